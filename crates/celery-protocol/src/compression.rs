@@ -1,0 +1,82 @@
+//! The compressions a default Celery worker understands, for reading, with bounded output.
+//!
+//! They are named by the `compression` header of a task, not by the content encoding.
+
+use std::io::{self, Read};
+
+/// The memory an `.xz` stream may ask for as its dictionary: what Python's strongest preset uses,
+/// and a little for the tables.
+const LZMA_MEMORY_KIB: u32 = 66 * 1024;
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Why a compressed body was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CompressionError {
+    /// Nothing here reads this compression.
+    #[error("unsupported compression {0:?}")]
+    Unsupported(String),
+    /// The body inflates to more than the limit.
+    #[error("body inflates to more than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The body is not what its header says.
+    #[error("body is not valid {compression}: {source}")]
+    Corrupt {
+        /// The value of the `compression` header.
+        compression: String,
+        /// What the decompressor met.
+        source: io::Error,
+    },
+}
+
+/// Inflates `body`, compressed as the `compression` header names it, to at most `limit` bytes.
+///
+/// `application/x-gzip` is a zlib stream, which is what kombu means by it; a real gzip stream is
+/// accepted too.
+///
+/// # Errors
+/// See [`CompressionError`].
+pub fn decompress(
+    compression: &str,
+    body: &[u8],
+    limit: usize,
+) -> Result<Vec<u8>, CompressionError> {
+    let reader: Box<dyn Read + '_> = match compression {
+        "application/x-gzip" if body.starts_with(&GZIP_MAGIC) => {
+            Box::new(flate2::read::GzDecoder::new(body))
+        }
+        "application/x-gzip" => Box::new(flate2::read::ZlibDecoder::new(body)),
+        "application/x-bz2" => Box::new(bzip2::read::BzDecoder::new(body)),
+        "application/x-lzma" => Box::new(lzma_rust2::XzReader::new_mem_limit(
+            body,
+            false,
+            LZMA_MEMORY_KIB,
+        )),
+        other => return Err(CompressionError::Unsupported(shorten(other))),
+    };
+    let mut inflated = Vec::new();
+    // One byte beyond the limit is enough to know that there is more.
+    let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    reader
+        .take(bound)
+        .read_to_end(&mut inflated)
+        .map_err(|source| CompressionError::Corrupt {
+            compression: compression.to_owned(),
+            source,
+        })?;
+    if inflated.len() > limit {
+        return Err(CompressionError::TooLarge { limit });
+    }
+    Ok(inflated)
+}
+
+/// Text from outside, cut for use in an error.
+pub(crate) fn shorten(text: &str) -> String {
+    const LONGEST: usize = 100;
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    text.chars().take(LONGEST).chain("...".chars()).collect()
+}

@@ -1,0 +1,36 @@
+//! Celery's wire contract, pure: no I/O, no async, no clock.
+//!
+//! Everything that crosses a broker is a [`message::Message`]: properties, a typed header table
+//! and body bytes. The other modules turn one into what it means and back:
+//!
+//! * [`task`] — task messages (protocol 2, and protocol 1 and the hybrid form for reading);
+//! * [`result`] — the meta object a worker answers with;
+//! * [`topology`] — the queues and exchanges as Celery declares them.
+//!
+//! What is written equals what Celery 5.7 writes for the same call: header order and AMQP type
+//! tags, properties, and the bytes of the JSON body. What is read may be anything; it is bounded
+//! by [`limits::Limits`] and bad input is a typed error that still knows whom to answer.
+
+pub mod body;
+pub mod compression;
+pub mod exception;
+pub mod json;
+pub mod limits;
+pub mod message;
+pub mod python;
+pub mod result;
+pub mod task;
+pub mod time;
+pub mod topology;
+pub mod value;
+
+pub use body::BodyError;
+pub use exception::ExceptionInfo;
+pub use limits::Limits;
+pub use message::{Message, Properties};
+pub use result::{ResultMeta, State};
+pub use task::{
+    DecodeError, Rejection, Signature, TaskBuilder, TaskHeaders, TaskIdentity, TaskRequest,
+};
+pub use time::WireTime;
+pub use value::{FieldTable, FieldValue};

@@ -1,0 +1,117 @@
+//! The operations, and what each promises.
+
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// What a directory entry is. Nothing but files and directories is ever followed or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link; never followed.
+    Symlink,
+    /// A FIFO, socket or device; never opened.
+    Other,
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The entry's name, without its directory.
+    pub name: OsString,
+    /// What it is (`lstat`, links are not followed).
+    pub kind: FileKind,
+}
+
+/// What `lstat` or `fstat` says of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Length in bytes.
+    pub len: u64,
+    /// Permission bits (`0o7777` mask).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of hard links.
+    pub nlink: u64,
+    /// Device and inode: equal for two names of one file.
+    pub id: (u64, u64),
+    /// Modification time in whole seconds since the Unix epoch.
+    pub mtime: i64,
+    /// Nanoseconds of the modification time.
+    pub mtime_nanos: u32,
+}
+
+/// Free space of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes this process may still write.
+    pub bytes: u64,
+    /// Inodes this process may still create (`u64::MAX` where the file system has no such limit).
+    pub inodes: u64,
+}
+
+/// A file being written.
+pub trait WriteFile: Write + Send {
+    /// `fsync`: when it returns, the bytes written so far survive a power cut.
+    /// The *name* of the file does not, until its directory is synced.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file being read.
+pub trait ReadFile: Read + Send {
+    /// `fstat` of the open file.
+    fn stat(&self) -> io::Result<Stat>;
+}
+
+/// An exclusive lock, released when dropped.
+pub trait LockGuard: Send {}
+
+/// A file system. Paths are absolute or relative to the process; nothing follows a symbolic link in
+/// the last component (the directories given to `sync_dir`, `sync_all`, `space` and `open_beneath` excepted). A
+/// configured directory that may itself be a link is passed with a trailing slash: `dir.join("")`.
+pub trait Fs: Debug + Send + Sync {
+    /// Creates a file exclusively (`O_CREAT|O_EXCL|O_NOFOLLOW`) with `mode` (less the umask).
+    /// `AlreadyExists` if anything has that name.
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WriteFile>>;
+    /// Opens a regular file for reading without following a link in the last component.
+    /// Anything that is not a regular file is an `InvalidInput` error, and opening never blocks (FIFOs).
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
+    /// Opens a regular file at `relative` beneath `dir` without following a link in *any* component
+    /// below `dir` and without leaving it; for files that someone else put there.
+    fn open_beneath(&self, dir: &Path, relative: &Path) -> io::Result<Box<dyn ReadFile>>;
+    /// `fsync` of a directory: the names made, changed and removed in it so far survive a power cut.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// `syncfs` of the mount that holds `dir`: all data and all names on it so far survive a power cut.
+    fn sync_all(&self, dir: &Path) -> io::Result<()>;
+    /// Gives a file a second name; `AlreadyExists` if the name is taken (it is never overwritten).
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Renames atomically; replaces a file, or an empty directory by a directory. A non-empty target
+    /// directory is `DirectoryNotEmpty` (or `AlreadyExists`).
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Creates a directory with `mode` (less the umask).
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Removes a name of a file, link or special file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// The entries of a directory, in no particular order, without `.` and `..`.
+    fn read_dir(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    /// `lstat`.
+    fn stat(&self, path: &Path) -> io::Result<Stat>;
+    /// Sets the modification time to whole seconds since the Unix epoch.
+    fn set_mtime(&self, path: &Path, seconds: i64) -> io::Result<()>;
+    /// Free space of the mount that holds `dir`.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+    /// Takes an exclusive lock on the file at `path` (created when missing), waiting for it.
+    /// An optimisation, never the reason that something is correct: it may fail on network mounts.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
+}
