@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Runs our benchmarks and the Python peers on the same work, and prints them side by side.
+#
+#   benches/run.sh [--quick] [--no-peers]
+#
+#   --quick     small sizes, for a look at whether it runs
+#   --no-peers  ours alone
+#
+# Needs what scripts/test.sh needs. The raw lines are kept in target/bench/{ours,peers}.jsonl.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+umask 022
+
+quick=0 peers=1
+for argument in "$@"; do
+    case $argument in
+        --quick) quick=1 ;;
+        --no-peers) peers=0 ;;
+        *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    esac
+done
+
+target=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+out=$target/bench
+python=$target/test-venv/bin/python
+mkdir -p "$out"
+[ -x "$python" ] && cmp -s tests/python/requirements.txt "$target/test-venv/requirements.txt" ||
+    ./scripts/test.sh --setup-only
+[ -x "$python" ] || { echo "benches/run.sh: $python is missing: run scripts/test.sh --setup-only as a user who reaches this folder" >&2; exit 2; }
+
+run=$(mktemp -d "$out/run.XXXXXX")
+broker_pid=
+cleanup() {
+    local status=$?
+    trap - EXIT
+    if [ -n "$broker_pid" ]; then
+        exec 9>&-
+        wait "$broker_pid" 2>/dev/null || true
+    fi
+    rm -rf "$run"
+    exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+cargo build --release --workspace --bins
+
+# Its input is open nowhere but here, so that it goes when this does.
+mkfifo "$run/commands"
+exec 8<>"$run/commands"
+exec 9>"$run/commands"
+/usr/bin/python3 -B scripts/private-rabbitmq.py --dir "$run/rabbitmq" <"$run/commands" >"$run/rabbitmq.json" 8>&- 9>&- &
+broker_pid=$!
+exec 8>&-
+until [ -s "$run/rabbitmq.json" ]; do
+    kill -0 "$broker_pid" 2>/dev/null || { echo "benches/run.sh: the private RabbitMQ did not start" >&2; exit 1; }
+    sleep 0.1
+done
+TUF_FLEET_TEST_RABBITMQ=$(head -n 1 "$run/rabbitmq.json")
+export TUF_FLEET_TEST_RABBITMQ TUF_FLEET_TEST_BIN=$target/release TUF_FLEET_TEST_PYTHON=$python
+amqp=$(printf '%s' "$TUF_FLEET_TEST_RABBITMQ" | sed -n 's/.*"amqp": *"\([^"]*\)".*/\1/p')
+[ -n "$amqp" ] || { printf '%s\n' "$TUF_FLEET_TEST_RABBITMQ" >&2; exit 1; }
+
+ours=() peer=()
+if [ "$quick" -eq 1 ]; then
+    ours=(--quick)
+    peer=(--flat 1000,10000 --bins-targets 20000 --bins 1024 --batch 1000)
+fi
+cargo run --quiet --release -p fleet-benches --bin bench -- "${ours[@]}" 9>&- | tee "$out/ours.jsonl"
+
+: >"$out/peers.jsonl"
+if [ "$peers" -eq 1 ]; then
+    "$python" -B benches/peers/python_tuf_bench.py --dir "$run" "${peer[@]}" 9>&- | tee -a "$out/peers.jsonl"
+    "$python" -B benches/peers/celery_start.py --broker "$amqp" 9>&- | tee -a "$out/peers.jsonl"
+fi
+echo
+"$python" -B benches/peers/table.py "$out/ours.jsonl" "$out/peers.jsonl"

@@ -1,0 +1,114 @@
+//! Repositories as an administrator makes them, and their roles opened as the workers open them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use durable_fs::{Fs, RealFs};
+use fleet::clock::{Clock as _, SystemClock};
+use fleet::{Config, repository};
+use root_worker::KeyRequest;
+use tuf_core::bins::BinLayout;
+use tuf_core::log::Digest;
+use tuf_core::names::TargetPath;
+use tuf_core::roles::{
+    Change, Layout, SnapshotRole, Submission, TargetEntry, TargetsPolicy, TargetsRole, TimestampPolicy, TimestampRole,
+};
+use tuf_core::time::UtcTime;
+
+use crate::Result;
+
+/// The three signing roles of one repository.
+#[derive(Debug)]
+pub struct Roles {
+    /// The targets role.
+    pub targets: TargetsRole,
+    /// The snapshot role.
+    pub snapshot: SnapshotRole,
+    /// The timestamp role.
+    pub timestamp: TimestampRole,
+}
+
+/// The configuration of a repository in `dir` with Ed25519 keys.
+///
+/// # Errors
+/// When `bins` is no possible count.
+pub fn config(dir: &Path, bins: u32) -> Result<Config> {
+    Ok(Config::beneath(dir).set("number_of_bins", bins.to_string()).build()?)
+}
+
+/// Makes keys and root.
+///
+/// # Errors
+/// Whatever went wrong.
+pub fn initialize(config: &Config) -> Result<()> {
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    for dir in [&config.state_path, &config.post_to_tuf_path, &config.inbound_targets_path] {
+        std::fs::create_dir_all(dir)?;
+    }
+    root_worker::generate_keys(fs.as_ref(), config, &KeyRequest::default())?;
+    root_worker::initialize(&fs, config, now())?;
+    Ok(())
+}
+
+/// The time.
+pub fn now() -> UtcTime {
+    SystemClock.now()
+}
+
+/// Opens the targets role.
+///
+/// # Errors
+/// Whatever went wrong.
+pub fn targets(config: &Config) -> Result<TargetsRole> {
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let layout = match config.number_of_bins {
+        0 => Layout::Flat,
+        count => Layout::Bins(BinLayout::new(count)?),
+    };
+    let policy = TargetsPolicy {
+        layout,
+        targets: repository::lifetime(&config.roles.targets),
+        bins: repository::lifetime(&config.roles.bins),
+    };
+    let trust = repository::trust(&fs, config, "targets", &config.keys.targets)?;
+    Ok(TargetsRole::new(repository::stores(&fs, config), trust, policy, repository::floor(&fs, config, "targets")?))
+}
+
+/// Opens all three roles.
+///
+/// # Errors
+/// Whatever went wrong.
+pub fn roles(config: &Config) -> Result<Roles> {
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let snapshot = SnapshotRole::new(
+        repository::stores(&fs, config),
+        repository::trust(&fs, config, "snapshot", &config.keys.snapshot)?,
+        repository::lifetime(&config.roles.snapshot),
+        repository::floor(&fs, config, "snapshot")?,
+    );
+    let policy = TimestampPolicy {
+        lifetime: repository::lifetime(&config.roles.timestamp),
+        store_targets: config.store_targets,
+    };
+    let timestamp = TimestampRole::new(
+        repository::stores(&fs, config),
+        repository::trust(&fs, config, "timestamp", &config.keys.timestamp)?,
+        policy,
+        repository::floor(&fs, config, "timestamp")?,
+    );
+    Ok(Roles { targets: targets(config)?, snapshot, timestamp })
+}
+
+/// A request that adds `count` targets of made-up contents. Paths have 36 characters, as those of the peers.
+///
+/// # Errors
+/// Never: the paths are good.
+pub fn additions(prefix: &str, count: usize) -> Result<Submission> {
+    let mut changes = Vec::with_capacity(count);
+    for index in 0..count {
+        let path: TargetPath = format!("{prefix:0>9}/package-{index:011}.tar.gz").parse()?;
+        let entry = TargetEntry { length: 4096 + index as u64, sha256: Digest::of(path.as_str().as_bytes()) };
+        changes.push((path, Change::Put(entry)));
+    }
+    Ok(Submission { request: format!("bench-{prefix}"), changes })
+}

@@ -1,0 +1,298 @@
+//! A consumer that takes up again after every loss.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use lapin::{
+    Channel,
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions},
+    types::FieldTable,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Shared,
+    convert::{from_delivery, short},
+    link::{Link, is_soft},
+    supervisor::Backoff,
+    topology,
+};
+use crate::broker::{AckError, Consumer, Delivery, Settle, TaskQueue};
+
+/// What is consumed, and how.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    Tasks { queue: TaskQueue, prefetch: u16 },
+    Replies { name: String },
+}
+
+impl Source {
+    fn queue(&self) -> &str {
+        match self {
+            Self::Tasks { queue, .. } => &queue.name,
+            Self::Replies { name } => name,
+        }
+    }
+}
+
+pub(super) struct AmqpConsumer {
+    queue: String,
+    deliveries: mpsc::Receiver<Delivery>,
+    cancel: CancellationToken,
+    /// Ends the driver, and with it the channel.
+    _end: tokio_util::sync::DropGuard,
+}
+
+impl AmqpConsumer {
+    pub fn start(shared: Arc<Shared>, source: Source) -> Self {
+        // What the broker may send unasked is bounded by prefetch; replies are taken as they come.
+        let (sender, deliveries) = mpsc::channel(64);
+        let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
+        let queue = source.queue().to_owned();
+        let driver = Driver {
+            shared,
+            source,
+            sender,
+            cancel: cancel.clone(),
+            end: end.clone(),
+        };
+        tokio::spawn(driver.run());
+        Self {
+            queue,
+            deliveries,
+            cancel,
+            _end: end.drop_guard(),
+        }
+    }
+}
+
+#[async_trait]
+impl Consumer for AmqpConsumer {
+    async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return None,
+                delivery = self.deliveries.recv() => delivery?,
+            };
+            // The broker delivers it again, so running it now would be work done twice.
+            if !delivery.is_stale() {
+                return Some(delivery);
+            }
+            tracing::debug!(
+                queue = self.queue,
+                generation = delivery.generation,
+                "dropped a delivery of an ended channel"
+            );
+        }
+    }
+
+    async fn cancel(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl fmt::Debug for AmqpConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AmqpConsumer")
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    source: Source,
+    sender: mpsc::Sender<Delivery>,
+    cancel: CancellationToken,
+    end: CancellationToken,
+}
+
+/// Why one subscription ended.
+enum Ended {
+    /// The consumer is gone or the broker was closed.
+    ForGood,
+    /// The channel or connection was lost after it had worked.
+    Lost(String),
+    /// It could not be started.
+    Failed(lapin::Error),
+}
+
+impl Driver {
+    async fn run(self) {
+        let mut backoff = Backoff::new(&self.shared.options);
+        let queue = self.source.queue().to_owned();
+        loop {
+            let link = tokio::select! {
+                () = self.end.cancelled() => return,
+                () = self.cancel.cancelled() => return,
+                link = self.shared.link() => match link {
+                    Some(link) => link,
+                    None => return,
+                },
+            };
+            match self.subscribe(&link).await {
+                Ended::ForGood => return,
+                Ended::Lost(reason) => {
+                    backoff.reset();
+                    tracing::warn!(queue, %reason, "consumer lost its channel, taking up again");
+                }
+                Ended::Failed(error) if is_soft(&error) => {
+                    tracing::error!(queue, %error, "the broker refuses the consumer, trying again")
+                }
+                Ended::Failed(error) => {
+                    tracing::debug!(queue, %error, "consumer could not start, trying again")
+                }
+            }
+            tokio::select! {
+                () = self.end.cancelled() => return,
+                () = self.cancel.cancelled() => return,
+                () = tokio::time::sleep(backoff.next()) => {}
+            }
+        }
+    }
+
+    async fn subscribe(&self, link: &Link) -> Ended {
+        let (channel, mut stream) = match self.open(link).await {
+            Ok(opened) => opened,
+            Err(error) => return Ended::Failed(error),
+        };
+        let generation = self.shared.next_generation();
+        let ended = CancellationToken::new();
+        let _poison = ended.clone().drop_guard();
+        tracing::debug!(queue = self.source.queue(), generation, "consuming");
+        let no_ack = matches!(self.source, Source::Replies { .. });
+        loop {
+            let received = tokio::select! {
+                () = self.end.cancelled() => return close(&channel).await,
+                () = self.shared.closed.cancelled() => return close(&channel).await,
+                () = self.cancel.cancelled() => return self.drain(&channel, &stream).await,
+                received = stream.next() => received,
+            };
+            let mut received = match received {
+                Some(Ok(received)) => received,
+                Some(Err(error)) => return Ended::Lost(error.to_string()),
+                None => {
+                    let reason = if link.is_alive() {
+                        "the broker cancelled the consumer"
+                    } else {
+                        "the connection was lost"
+                    };
+                    return Ended::Lost(reason.to_owned());
+                }
+            };
+            let message = from_delivery(&received.properties, std::mem::take(&mut received.data));
+            let (exchange, routing_key) = (
+                received.exchange.as_str().to_owned(),
+                received.routing_key.as_str().to_owned(),
+            );
+            let redelivered = received.redelivered;
+            let settle = (!no_ack).then(|| {
+                Box::new(AmqpSettle {
+                    received,
+                    ended: ended.clone(),
+                    generation,
+                }) as Box<dyn Settle>
+            });
+            let delivery = Delivery::new(message, exchange, routing_key, redelivered, generation, settle);
+            tokio::select! {
+                () = self.end.cancelled() => return close(&channel).await,
+                () = self.cancel.cancelled() => return self.drain(&channel, &stream).await,
+                sent = self.sender.send(delivery) => if sent.is_err() {
+                    return close(&channel).await;
+                }
+            }
+        }
+    }
+
+    /// Declares, limits and consumes: all of it again on every new channel.
+    async fn open(&self, link: &Link) -> Result<(Channel, lapin::Consumer), lapin::Error> {
+        match &self.source {
+            Source::Tasks { queue, .. } => topology::task_queue(link, queue).await?,
+            Source::Replies { name } => topology::reply_queue(link, name).await?,
+        }
+        let channel = link.channel().await?;
+        if let Source::Tasks { prefetch, .. } = &self.source {
+            // Per consumer, as quorum queues insist.
+            channel.basic_qos(*prefetch, BasicQosOptions { global: false }).await?;
+        }
+        let options = BasicConsumeOptions {
+            no_ack: matches!(self.source, Source::Replies { .. }),
+            ..BasicConsumeOptions::default()
+        };
+        let stream = channel
+            .basic_consume(short(self.source.queue())?, "".into(), options, FieldTable::default())
+            .await?;
+        Ok((channel, stream))
+    }
+
+    /// After a cancel: receives nothing more, but keeps the channel, so that what was handed out can be acknowledged.
+    async fn drain(&self, channel: &Channel, stream: &lapin::Consumer) -> Ended {
+        if let Err(error) = channel.basic_cancel(stream.tag(), BasicCancelOptions::default()).await {
+            tracing::debug!(queue = self.source.queue(), %error, "the consumer could not be cancelled, its channel is gone");
+        }
+        tokio::select! {
+            () = self.end.cancelled() => {}
+            () = self.shared.closed.cancelled() => {}
+        }
+        close(channel).await
+    }
+}
+
+/// Closing the channel returns what is unacknowledged to the queue.
+async fn close(channel: &Channel) -> Ended {
+    if let Err(error) = channel.close(200, "done".into()).await {
+        tracing::debug!(%error, "the channel was gone already");
+    }
+    Ended::ForGood
+}
+
+struct AmqpSettle {
+    /// Emptied of its body; it holds lapin's handle for settling.
+    received: lapin::message::Delivery,
+    ended: CancellationToken,
+    generation: u64,
+}
+
+impl AmqpSettle {
+    fn check(&self) -> Result<(), AckError> {
+        if self.is_stale() { Err(self.stale()) } else { Ok(()) }
+    }
+
+    fn stale(&self) -> AckError {
+        AckError::Stale {
+            generation: self.generation,
+        }
+    }
+
+    fn judge(&self, outcome: Result<bool, lapin::Error>) -> Result<(), AckError> {
+        match outcome {
+            Ok(true) => Ok(()),
+            // lapin refuses by itself once the channel has ended.
+            Ok(false) => Err(self.stale()),
+            Err(_) if self.is_stale() => Err(self.stale()),
+            Err(error) => Err(AckError::Unavailable {
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Settle for AmqpSettle {
+    async fn ack(&self) -> Result<(), AckError> {
+        self.check()?;
+        self.judge(self.received.acker.ack(BasicAckOptions::default()).await)
+    }
+
+    async fn reject(&self, requeue: bool) -> Result<(), AckError> {
+        self.check()?;
+        self.judge(self.received.acker.reject(BasicRejectOptions { requeue }).await)
+    }
+
+    fn is_stale(&self) -> bool {
+        self.ended.is_cancelled() || self.received.acker.poisoned()
+    }
+}

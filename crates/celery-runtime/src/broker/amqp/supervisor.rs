@@ -1,0 +1,176 @@
+//! Keeps one connection alive.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use lapin::{
+    Connection, ConnectionProperties, Event,
+    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
+};
+
+use super::{Shared, link::Link, transport::guarded_runtime};
+use crate::broker::ConnectOptions;
+
+/// How often the connection is looked at, besides listening for what it reports.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Connects, waits for the connection to be lost, and again, until the broker is closed.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut backoff = Backoff::new(&shared.options);
+    while !shared.closed.is_cancelled() {
+        let attempt = tokio::select! {
+            () = shared.closed.cancelled() => break,
+            attempt = connect(&shared) => attempt,
+        };
+        match attempt {
+            Ok(connection) => {
+                let since = tokio::time::Instant::now();
+                let reason = serve(&shared, connection).await;
+                if shared.closed.is_cancelled() {
+                    break;
+                }
+                // A connection that holds for a while starts the waits anew; one that breaks at once does not.
+                if since.elapsed() > shared.options.max_retry {
+                    backoff.reset();
+                }
+                tracing::warn!(url = %shared.url, error = %reason, "connection to the broker lost");
+                shared.state.send_modify(|state| state.down(Some(reason)));
+            }
+            Err(reason) => {
+                let known = shared.state.borrow().last_error.as_deref() == Some(reason.as_str());
+                if known {
+                    tracing::debug!(url = %shared.url, error = %reason, "broker still cannot be reached");
+                } else {
+                    tracing::warn!(url = %shared.url, error = %reason, "broker cannot be reached, trying again");
+                }
+                shared.state.send_modify(|state| state.down(Some(reason)));
+            }
+        }
+        tokio::select! {
+            () = shared.closed.cancelled() => break,
+            () = tokio::time::sleep(backoff.next()) => {}
+        }
+    }
+    if let Some(link) = shared.link.send_replace(None) {
+        link.close().await;
+    }
+    shared.state.send_modify(|state| state.down(None));
+}
+
+async fn connect(shared: &Shared) -> Result<Connection, String> {
+    let url = &shared.url;
+    let uri = AMQPUri {
+        scheme: AMQPScheme::AMQP,
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: url.user.clone(),
+                password: url.password.clone(),
+            },
+            host: url.host.clone(),
+            port: url.port,
+        },
+        vhost: url.vhost.clone(),
+        query: AMQPQueryString {
+            heartbeat: Some(u16::try_from(shared.options.heartbeat.as_secs().max(1)).unwrap_or(u16::MAX)),
+            ..AMQPQueryString::default()
+        },
+    };
+    let properties =
+        ConnectionProperties::default().with_connection_name(shared.options.connection_name.as_str().into());
+    match tokio::time::timeout(
+        shared.options.connect_timeout,
+        Connection::connect_uri_with_runtime(uri, properties, guarded_runtime()),
+    )
+    .await
+    {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {:?}", shared.options.connect_timeout)),
+    }
+}
+
+/// Offers the connection to everybody until it is lost; says why it was.
+async fn serve(shared: &Shared, connection: Connection) -> String {
+    let mut events = std::pin::pin!(connection.events_listener());
+    let generation = shared.next_generation();
+    let link = Arc::new(Link::new(connection));
+    shared.link.send_replace(Some(link.clone()));
+    shared.state.send_modify(|state| state.up(generation));
+    tracing::info!(url = %shared.url, generation, "connected to the broker");
+    let mut look = tokio::time::interval(LOOK);
+    let reason = loop {
+        tokio::select! {
+            () = shared.closed.cancelled() => break "closed".to_owned(),
+            event = events.next() => match event {
+                Some(Event::Error(error)) => {
+                    if !link.is_alive() {
+                        break error.to_string();
+                    }
+                    tracing::debug!(%error, "the broker reported an error");
+                }
+                Some(Event::ConnectionBlocked(reason)) => tracing::warn!(%reason, "the broker blocks publishers"),
+                Some(Event::ConnectionUnblocked) => tracing::info!("the broker takes messages again"),
+                Some(_) => {}
+                None => break "the connection ended".to_owned(),
+            },
+            _ = look.tick() => {
+                if !link.is_alive() {
+                    break "the connection ended".to_owned();
+                }
+            }
+        }
+    };
+    shared.link.send_replace(None);
+    if shared.closed.is_cancelled() {
+        link.close().await;
+    }
+    reason
+}
+
+/// Waits that double up to a limit, each shortened by up to half at random.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    first: Duration,
+    max: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    pub fn new(options: &ConnectOptions) -> Self {
+        Self {
+            first: options.first_retry,
+            max: options.max_retry,
+            next: options.first_retry,
+        }
+    }
+
+    pub fn next(&mut self) -> Duration {
+        let wait = self.next.min(self.max);
+        self.next = wait.saturating_mul(2).min(self.max);
+        // Half fixed, half random: a fleet does not come back in step.
+        let random = (uuid::Uuid::new_v4().as_u128() % 1024) as u32;
+        wait / 2 + (wait / 2) * random / 1024
+    }
+
+    pub fn reset(&mut self) {
+        self.next = self.first;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_limit_and_start_anew() {
+        let options = ConnectOptions::default();
+        let mut backoff = Backoff::new(&options);
+        for exponent in 0..20 {
+            let full = (options.first_retry * 2u32.pow(exponent.min(10))).min(options.max_retry);
+            let wait = backoff.next();
+            assert!(wait >= full / 2 && wait <= full, "{wait:?} of {full:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= options.first_retry);
+    }
+}

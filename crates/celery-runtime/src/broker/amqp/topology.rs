@@ -1,0 +1,178 @@
+//! Declares queues exactly as Celery does, and takes what others own as it is.
+
+use celery_protocol::topology::{self as celery, ExchangeDeclare, ExchangeKind, QueueDeclare};
+use lapin::{
+    Channel,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    protocol::AMQPSoftError,
+    types::FieldTable,
+};
+
+use super::{
+    convert::{short, to_table},
+    link::{Link, soft_error},
+};
+use crate::broker::TaskQueue;
+
+/// Exchange, queue, binding; then the further exchanges, each of which may fail without harm.
+pub(super) async fn task_queue(link: &Link, queue: &TaskQueue) -> Result<(), lapin::Error> {
+    let declare = celery::TaskQueue::new(&queue.name);
+    exchange(link, &declare.exchange).await?;
+    self::queue(link, &declare.queue).await?;
+    bind(
+        link,
+        &queue.name,
+        &declare.binding.exchange,
+        &declare.binding.routing_key,
+    )
+    .await?;
+    for name in &queue.exchanges {
+        let declare = ExchangeDeclare {
+            name: name.clone(),
+            kind: ExchangeKind::Direct,
+            durable: true,
+            auto_delete: false,
+            arguments: celery_protocol::FieldTable::new(),
+        };
+        let outcome = match exchange(link, &declare).await {
+            Ok(()) => bind(link, &queue.name, name, &queue.name).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Err(error) if soft_error(&error).is_some() => {
+                tracing::warn!(queue = queue.name, exchange = name, %error, "queue could not be bound to a further exchange");
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn reply_queue(link: &Link, name: &str) -> Result<(), lapin::Error> {
+    queue(link, &celery::reply_queue(name, celery::RESULT_EXPIRES)).await
+}
+
+async fn exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::Error> {
+    let options = ExchangeDeclareOptions {
+        durable: declare.durable,
+        auto_delete: declare.auto_delete,
+        ..ExchangeDeclareOptions::default()
+    };
+    let kind = match declare.kind {
+        ExchangeKind::Direct => lapin::ExchangeKind::Direct,
+        ExchangeKind::Fanout => lapin::ExchangeKind::Fanout,
+        ExchangeKind::Topic => lapin::ExchangeKind::Topic,
+    };
+    let outcome = on_channel(link, |channel| {
+        let (kind, arguments) = (kind.clone(), to_table(&declare.arguments));
+        async move {
+            channel
+                .exchange_declare(short(&declare.name)?, kind, options, arguments?)
+                .await
+        }
+    })
+    .await;
+    match outcome {
+        Err(error) if owned_by_others(&error) => {
+            tracing::warn!(exchange = declare.name, %error, "exchange exists otherwise than Celery declares it, using it as it is");
+            let passive = ExchangeDeclareOptions {
+                passive: true,
+                ..options
+            };
+            on_channel(link, |channel| {
+                let kind = kind.clone();
+                async move {
+                    channel
+                        .exchange_declare(short(&declare.name)?, kind, passive, FieldTable::default())
+                        .await
+                }
+            })
+            .await
+        }
+        other => other,
+    }
+}
+
+async fn queue(link: &Link, declare: &QueueDeclare) -> Result<(), lapin::Error> {
+    let options = QueueDeclareOptions {
+        durable: declare.durable,
+        exclusive: declare.exclusive,
+        auto_delete: declare.auto_delete,
+        ..QueueDeclareOptions::default()
+    };
+    let outcome = on_channel(link, |channel| {
+        let arguments = to_table(&declare.arguments);
+        async move {
+            channel
+                .queue_declare(short(&declare.name)?, options, arguments?)
+                .await
+                .map(drop)
+        }
+    })
+    .await;
+    match outcome {
+        Err(error) if owned_by_others(&error) => {
+            tracing::warn!(queue = declare.name, %error, "queue exists otherwise than Celery declares it, using it as it is");
+            let passive = QueueDeclareOptions {
+                passive: true,
+                ..options
+            };
+            on_channel(link, |channel| async move {
+                channel
+                    .queue_declare(short(&declare.name)?, passive, FieldTable::default())
+                    .await
+                    .map(drop)
+            })
+            .await
+        }
+        other => other,
+    }
+}
+
+async fn bind(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
+    let outcome = on_channel(link, |channel| async move {
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(
+                short(queue)?,
+                short(exchange)?,
+                short(routing_key)?,
+                options,
+                FieldTable::default(),
+            )
+            .await
+    })
+    .await;
+    match outcome {
+        // Tasks come by the default exchange, so a worker without permission to bind still gets them.
+        Err(error) if soft_error(&error) == Some(AMQPSoftError::ACCESSREFUSED) => {
+            tracing::warn!(queue, exchange, %error, "not allowed to bind the queue, leaving its bindings as they are");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// 406 (other arguments) or 403 (no permission to create): a passive declaration may still do.
+fn owned_by_others(error: &lapin::Error) -> bool {
+    matches!(
+        soft_error(error),
+        Some(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::ACCESSREFUSED)
+    )
+}
+
+/// Runs one request on the channel for declarations. A refused request ends its channel, so the next gets a new one.
+async fn on_channel<F, Fut>(link: &Link, request: F) -> Result<(), lapin::Error>
+where
+    F: FnOnce(Channel) -> Fut,
+    Fut: Future<Output = Result<(), lapin::Error>>,
+{
+    let mut slot = link.declare.lock().await;
+    let channel = match slot.take().filter(|channel| channel.status().connected()) {
+        Some(channel) => channel,
+        None => link.channel().await?,
+    };
+    request(channel.clone()).await?;
+    *slot = Some(channel);
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! One connection to the in-process broker.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{
+    Inner,
+    consumer::MemoryConsumer,
+    fault::{FaultAction, Op, OpKind, Phase},
+    state::{Connection, ConsumerState, State, Stored, expiry, task_name},
+};
+use crate::broker::{Broker, BrokerError, ConnectionState, Consumer, Guarantee, Publish, PublishError, TaskQueue};
+
+/// A connection made by [`MemoryBroker::connect`](super::MemoryBroker::connect).
+pub struct MemoryConnection {
+    inner: Arc<Inner>,
+    id: u64,
+    state: watch::Sender<ConnectionState>,
+}
+
+impl MemoryConnection {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        let mut state = inner.lock();
+        let id = state.id();
+        let generation = state.generation;
+        let watch = watch::Sender::new(ConnectionState::connected());
+        state.connections.insert(
+            id,
+            Connection {
+                generation,
+                state: watch.clone(),
+            },
+        );
+        drop(state);
+        Self {
+            inner,
+            id,
+            state: watch,
+        }
+    }
+
+    /// The generation of this connection, if it is alive.
+    fn check(&self, state: &State) -> Result<u64, BrokerError> {
+        let connection = state.connections.get(&self.id).ok_or(BrokerError::Closed)?;
+        if state.stopped {
+            return Err(BrokerError::Unavailable {
+                reason: "the broker was stopped".to_owned(),
+            });
+        }
+        Ok(connection.generation)
+    }
+
+    fn subscribe(
+        &self,
+        queue: &str,
+        prefetch: Option<u16>,
+        declare: impl FnOnce(&mut State),
+    ) -> Result<Box<dyn Consumer>, BrokerError> {
+        let mut state = self.inner.lock();
+        let generation = self.check(&state)?;
+        declare(&mut state);
+        let id = state.id();
+        let wake = Arc::new(tokio::sync::Notify::new());
+        state.consumers.insert(
+            id,
+            ConsumerState {
+                queue: queue.to_owned(),
+                connection: self.id,
+                generation,
+                prefetch: prefetch.filter(|limit| *limit > 0).map(usize::from),
+                unacked: Default::default(),
+                cancelled: false,
+                wake: wake.clone(),
+            },
+        );
+        let entry = state.queues.entry(queue.to_owned()).or_default();
+        entry.consumers.insert(id);
+        let ready = entry.wake.clone();
+        drop(state);
+        Ok(Box::new(MemoryConsumer {
+            inner: self.inner.clone(),
+            id,
+            no_ack: prefetch.is_none(),
+            ready,
+            room: wake,
+        }))
+    }
+}
+
+fn declare_task_queue(state: &mut State, queue: &TaskQueue) {
+    state.queues.entry(queue.name.clone()).or_default();
+    state.bind(&queue.name, &queue.name);
+    for exchange in &queue.exchanges {
+        state.declare_exchange(exchange);
+        state.bind(exchange, &queue.name);
+    }
+}
+
+fn declare_reply_queue(state: &mut State, name: &str) {
+    state.queues.entry(name.to_owned()).or_default().auto_delete = true;
+}
+
+#[async_trait]
+impl Broker for MemoryConnection {
+    async fn declare_task_queue(&self, queue: &TaskQueue) -> Result<(), BrokerError> {
+        let mut state = self.inner.lock();
+        self.check(&state)?;
+        declare_task_queue(&mut state, queue);
+        Ok(())
+    }
+
+    async fn declare_reply_queue(&self, name: &str) -> Result<(), BrokerError> {
+        let mut state = self.inner.lock();
+        self.check(&state)?;
+        declare_reply_queue(&mut state, name);
+        Ok(())
+    }
+
+    async fn publish(&self, publish: Publish) -> Result<(), PublishError> {
+        let forgotten = publish.guarantee == Guarantee::FireAndForget;
+        let outcome = self.publish_now(publish);
+        match outcome {
+            // Who does not wait for an answer does not learn these either.
+            Err(PublishError::Unroutable { .. } | PublishError::Nacked { .. }) if forgotten => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn consume(&self, queue: &TaskQueue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        self.subscribe(&queue.name, Some(prefetch), |state| declare_task_queue(state, queue))
+    }
+
+    async fn consume_replies(&self, name: &str) -> Result<Box<dyn Consumer>, BrokerError> {
+        self.subscribe(name, None, |state| declare_reply_queue(state, name))
+    }
+
+    fn connection_state(&self) -> watch::Receiver<ConnectionState> {
+        self.state.subscribe()
+    }
+
+    async fn close(&self) {
+        let mut state = self.inner.lock();
+        state.connections.remove(&self.id);
+        let mut mine: Vec<u64> = state
+            .consumers
+            .iter()
+            .filter(|(_, consumer)| consumer.connection == self.id)
+            .map(|(id, _)| *id)
+            .collect();
+        mine.sort_unstable();
+        for consumer in mine {
+            state.remove_consumer(consumer);
+        }
+        drop(state);
+        self.state.send_modify(|state| state.down(None));
+    }
+}
+
+impl MemoryConnection {
+    fn publish_now(&self, publish: Publish) -> Result<(), PublishError> {
+        let op = Op {
+            kind: OpKind::Publish,
+            phase: Phase::Before,
+            exchange: publish.exchange.clone(),
+            routing_key: publish.routing_key.clone(),
+            task: task_name(&publish.message),
+        };
+        let expires = expiry(&publish.message).map_err(|reason| PublishError::Refused {
+            reason: reason.to_owned(),
+        })?;
+        let mut state = self.inner.lock();
+        self.check(&state).map_err(|error| match error {
+            BrokerError::Closed => PublishError::Closed,
+            other => PublishError::Unavailable {
+                reason: other.to_string(),
+            },
+        })?;
+        fault(&self.inner, &mut state, op.clone()).map_err(|reason| PublishError::Unavailable { reason })?;
+        if !publish.exchange.is_empty() && !state.bindings.contains_key(&publish.exchange) {
+            return Err(PublishError::Unroutable {
+                exchange: publish.exchange,
+                routing_key: publish.routing_key,
+            });
+        }
+        let queues = state.route(&publish.exchange, &publish.routing_key);
+        let mandatory = publish.guarantee == Guarantee::Confirmed { mandatory: true };
+        if queues.is_empty() && mandatory {
+            return Err(PublishError::Unroutable {
+                exchange: publish.exchange,
+                routing_key: publish.routing_key,
+            });
+        }
+        let stored = Stored {
+            message: Arc::new(publish.message),
+            exchange: publish.exchange,
+            routing_key: publish.routing_key,
+            redelivered: false,
+            expires,
+            copy: false,
+        };
+        for queue in queues {
+            state.push(&queue, stored.clone());
+        }
+        fault(
+            &self.inner,
+            &mut state,
+            Op {
+                phase: Phase::After,
+                ..op
+            },
+        )
+        .map_err(|_| PublishError::Timeout)
+    }
+}
+
+/// Asks the hook, and stops the broker if it says so.
+pub(super) fn fault(inner: &Inner, state: &mut State, op: Op) -> Result<(), String> {
+    let action = state.hook.as_ref().map_or(FaultAction::Continue, |hook| hook(op));
+    match action {
+        FaultAction::Continue => Ok(()),
+        FaultAction::Error => Err("the connection was lost".to_owned()),
+        FaultAction::Stop => {
+            state.stopped = true;
+            inner.stopped.send_replace(true);
+            Err("the broker was stopped".to_owned())
+        }
+    }
+}
+
+impl fmt::Debug for MemoryConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryConnection")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,15 @@
+//! A bridge to the in-process broker of another process on this machine, over a Unix socket only its owner may open.
+//!
+//! The process that hosts the workers serves its [`MemoryBroker`](super::memory::MemoryBroker) with [`SocketServer`]; a second
+//! process connects with `memory+unix:///path/broker.sock`, publishes tasks and receives replies. Task queues cannot be
+//! consumed through it. A lost connection is not made again: the far side's queues are gone with its process.
+//!
+//! Frames are a big-endian `u32` length and that many bytes of JSON, at most [`MAX_FRAME`].
+
+mod client;
+mod frame;
+mod server;
+
+pub use client::SocketBroker;
+pub use frame::MAX_FRAME;
+pub use server::{ServeError, SocketServer, serve_socket};

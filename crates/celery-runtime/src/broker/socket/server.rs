@@ -1,0 +1,277 @@
+//! The serving side.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::{
+    fd::OwnedFd,
+    fs::{FlockOperation, Mode, OFlags},
+};
+use tokio::{
+    net::{UnixListener, UnixSocket, UnixStream, unix::OwnedReadHalf},
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::frame::{Answer, Call, Request, WireError, read, write};
+use crate::broker::{Broker, Consumer, Guarantee, Publish, memory::MemoryBroker, memory::MemoryConnection};
+
+/// How many processes may be connected at a time.
+const MAX_CONNECTIONS: usize = 64;
+/// How many reply queues one connection may consume.
+const MAX_REPLY_QUEUES: usize = 16;
+
+/// Why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Another process serves this path.
+    #[error("{path} is being served by another process")]
+    InUse {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Something that is not a socket is in the way.
+    #[error("{path} exists and is not a socket")]
+    NotASocket {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// A system call failed.
+    #[error("cannot serve {path}: {source}")]
+    Io {
+        /// The socket's path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A bound socket, readable and writable by its owner alone. Holds a lock on `<path>.lock` as long as it lives, so that two
+/// processes never serve one path; a socket file left behind by a dead process is replaced.
+#[derive(Debug)]
+pub struct SocketServer {
+    path: PathBuf,
+    listener: UnixListener,
+    _lock: OwnedFd,
+}
+
+impl SocketServer {
+    /// Takes the path over, or says who has it. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn bind(path: impl Into<PathBuf>) -> Result<Self, ServeError> {
+        let path = path.into();
+        let io = |source: std::io::Error| ServeError::Io {
+            path: path.clone(),
+            source,
+        };
+        let mut lock_path = path.clone().into_os_string();
+        lock_path.push(".lock");
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let lock = rustix::fs::open(&lock_path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| io(error.into()))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(ServeError::InUse { path }),
+            Err(error) => return Err(io(error.into())),
+        }
+        match rustix::fs::lstat(&path) {
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(io(error.into())),
+            Ok(found) => {
+                if !rustix::fs::FileType::from_raw_mode(found.st_mode).is_socket() {
+                    return Err(ServeError::NotASocket { path });
+                }
+                // Also a server that does not know of the lock is left alone.
+                if UnixStream::connect(&path).await.is_ok() {
+                    return Err(ServeError::InUse { path });
+                }
+                rustix::fs::unlink(&path).map_err(|error| io(error.into()))?;
+            }
+        }
+        let socket = UnixSocket::new_stream().map_err(io)?;
+        // Before bind, so that the file never exists with a wider mode.
+        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|error| io(error.into()))?;
+        socket.bind(&path).map_err(io)?;
+        let listener = socket.listen(64).map_err(io)?;
+        Ok(Self {
+            path,
+            listener,
+            _lock: lock,
+        })
+    }
+
+    /// Serves until `shutdown`, then removes the socket file.
+    pub async fn serve(self, broker: MemoryBroker, shutdown: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(path = %self.path.display(), %error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            if !may_connect(&stream) {
+                tracing::warn!(path = %self.path.display(), "refused a connection of another user");
+                continue;
+            }
+            let Ok(slot) = slots.clone().try_acquire_owned() else {
+                tracing::warn!(path = %self.path.display(), limit = MAX_CONNECTIONS, "too many connections");
+                continue;
+            };
+            let broker = broker.connect();
+            connections.spawn(async move {
+                serve_one(stream, broker).await;
+                drop(slot);
+            });
+        }
+        connections.shutdown().await;
+        if let Err(error) = rustix::fs::unlink(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "the socket file was gone already");
+        }
+    }
+}
+
+/// [`SocketServer::bind`] and [`SocketServer::serve`] in one.
+///
+/// # Errors
+/// As [`SocketServer::bind`].
+pub async fn serve_socket(
+    path: impl AsRef<Path>,
+    broker: MemoryBroker,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    SocketServer::bind(path.as_ref()).await?.serve(broker, shutdown).await;
+    Ok(())
+}
+
+/// The owner and root, whatever the file's mode has become.
+fn may_connect(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+}
+
+async fn serve_one(stream: UnixStream, broker: MemoryConnection) {
+    let (reader, mut writer) = stream.into_split();
+    let (answers, mut outgoing) = mpsc::channel::<Answer>(64);
+    let writing = async move {
+        while let Some(answer) = outgoing.recv().await {
+            if let Err(error) = write(&mut writer, &answer).await {
+                tracing::debug!(%error, "the other side of the socket is gone");
+                return;
+            }
+        }
+    };
+    let reading = async {
+        if let Err(error) = answer_requests(reader, &broker, answers).await {
+            tracing::debug!(%error, "a socket connection ended");
+        }
+    };
+    tokio::select! { () = writing => {}, () = reading => {} }
+    broker.close().await;
+}
+
+async fn answer_requests(
+    mut reader: OwnedReadHalf,
+    broker: &MemoryConnection,
+    answers: mpsc::Sender<Answer>,
+) -> std::io::Result<()> {
+    let mut consumers: HashMap<String, tokio_util::task::AbortOnDropHandle<()>> = HashMap::new();
+    while let Some(Request { id, call }) = read(&mut reader).await? {
+        let outcome = match call {
+            Call::Publish {
+                exchange,
+                routing_key,
+                mandatory,
+                message,
+            } => match (*message).try_into() {
+                Ok(message) => {
+                    let guarantee = Guarantee::Confirmed { mandatory };
+                    broker
+                        .publish(Publish {
+                            exchange,
+                            routing_key,
+                            message,
+                            guarantee,
+                        })
+                        .await
+                        .map_err(WireError::from)
+                }
+                Err(_) => Err(WireError::Refused {
+                    reason: "the body is not base64".to_owned(),
+                }),
+            },
+            Call::DeclareReplies { queue } => declare(broker, &queue).await,
+            Call::ConsumeReplies { queue } => {
+                if consumers.len() >= MAX_REPLY_QUEUES {
+                    Err(WireError::Refused {
+                        reason: format!("more than {MAX_REPLY_QUEUES} reply queues"),
+                    })
+                } else {
+                    match broker.consume_replies(&queue).await {
+                        Ok(consumer) => {
+                            let task = tokio::spawn(forward(queue.clone(), consumer, answers.clone()));
+                            consumers.insert(queue, tokio_util::task::AbortOnDropHandle::new(task));
+                            Ok(())
+                        }
+                        Err(error) => Err(WireError::Unavailable {
+                            reason: error.to_string(),
+                        }),
+                    }
+                }
+            }
+            Call::CancelReplies { queue } => {
+                consumers.remove(&queue);
+                Ok(())
+            }
+        };
+        let answer = match outcome {
+            Ok(()) => Answer::Done { id },
+            Err(error) => Answer::Failed { id, error },
+        };
+        if answers.send(answer).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn declare(broker: &MemoryConnection, queue: &str) -> Result<(), WireError> {
+    broker
+        .declare_reply_queue(queue)
+        .await
+        .map_err(|error| WireError::Unavailable {
+            reason: error.to_string(),
+        })
+}
+
+async fn forward(queue: String, mut consumer: Box<dyn Consumer>, answers: mpsc::Sender<Answer>) {
+    while let Some(delivery) = consumer.next().await {
+        let answer = Answer::Delivery {
+            queue: queue.clone(),
+            exchange: delivery.exchange.clone(),
+            routing_key: delivery.routing_key.clone(),
+            redelivered: delivery.redelivered,
+            message: Box::new((&delivery.message).into()),
+        };
+        if answers.send(answer).await.is_err() {
+            return;
+        }
+    }
+}

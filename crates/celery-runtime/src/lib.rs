@@ -1,0 +1,51 @@
+//! A Celery-compatible worker and client over `amqp://` and `memory://`.
+//!
+//! The wire contract itself is `celery_protocol`; this crate moves it: brokers ([`broker`]), the worker ([`worker`]) and
+//! the calling side ([`client`]). It knows nothing of TUF.
+//!
+//! What holds everywhere:
+//!
+//! - a task is acknowledged last, after its result was published; a delivery of an old connection is never acknowledged on a
+//!   new one, so work may run twice and is never lost;
+//! - a task is published with a confirm and `mandatory`, so that a missing queue is an error and not a silence;
+//! - what cannot be decoded, is not known or panics becomes a typed failure where a reply is possible, and never ends the
+//!   worker.
+//!
+//! ```no_run
+//! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use celery_runtime::{broker::{connect, ConnectOptions}, client::Client, worker::Worker};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! let broker = connect("memory://", ConnectOptions::default()).await?;
+//! let worker = Worker::builder(broker.clone())
+//!     .name("math@localhost")
+//!     .queue("math")
+//!     .task("add", |_context, arguments: celery_runtime::Arguments| async move {
+//!         let (left, right): (i64, i64) = arguments.bind_tuple(&["left", "right"])?;
+//!         Ok(serde_json::json!(left + right))
+//!     })
+//!     .build()?;
+//! let shutdown = CancellationToken::new();
+//! let running = tokio::spawn(worker.run(shutdown.clone()));
+//!
+//! let client = Client::new(broker).await?;
+//! let mut kwargs = serde_json::Map::new();
+//! kwargs.insert("left".into(), 2.into());
+//! kwargs.insert("right".into(), 3.into());
+//! let sum = client.call("math", "add", kwargs, Duration::from_secs(5)).await?;
+//! assert_eq!(sum, 5);
+//! shutdown.cancel();
+//! running.await??;
+//! # Ok(()) }
+//! ```
+
+mod arguments;
+pub mod broker;
+pub mod client;
+pub mod clock;
+mod task_error;
+pub mod worker;
+
+pub use arguments::Arguments;
+pub use task_error::TaskError;

@@ -1,0 +1,75 @@
+//! What a failed task tells its caller.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// A task's failure, as the exception a Python caller of `.get()` will see raised. A caller finds the class by module and
+/// name; unknown ones are made up on its side, so any name may be used (`reference §2.1`).
+///
+/// What is in here travels to the caller: never put a secret or a host's path into it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskError {
+    /// The exception's class name, such as `ValueError`.
+    pub exc_type: String,
+    /// The module the class is in, such as `builtins`.
+    pub exc_module: String,
+    /// The arguments of the exception; usually one text.
+    pub messages: Vec<Value>,
+    /// A traceback or other detail, shown by Python next to the exception.
+    pub traceback: Option<String>,
+}
+
+impl TaskError {
+    /// Any exception, by module and class name.
+    #[must_use]
+    pub fn custom(module: impl Into<String>, exc_type: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            exc_type: exc_type.into(),
+            exc_module: module.into(),
+            messages: vec![Value::String(message.into())],
+            traceback: None,
+        }
+    }
+
+    /// `builtins.TypeError`: wrong arguments.
+    #[must_use]
+    pub fn type_error(message: impl Into<String>) -> Self {
+        Self::custom("builtins", "TypeError", message)
+    }
+
+    /// `builtins.ValueError`: an argument of the right type and a wrong value.
+    #[must_use]
+    pub fn value_error(message: impl Into<String>) -> Self {
+        Self::custom("builtins", "ValueError", message)
+    }
+
+    /// `builtins.RuntimeError`: anything else.
+    #[must_use]
+    pub fn runtime_error(message: impl Into<String>) -> Self {
+        Self::custom("builtins", "RuntimeError", message)
+    }
+
+    /// The same error with a traceback.
+    #[must_use]
+    pub fn with_traceback(mut self, traceback: impl Into<String>) -> Self {
+        self.traceback = Some(traceback.into());
+        self
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.exc_type)?;
+        for (index, message) in self.messages.iter().enumerate() {
+            f.write_str(if index == 0 { ": " } else { ", " })?;
+            match message {
+                Value::String(text) => f.write_str(text)?,
+                other => write!(f, "{other}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TaskError {}

@@ -1,0 +1,100 @@
+//! What a handler knows about the task it runs.
+
+use std::{fmt, time::Duration};
+
+use celery_protocol::{FieldTable, ResultMeta, task::TaskIdentity};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::results::publish_progress;
+use crate::broker::SharedBroker;
+
+/// How long a handler may be held up by a progress report.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The task a handler runs.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct TaskContext {
+    /// The task id: any text the caller chose, usually a UUID. The same on every delivery of the task.
+    pub task_id: String,
+    /// The name the task was called by.
+    pub task_name: String,
+    /// How often the task was retried.
+    pub retries: u32,
+    /// Whether it may have been delivered before; it may have run then, wholly or in part.
+    pub redelivered: bool,
+    /// The exchange it came through; empty is the default exchange, which every broker user may write to.
+    pub exchange: String,
+    /// The routing key it came with.
+    pub routing_key: String,
+    /// What replies are matched by; usually the task id.
+    pub correlation_id: String,
+    /// The queue the caller waits at, if it does.
+    pub reply_to: Option<String>,
+    /// When the caller will have given up.
+    pub expires: Option<Timestamp>,
+    /// The caller's own headers.
+    pub headers: FieldTable,
+    pub(super) identity: TaskIdentity,
+    pub(super) broker: Option<SharedBroker>,
+    pub(super) cancelled: CancellationToken,
+}
+
+impl TaskContext {
+    /// A context without a caller, for running a handler directly: nothing is reported, nothing cancels it.
+    #[must_use]
+    pub fn detached(task_name: impl Into<String>, task_id: impl Into<String>) -> Self {
+        let task_id = task_id.into();
+        Self {
+            task_name: task_name.into(),
+            retries: 0,
+            redelivered: false,
+            exchange: String::new(),
+            routing_key: String::new(),
+            correlation_id: task_id.clone(),
+            reply_to: None,
+            expires: None,
+            headers: FieldTable::new(),
+            identity: TaskIdentity {
+                id: Some(task_id.clone()),
+                ..TaskIdentity::default()
+            },
+            task_id,
+            broker: None,
+            cancelled: CancellationToken::new(),
+        }
+    }
+
+    /// Tells the caller about progress: a state of the task's own, such as `"RUNNING"`, with any JSON. Best effort, and never
+    /// waits longer than a second; the caller sees the newest.
+    pub async fn update_state(&self, state: &str, meta: Value) {
+        let Some(broker) = &self.broker else { return };
+        let progress = ResultMeta::progress(&self.task_id, state, meta);
+        if tokio::time::timeout(PROGRESS_TIMEOUT, publish_progress(broker, &self.identity, progress))
+            .await
+            .is_err()
+        {
+            tracing::debug!(task.id = self.task_id, "progress could not be reported in time");
+        }
+    }
+
+    /// Cancelled when the worker has to end before the task did: stop at the next point where that is safe. The task is
+    /// delivered again.
+    #[must_use]
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.cancelled
+    }
+}
+
+impl fmt::Debug for TaskContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskContext")
+            .field("task_id", &self.task_id)
+            .field("task_name", &self.task_name)
+            .field("redelivered", &self.redelivered)
+            .field("exchange", &self.exchange)
+            .finish_non_exhaustive()
+    }
+}

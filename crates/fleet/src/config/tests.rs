@@ -1,0 +1,363 @@
+use std::collections::BTreeMap;
+
+use durable_fs::RealFs;
+
+use super::*;
+
+fn load(yaml: Option<&str>, env: &[(&str, &str)], set: &[&str]) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = yaml.map(|yaml| {
+        let path = dir.path().join("config.yaml");
+        std::fs::write(&path, yaml).unwrap();
+        path
+    });
+    let mut env: BTreeMap<String, String> = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    if file.is_none() {
+        // Whatever this machine has in /etc stays out of the tests.
+        let empty = dir.path().join("empty.yaml");
+        std::fs::write(&empty, "").unwrap();
+        env.entry("RUGGED_CONFIG".into())
+            .or_insert(empty.display().to_string());
+    }
+    let set = set.iter().map(|pair| (*pair).to_owned()).collect();
+    Config::load(&Sources { file, env, set }, &RealFs)
+}
+
+fn refused(yaml: &str) -> String {
+    load(Some(yaml), &[], &[]).unwrap_err().to_string()
+}
+
+#[test]
+fn defaults_are_valid_and_complete() {
+    let config = Config::builder().build().unwrap();
+    assert_eq!(config.settings().len(), KEYS.len());
+    assert!(
+        config
+            .settings()
+            .iter()
+            .all(|setting| setting.origin == Origin::Default)
+    );
+    assert_eq!(
+        config.metadata_path(),
+        Path::new("/var/rugged/tuf_repo/metadata")
+    );
+    assert_eq!(
+        config.trusted_root,
+        Path::new("/var/rugged/verification_keys/root.json")
+    );
+    assert_eq!(config.roles.timestamp.renew_before_seconds, 28_800);
+    assert_eq!(config.health_address, None);
+    assert!(!config.instance.is_empty());
+}
+
+#[test]
+fn every_key_is_documented_and_has_a_variable_of_its_own() {
+    let mut variables: Vec<String> = KEYS.iter().map(KeySpec::env).collect();
+    variables.sort();
+    variables.dedup();
+    assert_eq!(variables.len(), KEYS.len());
+    for spec in KEYS {
+        assert!(spec.doc.ends_with('.'), "{}", spec.key);
+        assert!(
+            !spec.env().ends_with("_FILE"),
+            "{} would be taken for a secret's file",
+            spec.key
+        );
+    }
+}
+
+#[test]
+fn flags_win_over_environment_over_file_over_default_and_each_says_so() {
+    let yaml = "# a comment\nscheduler_scan_period: 0.5\nroles:\n  root:\n    expiry: 100\n    threshold: 3\n  timestamp:\n    expiry: 60\n";
+    let config = load(
+        Some(yaml),
+        &[
+            ("RUGGED_ROLES_ROOT_EXPIRY", "200"),
+            ("RUGGED_ROLES_TIMESTAMP_EXPIRY", "61"),
+            ("HOME", "/"),
+        ],
+        &["roles.timestamp.expiry=62", "keys.root=root,root1"],
+    )
+    .unwrap();
+    assert_eq!(config.scheduler_scan_period, Duration::from_millis(500));
+    assert_eq!(config.roles.root.threshold, 3);
+    assert_eq!(config.roles.root.expiry_seconds, 200);
+    assert_eq!(config.roles.timestamp.expiry_seconds, 62);
+    assert_eq!(config.keys.root, ["root", "root1"]);
+    let origin = |key: &str| config.setting(key).unwrap().origin.to_string();
+    assert!(origin("scheduler_scan_period").ends_with("config.yaml:2"));
+    assert!(origin("roles.root.threshold").ends_with("config.yaml:6"));
+    assert_eq!(origin("roles.root.expiry"), "RUGGED_ROLES_ROOT_EXPIRY");
+    assert_eq!(origin("roles.timestamp.expiry"), "--set");
+    assert_eq!(origin("number_of_bins"), "default");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_a_suggestion() {
+    let message = refused("environment: testing\nshceduler_scan_period: 5\n");
+    assert!(
+        message.contains("config.yaml:2: unknown key `shceduler_scan_period`"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("did you mean `scheduler_scan_period`?"),
+        "{message}"
+    );
+    let message = refused("roles:\n  root:\n    expires: 5\n");
+    assert!(
+        message.contains(":3: unknown key `roles.root.expires`; did you mean `roles.root.expiry`?"),
+        "{message}"
+    );
+    let message = load(None, &[("RUGGED_BROKER_ULR", "memory://")], &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.ends_with("did you mean `RUGGED_BROKER_URL`?"),
+        "{message}"
+    );
+    let message = load(None, &[], &["repo_pth=/x"]).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "--set: unknown key `repo_pth`; did you mean `repo_path`?"
+    );
+    assert!(refused("zzz: 1\n").ends_with("unknown key `zzz`"));
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_refused_with_key_origin_and_form() {
+    let message = refused("\nroles:\n  root:\n    threshold: many\n");
+    assert!(
+        message.ends_with("config.yaml:4: `roles.root.threshold` is `many`; expected a whole number from 1 to 1024"),
+        "{message}"
+    );
+    assert!(
+        refused("number_of_bins: 100\n").ends_with("expected 0 or a power of two from 2 to 16384")
+    );
+    assert!(refused("repo_path: {a: b}\n").contains("`repo_path` is a mapping; expected a path"));
+    assert!(refused("repo_path: [a, b]\n").contains("`repo_path` is a list"));
+    assert!(refused("repo_path:\n").contains("`repo_path` is empty"));
+    assert!(
+        refused("roles: 5\n").contains("`roles` is a value; expected a mapping of further keys")
+    );
+    assert!(refused("- a\n").contains("a configuration is a mapping"));
+    let message = load(None, &[("RUGGED_CONSISTENT_SNAPSHOT", "maybe")], &[])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        message,
+        "RUGGED_CONSISTENT_SNAPSHOT: `consistent_snapshot` is `maybe`; expected `true` or `false`"
+    );
+}
+
+#[test]
+fn a_key_given_twice_is_refused() {
+    assert!(refused("repo_path: /a\nrepo_path: /b\n").contains(":2"));
+    assert!(
+        refused("roles: {root: {expiry: 5}}\nroles.root.expiry: 6\n")
+            .contains("`roles.root.expiry` is given twice")
+    );
+}
+
+#[test]
+fn a_renewal_longer_than_the_lifetime_is_refused() {
+    let error = Config::builder()
+        .set("roles.timestamp.expiry", "60")
+        .set("roles.timestamp.renew_before", "60")
+        .build();
+    assert!(matches!(error, Err(ConfigError::Contradiction(_))));
+}
+
+#[test]
+fn secrets_show_nowhere() {
+    let secret = "amqp://rugged:s3cret@rabbit:5672/tuf";
+    let config = load(Some(&format!("broker_url: {secret}\n")), &[], &[]).unwrap();
+    assert_eq!(config.broker_url, secret);
+    assert_eq!(
+        config.setting("broker_url").unwrap().value,
+        "amqp://rugged:***@rabbit:5672/tuf"
+    );
+    for text in [
+        format!("{config:?}"),
+        format!("{:?}", config.settings()),
+        config.shown_broker_url(),
+    ] {
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    let sources = Sources {
+        set: vec![format!("broker_url={secret}")],
+        ..Sources::default()
+    };
+    assert!(!format!("{sources:?}").contains("s3cret"));
+    assert!(!format!("{:?}", Config::builder().set("broker_url", secret)).contains("s3cret"));
+    for error in [
+        load(Some("broker_url: s3cret\n"), &[], &[]).unwrap_err(),
+        load(Some("broker_url: \"amqp://s3cret\n"), &[], &[]).unwrap_err(),
+        load(None, &[("RUGGED_BROKER_URL", "s3cret")], &[]).unwrap_err(),
+        load(None, &[], &["s3cret"]).unwrap_err(),
+    ] {
+        assert!(
+            !format!("{error} {error:?}").contains("s3cret"),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_secret_can_come_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("broker");
+    std::fs::write(&file, "amqp://u:p@h/v\n").unwrap();
+    // As Kubernetes mounts it: a link.
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let link = link.to_str().unwrap();
+    let config = load(None, &[("RUGGED_BROKER_URL_FILE", link)], &[]).unwrap();
+    assert_eq!(config.broker_url, "amqp://u:p@h/v");
+    assert!(
+        config
+            .setting("broker_url")
+            .unwrap()
+            .origin
+            .to_string()
+            .starts_with("RUGGED_BROKER_URL_FILE (")
+    );
+    let both = load(
+        None,
+        &[
+            ("RUGGED_BROKER_URL_FILE", link),
+            ("RUGGED_BROKER_URL", "memory://"),
+        ],
+        &[],
+    );
+    assert!(matches!(both, Err(ConfigError::Twice { .. })));
+    let missing = load(
+        None,
+        &[("RUGGED_BROKER_URL_FILE", "/nonexistent/secret")],
+        &[],
+    );
+    assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
+    // Only secrets: a path in a file is a mistake.
+    assert!(matches!(
+        load(None, &[("RUGGED_REPO_PATH_FILE", link)], &[]),
+        Err(ConfigError::UnknownKey { .. })
+    ));
+}
+
+#[test]
+fn variables_of_kubernetes_services_are_not_taken_for_keys() {
+    let config = load(
+        None,
+        &[
+            ("RUGGED_SERVICE_HOST", "10.0.0.1"),
+            ("RUGGED_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ],
+        &[],
+    );
+    assert!(config.is_ok());
+}
+
+#[test]
+fn a_named_file_must_exist_and_the_default_one_need_not() {
+    let missing = Config::load(
+        &Sources {
+            file: Some("/nonexistent/config.yaml".into()),
+            ..Sources::default()
+        },
+        &RealFs,
+    );
+    assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
+    let env = BTreeMap::from([(
+        "RUGGED_CONFIG".to_owned(),
+        "/nonexistent/config.yaml".to_owned(),
+    )]);
+    assert!(matches!(
+        Config::load(
+            &Sources {
+                env,
+                ..Sources::default()
+            },
+            &RealFs
+        ),
+        Err(ConfigError::Unreadable { .. })
+    ));
+}
+
+#[test]
+fn oversized_and_explosive_files_are_refused() {
+    let big = format!("environment: testing\n#{}\n", "x".repeat(1024 * 1024));
+    assert!(matches!(
+        load(Some(&big), &[], &[]),
+        Err(ConfigError::Unreadable { .. })
+    ));
+    let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
+    for (this, last) in ('b'..='i').zip('a'..='h') {
+        bomb.push_str(&format!(
+            "{this}: &{this} [{}]\n",
+            vec![format!("*{last}"); 9].join(", ")
+        ));
+    }
+    assert!(matches!(
+        load(Some(&bomb), &[], &[]),
+        Err(ConfigError::Yaml { .. })
+    ));
+    let deep = format!("repo_path: {}{}\n", "[".repeat(5_000), "]".repeat(5_000));
+    assert!(matches!(
+        load(Some(&deep), &[], &[]),
+        Err(ConfigError::Yaml { .. })
+    ));
+}
+
+#[test]
+fn a_syntax_error_names_its_line() {
+    let message = refused("environment: testing\nrepo_path: \"/x\n");
+    assert!(message.contains("config.yaml:"), "{message}");
+    assert!(matches!(
+        load(Some("a: b: c\n"), &[], &[]),
+        Err(ConfigError::Yaml { line: Some(1), .. })
+    ));
+}
+
+#[test]
+fn comments_and_nothing_are_a_configuration() {
+    assert!(load(Some(""), &[], &[]).is_ok());
+    assert!(load(Some("# only\n\n  # comments\n"), &[], &[]).is_ok());
+    assert!(load(Some("roles:\n"), &[], &[]).is_ok());
+}
+
+#[test]
+fn yaml_values_read_as_they_are_written() {
+    let yaml = "consistent_snapshot: false\nstore_targets: \"no\"\nnumber_of_bins: 0x10\nkeys:\n  root: [root, root1]\n  targets: one\ninstance: 12\npublish_min_interval: 1.5\n";
+    let config = load(Some(yaml), &[], &[]).unwrap();
+    assert!(!config.consistent_snapshot && !config.store_targets);
+    assert_eq!(config.number_of_bins, 16);
+    assert_eq!(config.keys.root, ["root", "root1"]);
+    assert_eq!(config.keys.targets, ["one"]);
+    assert_eq!(config.instance, "12");
+    assert_eq!(config.publish_min_interval, Duration::from_millis(1_500));
+}
+
+#[test]
+fn an_embedded_fleet_keeps_everything_beneath_its_directory() {
+    let config = Config::beneath(Path::new("/demo"))
+        .set("number_of_bins", "16")
+        .build()
+        .unwrap();
+    assert_eq!(config.metadata_path(), Path::new("/demo/repo/metadata"));
+    assert_eq!(
+        config.signing_keys_of("targets"),
+        Path::new("/demo/keys/signing/targets")
+    );
+    assert_eq!(
+        config.trusted_root,
+        Path::new("/demo/keys/verification/root.json")
+    );
+    assert_eq!(config.state_of("targets"), Path::new("/demo/state/targets"));
+    assert_eq!(
+        config.setting("number_of_bins").unwrap().origin,
+        Origin::Code
+    );
+    assert!(Config::builder().set("nonsense", "").build().is_err());
+}

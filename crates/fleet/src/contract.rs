@@ -1,0 +1,255 @@
+//! The task contract: queues, task names, arguments and results, in one place.
+//!
+//! A queue is named like its worker. Arguments travel as keyword arguments (positional ones are accepted in the
+//! order of the fields), results are JSON objects. A task is a hint: it names things and never carries anything
+//! that gets signed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Queue (and worker name) of the monitor.
+pub const MONITOR_QUEUE: &str = "monitor-worker";
+/// Queue (and worker name) of the targets role.
+pub const TARGETS_QUEUE: &str = "targets-worker";
+/// Queue (and worker name) of the snapshot role.
+pub const SNAPSHOT_QUEUE: &str = "snapshot-worker";
+/// Queue (and worker name) of the timestamp role.
+pub const TIMESTAMP_QUEUE: &str = "timestamp-worker";
+
+/// The exchange for what only an operator may ask: only the operator's broker user may write to it. The routing key is
+/// the queue.
+pub const ADMIN_EXCHANGE: &str = "rugged.admin";
+
+/// Every worker: answers `"pong"`.
+pub const PING: &str = "ping";
+/// Every worker: answers a [`WorkerStatus`].
+pub const STATUS: &str = "status";
+/// Monitor: takes in and publishes what is ready; answers a [`FindNewTargets`].
+pub const FIND_NEW_TARGETS: &str = "find-new-targets";
+/// Monitor: stops intake, durably; arguments [`Pause`]; answers a [`Processing`].
+pub const PAUSE_PROCESSING: &str = "pause-processing";
+/// Monitor: takes intake up again, durably; arguments [`Pause`]; answers a [`Processing`].
+pub const RESUME_PROCESSING: &str = "resume-processing";
+/// Monitor and signing roles: renews metadata; arguments [`RefreshExpiry`]; answers a [`RefreshExpiryResult`].
+pub const REFRESH_EXPIRY: &str = "refresh-expiry";
+/// Targets: signs inbound files; arguments [`AddTargets`]; answers an [`AddTargetsResult`].
+pub const ADD_TARGETS: &str = "add-targets";
+/// Targets: takes targets out; arguments [`RemoveTargets`]; answers a [`RemoveTargetsResult`].
+pub const REMOVE_TARGETS: &str = "remove-targets";
+/// Snapshot: folds new records; answers an [`UpdateResult`].
+pub const UPDATE_SNAPSHOT: &str = "update-snapshot";
+/// Timestamp: makes the newest snapshot visible; answers an [`UpdateResult`].
+pub const UPDATE_TIMESTAMP: &str = "update-timestamp";
+
+/// Arguments of [`ADD_TARGETS`]. With neither field: every loose inbound file, as in Rugged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddTargets {
+    /// Name of a batch directory below the inbound directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// Loose inbound files, relative to the inbound directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Vec<String>>,
+}
+
+/// What became of one drop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropVerdict {
+    /// The drop's name (`X` of `tuf_ready_X`).
+    pub name: String,
+    /// Digest of its file list, hex.
+    pub digest: String,
+    /// Why it was rejected; absent when it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
+    /// How many of its files became targets.
+    pub targets: u64,
+}
+
+/// Result of [`ADD_TARGETS`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddTargetsResult {
+    /// The newest commit record that holds the outcome; absent when nothing changed.
+    pub record: Option<u64>,
+    /// Version per changed role other than bins; changed bins are counted under `bins_changed`.
+    pub versions: BTreeMap<String, u64>,
+    /// How many bins changed.
+    pub bins_changed: u64,
+    /// How many targets were added or replaced.
+    pub targets_added: u64,
+    /// One verdict per drop of the batch (bounded by the batch).
+    pub drops: Vec<DropVerdict>,
+    /// True when an earlier delivery had done all of it.
+    #[serde(default)]
+    pub already_done: bool,
+}
+
+/// Arguments of [`REMOVE_TARGETS`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveTargets {
+    /// Target paths.
+    pub targets: Vec<String>,
+    /// Makes the call idempotent: a request already in a record returns its stored result.
+    pub request_id: String,
+    /// Precondition: sha256 (hex) per target path; when a target has another hash nothing is removed.
+    #[serde(default)]
+    pub expected: BTreeMap<String, String>,
+}
+
+/// Result of [`REMOVE_TARGETS`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveTargetsResult {
+    /// The commit record; absent when nothing changed.
+    pub record: Option<u64>,
+    /// How many targets were removed.
+    pub removed: u64,
+    /// How many were not there.
+    pub not_found: u64,
+    /// True when an earlier delivery had done it.
+    #[serde(default)]
+    pub already_done: bool,
+}
+
+/// Result of [`UPDATE_SNAPSHOT`] and [`UPDATE_TIMESTAMP`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateResult {
+    /// The role's current version.
+    pub version: u64,
+    /// Whether this call wrote it.
+    pub changed: bool,
+}
+
+/// Arguments of [`REFRESH_EXPIRY`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshExpiry {
+    /// Renew even when nothing is near its expiry.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Result of [`REFRESH_EXPIRY`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshExpiryResult {
+    /// New version per role renewed, bins excepted.
+    pub renewed: BTreeMap<String, u64>,
+    /// How many bins were renewed.
+    pub bins_renewed: u64,
+}
+
+/// Arguments of [`PAUSE_PROCESSING`] and [`RESUME_PROCESSING`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// Shown by `status`.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Whether the monitor takes drops in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processing {
+    /// True while intake is stopped.
+    pub paused: bool,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Since when, `YYYY-MM-DDTHH:MM:SSZ`.
+    #[serde(default)]
+    pub since: Option<String>,
+}
+
+/// Result of [`FIND_NEW_TARGETS`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindNewTargets {
+    /// Drops taken in by this run.
+    pub taken: u64,
+    /// Drops published by this run.
+    pub published: u64,
+    /// Drops rejected by this run.
+    pub rejected: u64,
+    /// Drops still waiting.
+    pub waiting: u64,
+}
+
+/// Result of [`STATUS`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// The worker's name, which is its queue's.
+    #[serde(default)]
+    pub worker: String,
+    /// This process among its kind.
+    #[serde(default)]
+    pub instance: String,
+    /// Software version.
+    pub version: String,
+    /// Role: `monitor`, `targets`, `snapshot` or `timestamp`.
+    pub role: String,
+    /// `starting`, `waiting` (see `detail`), `ready`, `working` or `alarm` (see `detail`).
+    pub state: String,
+    /// What it waits for or what is wrong.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// Whether the broker is connected; absent for a worker without one.
+    #[serde(default)]
+    pub broker_connected: Option<bool>,
+    /// End of the last piece of work that changed something, `YYYY-MM-DDTHH:MM:SSZ`.
+    #[serde(default)]
+    pub last_work: Option<String>,
+    /// The role's own metadata version; for the targets role that of `targets`.
+    #[serde(default)]
+    pub role_version: Option<u64>,
+    /// When the metadata of this role expires.
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// When it will be renewed.
+    #[serde(default)]
+    pub next_renewal: Option<String>,
+    /// The floor: below these the worker never signs.
+    #[serde(default)]
+    pub floor: BTreeMap<String, u64>,
+    /// Monitor only.
+    #[serde(default)]
+    pub processing: Option<Processing>,
+    /// Monitor only: drops ready, in processing, rejected and held back.
+    #[serde(default)]
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// Name of the description in a batch directory.
+pub const BATCH_FILE: &str = "BATCH.json";
+/// Prefix of a batch directory in the inbound directory; the batch's id follows.
+pub const BATCH_PREFIX: &str = "batch_";
+/// The version of [`BATCH_FILE`] that is written.
+pub const BATCH_FORMAT: u64 = 1;
+/// Largest [`BATCH_FILE`] read, in bytes.
+pub const MAX_BATCH_FILE: u64 = 64 << 20;
+
+/// [`BATCH_FILE`]: what a batch directory holds. The monitor writes it, the targets-worker reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Format version, [`BATCH_FORMAT`].
+    pub format: u64,
+    /// The batch's id.
+    pub id: String,
+    /// The drops, in the order in which they apply: of two with the same path, the later one wins.
+    pub drops: Vec<BatchDrop>,
+}
+
+/// One drop of a [`Batch`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchDrop {
+    /// Directory of its files, relative to the batch directory.
+    pub dir: String,
+    /// The drop's name.
+    pub name: String,
+    /// Digest of its file list, hex: SHA-256 over the lines `<sha256> <length> <path>\n`, sorted by path.
+    pub digest: String,
+    /// Number of files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}

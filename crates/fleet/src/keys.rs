@@ -1,0 +1,153 @@
+//! Keys on disk: private ones as PEM in `signing_keys_path/ROLE/NAME`, public ones as TUF key objects in
+//! `verification_keys_path/ROLE/NAME.json`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use durable_fs::{FileKind, Fs, durable};
+use tuf_core::key::{FileSigner, PublicKey, Signer};
+
+/// Largest key file read, in bytes.
+pub const MAX_KEY_FILE: u64 = 64 << 10;
+/// Where orchestrators mount secrets with modes of their own choosing.
+const SECRETS: &str = "/run/secrets";
+
+/// Why keys cannot be used. Never holds key material.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// The directory or a file in it cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directory holds no key.
+    #[error(
+        "{0} holds no key: make one with `rugged generate-keys`, or mount the role's key there"
+    )]
+    None(PathBuf),
+    /// Others can read a private key.
+    #[error("{path} can be read by others (mode {mode:03o}): run `chmod 400 {path}`")]
+    Exposed {
+        /// The path.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The file is not a key.
+    #[error("{path}: {reason}")]
+    Malformed {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The private keys in `dir`: those named, or all of them. Keys that others can read are refused, with a warning only
+/// below `/run/secrets`.
+///
+/// # Errors
+/// [`KeysError`].
+pub fn signers(
+    fs: &dyn Fs,
+    dir: &Path,
+    names: &[String],
+) -> Result<Vec<Arc<dyn Signer>>, KeysError> {
+    let mut signers: Vec<Arc<dyn Signer>> = Vec::new();
+    for path in key_files(fs, dir, names, "")? {
+        let io = |source| KeysError::Io {
+            path: path.clone(),
+            source,
+        };
+        let mode = fs.stat(&path).map_err(io)?.mode & 0o777;
+        if mode & 0o077 != 0 {
+            if !path.starts_with(SECRETS) {
+                return Err(KeysError::Exposed { path, mode });
+            }
+            tracing::warn!(key.path = %path.display(), "{} can be read by others (mode {mode:03o})", path.display());
+        }
+        let pem = zeroizing(durable::read_bounded(fs, &path, MAX_KEY_FILE).map_err(io)?);
+        let signer = FileSigner::from_pem(&pem.0).map_err(|error| KeysError::Malformed {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        signers.push(Arc::new(signer));
+    }
+    if signers.is_empty() {
+        return Err(KeysError::None(dir.to_owned()));
+    }
+    Ok(signers)
+}
+
+/// The public keys in `dir` (`NAME.json`): those named, or all of them, in order of their names.
+///
+/// # Errors
+/// [`KeysError`].
+pub fn public_keys(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<Vec<PublicKey>, KeysError> {
+    let mut keys = Vec::new();
+    for path in key_files(fs, dir, names, ".json")? {
+        let bytes =
+            durable::read_bounded(fs, &path, MAX_KEY_FILE).map_err(|source| KeysError::Io {
+                path: path.clone(),
+                source,
+            })?;
+        let key = PublicKey::from_json(&bytes).map_err(|error| KeysError::Malformed {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        keys.push(key);
+    }
+    if keys.is_empty() {
+        return Err(KeysError::None(dir.to_owned()));
+    }
+    Ok(keys)
+}
+
+fn key_files(
+    fs: &dyn Fs,
+    dir: &Path,
+    names: &[String],
+    suffix: &str,
+) -> Result<Vec<PathBuf>, KeysError> {
+    if !names.is_empty() {
+        return Ok(names
+            .iter()
+            .map(|name| dir.join(format!("{name}{suffix}")))
+            .collect());
+    }
+    let entries = fs.read_dir(dir).map_err(|source| KeysError::Io {
+        path: dir.to_owned(),
+        source,
+    })?;
+    let mut files: Vec<PathBuf> = entries
+        .into_iter()
+        .filter(|entry| entry.kind == FileKind::File)
+        .filter(|entry| {
+            entry
+                .name
+                .to_str()
+                .is_some_and(|name| !name.starts_with('.') && name.ends_with(suffix))
+        })
+        .map(|entry| dir.join(entry.name))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Bytes that are wiped when dropped.
+struct Wiped(Vec<u8>);
+
+fn zeroizing(bytes: Vec<u8>) -> Wiped {
+    Wiped(bytes)
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}

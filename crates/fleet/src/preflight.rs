@@ -1,0 +1,91 @@
+//! What a signing worker checks before it starts.
+
+use std::io;
+
+use durable_fs::{FileKind, Fs};
+
+use crate::{Config, FleetError};
+
+/// Refuses to go on if this process can open a file in the key directory of any role but `own`: whoever takes over one
+/// worker must not get two keys. For worker processes; a process that hosts several roles on purpose says so instead.
+///
+/// # Errors
+/// [`FleetError::Refused`] with the file; [`FleetError::Io`] when
+/// the directory of keys cannot be listed for a reason other than being absent or closed to us.
+pub fn one_key_per_process(fs: &dyn Fs, config: &Config, own: &str) -> Result<(), FleetError> {
+    let unreadable = |what: &std::path::Path, source: io::Error| match source.kind() {
+        // Absent or closed to us: just as it should be.
+        io::ErrorKind::NotFound
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        _ => Err(FleetError::Io {
+            what: format!("listing {}", what.display()),
+            source,
+        }),
+    };
+    let keys = &config.signing_keys_path;
+    // Only the worker's own directory may be mounted and the parent unlisted; the well-known roles are tried all the same.
+    let mut roles: Vec<std::ffi::OsString> = ["root", "targets", "snapshot", "timestamp"]
+        .map(Into::into)
+        .into();
+    for entry in fs.read_dir(keys).or_else(|error| unreadable(keys, error))? {
+        if entry.kind == FileKind::Dir && !roles.contains(&entry.name) {
+            roles.push(entry.name);
+        }
+    }
+    for role in roles.iter().filter(|role| *role != own) {
+        let dir = keys.join(role);
+        for entry in fs.read_dir(&dir).or_else(|error| unreadable(&dir, error))? {
+            let path = dir.join(&entry.name);
+            if entry.kind == FileKind::File && fs.open(&path).is_ok() {
+                return Err(FleetError::Refused(format!(
+                    "the {own} worker can open {}: a worker may reach the keys of its own role only; unmount {}",
+                    path.display(),
+                    dir.display()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests arrange files as someone else would"
+)]
+mod tests {
+    use super::*;
+    use crate::exit_code;
+    use durable_fs::RealFs;
+
+    #[test]
+    fn a_worker_that_can_open_another_roles_key_refuses_to_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::beneath(dir.path()).build().unwrap();
+        assert!(
+            one_key_per_process(&RealFs, &config, "targets").is_ok(),
+            "no keys at all"
+        );
+        for role in ["targets", "snapshot"] {
+            std::fs::create_dir_all(config.signing_keys_of(role)).unwrap();
+        }
+        std::fs::write(config.signing_keys_of("targets").join("targets"), "key").unwrap();
+        assert!(
+            one_key_per_process(&RealFs, &config, "targets").is_ok(),
+            "its own key, and an empty directory"
+        );
+        let error = one_key_per_process(&RealFs, &config, "snapshot").unwrap_err();
+        assert_eq!(error.exit_code(), exit_code::REFUSED);
+        assert!(error.to_string().contains("targets/targets"), "{error}");
+    }
+
+    #[test]
+    fn directories_of_roles_we_do_not_know_count_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::beneath(dir.path()).build().unwrap();
+        std::fs::create_dir_all(config.signing_keys_of("mirrors")).unwrap();
+        std::fs::write(config.signing_keys_of("mirrors").join("key"), "key").unwrap();
+        assert!(one_key_per_process(&RealFs, &config, "targets").is_err());
+    }
+}

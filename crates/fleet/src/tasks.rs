@@ -1,0 +1,86 @@
+//! What every worker answers, and what its tasks have in common.
+
+use celery_runtime::worker::{TaskContext, Worker, WorkerBuilder};
+use celery_runtime::{Arguments, TaskError};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::contract::{ADMIN_EXCHANGE, PING, STATUS};
+use crate::{Context, FleetError, exceptions};
+
+/// A worker on `queue` that answers `ping` and `status` without waiting for anything, and that operators reach through
+/// [`ADMIN_EXCHANGE`].
+#[must_use]
+pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
+    let health = context.health.clone();
+    Worker::builder(context.broker.clone())
+        .name(format!("{queue}@{}", context.config.instance))
+        .queue(queue)
+        .also_bound_to(ADMIN_EXCHANGE)
+        .task(PING, |_, arguments: Arguments| async move {
+            arguments.bind_none()?;
+            Ok(Value::from("pong"))
+        })
+        .task(STATUS, move |_, arguments: Arguments| {
+            let health = health.clone();
+            async move {
+                arguments.bind_none()?;
+                answer(&health.status())
+            }
+        })
+}
+
+/// The worker that was described.
+///
+/// # Errors
+/// When the same task was added twice.
+pub fn build(builder: WorkerBuilder) -> Result<Worker, FleetError> {
+    builder
+        .build()
+        .map_err(|error| FleetError::Internal(error.to_string()))
+}
+
+/// A result as JSON.
+///
+/// # Errors
+/// `tuf_fleet.exceptions.Internal` when it cannot be written as JSON.
+pub fn answer<T: Serialize>(result: &T) -> Result<Value, TaskError> {
+    serde_json::to_value(result)
+        .map_err(|error| exceptions::exception(exceptions::INTERNAL, error.to_string()))
+}
+
+/// Lets a task pass only if it came through [`ADMIN_EXCHANGE`], which only the operator's broker user may write: under
+/// `rpc://` every worker can write to every queue by the default exchange, so that a queue tells nobody apart.
+///
+/// # Errors
+/// `tuf_fleet.exceptions.NotPermitted` for any other way in.
+pub fn operator_only(task: &TaskContext) -> Result<(), TaskError> {
+    if task.exchange == ADMIN_EXCHANGE {
+        return Ok(());
+    }
+    let message = format!(
+        "{} may only be sent by an operator, through the exchange {ADMIN_EXCHANGE}",
+        task.task_name
+    );
+    Err(exceptions::exception(exceptions::NOT_PERMITTED, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_administrators_exchange_lets_an_operators_task_pass() {
+        let mut task = TaskContext::detached("remove-targets", "id");
+        for exchange in ["", "targets-worker", "rugged.admin2"] {
+            task.exchange = exchange.into();
+            let error = operator_only(&task).unwrap_err();
+            assert_eq!(
+                (error.exc_module.as_str(), error.exc_type.as_str()),
+                (exceptions::MODULE, exceptions::NOT_PERMITTED)
+            );
+        }
+        task.exchange = ADMIN_EXCHANGE.into();
+        assert!(operator_only(&task).is_ok());
+    }
+}

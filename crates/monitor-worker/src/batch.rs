@@ -1,0 +1,117 @@
+//! A batch: drops that are signed together, described by the `BATCH.json` of the task contract.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+
+use durable_fs::{Fs, durable};
+use fleet::contract::{BATCH_FILE, BATCH_FORMAT, BATCH_PREFIX, Batch, BatchDrop, MAX_BATCH_FILE};
+use ring::digest::{Context, SHA256};
+
+/// A batch of `drops`, in this order.
+pub fn new_batch(drops: Vec<BatchDrop>) -> Batch {
+    let id = batch_id(drops.iter().map(|d| (d.name.as_str(), d.digest.as_str())));
+    Batch {
+        format: BATCH_FORMAT,
+        id,
+        drops,
+    }
+}
+
+/// Name of the batch's directory below the inbound directory.
+pub fn dir_name(batch: &Batch) -> String {
+    format!("{BATCH_PREFIX}{}", batch.id)
+}
+
+/// Whether `name` is that of a batch directory: nobody else's directory looks like it by chance.
+pub fn is_dir_name(name: &OsStr) -> bool {
+    let id = name.to_str().and_then(|name| name.strip_prefix(BATCH_PREFIX));
+    id.is_some_and(|id| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// Reads the description in the batch directory `dir`; `None` when there is none this version can read.
+///
+/// # Errors
+/// Whatever the file system said.
+pub fn read(fs: &dyn Fs, dir: &Path) -> io::Result<Option<Batch>> {
+    match durable::read_bounded(fs, &dir.join(BATCH_FILE), MAX_BATCH_FILE) {
+        Ok(bytes) => Ok(serde_json::from_slice::<Batch>(&bytes)
+            .ok()
+            .filter(|batch| batch.format == BATCH_FORMAT)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether `dir` holds `batch`, whole: the same drops, and below each as many files and bytes as it should have. Its
+/// content needs no second look: the id covers every hash, and the directory became visible after a sync.
+///
+/// # Errors
+/// Whatever the file system said, other than that something is missing.
+pub fn is_whole_in(fs: &dyn Fs, dir: &Path, batch: &Batch) -> io::Result<bool> {
+    let Some(there) = read(fs, dir)? else {
+        return Ok(false);
+    };
+    if there.id != batch.id || there.drops.len() != batch.drops.len() {
+        return Ok(false);
+    }
+    for drop in &there.drops {
+        if drop.dir.is_empty() || !drop.dir.bytes().all(|b| b.is_ascii_digit()) {
+            return Ok(false);
+        }
+        match crate::staging::measure(fs, &dir.join(&drop.dir), u64::MAX) {
+            Ok(size) if size.files == drop.files && size.bytes == drop.bytes => {}
+            Ok(_) => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
+}
+
+/// The id of the set of drops `(name, digest)`: the same whichever monitor forms it, and in whichever order.
+pub fn batch_id<'a>(drops: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut drops: Vec<_> = drops.collect();
+    drops.sort_unstable();
+    let mut context = Context::new(&SHA256);
+    for (name, digest) in drops {
+        context.update(name.as_bytes());
+        context.update(b"\0");
+        context.update(digest.as_bytes());
+        context.update(b"\n");
+    }
+    hex::encode(&context.finish().as_ref()[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_depends_on_the_set_and_not_on_the_order() {
+        let ab = batch_id([("a", "1"), ("b", "2")].into_iter());
+        assert_eq!(ab.len(), 32);
+        assert_eq!(ab, batch_id([("b", "2"), ("a", "1")].into_iter()));
+        assert_ne!(ab, batch_id([("a", "2"), ("b", "1")].into_iter()));
+        assert_ne!(ab, batch_id([("a", "1")].into_iter()));
+    }
+
+    #[test]
+    fn the_description_is_written_as_documented() {
+        let drop = BatchDrop {
+            dir: "0".into(),
+            name: "X".into(),
+            digest: "d".into(),
+            files: 1,
+            bytes: 2,
+        };
+        let batch = new_batch(vec![drop]);
+        assert_eq!(
+            serde_json::to_string(&batch).unwrap(),
+            format!(
+                r#"{{"format":1,"id":"{}","drops":[{{"dir":"0","name":"X","digest":"d","files":1,"bytes":2}}]}}"#,
+                batch.id
+            )
+        );
+    }
+}

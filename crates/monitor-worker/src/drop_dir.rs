@@ -1,0 +1,183 @@
+//! Names in the post-to-tuf directory: which stage of its life a directory is in, and whose it is.
+//!
+//! ```text
+//! tuf_tmp_X  ->  tuf_ready_X  ->  tuf_processing_X  ->  .tuf_done_X.BATCH    (and tuf_receipt_X.json)
+//!  producer       producer          monitor         \->  tuf_rejected_X[.N]  (and REASON.json in it)
+//! ```
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use durable_fs::{FileKind, Fs, durable};
+
+/// Longest accepted drop name in bytes: with the longest decoration it still fits a file name (255 bytes).
+pub const MAX_NAME_BYTES: usize = 200;
+
+/// Prefix of a directory that is ready to be taken in.
+pub const READY: &str = "tuf_ready_";
+/// Prefix of a directory that was taken in.
+pub const PROCESSING: &str = "tuf_processing_";
+/// Prefix of a directory that was rejected.
+pub const REJECTED: &str = "tuf_rejected_";
+/// Prefix of a receipt.
+pub const RECEIPT: &str = "tuf_receipt_";
+/// Prefix of a directory that was published and waits to be removed.
+pub const DONE: &str = ".tuf_done_";
+
+/// The name of a drop, the `X` of `tuf_ready_X`: 1 to [`MAX_NAME_BYTES`] bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DropName(String);
+
+impl DropName {
+    /// Accepts `name` as a drop name.
+    ///
+    /// # Errors
+    /// A lower-case fragment saying what is wrong with it.
+    pub fn new(name: &str) -> Result<Self, &'static str> {
+        if name.is_empty() {
+            return Err("the drop has no name");
+        }
+        if name.len() > MAX_NAME_BYTES {
+            return Err("the drop's name is longer than 200 bytes");
+        }
+        if name.chars().any(|c| c.is_control() || c == '/') {
+            return Err("the drop's name holds a control character or a slash");
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// A valid name that stands for the invalid one `raw`: readable where possible, and another one for other bytes.
+    fn standing_for(raw: &[u8]) -> Self {
+        let mut name: String = raw
+            .iter()
+            .take(120)
+            .map(|b| {
+                if b.is_ascii_alphanumeric() || b"._-".contains(b) {
+                    char::from(*b)
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        let hash = ring::digest::digest(&ring::digest::SHA256, raw);
+        name.push('-');
+        name.push_str(&hex::encode(&hash.as_ref()[..4]));
+        Self(name)
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directory the drop is in while it is being processed.
+    pub fn processing_dir(&self) -> String {
+        format!("{PROCESSING}{}", self.0)
+    }
+
+    /// The file name of its public receipt.
+    pub fn receipt_file(&self) -> String {
+        format!("{RECEIPT}{}.json", self.0)
+    }
+}
+
+impl fmt::Display for DropName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A drop found in the post-to-tuf directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropDir {
+    /// Its name.
+    pub name: DropName,
+    /// The directory's name in the post-to-tuf directory.
+    pub dir: OsString,
+    /// Modification time of the directory (seconds, nanoseconds): drops are taken in this order.
+    pub mtime: (i64, u32),
+    /// Device and inode of the directory.
+    pub id: (u64, u64),
+    /// Why the name cannot be used as it is; `name` is then one that stands for it.
+    pub bad_name: Option<&'static str>,
+}
+
+/// What the post-to-tuf directory holds.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Ready drops, oldest first by modification time, then by name.
+    pub ready: Vec<DropDir>,
+    /// Drops taken in, in the same order.
+    pub processing: Vec<DropDir>,
+    /// Rejected directories not yet cleared away by their producer.
+    pub rejected: u64,
+    /// Published directories that wait to be removed.
+    pub done: Vec<OsString>,
+    /// Public receipts, and temporary files that may be receipts never finished.
+    pub receipts: Vec<OsString>,
+}
+
+/// Lists the post-to-tuf directory. What is neither a directory with one of the prefixes nor a receipt is ignored:
+/// `tuf_tmp_*`, `.nfs*`, files and links that merely have a drop's name. With `any_case`, `TUF_READY_*` and
+/// `TUF_PROCESSING_*` are matched too; what the monitor writes itself is always lower case.
+///
+/// # Errors
+/// Whatever listing the directory said; a drop that vanishes meanwhile is left out.
+pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<Listing> {
+    let mut found = Listing::default();
+    for entry in fs.read_dir(post)? {
+        let raw = entry.name.as_bytes();
+        let is_dir = entry.kind == FileKind::Dir;
+        if let Some(rest) = strip(raw, READY, any_case).filter(|_| is_dir) {
+            found.ready.extend(drop_dir(fs, post, &entry.name, rest)?);
+        } else if let Some(rest) = strip(raw, PROCESSING, any_case).filter(|_| is_dir) {
+            found.processing.extend(drop_dir(fs, post, &entry.name, rest)?);
+        } else if is_dir && raw.starts_with(REJECTED.as_bytes()) {
+            found.rejected += 1;
+        } else if is_dir && raw.starts_with(DONE.as_bytes()) {
+            found.done.push(entry.name);
+        } else if entry.kind == FileKind::File
+            && (raw.starts_with(RECEIPT.as_bytes()) || durable::is_temp_name(&entry.name))
+        {
+            found.receipts.push(entry.name);
+        }
+    }
+    let order = |a: &DropDir, b: &DropDir| (a.mtime, &a.name, &a.dir).cmp(&(b.mtime, &b.name, &b.dir));
+    found.ready.sort_by(order);
+    found.processing.sort_by(order);
+    Ok(found)
+}
+
+/// Whether a change of `name` in the post-to-tuf directory can mean new work.
+pub fn is_ready_name(name: &OsStr, any_case: bool) -> bool {
+    strip(name.as_bytes(), READY, any_case).is_some()
+}
+
+fn strip<'a>(raw: &'a [u8], prefix: &str, any_case: bool) -> Option<&'a [u8]> {
+    let (head, rest) = raw.split_at_checked(prefix.len())?;
+    let same = head == prefix.as_bytes() || (any_case && head.eq_ignore_ascii_case(prefix.as_bytes()));
+    same.then_some(rest)
+}
+
+fn drop_dir(fs: &dyn Fs, post: &Path, dir: &OsStr, rest: &[u8]) -> io::Result<Option<DropDir>> {
+    let Some(stat) = durable::stat_if_there(fs, &post.join(dir))? else {
+        return Ok(None);
+    };
+    let parsed = std::str::from_utf8(rest)
+        .map_err(|_| "the drop's name is not UTF-8")
+        .and_then(DropName::new);
+    let (name, bad_name) = match parsed {
+        Ok(name) => (name, None),
+        Err(reason) => (DropName::standing_for(rest), Some(reason)),
+    };
+    Ok(Some(DropDir {
+        name,
+        dir: dir.to_owned(),
+        mtime: (stat.mtime, stat.mtime_nanos),
+        id: stat.id,
+        bad_name,
+    }))
+}

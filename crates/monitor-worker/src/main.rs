@@ -1,0 +1,7 @@
+//! The `monitor-worker` process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fleet::process::main(monitor_worker::WORKER, monitor_worker::run)
+}

@@ -1,0 +1,182 @@
+//! The optional manifest of a drop: `SHA256SUMS` at its top, as `sha256sum` writes it.
+
+use std::collections::BTreeMap;
+
+use crate::staging::StagedFile;
+
+/// Name of the manifest; it is not itself a target.
+pub const MANIFEST: &str = "SHA256SUMS";
+
+/// Longest manifest that is read, in bytes.
+pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+
+/// A parsed manifest: path to SHA-256.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    sums: BTreeMap<String, [u8; 32]>,
+}
+
+impl Manifest {
+    /// Parses `<64 hex> <space or *><path>` lines. A leading backslash means that `\\`, `\n` and `\r` in the path are
+    /// escapes; a leading `./` of a path is dropped, as `find . -exec sha256sum` writes it.
+    ///
+    /// # Errors
+    /// What is wrong, with the line number.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| format!("{MANIFEST} is not UTF-8"))?;
+        let mut sums = BTreeMap::new();
+        for (index, line) in text.split('\n').enumerate() {
+            if line.is_empty() {
+                continue;
+            }
+            let number = index + 1;
+            let (path, sum) = parse_line(line).ok_or_else(|| format!("{MANIFEST} line {number} is malformed"))?;
+            if path == MANIFEST {
+                return Err(format!("{MANIFEST} line {number} lists the manifest itself"));
+            }
+            if sums.insert(path.clone(), sum).is_some() {
+                return Err(format!("{MANIFEST} line {number} lists {path:?} again"));
+            }
+        }
+        Ok(Self { sums })
+    }
+
+    /// Checks that `files`, sorted by path, and the manifest agree exactly.
+    ///
+    /// # Errors
+    /// The first disagreement, naming the file.
+    pub fn check(&self, files: &[StagedFile]) -> Result<(), String> {
+        for file in files {
+            let path = file.path.as_str();
+            match self.sums.get(path) {
+                None => return Err(format!("{path:?} is not listed in {MANIFEST}")),
+                Some(listed) if *listed != file.sha256 => {
+                    let (has, listed) = (hex::encode(file.sha256), hex::encode(listed));
+                    return Err(format!(
+                        "{path:?} does not match {MANIFEST}: it has sha256 {has}, listed is {listed}"
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let absent = |path: &&String| files.binary_search_by(|file| file.path.as_str().cmp(path)).is_err();
+        match self.sums.keys().find(absent) {
+            Some(path) => Err(format!("{path:?} is listed in {MANIFEST} and missing")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn parse_line(line: &str) -> Option<(String, [u8; 32])> {
+    let (escaped, line) = match line.strip_prefix('\\') {
+        Some(rest) => (true, rest),
+        None => (false, line),
+    };
+    let (sum, rest) = line.split_at_checked(64)?;
+    let name = rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"))?;
+    let mut digest = [0_u8; 32];
+    hex::decode_to_slice(sum, &mut digest).ok()?;
+    let name = if escaped { unescape(name)? } else { name.to_owned() };
+    let name = name.strip_prefix("./").unwrap_or(&name);
+    if name.is_empty() {
+        None
+    } else {
+        Some((name.to_owned(), digest))
+    }
+}
+
+fn unescape(name: &str) -> Option<String> {
+    let mut out = String::with_capacity(name.len());
+    let mut chars = name.chars();
+    while let Some(c) = chars.next() {
+        out.push(match c {
+            '\\' => match chars.next()? {
+                '\\' => '\\',
+                'n' => '\n',
+                'r' => '\r',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUM: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn files(paths: &[&str]) -> Vec<StagedFile> {
+        let mut sha256 = [0; 32];
+        hex::decode_to_slice(SUM, &mut sha256).unwrap();
+        paths
+            .iter()
+            .map(|path| StagedFile {
+                path: (*path).to_owned(),
+                sha256,
+                len: 0,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn text_binary_dotted_and_upper_case_lines_are_read() {
+        let text = format!("{SUM}  a\n{SUM} *b/c d\n{}  ./e\n\n", SUM.to_uppercase());
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        manifest.check(&files(&["a", "b/c d", "e"])).unwrap();
+        assert!(
+            manifest
+                .check(&files(&["a", "b/c d"]))
+                .unwrap_err()
+                .contains("\"e\" is listed")
+        );
+        assert!(
+            manifest
+                .check(&files(&["a", "b/c d", "e", "f"]))
+                .unwrap_err()
+                .contains("\"f\" is not listed")
+        );
+        let mut other = files(&["a", "b/c d", "e"]);
+        other[1].sha256[0] ^= 1;
+        assert!(
+            manifest
+                .check(&other)
+                .unwrap_err()
+                .starts_with("\"b/c d\" does not match")
+        );
+    }
+
+    #[test]
+    fn escaped_names_are_unescaped() {
+        let text = format!("\\{SUM}  a\\\\b\\nc\n{SUM}  plain\\n\n");
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        manifest.check(&files(&["a\\b\nc", "plain\\n"])).unwrap();
+    }
+
+    #[test]
+    fn malformed_lines_are_named() {
+        for bad in [
+            "abc",
+            &SUM[1..],
+            &format!("{SUM} a"),
+            &format!("{SUM}  "),
+            &format!("\\{SUM}  a\\x"),
+        ] {
+            let error = Manifest::parse(format!("{SUM}  ok\n{bad}\n").as_bytes()).unwrap_err();
+            assert!(error.contains("line 2"), "{bad}: {error}");
+        }
+        assert!(
+            Manifest::parse(format!("{SUM}  a\n{SUM}  a\n").as_bytes())
+                .unwrap_err()
+                .contains("again")
+        );
+        assert!(
+            Manifest::parse(format!("{SUM}  {MANIFEST}\n").as_bytes())
+                .unwrap_err()
+                .contains("itself")
+        );
+        assert!(Manifest::parse(b"\xff").is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! What the state machine needs to know, apart from where the broker is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fleet::Config;
+
+/// Directories, limits and periods of one monitor.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The drop directory.
+    pub post: PathBuf,
+    /// The inbound directory, shared with the targets-worker.
+    pub inbound: PathBuf,
+    /// The private state directory.
+    pub state: PathBuf,
+    /// This process among its kind: letters, digits, `-` and `_`; in the names of staging directories.
+    pub instance: String,
+    /// Whether `TUF_READY_X` counts as `tuf_ready_X`.
+    pub any_case: bool,
+    /// Bounds of a batch.
+    pub limits: Limits,
+    /// How often a batch may fail for a reason of its own before it is halved, or its only drop rejected.
+    pub attempts: u32,
+    /// Age after which staging and batch directories nobody works on are removed.
+    pub collect_after: Duration,
+    /// How long public receipts stay in the drop directory.
+    pub keep_public_receipts: Duration,
+    /// How long receipts stay in the private state, which is how long a repeated drop is recognised here.
+    pub keep_state_receipts: Duration,
+}
+
+/// Bounds of a batch. A drop that exceeds the files or bytes by itself makes a batch of its own.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Drops.
+    pub drops: usize,
+    /// Files.
+    pub files: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Files of a single drop; one with more is rejected.
+    pub files_per_drop: u64,
+    /// Bytes of free space that staging leaves untouched.
+    pub reserve_bytes: u64,
+    /// Inodes that staging leaves untouched.
+    pub reserve_inodes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            drops: 4096,
+            files: 65_536,
+            bytes: 4 << 30,
+            files_per_drop: 1_000_000,
+            reserve_bytes: 64 << 20,
+            reserve_inodes: 1_000,
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Settings {
+    /// Settings with every limit and period at its default.
+    pub fn new(post: PathBuf, inbound: PathBuf, state: PathBuf, instance: &str) -> Self {
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }
+        };
+        let instance: String = instance.chars().take(40).map(plain).collect();
+        Self {
+            post,
+            inbound,
+            state,
+            instance: if instance.is_empty() {
+                "monitor".to_owned()
+            } else {
+                instance
+            },
+            any_case: false,
+            limits: Limits::default(),
+            attempts: 3,
+            collect_after: DAY,
+            keep_public_receipts: DAY * 7,
+            keep_state_receipts: DAY * 90,
+        }
+    }
+
+    /// Settings from the fleet's configuration.
+    pub fn from_config(config: &Config) -> Self {
+        let mut settings = Self::new(
+            config.post_to_tuf_path.clone(),
+            config.inbound_targets_path.clone(),
+            config.state_of("monitor"),
+            &config.instance,
+        );
+        settings.any_case = config.prefix_case_insensitive;
+        settings.limits.drops = usize::try_from(config.batch_max_drops).unwrap_or(usize::MAX);
+        settings.limits.files = config.batch_max_files;
+        settings.limits.bytes = config.batch_max_bytes;
+        settings
+    }
+}

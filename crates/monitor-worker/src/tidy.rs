@@ -1,0 +1,162 @@
+//! Removing what is no longer needed, off the path of a release.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use durable_fs::{Stat, durable};
+
+use crate::batch;
+use crate::core::{Core, TRASH};
+use crate::drop_dir::{self, Listing, PROCESSING};
+use crate::intake::STAGING;
+
+/// Seconds between two looks for things past their time.
+const RETENTION_PERIOD: i64 = 3600;
+
+impl Core {
+    /// Removes published directories, used batches and, hourly, what is past its time.
+    pub(crate) fn tidy(&self) -> io::Result<()> {
+        let found = drop_dir::list(&*self.fs, &self.settings.post, self.settings.any_case)?;
+        self.finish_directories(&found)?;
+        self.discard_unneeded_batches()?;
+        self.empty_trash()?;
+        let now = self.clock.now().unix();
+        let due = self
+            .memory()
+            .last_retention
+            .is_none_or(|last| now < last || now - last >= RETENTION_PERIOD);
+        if due {
+            self.memory().last_retention = Some(now);
+            self.collect_by_age(&found)?;
+        }
+        Ok(())
+    }
+
+    /// Removes published directories and ends the journal of rejections. Their new names must be durable first: else a
+    /// power cut could bring a directory back under its processing name, half empty or without its rejection.
+    fn finish_directories(&self, found: &Listing) -> io::Result<()> {
+        let in_processing = |name: &str| found.processing.iter().any(|d| d.name.as_str() == name);
+        let ended: Vec<_> = self
+            .memory()
+            .rejections
+            .values()
+            .filter(|r| !in_processing(&r.name))
+            .cloned()
+            .collect();
+        if found.done.is_empty() && ended.is_empty() {
+            return Ok(());
+        }
+        self.fs.sync_dir(&self.settings.post)?;
+        for dir in &found.done {
+            self.remove_quietly(&self.settings.post.join(dir));
+        }
+        for receipt in &ended {
+            // A cycle running beside this may have rejected the name again meanwhile.
+            let mut memory = self.memory();
+            if memory.rejections.get(&receipt.name) == Some(receipt) {
+                self.receipts.finish_rejection(&*self.fs, receipt)?;
+                memory.rejections.remove(&receipt.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes batches out of use none of whose drops is in processing: their cycle ended, or was interrupted at its end. A
+    /// batch that any monitor works on has its processing directories.
+    fn discard_unneeded_batches(&self) -> io::Result<()> {
+        for entry in self.fs.read_dir(&self.settings.inbound)? {
+            if !batch::is_dir_name(&entry.name) || self.is_in_flight(&entry.name) {
+                continue;
+            }
+            let path = self.settings.inbound.join(&entry.name);
+            let Some(described) = batch::read(&*self.fs, &path)? else {
+                continue;
+            };
+            let mut needed = false;
+            for drop in &described.drops {
+                let dir = self.settings.post.join(format!("{PROCESSING}{}", drop.name));
+                needed |= durable::stat_if_there(&*self.fs, &dir)?.is_some();
+            }
+            if !needed && !self.is_in_flight(&entry.name) {
+                self.move_to_trash(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_in_flight(&self, batch_dir: &OsStr) -> bool {
+        self.memory()
+            .in_flight
+            .as_deref()
+            .is_some_and(|dir| OsStr::new(dir) == batch_dir)
+    }
+
+    fn empty_trash(&self) -> io::Result<()> {
+        let own = format!("{TRASH}{}_", self.settings.instance);
+        let entries = self.fs.read_dir(&self.settings.inbound)?;
+        let trash: Vec<_> = entries.iter().filter(|e| starts_with(&e.name, &own)).collect();
+        if trash.is_empty() {
+            return Ok(());
+        }
+        // As above: a batch must not come back under its name with files missing.
+        self.fs.sync_dir(&self.settings.inbound)?;
+        for entry in trash {
+            self.remove_quietly(&self.settings.inbound.join(&entry.name));
+        }
+        Ok(())
+    }
+
+    fn collect_by_age(&self, found: &Listing) -> io::Result<()> {
+        let settings = &self.settings;
+        for entry in self.fs.read_dir(&settings.inbound)? {
+            let path = settings.inbound.join(&entry.name);
+            let is_batch = batch::is_dir_name(&entry.name);
+            let collectable = is_batch || starts_with(&entry.name, STAGING) || starts_with(&entry.name, TRASH);
+            if !collectable || !self.is_older(&path, settings.collect_after)? {
+                continue;
+            }
+            if is_batch && !self.is_in_flight(&entry.name) {
+                self.move_to_trash(&path)?;
+            } else if !is_batch {
+                self.remove_quietly(&path);
+            }
+        }
+        for name in &found.receipts {
+            let path = settings.post.join(name);
+            let keep = if durable::is_temp_name(name) {
+                settings.collect_after
+            } else {
+                settings.keep_public_receipts
+            };
+            self.remove_if_older(&path, keep)?;
+        }
+        for entry in self.fs.read_dir(self.receipts.dir())? {
+            let keep = if durable::is_temp_name(&entry.name) {
+                settings.collect_after
+            } else {
+                settings.keep_state_receipts
+            };
+            self.remove_if_older(&self.receipts.dir().join(&entry.name), keep)?;
+        }
+        Ok(())
+    }
+
+    fn remove_if_older(&self, path: &Path, age: Duration) -> io::Result<()> {
+        if self.is_older(path, age)? {
+            durable::remove_file_if_there(&*self.fs, path)?;
+        }
+        Ok(())
+    }
+
+    fn is_older(&self, path: &Path, age: Duration) -> io::Result<bool> {
+        let now = self.clock.now().unix();
+        let older = |stat: Stat| now.saturating_sub(stat.mtime) > i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        Ok(durable::stat_if_there(&*self.fs, path)?.is_some_and(older))
+    }
+}
+
+fn starts_with(name: &OsStr, prefix: &str) -> bool {
+    name.as_encoded_bytes().starts_with(prefix.as_bytes())
+}

@@ -1,0 +1,16 @@
+//! The monitor's state machine on a simulated file system, with a chain that keeps its books.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "tests"
+)]
+
+mod batching;
+mod recovery;
+mod rejection;
+mod scene;
+mod service;

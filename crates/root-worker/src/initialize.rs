@@ -1,0 +1,141 @@
+//! The first root of a repository.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use durable_fs::{Fs, durable};
+use fleet::{Config, keys, repository};
+use tuf_core::envelope::{Envelope, Signature};
+use tuf_core::names::RoleName;
+use tuf_core::root_chain::RootChain;
+use tuf_core::canonical::Extra;
+use tuf_core::schema::{Metadata, Root, RoleKeys, SpecVersion};
+use tuf_core::store::{Created, FileName};
+use tuf_core::time::UtcTime;
+
+use crate::CeremonyError;
+use crate::generate::{ROLES, role_settings};
+
+/// A role as the new root names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitializedRole {
+    /// The role.
+    pub role: String,
+    /// Its key ids.
+    pub keyids: Vec<String>,
+    /// Its threshold.
+    pub threshold: u64,
+}
+
+/// A repository that has its first root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initialized {
+    /// The root's version: 1.
+    pub root_version: u64,
+    /// The root in the repository.
+    pub root_path: PathBuf,
+    /// The pinned copy that workers start from.
+    pub pinned_path: PathBuf,
+    /// When it expires.
+    pub expires: UtcTime,
+    /// Its roles.
+    pub roles: Vec<InitializedRole>,
+}
+
+/// Writes `1.root.json` from the verification keys, signed with the root keys, and pins it. Each role then writes its
+/// own version 1. Run again after a crash it finishes what it began; a repository that has a root is left alone.
+///
+/// # Errors
+/// [`CeremonyError`].
+pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Initialized, CeremonyError> {
+    let mut public = BTreeMap::new();
+    let mut roles = BTreeMap::new();
+    for role in ROLES {
+        let (threshold, names) =
+            role_settings(config, role).ok_or_else(|| CeremonyError::Request(format!("no role {role}")))?;
+        let found = keys::public_keys(fs.as_ref(), &config.verification_keys_path.join(role), names)?;
+        let mut keyids = Vec::with_capacity(found.len());
+        for key in found {
+            let id = key.key_id(config.keyid_format);
+            if !keyids.contains(&id) {
+                keyids.push(id.clone());
+            }
+            public.insert(id, key);
+        }
+        if (keyids.len() as u64) < threshold {
+            return Err(CeremonyError::Threshold { role: role.into(), threshold, found: keyids.len() });
+        }
+        let name = RoleName::new(role).map_err(|error| CeremonyError::Request(error.to_string()))?;
+        let threshold = u32::try_from(threshold)
+            .map_err(|_| CeremonyError::Request(format!("roles.{role}.threshold is too large")))?;
+        roles.insert(name, RoleKeys::new(keyids, threshold));
+    }
+    let signers = keys::signers(fs.as_ref(), &config.signing_keys_of("root"), &config.keys.root)?;
+    let root = Root {
+        version: 1,
+        expires: repository::lifetime(&config.roles.root).expiry(now),
+        consistent_snapshot: config.consistent_snapshot,
+        keys: public,
+        roles,
+        spec_version: SpecVersion::default(),
+        extra: Extra::new(),
+    };
+    let signed = root.to_canonical();
+    let mut signatures = Vec::new();
+    for id in &root.roles[&RoleName::root()].keyids {
+        let Some(signer) = signers.iter().find(|signer| root.keys[id].is_same_key(signer.public_key())) else {
+            continue;
+        };
+        let sig = signer.sign(&signed).map_err(|error| CeremonyError::Key(error.to_string()))?;
+        signatures.push(Signature { keyid: id.clone(), sig });
+    }
+    let bytes = Envelope::to_bytes(&signed, &signatures);
+    // The same check every client makes, before anybody sees it.
+    RootChain::from_pinned(&bytes).map_err(|error| CeremonyError::Key(format!("the new root does not verify: {error}")))?;
+
+    for dir in [config.metadata_path(), config.targets_path(), config.log_path()] {
+        durable::create_dir_all(fs.as_ref(), &dir, 0o775)
+            .map_err(|source| CeremonyError::Io { path: dir.clone(), source })?;
+    }
+    let root_path = config.metadata_path().join("1.root.json");
+    let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, tuf_core::roles::MAX_ROOT);
+    let bytes = match pinned {
+        // A crash came between pinning and publishing: the pinned one is the root.
+        Ok(pinned) => pinned,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if fs.stat(&root_path).is_ok() {
+                return Err(CeremonyError::Exists(root_path));
+            }
+            let io = |source| CeremonyError::Io { path: config.trusted_root.clone(), source };
+            if let Some(dir) = config.trusted_root.parent() {
+                durable::create_dir_all(fs.as_ref(), dir, 0o755).map_err(io)?;
+            }
+            durable::create(fs.as_ref(), &config.trusted_root, &bytes, 0o644).map_err(io)?;
+            bytes
+        }
+        Err(source) => return Err(CeremonyError::Io { path: config.trusted_root.clone(), source }),
+    };
+    let name = FileName::new("1.root.json").map_err(|error| CeremonyError::Request(error.to_string()))?;
+    match repository::stores(fs, config).metadata.create(&name, &bytes)? {
+        Created::New => {}
+        Created::Same | Created::Conflict => return Err(CeremonyError::Exists(root_path)),
+    }
+    let chain = RootChain::from_pinned(&bytes).map_err(|error| CeremonyError::Key(error.to_string()))?;
+    let root = chain.root();
+    Ok(Initialized {
+        root_version: root.version,
+        root_path,
+        pinned_path: config.trusted_root.clone(),
+        expires: root.expires,
+        roles: root
+            .roles
+            .iter()
+            .map(|(role, keys)| InitializedRole {
+                role: role.to_string(),
+                keyids: keys.keyids.iter().map(ToString::to_string).collect(),
+                threshold: keys.threshold.into(),
+            })
+            .collect(),
+    })
+}

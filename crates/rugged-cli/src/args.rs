@@ -1,0 +1,302 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER_HELP: &str = "\
+Examples:
+  rugged demo                          keys, repository, one release, verified; in ./tuf-fleet-demo
+  rugged up                            all workers in this process, serving the repository
+  rugged post dist/ --wait             publish what is in dist/, wait until clients can verify it
+  rugged status                        workers, roles, versions, expiries, drops
+
+`rugged help exit-codes` lists the exit codes, `rugged config` every setting with its origin.";
+
+/// Keeps a TUF repository signed while a packaging pipeline releases into it
+#[derive(Debug, Parser)]
+#[command(name = "rugged", version, after_help = AFTER_HELP, disable_help_subcommand = false, max_term_width = 120)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Configuration file; without it RUGGED_CONFIG, else /etc/rugged/config.yaml if it exists
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Sets one configuration key, over file and environment; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+    /// The broker; a URL with a password belongs into the file, RUGGED_BROKER_URL or RUGGED_BROKER_URL_FILE instead
+    #[arg(long, value_name = "URL", global = true)]
+    pub broker_url: Option<String>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show the log of workers hosted by this command
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Publish a small release into a new repository and verify it with two TUF clients
+    Demo(Demo),
+    /// Run all workers in this process and serve the repository over HTTP
+    Up(Up),
+    /// Hand a release to the fleet, as a pipeline does: needs no credentials
+    Post(Post),
+    /// Show workers, roles, versions, expiries and drops
+    Status(Status),
+    /// Verify the repository as a client does, and every target file in it
+    Validate(Validate),
+    /// Make key pairs for the roles; never overwrites one
+    GenerateKeys(GenerateKeys),
+    /// Write the first root, pin it, and wait until every role has signed its first version
+    Initialize(Initialize),
+    /// Sign loose files of the inbound directory into the repository
+    AddTargets(AddTargets),
+    /// Take targets out of the repository's metadata
+    RemoveTargets(RemoveTargets),
+    /// Have every role renew what is near its expiry
+    RefreshExpiry(RefreshExpiry),
+    /// Stop taking drops in; what was taken in is finished, metadata is still renewed
+    PauseProcessing(Pause),
+    /// Take drops in again
+    ResumeProcessing(Pause),
+    /// Ask workers whether they are there
+    Ping(Ping),
+    /// Show every configuration value with its origin
+    Config,
+    /// List the exit codes
+    #[command(hide = true, after_help = crate::exit_code::table())]
+    ExitCodes,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where; run again on the same directory it publishes the next version
+    #[arg(long, value_name = "DIR", default_value = "./tuf-fleet-demo")]
+    pub dir: PathBuf,
+}
+
+/// `up`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The process holds the keys of every role, which is right for one machine and for trying things out; it refuses
+`environment: production`. Other `rugged` commands reach it through state_path/broker.sock. Ctrl-C finishes what is
+under way; a second one ends at once.
+
+Examples:
+  rugged --config tuf-fleet-demo/config.yaml up
+  rugged up --http 0.0.0.0:8080")]
+pub struct Up {
+    /// Serve metadata/ and targets/ here; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+    /// Do not serve the repository
+    #[arg(long, conflicts_with = "http")]
+    pub no_http: bool,
+}
+
+/// `post`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Copies into post_to_tuf_path/tuf_tmp_X, syncs, adds the manifest SHA256SUMS and renames to tuf_ready_X. Of a DIR its
+contents are taken, sub-directories kept; a FILE is taken under its own name. Links and special files are refused.
+Only post_to_tuf_path has to be configured. What a pipeline without `rugged` does instead:
+
+  mkdir post_to_tuf/tuf_tmp_X && cp -r dist/. post_to_tuf/tuf_tmp_X/ && mv post_to_tuf/tuf_tmp_X post_to_tuf/tuf_ready_X
+
+Examples:
+  rugged post dist/ --wait
+  rugged --set post_to_tuf_path=/opt/post_to_tuf post app-1.2.tar.gz --name app-1.2 --wait=60")]
+pub struct Post {
+    /// Directories whose contents, and files that, are released
+    #[arg(value_name = "DIR|FILE", required = true)]
+    pub sources: Vec<PathBuf>,
+    /// Name of the drop; without it the time and a few random digits
+    #[arg(long, value_name = "X")]
+    pub name: Option<String>,
+    /// Wait for the receipt: until clients can verify the release, or it is rejected (exit code 1)
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "300")]
+    pub wait: Option<u64>,
+    /// Do not add SHA256SUMS
+    #[arg(long)]
+    pub no_manifest: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 0 when every worker answered and is well, 1 otherwise. What the repository on disk says is shown where it can
+be read from here.")]
+pub struct Status {
+    /// How long a worker may take to answer
+    #[arg(long, value_name = "SECONDS", default_value = "5")]
+    pub timeout: u64,
+}
+
+/// `validate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Starts from the pinned root, walks the root chain, timestamp, snapshot and every delegated role, and hashes every target
+file under the names clients ask for. Exit code 0 without findings, 1 with, 2 when there was nothing to look at.
+
+Examples:
+  rugged validate --strict
+  rugged validate --metadata mirror/metadata --targets mirror/targets --trusted-root root.json")]
+pub struct Validate {
+    /// Metadata directory; without it the repository's
+    #[arg(long, value_name = "DIR")]
+    pub metadata: Option<PathBuf>,
+    /// Targets directory; without it the repository's
+    #[arg(long, value_name = "DIR")]
+    pub targets: Option<PathBuf>,
+    /// Root metadata to trust; without it the pinned root (trusted_root)
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Also load and download everything with tough, a second client
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `generate-keys`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Private keys go to signing_keys_path/ROLE/NAME (mode 0400), public ones to verification_keys_path/ROLE/NAME.json. If any
+of them exists, nothing is made.
+
+Examples:
+  rugged generate-keys
+  rugged generate-keys --role root --type ecdsa --name root-2027")]
+pub struct GenerateKeys {
+    /// For this role only; may be repeated
+    #[arg(long = "role", value_name = "ROLE", value_parser = ["root", "targets", "snapshot", "timestamp"])]
+    pub roles: Vec<String>,
+    /// Kind of key
+    #[arg(long = "type", value_name = "TYPE", default_value = "ed25519")]
+    pub kind: KeyType,
+    /// Name of the key; may be repeated. Without it as many as the role's threshold: ROLE, ROLE1, …
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// Kinds of keys.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum KeyType {
+    /// Ed25519
+    Ed25519,
+    /// ECDSA on P-256
+    Ecdsa,
+}
+
+/// `initialize`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Run it where the root keys are, once; it refuses when there is a root. With broker_url memory:// and no `rugged up` it
+hosts the signing workers until the repository verifies.")]
+pub struct Initialize {
+    /// Write the root and return
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait for the roles
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// `add-targets`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The files lie in inbound_targets_path already. A release in one piece is better posted (`rugged post`).
+
+Examples:
+  rugged add-targets                       every loose inbound file
+  rugged add-targets app/1.2/app.tar.gz    this one, relative to the inbound directory")]
+pub struct AddTargets {
+    /// Paths relative to inbound_targets_path; without any, every loose file
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// How long to wait for each role
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// `remove-targets`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The bytes stay in the repository until they are collected; clients can no longer verify them.
+
+Examples:
+  rugged remove-targets app/1.2/app.tar.gz
+  rugged remove-targets app.tar.gz --expect 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --yes")]
+pub struct RemoveTargets {
+    /// Target paths
+    #[arg(value_name = "TARGET", required = true)]
+    pub targets: Vec<String>,
+    /// Remove only if the target has this sha256; once per target, in the same order
+    #[arg(long, value_name = "SHA256")]
+    pub expect: Vec<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Id of the request: the same id again returns the first result instead of removing twice
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
+    /// How long to wait for each role
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// `refresh-expiry`
+#[derive(Debug, Args)]
+pub struct RefreshExpiry {
+    /// Renew even what is far from its expiry
+    #[arg(long)]
+    pub force: bool,
+    /// How long to wait for each role
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// `pause-processing`, `resume-processing`
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// Shown by `rugged status`
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// How long to wait for the monitor
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// `ping`
+#[derive(Debug, Args)]
+pub struct Ping {
+    /// Workers to ask; without any, all
+    #[arg(value_name = "WORKER", value_parser = crate::reach::WORKER_NAMES)]
+    pub workers: Vec<String>,
+    /// How long a worker may take to answer
+    #[arg(long, value_name = "SECONDS", default_value = "5")]
+    pub timeout: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,154 @@
+//! What goes to standard output: one JSON document with `--json`, text for people without.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// Where results go, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// JSON documents or text.
+    #[must_use]
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints a command's result: `document` as JSON, or what `text` makes of it.
+    ///
+    /// # Errors
+    /// When standard output cannot be written; a reader that went away is no error.
+    pub fn result<T: Serialize>(self, document: &T, text: impl FnOnce(&T) -> String) -> Result<(), CliError> {
+        let printed = if self.json {
+            let mut printed = serde_json::to_string_pretty(document)
+                .map_err(|error| CliError::infrastructure(format!("cannot write the result as JSON: {error}")))?;
+            printed.push('\n');
+            printed
+        } else {
+            text(document)
+        };
+        write(&printed)
+    }
+
+    /// Prints text on the way to the result; nothing with `--json`.
+    ///
+    /// # Errors
+    /// As [`Output::result`].
+    pub fn text(self, text: &str) -> Result<(), CliError> {
+        if self.json { Ok(()) } else { write(text) }
+    }
+
+    /// A progress bar on standard error for `bytes` of work; invisible unless standard error is a terminal, and with
+    /// `--json`.
+    #[must_use]
+    pub fn bytes_bar(self, what: &'static str, bytes: u64) -> ProgressBar {
+        self.bar(what, bytes, "{msg} [{bar:30}] {bytes}/{total_bytes} {eta}")
+    }
+
+    /// The same for `count` things.
+    #[must_use]
+    pub fn count_bar(self, what: &'static str, count: u64) -> ProgressBar {
+        self.bar(what, count, "{msg} [{bar:30}] {pos}/{len} {eta}")
+    }
+
+    fn bar(self, what: &'static str, length: u64, template: &str) -> ProgressBar {
+        if self.json || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        // A few draws a second, so that short work draws nothing.
+        let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(4));
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.with_message(what)
+    }
+}
+
+fn write(text: &str) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::infrastructure(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows an error on standard error.
+pub fn show_error(error: &CliError) {
+    let mut text = format!("error: {}\n", one_line(&error.message));
+    if let Some(hint) = &error.hint {
+        let _ = writeln!(text, "hint: {}", one_line(hint));
+    }
+    // With standard error gone there is nobody left to tell; the exit code tells all the same.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Says something to a person on standard error.
+pub fn note(text: &str) {
+    // As above.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Text from outside on one line, control characters escaped.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Columns padded to their widest cell, two spaces between; the last one is not padded.
+#[must_use]
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// `1 file`, `2 files`.
+#[must_use]
+pub fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// A number of bytes for people.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    indicatif::BinaryBytes(number).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_lines_do_not_end_in_spaces() {
+        let rows = [vec!["a".into(), "bb".into(), "c".into()], vec!["aaa".into(), String::new(), String::new()]];
+        assert_eq!(table(&rows), "a    bb  c\naaa\n");
+    }
+
+    #[test]
+    fn text_from_outside_stays_on_its_line() {
+        assert_eq!(one_line("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+    }
+}

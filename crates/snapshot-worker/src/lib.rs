@@ -1,0 +1,67 @@
+//! The snapshot-worker: keeps `snapshot.json` in step with the commit log.
+
+use std::collections::BTreeMap;
+
+use fleet::contract::{SNAPSHOT_QUEUE, UPDATE_SNAPSHOT, UpdateResult};
+use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
+use fleet::{Context, FleetError, WorkerInfo, repository, tasks};
+use tuf_core::roles::SnapshotRole;
+use tuf_core::time::UtcTime;
+
+/// What this worker is.
+pub const WORKER: WorkerInfo = WorkerInfo {
+    name: SNAPSHOT_QUEUE,
+    role: "snapshot",
+    about: "Signs the snapshot role of a TUF repository: folds commit records into snapshot.json",
+};
+
+#[derive(Debug)]
+struct Role(SnapshotRole);
+
+impl SigningRole for Role {
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
+        let update = self.0.update(now, force)?;
+        let renewed = if update.changed { [("snapshot".to_owned(), update.version)].into() } else { BTreeMap::new() };
+        Ok(Progress { version: update.version, changed: update.changed, renewed, bins_renewed: 0 })
+    }
+
+    fn report(&self, _now: UtcTime) -> RoleReport {
+        let floor = self.0.floor().get().unwrap_or_default();
+        RoleReport {
+            role_version: self.0.current().map(|(version, _)| version),
+            expires: self.0.current().map(|(_, expires)| expires),
+            next_renewal: self.0.next_renewal(),
+            floor: [
+                ("root".to_owned(), floor.root),
+                ("record".to_owned(), floor.record.map_or(0, |record| record.number)),
+                ("snapshot".to_owned(), floor.snapshot),
+            ]
+            .into(),
+        }
+    }
+}
+
+/// Runs the worker until `context.shutdown`.
+///
+/// # Errors
+/// [`FleetError`] when it cannot go on.
+pub async fn run(context: Context) -> Result<(), FleetError> {
+    let (fs, config) = (context.fs.clone(), context.config.clone());
+    let open = move || {
+        let trust = repository::trust(&fs, &config, "snapshot", &config.keys.snapshot)?;
+        let floor = repository::floor(&fs, &config, "snapshot")?;
+        let lifetime = repository::lifetime(&config.roles.snapshot);
+        Ok(Role(SnapshotRole::new(repository::stores(&fs, &config), trust, lifetime, floor)))
+    };
+    signing::run(context, SNAPSHOT_QUEUE, open, |builder, shared| {
+        builder.task(UPDATE_SNAPSHOT, move |_, arguments: celery_runtime::Arguments| {
+            let shared = shared.clone();
+            async move {
+                arguments.bind_none()?;
+                let progress = shared.reconcile(false).await?;
+                tasks::answer(&UpdateResult { version: progress.version, changed: progress.changed })
+            }
+        })
+    })
+    .await
+}

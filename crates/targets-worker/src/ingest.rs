@@ -1,0 +1,192 @@
+//! Files that somebody else wrote become target files of ours.
+//!
+//! Each is opened beneath the inbound directory without following a link and copied once, while it is hashed, into a
+//! file the repository owns. The hash of the bytes written is what gets signed, so nothing a producer does to its own
+//! file afterwards changes what is published.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use durable_fs::{FileKind, Fs, Stat};
+use ring::digest::{Context, SHA256};
+use tuf_core::log::Digest;
+use tuf_core::names::TargetPath;
+use tuf_core::roles::TargetEntry;
+use tuf_core::store::{Created, FileName, NewFile, Staged, Store, StoreError};
+
+/// Deepest directory of a drop that is walked.
+const MAX_DEPTH: usize = 64;
+/// Largest target file: 1 TiB, far beyond any release; a bound all the same.
+pub const MAX_TARGET_BYTES: u64 = 1 << 40;
+
+/// Why files could not be taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The producer's fault: the drop is rejected with this reason.
+    #[error("{0}")]
+    Rejected(String),
+    /// What was to be read is not there.
+    #[error("{0} is not there")]
+    Missing(String),
+    /// Disk, mount or network: trying again later is right.
+    #[error("{0}")]
+    Infrastructure(String),
+}
+
+impl From<StoreError> for IngestError {
+    fn from(error: StoreError) -> Self {
+        Self::Infrastructure(error.to_string())
+    }
+}
+
+/// A file taken in: what is signed of it, and the copy that waits for its names (none where files are not kept).
+#[derive(Debug)]
+pub struct Taken {
+    /// Its target path.
+    pub path: TargetPath,
+    /// Length and hash of the bytes written.
+    pub entry: TargetEntry,
+    /// The file it was read from, as it was when opened.
+    pub source: Stat,
+    staged: Option<Staged>,
+}
+
+/// Takes files in.
+#[derive(Clone, Debug)]
+pub struct Ingest<'a> {
+    /// Where they are read.
+    pub fs: &'a dyn Fs,
+    /// The inbound directory.
+    pub inbound: &'a Path,
+    /// Where copies go; `None` where target files are not kept in the repository.
+    pub targets: Option<&'a dyn Store>,
+}
+
+impl Ingest<'_> {
+    /// Every file below `dir` (relative to the inbound directory), as target paths relative to `dir`, sorted.
+    ///
+    /// # Errors
+    /// [`IngestError::Rejected`] for anything but files and directories and for names that cannot be target paths.
+    pub fn list(&self, dir: &Path) -> Result<Vec<TargetPath>, IngestError> {
+        let mut found = Vec::new();
+        let mut todo = vec![(PathBuf::new(), 0)];
+        while let Some((below, depth)) = todo.pop() {
+            let shown = dir.join(&below);
+            if depth > MAX_DEPTH {
+                return Err(IngestError::Rejected(format!("{} is nested too deeply", shown.display())));
+            }
+            let entries = self.fs.read_dir(&self.inbound.join(&shown)).map_err(|error| lost(&shown, &error))?;
+            for entry in entries {
+                let path = below.join(&entry.name);
+                match entry.kind {
+                    FileKind::Dir => todo.push((path, depth + 1)),
+                    FileKind::File => {
+                        let name = path.to_str().ok_or_else(|| {
+                            IngestError::Rejected(format!("the name of {} is not UTF-8", path.display()))
+                        })?;
+                        found.push(TargetPath::new(name).map_err(|e| IngestError::Rejected(e.to_string()))?);
+                    }
+                    FileKind::Symlink | FileKind::Other => {
+                        return Err(IngestError::Rejected(format!("{} is not a regular file", path.display())));
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Copies one file, `dir`/`path` of the inbound directory, hashing what is written.
+    ///
+    /// # Errors
+    /// [`IngestError`].
+    pub fn take(&self, dir: &Path, path: TargetPath) -> Result<Taken, IngestError> {
+        let relative = dir.join(path.as_str());
+        let mut file = self.fs.open_beneath(self.inbound, &relative).map_err(|error| lost(&relative, &error))?;
+        let source = file.stat().map_err(|error| lost(&relative, &error))?;
+        let (entry, staged) = match self.targets {
+            Some(store) => {
+                let staged = store.stage("", &mut file, MAX_TARGET_BYTES)?;
+                let entry = TargetEntry { length: staged.length(), sha256: Digest(*staged.sha256()) };
+                (entry, Some(staged))
+            }
+            None => (hash(&mut file).map_err(|error| lost(&relative, &error))?, None),
+        };
+        Ok(Taken { path, entry, source, staged })
+    }
+
+    /// Gives the copies their names, durably: `dir/HASH.name`, and `HASH.dir/name` for clients of tough. One file each.
+    ///
+    /// # Errors
+    /// [`IngestError`].
+    pub fn keep<'t>(&self, taken: impl Iterator<Item = &'t mut Taken>) -> Result<(), IngestError> {
+        let Some(store) = self.targets else { return Ok(()) };
+        let (mut files, mut names) = (Vec::new(), Vec::new());
+        for taken in taken {
+            let Some(staged) = taken.staged.take() else { continue };
+            let hash = taken.entry.sha256.to_string();
+            let mut of_file = vec![file_name(taken.path.hash_prefixed(&hash))?];
+            let other = format!("{hash}.{}", taken.path);
+            if of_file[0].as_str() != other {
+                of_file.push(file_name(other)?);
+            }
+            names.push(of_file.clone());
+            files.push(NewFile::staged(of_file, staged));
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        let created = store.create_all(files)?;
+        match created.iter().position(|created| *created == Created::Conflict) {
+            None => Ok(()),
+            Some(index) => Err(IngestError::Infrastructure(format!(
+                "{} holds other bytes than its name says: remove it from the targets directory",
+                names[index][0]
+            ))),
+        }
+    }
+}
+
+fn file_name(name: String) -> Result<FileName, IngestError> {
+    FileName::new(name).map_err(|error| IngestError::Rejected(error.to_string()))
+}
+
+fn hash(reader: &mut dyn Read) -> io::Result<TargetEntry> {
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; 256 << 10];
+    let mut length = 0;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                context.update(&buffer[..read]);
+                length += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(context.finish().as_ref());
+    Ok(TargetEntry { length, sha256: Digest(sha256) })
+}
+
+fn lost(path: &Path, error: &io::Error) -> IngestError {
+    match error.kind() {
+        io::ErrorKind::NotFound => IngestError::Missing(path.display().to_string()),
+        io::ErrorKind::InvalidInput => IngestError::Rejected(format!("{}: {error}", path.display())),
+        _ => IngestError::Infrastructure(format!("{}: {error}", path.display())),
+    }
+}
+
+/// The digest of a drop's file list: SHA-256 over the lines `<sha256> <length> <path>\n`, sorted by path.
+#[must_use]
+pub fn list_digest<'a>(files: impl Iterator<Item = (&'a TargetPath, TargetEntry)>) -> String {
+    let mut files: Vec<_> = files.collect();
+    files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut context = Context::new(&SHA256);
+    for (path, entry) in files {
+        context.update(format!("{} {} {path}\n", entry.sha256, entry.length).as_bytes());
+    }
+    hex::encode(context.finish().as_ref())
+}

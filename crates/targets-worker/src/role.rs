@@ -1,0 +1,101 @@
+//! The role behind the tasks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use durable_fs::Fs;
+use fleet::signing::{Progress, RoleError, RoleReport, SigningRole};
+use fleet::{Config, repository};
+use tuf_core::bins::{BinLayout, is_bin};
+use tuf_core::roles::{Layout, TargetsPolicy, TargetsRole};
+use tuf_core::store::Store;
+use tuf_core::time::UtcTime;
+
+use crate::ingest::Ingest;
+
+/// The targets role, and where its files come from.
+#[derive(Debug)]
+pub struct Targets {
+    pub(crate) role: TargetsRole,
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) inbound: PathBuf,
+    /// `None` where target files are not kept in the repository.
+    store: Option<Arc<dyn Store>>,
+    configured: Layout,
+}
+
+impl Targets {
+    /// Opens the role as configured.
+    ///
+    /// # Errors
+    /// [`RoleError`] when keys, pinned root or floor cannot be used.
+    pub fn open(fs: &Arc<dyn Fs>, config: &Config) -> Result<Self, RoleError> {
+        let layout = match config.number_of_bins {
+            0 => Layout::Flat,
+            count => Layout::Bins(BinLayout::new(count).map_err(|error| RoleError::Alarm(error.to_string()))?),
+        };
+        let policy = TargetsPolicy {
+            layout,
+            targets: repository::lifetime(&config.roles.targets),
+            bins: repository::lifetime(&config.roles.bins),
+        };
+        let trust = repository::trust(fs, config, "targets", &config.keys.targets)?;
+        let floor = repository::floor(fs, config, "targets")?;
+        let stores = repository::stores(fs, config);
+        Ok(Self {
+            store: config.store_targets.then(|| Arc::clone(&stores.targets)),
+            role: TargetsRole::new(stores, trust, policy, floor),
+            fs: Arc::clone(fs),
+            inbound: config.inbound_targets_path.clone(),
+            configured: layout,
+        })
+    }
+
+    pub(crate) fn ingest(&self) -> Ingest<'_> {
+        Ingest { fs: self.fs.as_ref(), inbound: &self.inbound, targets: self.store.as_deref() }
+    }
+
+    /// Whether target files are kept in the repository.
+    pub(crate) fn keeps_files(&self) -> bool {
+        self.store.is_some()
+    }
+}
+
+impl SigningRole for Targets {
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
+        let head = self.role.log().head();
+        let renewed = self.role.reconcile(now, force)?;
+        if self.role.layout() != self.configured {
+            tracing::warn!(
+                "number_of_bins is configured for {:?}, the repository has {:?} and keeps it until it is re-binned",
+                self.configured,
+                self.role.layout()
+            );
+        }
+        let bins_renewed = renewed.keys().filter(|role| is_bin(role.as_str())).count() as u64;
+        Ok(Progress {
+            version: self.role.current().map_or(0, |current| current.version),
+            changed: self.role.log().head() != head && head != 0 || !renewed.is_empty(),
+            renewed: renewed
+                .into_iter()
+                .filter(|(role, _)| !is_bin(role.as_str()))
+                .map(|(role, version)| (role.to_string(), version))
+                .collect(),
+            bins_renewed,
+        })
+    }
+
+    fn report(&self, _now: UtcTime) -> RoleReport {
+        let floor = self.role.floor().get().unwrap_or_default();
+        RoleReport {
+            role_version: self.role.current().map(|current| current.version),
+            expires: self.role.current().map(|current| current.expires),
+            next_renewal: self.role.next_renewal(),
+            floor: [
+                ("root".to_owned(), floor.root),
+                ("record".to_owned(), floor.record.map_or(0, |record| record.number)),
+            ]
+            .into(),
+        }
+    }
+}

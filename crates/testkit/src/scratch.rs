@@ -1,0 +1,228 @@
+//! A repository to try things on: keys, a root, the roles, and a client that starts from that root.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use durable_fs::{Fs, durable};
+use tuf_core::canonical::Extra;
+use tuf_core::client::{Client, ClientError, Fetch, FetchError, Limits};
+use tuf_core::envelope::{Envelope, Signature};
+use tuf_core::floor::FloorFile;
+use tuf_core::key::{FileSigner, KeyIdFormat, Signer, ed25519};
+use tuf_core::log::Digest;
+use tuf_core::names::{RoleName, TargetPath};
+use tuf_core::roles::{
+    Change, Layout, Lifetime, Repository, SnapshotRole, Submission, TargetEntry, TargetsPolicy, TargetsRole,
+    TimestampPolicy, TimestampRole, Trust,
+};
+use tuf_core::schema::{Metadata, RoleKeys, Root, SpecVersion};
+use tuf_core::store::{LocalStore, NewFile};
+use tuf_core::time::UtcTime;
+
+/// What a scratch repository is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Of the root.
+    pub consistent_snapshot: bool,
+    /// Flat, or bins.
+    pub layout: Layout,
+    /// Of every role but the root.
+    pub lifetime: Lifetime,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            consistent_snapshot: true,
+            layout: Layout::Flat,
+            lifetime: Lifetime { seconds: 7 * 86_400, renew_before: 86_400 },
+        }
+    }
+}
+
+/// A repository below a directory. Roles opened twice are two processes: each call reads everything anew.
+#[derive(Clone)]
+pub struct Scratch {
+    /// Where everything is.
+    pub fs: Arc<dyn Fs>,
+    /// Holds `metadata/`, `targets/`, `log/` and `state-ROLE/`.
+    pub dir: PathBuf,
+    /// What it is like.
+    pub options: Options,
+    /// `1.root.json`.
+    pub root: Vec<u8>,
+    signers: BTreeMap<&'static str, Arc<dyn Signer>>,
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scratch").field("dir", &self.dir).field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+impl Scratch {
+    /// Makes directories, keys and root. The root outlives every test.
+    ///
+    /// # Errors
+    /// Whatever went wrong.
+    pub fn new(fs: Arc<dyn Fs>, dir: impl Into<PathBuf>, options: Options) -> Result<Self> {
+        let dir = dir.into();
+        let rng = ring::rand::SystemRandom::new();
+        let (mut keys, mut roles, mut signers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for role in ["root", "targets", "snapshot", "timestamp"] {
+            let pair = ed25519(&rng)?;
+            let id = pair.public.key_id(KeyIdFormat::Spec);
+            signers.insert(role, Arc::new(FileSigner::from_pem(pair.private_pem.as_bytes())?) as Arc<dyn Signer>);
+            keys.insert(id.clone(), pair.public);
+            roles.insert(RoleName::new(role)?, RoleKeys::new(vec![id], 1));
+        }
+        let root = Root {
+            spec_version: SpecVersion::default(),
+            consistent_snapshot: options.consistent_snapshot,
+            version: 1,
+            expires: UtcTime::from_unix(4_000_000_000),
+            keys,
+            roles,
+            extra: Extra::new(),
+        };
+        let signed = root.to_canonical();
+        let sig = signers["root"].sign(&signed)?;
+        let keyid = root.roles[&RoleName::root()].keyids[0].clone();
+        let bytes = Envelope::to_bytes(&signed, &[Signature { keyid, sig }]);
+        let below = ["metadata", "targets", "log", "state-targets", "state-snapshot", "state-timestamp"];
+        for name in below {
+            durable::create_dir_all(fs.as_ref(), &dir.join(name), 0o755)?;
+        }
+        durable::create(fs.as_ref(), &dir.join("metadata/1.root.json"), &bytes, 0o644)?;
+        fs.sync_all(&dir)?;
+        Ok(Self { fs, dir, options, root: bytes, signers })
+    }
+
+    /// The same repository on another file system, such as a fork of a simulated one.
+    #[must_use]
+    pub fn on(&self, fs: Arc<dyn Fs>) -> Self {
+        Self { fs, ..self.clone() }
+    }
+
+    /// The stores.
+    pub fn repository(&self) -> Repository {
+        let store = |name: &str| Arc::new(LocalStore::new(Arc::clone(&self.fs), self.dir.join(name)));
+        Repository { metadata: store("metadata"), targets: store("targets"), log: store("log") }
+    }
+
+    fn open(&self, role: &str) -> Result<(Repository, Trust, FloorFile)> {
+        let repository = self.repository();
+        let trust = Trust::new(&self.root, Arc::clone(&repository.metadata), vec![Arc::clone(&self.signers[role])])?;
+        let floor = FloorFile::open(Arc::clone(&self.fs), &self.dir.join(format!("state-{role}")))?;
+        Ok((repository, trust, floor))
+    }
+
+    /// Opens the targets role.
+    ///
+    /// # Errors
+    /// Whatever went wrong.
+    pub fn targets(&self) -> Result<TargetsRole> {
+        let (repository, trust, floor) = self.open("targets")?;
+        let Options { layout, lifetime, .. } = self.options;
+        Ok(TargetsRole::new(repository, trust, TargetsPolicy { layout, targets: lifetime, bins: lifetime }, floor))
+    }
+
+    /// Opens the snapshot role.
+    ///
+    /// # Errors
+    /// Whatever went wrong.
+    pub fn snapshot(&self) -> Result<SnapshotRole> {
+        let (repository, trust, floor) = self.open("snapshot")?;
+        Ok(SnapshotRole::new(repository, trust, self.options.lifetime, floor))
+    }
+
+    /// Opens the timestamp role.
+    ///
+    /// # Errors
+    /// Whatever went wrong.
+    pub fn timestamp(&self) -> Result<TimestampRole> {
+        let (repository, trust, floor) = self.open("timestamp")?;
+        let policy = TimestampPolicy { lifetime: self.options.lifetime, store_targets: true };
+        Ok(TimestampRole::new(repository, trust, policy, floor))
+    }
+
+    /// Puts files into the repository under their hashed names and describes them for a commit.
+    ///
+    /// # Errors
+    /// Whatever went wrong.
+    pub fn submission(&self, request: &str, files: &[(&str, &[u8])]) -> Result<Submission> {
+        let store = self.repository().targets;
+        let mut changes = Vec::new();
+        let mut new = Vec::new();
+        for (path, bytes) in files {
+            let path = TargetPath::new(path)?;
+            let entry = TargetEntry { length: bytes.len() as u64, sha256: Digest::of(bytes) };
+            let mut names = vec![path.hash_prefixed(&entry.sha256.to_string()).try_into()?];
+            if path.as_str().contains('/') {
+                names.push(format!("{}.{path}", entry.sha256).try_into()?);
+            }
+            let staged = store.stage("", &mut &**bytes, u64::MAX)?;
+            new.push(NewFile::staged(names, staged));
+            changes.push((path, Change::Put(entry)));
+        }
+        store.create_all(new)?;
+        Ok(Submission { request: request.into(), changes })
+    }
+
+    /// A client that trusts `1.root.json` and has seen nothing.
+    ///
+    /// # Errors
+    /// Never, unless the root is no root.
+    pub fn client(&self) -> Result<Client<FsFetch, FsFetch>, ClientError> {
+        let limits = Limits { snapshot_bytes: 1 << 30, targets_bytes: 1 << 30, ..Limits::default() };
+        Client::new(&self.root, self.fetch("metadata"), self.fetch("targets"), limits)
+    }
+
+    /// Reads files below a directory of the repository as a client would.
+    pub fn fetch(&self, below: &str) -> FsFetch {
+        FsFetch::new(Arc::clone(&self.fs), self.dir.join(below))
+    }
+
+    /// Everything a new client gets at `now`: each target with its bytes.
+    ///
+    /// # Errors
+    /// What the client refused.
+    pub fn download_all(&self, now: UtcTime) -> Result<BTreeMap<String, Vec<u8>>, ClientError> {
+        let mut client = self.client()?;
+        client.refresh(now)?;
+        let targets = client.all_targets()?;
+        let mut files = BTreeMap::new();
+        for path in targets.keys() {
+            files.insert(path.to_string(), client.download(path)?);
+        }
+        Ok(files)
+    }
+}
+
+/// Fetches from a directory.
+#[derive(Clone, Debug)]
+pub struct FsFetch {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+}
+
+impl FsFetch {
+    /// From `dir`.
+    pub fn new(fs: Arc<dyn Fs>, dir: impl AsRef<Path>) -> Self {
+        Self { fs, dir: dir.as_ref().to_owned() }
+    }
+}
+
+impl Fetch for FsFetch {
+    fn fetch(&self, path: &str, _max: u64) -> Result<Option<Box<dyn Read + '_>>, FetchError> {
+        match self.fs.open(&self.dir.join(path)) {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FetchError::new(error)),
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Directories and files: what is seen, and what is durable.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use durable_fs::{DirEntry, FileKind, Stat};
+
+pub(super) const ROOT: u64 = 1;
+/// As in Linux.
+const MAX_LINKS: usize = 40;
+
+#[derive(Clone)]
+pub(super) enum Node {
+    /// The first `synced` bytes are durable.
+    File {
+        data: Arc<Vec<u8>>,
+        synced: usize,
+    },
+    /// Names as they are seen, and those that are durable.
+    Dir {
+        names: BTreeMap<OsString, u64>,
+        durable: BTreeMap<OsString, u64>,
+    },
+    Symlink(PathBuf),
+    /// A FIFO.
+    Other,
+}
+
+impl Node {
+    pub(super) fn dir() -> Self {
+        Self::Dir {
+            names: BTreeMap::new(),
+            durable: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Inode {
+    pub(super) node: Node,
+    pub(super) mode: u32,
+    pub(super) mtime: i64,
+    pub(super) synced_mtime: i64,
+    pub(super) nlink: u64,
+}
+
+impl Inode {
+    pub(super) fn new(node: Node, mode: u32, time: i64) -> Self {
+        Self {
+            node,
+            mode,
+            mtime: time,
+            synced_mtime: time,
+            nlink: 0,
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match &self.node {
+            Node::File { data, .. } => data.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
+/// A change of one name: its directory, and the file it names from then on.
+pub(super) type Edit = (u64, OsString, Option<u64>);
+
+/// Whether a link in the last component is followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Follow {
+    Yes,
+    /// But as in Linux a trailing `/` or `/.` follows.
+    No,
+    /// No link at all is followed, and nothing leads upwards.
+    Beneath,
+}
+
+#[derive(Clone)]
+pub(super) struct Tree {
+    pub(super) inodes: HashMap<u64, Inode>,
+    next: u64,
+    /// Changes of names that are not durable, in their order; each survives whole or not at all.
+    pub(super) pending: Vec<Vec<Edit>>,
+    /// Files with bytes or times that may not be durable.
+    pub(super) dirty: BTreeSet<u64>,
+    /// Bytes in files that have a name.
+    pub(super) used: u64,
+}
+
+impl Tree {
+    pub(super) fn new(time: i64) -> Self {
+        let mut root = Inode::new(Node::dir(), 0o755, time);
+        root.nlink = 1;
+        Self {
+            inodes: HashMap::from([(ROOT, root)]),
+            next: ROOT + 1,
+            pending: Vec::new(),
+            dirty: BTreeSet::new(),
+            used: 0,
+        }
+    }
+
+    /// Numbers come from [`Tree::add`] and are never taken back before a crash, after which no handle is used.
+    pub(super) fn inode(&self, id: u64) -> &Inode {
+        &self.inodes[&id]
+    }
+
+    pub(super) fn add(&mut self, inode: Inode) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.inodes.insert(id, inode);
+        id
+    }
+
+    pub(super) fn lookup(&self, dir: u64, name: &OsStr) -> Option<u64> {
+        match &self.inode(dir).node {
+            Node::Dir { names, .. } => names.get(name).copied(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_dir(&self, id: u64) -> bool {
+        matches!(self.inode(id).node, Node::Dir { .. })
+    }
+
+    pub(super) fn is_empty_dir(&self, id: u64) -> bool {
+        matches!(&self.inode(id).node, Node::Dir { names, .. } if names.is_empty())
+    }
+
+    /// Whether `dir` is `top` or below it.
+    pub(super) fn is_below(&self, dir: u64, top: u64) -> bool {
+        let mut stack = vec![top];
+        while let Some(at) = stack.pop() {
+            if at == dir {
+                return true;
+            }
+            if let Node::Dir { names, .. } = &self.inode(at).node {
+                stack.extend(names.values().copied().filter(|below| self.is_dir(*below)));
+            }
+        }
+        false
+    }
+
+    pub(super) fn must_be_file(&self, id: u64) -> io::Result<()> {
+        let what = match self.inode(id).node {
+            Node::File { .. } => return Ok(()),
+            Node::Dir { .. } => "a directory",
+            Node::Symlink(_) => "a symbolic link, or below one",
+            Node::Other => "a socket, FIFO or device",
+        };
+        Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            format!("not a regular file but {what}"),
+        ))
+    }
+
+    pub(super) fn find(&self, path: &Path, follow: Follow) -> io::Result<u64> {
+        let text = path.as_os_str().as_encoded_bytes();
+        let follow = if text.ends_with(b"/") || text.ends_with(b"/.") {
+            Follow::Yes
+        } else {
+            follow
+        };
+        self.walk_path(ROOT, path, follow)
+    }
+
+    pub(super) fn find_dir(&self, path: &Path, follow: Follow) -> io::Result<u64> {
+        let id = self.find(path, follow)?;
+        if self.is_dir(id) {
+            Ok(id)
+        } else {
+            Err(ErrorKind::NotADirectory.into())
+        }
+    }
+
+    pub(super) fn find_beneath(&self, dir: u64, relative: &Path) -> io::Result<u64> {
+        self.walk_path(dir, relative, Follow::Beneath)
+    }
+
+    /// The directory of a path, and its last component.
+    pub(super) fn find_parent(&self, path: &Path) -> io::Result<(u64, OsString)> {
+        let name = path.file_name().ok_or(ErrorKind::AlreadyExists)?;
+        let dir = self.find_dir(path.parent().unwrap_or(Path::new("/")), Follow::Yes)?;
+        Ok((dir, name.to_owned()))
+    }
+
+    fn walk_path(&self, start: u64, path: &Path, follow: Follow) -> io::Result<u64> {
+        let leaves = || io::Error::new(ErrorKind::InvalidInput, "the path leaves its directory");
+        let mut todo: VecDeque<OsString> = VecDeque::new();
+        queue(&mut todo, path);
+        let mut links = 0;
+        // The way from the start to where we are.
+        let mut way = vec![start];
+        while let Some(name) = todo.pop_front() {
+            let at = way.last().copied().unwrap_or(start);
+            match name.as_encoded_bytes() {
+                b"/" | b".." if follow == Follow::Beneath => return Err(leaves()),
+                b"/" => way.truncate(1),
+                b".." => way.truncate(way.len().saturating_sub(1).max(1)),
+                _ => {
+                    if !self.is_dir(at) {
+                        return Err(ErrorKind::NotADirectory.into());
+                    }
+                    let next = self.lookup(at, &name).ok_or(ErrorKind::NotFound)?;
+                    match &self.inode(next).node {
+                        Node::Symlink(target) if follow == Follow::Yes || !todo.is_empty() => {
+                            links += 1;
+                            if follow == Follow::Beneath || links > MAX_LINKS {
+                                self.must_be_file(next)?;
+                            }
+                            queue(&mut todo, target);
+                        }
+                        _ => way.push(next),
+                    }
+                }
+            }
+        }
+        Ok(way.last().copied().unwrap_or(start))
+    }
+
+    pub(super) fn entries(&self, dir: u64) -> Vec<DirEntry> {
+        let Node::Dir { names, .. } = &self.inode(dir).node else {
+            return Vec::new();
+        };
+        names
+            .iter()
+            .map(|(name, id)| DirEntry {
+                name: name.clone(),
+                kind: self.stat(*id).kind,
+            })
+            .collect()
+    }
+
+    pub(super) fn stat(&self, id: u64) -> Stat {
+        let inode = self.inode(id);
+        Stat {
+            kind: match inode.node {
+                Node::File { .. } => FileKind::File,
+                Node::Dir { .. } => FileKind::Dir,
+                Node::Symlink(_) => FileKind::Symlink,
+                Node::Other => FileKind::Other,
+            },
+            len: inode.len(),
+            mode: inode.mode,
+            uid: 0,
+            gid: 0,
+            nlink: inode.nlink,
+            id: (1, id),
+            mtime: inode.mtime,
+            mtime_nanos: 0,
+        }
+    }
+
+    pub(super) fn data(&self, id: u64) -> &[u8] {
+        match &self.inode(id).node {
+            Node::File { data, .. } => data,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn write(&mut self, id: u64, position: usize, bytes: &[u8], time: i64) {
+        let Some(inode) = self.inodes.get_mut(&id) else {
+            return;
+        };
+        let before = inode.len();
+        if let Node::File { data, synced } = &mut inode.node {
+            let data = Arc::make_mut(data);
+            // What a repeated request writes again is not durable again.
+            *synced = (*synced).min(position);
+            data.truncate(position);
+            data.extend_from_slice(bytes);
+        }
+        inode.mtime = time;
+        if inode.nlink > 0 {
+            self.used = self.used.saturating_sub(before).saturating_add(inode.len());
+        }
+        self.dirty.insert(id);
+    }
+
+    pub(super) fn corrupt(&mut self, id: u64, bytes: Vec<u8>) -> bool {
+        let is_file = self.must_be_file(id).is_ok();
+        if is_file {
+            let time = self.inode(id).mtime;
+            self.write(id, 0, &bytes, time);
+            self.sync_file(id);
+        }
+        is_file
+    }
+
+    pub(super) fn set_mtime(&mut self, id: u64, seconds: i64) {
+        if let Some(inode) = self.inodes.get_mut(&id) {
+            inode.mtime = seconds;
+            self.dirty.insert(id);
+        }
+    }
+
+    /// Makes a change that is seen at once and durable later.
+    pub(super) fn change(&mut self, edits: Vec<Edit>, time: i64) {
+        for (dir, name, to) in &edits {
+            let mut old = None;
+            if let Some(Inode {
+                node: Node::Dir { names, .. },
+                mtime,
+                ..
+            }) = self.inodes.get_mut(dir)
+            {
+                old = match to {
+                    Some(to) => names.insert(name.clone(), *to),
+                    None => names.remove(name),
+                };
+                *mtime = time;
+            }
+            self.count(old, -1);
+            self.count(*to, 1);
+        }
+        self.pending.push(edits);
+    }
+
+    fn count(&mut self, id: Option<u64>, by: i64) {
+        let Some(inode) = id.and_then(|id| self.inodes.get_mut(&id)) else {
+            return;
+        };
+        let before = inode.nlink;
+        inode.nlink = before.saturating_add_signed(by);
+        let len = inode.len();
+        match (before, inode.nlink) {
+            (0, 1) => self.used = self.used.saturating_add(len),
+            (1, 0) => self.used = self.used.saturating_sub(len),
+            _ => {}
+        }
+    }
+
+    pub(super) fn sync_file(&mut self, id: u64) {
+        if let Some(inode) = self.inodes.get_mut(&id) {
+            inode.synced_mtime = inode.mtime;
+            if let Node::File { data, synced } = &mut inode.node {
+                *synced = data.len();
+            }
+        }
+        self.dirty.remove(&id);
+    }
+
+    pub(super) fn sync_dir(&mut self, dir: u64) {
+        let chosen = self
+            .pending
+            .iter()
+            .map(|edits| edits.iter().any(|(touched, ..)| *touched == dir))
+            .collect();
+        self.commit(chosen);
+    }
+
+    pub(super) fn sync_all(&mut self) {
+        self.commit(vec![true; self.pending.len()]);
+        for id in std::mem::take(&mut self.dirty) {
+            self.sync_file(id);
+        }
+    }
+
+    pub(super) fn sync_last_change(&mut self) {
+        let mut chosen = vec![false; self.pending.len()];
+        if let Some(last) = chosen.last_mut() {
+            *last = true;
+        }
+        self.commit(chosen);
+    }
+
+    /// Makes the chosen pending changes durable, and those before them of the same names.
+    pub(super) fn commit(&mut self, mut chosen: Vec<bool>) {
+        let mut keys: HashSet<(u64, &OsStr)> = HashSet::new();
+        for (edits, chosen) in self.pending.iter().zip(&mut chosen).rev() {
+            *chosen = *chosen
+                || edits
+                    .iter()
+                    .any(|(dir, name, _)| keys.contains(&(*dir, name.as_os_str())));
+            if *chosen {
+                keys.extend(edits.iter().map(|(dir, name, _)| (*dir, name.as_os_str())));
+            }
+        }
+        drop(keys);
+        let mut left = Vec::new();
+        for (edits, chosen) in std::mem::take(&mut self.pending).into_iter().zip(chosen) {
+            if !chosen {
+                left.push(edits);
+                continue;
+            }
+            for (dir, name, to) in edits {
+                if let Some(Inode {
+                    node: Node::Dir { durable, .. },
+                    ..
+                }) = self.inodes.get_mut(&dir)
+                {
+                    match to {
+                        Some(to) => durable.insert(name, to),
+                        None => durable.remove(&name),
+                    };
+                }
+            }
+        }
+        self.pending = left;
+    }
+
+    /// Shows all that has a name, directories before what is in them.
+    pub(super) fn walk(&self, show: &mut dyn FnMut(&Path, &Inode)) {
+        let mut todo = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((path, id)) = todo.pop() {
+            let inode = self.inode(id);
+            if id != ROOT {
+                show(&path, inode);
+            }
+            if let Node::Dir { names, .. } = &inode.node {
+                todo.extend(
+                    names
+                        .iter()
+                        .rev()
+                        .map(|(name, below)| (path.join(name), *below)),
+                );
+            }
+        }
+    }
+}
+
+/// Puts the components of a path before those still to be walked.
+fn queue(todo: &mut VecDeque<OsString>, path: &Path) {
+    for component in path.components().rev() {
+        match component {
+            Component::CurDir | Component::Prefix(_) => {}
+            other => todo.push_front(other.as_os_str().to_owned()),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The timestamp-worker: alone changes what clients see.
+
+use std::collections::BTreeMap;
+
+use fleet::contract::{TIMESTAMP_QUEUE, UPDATE_TIMESTAMP, UpdateResult};
+use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
+use fleet::{Context, FleetError, WorkerInfo, repository, tasks};
+use tuf_core::roles::{TimestampPolicy, TimestampRole};
+use tuf_core::time::UtcTime;
+
+/// What this worker is.
+pub const WORKER: WorkerInfo = WorkerInfo {
+    name: TIMESTAMP_QUEUE,
+    role: "timestamp",
+    about: "Signs the timestamp role of a TUF repository: makes the newest snapshot visible to clients",
+};
+
+#[derive(Debug)]
+struct Role(TimestampRole);
+
+impl SigningRole for Role {
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
+        let update = self.0.update(now, force)?;
+        let renewed = if update.changed { [("timestamp".to_owned(), update.version)].into() } else { BTreeMap::new() };
+        Ok(Progress { version: update.version, changed: update.changed, renewed, bins_renewed: 0 })
+    }
+
+    fn report(&self, _now: UtcTime) -> RoleReport {
+        let floor = self.0.floor().get().unwrap_or_default();
+        RoleReport {
+            role_version: self.0.current().map(|(version, _)| version),
+            expires: self.0.current().map(|(_, expires)| expires),
+            next_renewal: self.0.next_renewal(),
+            floor: [
+                ("root".to_owned(), floor.root),
+                ("snapshot".to_owned(), floor.snapshot),
+                ("timestamp".to_owned(), floor.timestamp),
+            ]
+            .into(),
+        }
+    }
+}
+
+/// Runs the worker until `context.shutdown`.
+///
+/// # Errors
+/// [`FleetError`] when it cannot go on.
+pub async fn run(context: Context) -> Result<(), FleetError> {
+    let (fs, config) = (context.fs.clone(), context.config.clone());
+    let open = move || {
+        let trust = repository::trust(&fs, &config, "timestamp", &config.keys.timestamp)?;
+        let floor = repository::floor(&fs, &config, "timestamp")?;
+        let policy = TimestampPolicy {
+            lifetime: repository::lifetime(&config.roles.timestamp),
+            store_targets: config.store_targets,
+        };
+        Ok(Role(TimestampRole::new(repository::stores(&fs, &config), trust, policy, floor)))
+    };
+    signing::run(context, TIMESTAMP_QUEUE, open, |builder, shared| {
+        builder.task(UPDATE_TIMESTAMP, move |_, arguments: celery_runtime::Arguments| {
+            let shared = shared.clone();
+            async move {
+                arguments.bind_none()?;
+                let progress = shared.reconcile(false).await?;
+                tasks::answer(&UpdateResult { version: progress.version, changed: progress.changed })
+            }
+        })
+    })
+    .await
+}

@@ -1,0 +1,148 @@
+//! The floor: what a signing role has seen, kept on its own private volume.
+//!
+//! State below the floor is never signed, renewals included: a share restored to yesterday would otherwise make a role
+//! sign versions that clients have already moved past, or sign away releases. The floor is raised after the file it
+//! speaks of is durable, so a crash in between leaves it low, never high.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use durable_fs::{Fs, durable};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::log::Digest;
+
+const FORMAT: u32 = 1;
+const MAX_FILE: u64 = 64 << 10;
+
+/// A record of the commit log, as a floor remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordFloor {
+    /// SHA-256 of the record.
+    pub digest: Digest,
+    /// Its number.
+    pub number: u64,
+}
+
+/// Versions below which a role never signs; 0 where nothing was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Floor {
+    /// Root version.
+    #[serde(default)]
+    pub root: u64,
+    /// Newest commit record.
+    #[serde(default)]
+    pub record: Option<RecordFloor>,
+    /// Snapshot version.
+    #[serde(default)]
+    pub snapshot: u64,
+    /// Timestamp version.
+    #[serde(default)]
+    pub timestamp: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    format: u32,
+    floor: Floor,
+}
+
+/// The floor cannot be read or written; the role must not sign.
+#[derive(Debug, Error)]
+pub enum FloorError {
+    /// The volume failed.
+    #[error("cannot {doing} the floor {path}: {source}")]
+    Io {
+        /// `read` or `write`.
+        doing: &'static str,
+        /// The file.
+        path: String,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// The file is not one of ours or of a newer version.
+    #[error("the floor {path} cannot be understood: {reason}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A floor in its file.
+#[derive(Debug)]
+pub struct FloorFile {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    floor: Option<Floor>,
+}
+
+impl FloorFile {
+    /// Reads `floor.json` in `state`, a private directory of one role. None there means that the role has signed
+    /// nothing yet (or that its volume was lost).
+    ///
+    /// # Errors
+    /// [`FloorError`].
+    pub fn open(fs: Arc<dyn Fs>, state: &Path) -> Result<Self, FloorError> {
+        let path = state.join("floor.json");
+        let shown = || path.display().to_string();
+        let floor = match durable::read_bounded(fs.as_ref(), &path, MAX_FILE) {
+            Ok(bytes) => {
+                let file: File = serde_json::from_slice(&bytes)
+                    .map_err(|error| FloorError::Malformed { path: shown(), reason: error.to_string() })?;
+                if file.format > FORMAT {
+                    let reason = format!("format {} is newer than this version's {FORMAT}", file.format);
+                    return Err(FloorError::Malformed { path: shown(), reason });
+                }
+                Some(file.floor)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // The directory itself must be there: a missing mount is not an empty floor.
+                fs.stat(state).map_err(|source| FloorError::Io {
+                    doing: "find the directory of",
+                    path: shown(),
+                    source,
+                })?;
+                None
+            }
+            Err(source) => return Err(FloorError::Io { doing: "read", path: shown(), source }),
+        };
+        Ok(Self { fs, path, floor })
+    }
+
+    /// The floor, if there is one.
+    #[must_use]
+    pub fn get(&self) -> Option<Floor> {
+        self.floor
+    }
+
+    /// Raises the floor; what would lower it is left as it is. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`FloorError::Io`]; the file then holds the old floor or the new one.
+    pub fn raise(&mut self, change: impl FnOnce(&mut Floor)) -> Result<(), FloorError> {
+        let old = self.floor.unwrap_or_default();
+        let mut new = old;
+        change(&mut new);
+        new.root = new.root.max(old.root);
+        new.snapshot = new.snapshot.max(old.snapshot);
+        new.timestamp = new.timestamp.max(old.timestamp);
+        if let Some(record) = old.record
+            && new.record.is_none_or(|new| new.number < record.number)
+        {
+            new.record = Some(record);
+        }
+        if self.floor == Some(new) {
+            return Ok(());
+        }
+        let io = |source: io::Error| FloorError::Io { doing: "write", path: self.path.display().to_string(), source };
+        let bytes = serde_json::to_vec(&File { format: FORMAT, floor: new }).map_err(|error| io(error.into()))?;
+        durable::replace(self.fs.as_ref(), &self.path, &bytes, 0o600).map_err(io)?;
+        self.floor = Some(new);
+        Ok(())
+    }
+}

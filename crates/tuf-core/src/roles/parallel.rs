@@ -1,0 +1,42 @@
+//! Work on many roles at once: a batch may touch thousands of bins, each to be read, hashed, edited and signed.
+
+use std::num::NonZero;
+use std::thread;
+
+/// Below this many items a thread costs more than it saves.
+const WORTH_A_THREAD: usize = 32;
+
+/// Maps in parallel, keeping the order. The first error (in that order) wins.
+pub(super) fn try_map<T, U, E>(items: Vec<T>, map: impl Fn(T) -> Result<U, E> + Sync) -> Result<Vec<U>, E>
+where
+    T: Send,
+    U: Send,
+    E: Send,
+{
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len() / WORTH_A_THREAD);
+    if threads <= 1 {
+        return items.into_iter().map(map).collect();
+    }
+    let size = items.len().div_ceil(threads);
+    let mut chunks = Vec::with_capacity(threads);
+    let mut items = items.into_iter();
+    for _ in 0..threads {
+        chunks.push(items.by_ref().take(size).collect::<Vec<_>>());
+    }
+    let map = &map;
+    let results: Vec<Result<Vec<U>, E>> = thread::scope(|scope| {
+        let handles: Vec<_> = chunks
+            .into_iter()
+            .map(|chunk| scope.spawn(move || chunk.into_iter().map(map).collect::<Result<Vec<_>, E>>()))
+            .collect();
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut all = Vec::new();
+    for result in results {
+        all.extend(result?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,118 @@
+//! Finds the newest snapshot on disk: the state of the snapshot role, and what the timestamp role builds on.
+
+use std::sync::Arc;
+
+use super::{MAX_SNAPSHOT, RoleError, Trust, versioned};
+use crate::document::{Document, DocumentType};
+use crate::envelope::Envelope;
+use crate::log::{Digest, number_of};
+use crate::names::RoleName;
+use crate::store::Store;
+
+/// A snapshot and the bytes it was read from.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) document: Arc<Document>,
+    pub(super) length: u64,
+    pub(super) sha256: Digest,
+}
+
+/// The newest snapshot that verifies. The directory is listed once; after that the next names are looked at.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    metadata: Arc<dyn Store>,
+    newest: Option<Snapshot>,
+    /// The next name to look at.
+    next: u64,
+    /// The root under which `newest` was verified.
+    root: u64,
+}
+
+impl Snapshots {
+    pub(super) fn new(metadata: Arc<dyn Store>) -> Self {
+        Self { metadata, newest: None, next: 0, root: 0 }
+    }
+
+    pub(super) fn newest(&self) -> Option<&Snapshot> {
+        self.newest.as_ref()
+    }
+
+    /// The next version number, as far as is known.
+    pub(super) fn next(&self) -> u64 {
+        self.next.max(1)
+    }
+
+    /// Takes a snapshot just written as the newest.
+    pub(super) fn wrote(&mut self, snapshot: Snapshot) {
+        self.next = snapshot.document.version() + 1;
+        self.newest = Some(snapshot);
+    }
+
+    /// Looks for newer ones. True when the newest is another than before.
+    pub(super) fn refresh(&mut self, trust: &Trust) -> Result<bool, RoleError> {
+        if self.next == 0 || self.root != trust.version() {
+            self.newest = None;
+            self.load(trust)?;
+            self.root = trust.version();
+            return Ok(true);
+        }
+        let mut found = false;
+        while let Some(bytes) = self.metadata.read(&versioned(&RoleName::snapshot(), self.next)?, MAX_SNAPSHOT)? {
+            if let Some(snapshot) = verified(trust, self.next, &bytes) {
+                self.newest = Some(snapshot);
+                found = true;
+            }
+            self.next += 1;
+        }
+        Ok(found)
+    }
+
+    fn load(&mut self, trust: &Trust) -> Result<(), RoleError> {
+        let mut versions: Vec<u64> =
+            self.metadata.list("")?.iter().filter_map(|name| number_of(name, ".snapshot.json")).collect();
+        versions.sort_unstable_by(|a, b| b.cmp(a));
+        self.next = versions.first().map_or(1, |highest| highest + 1);
+        for version in versions {
+            let Some(bytes) = self.metadata.read(&versioned(&RoleName::snapshot(), version)?, MAX_SNAPSHOT)? else {
+                continue;
+            };
+            if let Some(snapshot) = verified(trust, version, &bytes) {
+                self.newest = Some(snapshot);
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One snapshot by its version, if it is there and verifies.
+pub(super) fn read(metadata: &dyn Store, trust: &Trust, version: u64) -> Result<Option<Snapshot>, RoleError> {
+    let bytes = metadata.read(&versioned(&RoleName::snapshot(), version)?, MAX_SNAPSHOT)?;
+    Ok(bytes.and_then(|bytes| verified(trust, version, &bytes)))
+}
+
+/// A file under such a name that does not verify is skipped with an alarm and never parsed as state.
+fn verified(trust: &Trust, version: u64, bytes: &[u8]) -> Option<Snapshot> {
+    let checked = || -> Result<Document, String> {
+        let envelope = Envelope::parse(bytes).map_err(|error| error.to_string())?;
+        trust.verify(&RoleName::snapshot(), &envelope).map_err(|error| error.to_string())?;
+        let document =
+            Document::parse(DocumentType::Snapshot, envelope.into_signed()).map_err(|error| error.to_string())?;
+        if document.version() == version {
+            Ok(document)
+        } else {
+            Err(format!("it says it is version {}", document.version()))
+        }
+    };
+    match checked() {
+        Ok(document) => Some(Snapshot {
+            document: Arc::new(document),
+            length: bytes.len() as u64,
+            sha256: Digest::of(bytes),
+        }),
+        Err(reason) => {
+            tracing::error!(snapshot.version = version, "{version}.snapshot.json is skipped: {reason}");
+            None
+        }
+    }
+}

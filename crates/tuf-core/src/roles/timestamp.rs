@@ -1,0 +1,350 @@
+//! The timestamp role: makes the newest snapshot visible, and alone changes what clients see.
+
+use std::sync::Arc;
+
+use super::delegated::RoleReader;
+use super::snapshot::listed_version;
+use super::snapshots::{self, Snapshot, Snapshots};
+use super::{Lifetime, MAX_TIMESTAMP, Repository, RoleError, Trust, Update, plain};
+use crate::document::Document;
+use crate::envelope::Envelope;
+use crate::floor::FloorFile;
+use crate::log::number_of;
+use crate::names::RoleName;
+use crate::canonical::Extra;
+use crate::schema::{Hashes, Metadata, RoleMeta, SpecVersion, Timestamp};
+use crate::store::{Created, FileName, ReplaceOptions};
+use crate::time::UtcTime;
+
+const SERVED: &str = "timestamp.json";
+const LOCK: &str = ".timestamp.lock";
+const ATTEMPTS: usize = 64;
+
+/// What the timestamp role is told by its configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct TimestampPolicy {
+    /// Of the timestamp.
+    pub lifetime: Lifetime,
+    /// Whether target files are kept in the repository (and copied to their plain names without consistent snapshots).
+    pub store_targets: bool,
+}
+
+/// The timestamp role of one repository.
+#[derive(Debug)]
+pub struct TimestampRole {
+    repository: Repository,
+    trust: Trust,
+    policy: TimestampPolicy,
+    floor: FloorFile,
+    snapshots: Snapshots,
+    reader: RoleReader,
+    served: Option<Signed>,
+    /// The next hidden name to look at; 0 before the directory was listed.
+    next: u64,
+}
+
+/// A timestamp and the file it was read from.
+#[derive(Clone, Debug)]
+struct Signed {
+    timestamp: Timestamp,
+    file: Vec<u8>,
+}
+
+impl TimestampRole {
+    /// Opens the role. Nothing is read yet but the floor.
+    #[must_use]
+    pub fn new(repository: Repository, trust: Trust, policy: TimestampPolicy, floor: FloorFile) -> Self {
+        Self {
+            snapshots: Snapshots::new(Arc::clone(&repository.metadata)),
+            reader: RoleReader::new(Arc::clone(&repository.metadata)),
+            repository,
+            trust,
+            policy,
+            floor,
+            served: None,
+            next: 0,
+        }
+    }
+
+    /// The floor.
+    #[must_use]
+    pub fn floor(&self) -> &FloorFile {
+        &self.floor
+    }
+
+    /// Version and expiry of the served timestamp, as last read.
+    #[must_use]
+    pub fn current(&self) -> Option<(u64, UtcTime)> {
+        self.served.as_ref().map(|served| (served.timestamp.version, served.timestamp.expires))
+    }
+
+    /// When the timestamp will be renewed, as last read.
+    #[must_use]
+    pub fn next_renewal(&self) -> Option<UtcTime> {
+        self.current().map(|(_, expires)| self.policy.lifetime.renewal(expires))
+    }
+
+    /// Makes the newest snapshot visible, or renews the timestamp when it is near its expiry (or with `force`).
+    ///
+    /// # Errors
+    /// [`RoleError`].
+    pub fn update(&mut self, now: UtcTime, force: bool) -> Result<Update, RoleError> {
+        for _ in 0..ATTEMPTS {
+            self.refresh(now)?;
+            // What another run signed and did not get to show comes first, whole.
+            let pending = self.newest_hidden()?;
+            if let Some(pending) = pending {
+                self.swap(pending)?;
+                continue;
+            }
+            let Some(newest) = self.snapshots.newest().cloned() else {
+                return Err(RoleError::Waiting("there is no snapshot yet".into()));
+            };
+            if newest.document.expires() <= now {
+                return Err(RoleError::Waiting(format!(
+                    "snapshot version {} expired at {}; it must be renewed first",
+                    newest.document.version(),
+                    newest.document.expires()
+                )));
+            }
+            let served = self.served.as_ref().map(|served| &served.timestamp);
+            let current = served.is_some_and(|served| served.snapshot.version == newest.document.version());
+            let renew = served.is_none_or(|served| force || self.policy.lifetime.due(served.expires, now));
+            if current && !renew {
+                let version = served.map_or(0, |served| served.version);
+                self.raise()?;
+                return Ok(Update { version, changed: false });
+            }
+            self.check_progress(&newest)?;
+            if let Some(signed) = self.sign(&newest, now)? {
+                let version = signed.timestamp.version;
+                self.swap(signed)?;
+                // Not shown: another process signed a higher one in between, which is looked at again.
+                if self.current().is_some_and(|(shown, _)| shown >= version) {
+                    self.raise()?;
+                    return Ok(Update { version, changed: true });
+                }
+            }
+        }
+        Err(RoleError::Infrastructure(format!("another writer of the timestamp was first {ATTEMPTS} times in a row")))
+    }
+
+    fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {
+        let floor = self.floor.get().unwrap_or_default();
+        self.trust.refresh(floor.root, now)?;
+        self.trust.signers_of(&RoleName::timestamp())?;
+        self.snapshots.refresh(&self.trust)?;
+        self.read_served()?;
+        let version = self.current().map_or(0, |(version, _)| version);
+        // A timestamp signed and not swapped in yet is behind the floor of nothing: the floor is raised after the swap.
+        if version < floor.timestamp {
+            return Err(RoleError::Alarm(format!(
+                "the served timestamp is version {version}, below the floor {}: it was restored or rolled back",
+                floor.timestamp
+            )));
+        }
+        let snapshot = self.snapshots.newest().map_or(0, |newest| newest.document.version());
+        if snapshot < floor.snapshot {
+            return Err(RoleError::Alarm(format!(
+                "the newest snapshot is version {snapshot}, below the floor {}: it was restored or rolled back",
+                floor.snapshot
+            )));
+        }
+        Ok(())
+    }
+
+    /// Reads `timestamp.json`; one that does not verify is an alarm and is replaced, never believed.
+    fn read_served(&mut self) -> Result<(), RoleError> {
+        let file = self.repository.metadata.read(&FileName::new(SERVED)?, MAX_TIMESTAMP)?;
+        self.served = match file {
+            None => None,
+            Some(file) if self.served.as_ref().is_some_and(|served| served.file == file) => return Ok(()),
+            Some(file) => match self.parse(file) {
+                Ok(signed) => Some(signed),
+                Err(reason) => {
+                    tracing::error!("{SERVED} is not believed: {reason}");
+                    None
+                }
+            },
+        };
+        Ok(())
+    }
+
+    fn parse(&self, file: Vec<u8>) -> Result<Signed, String> {
+        let envelope = Envelope::parse(file.as_slice()).map_err(|error| error.to_string())?;
+        self.trust.verify(&RoleName::timestamp(), &envelope).map_err(|error| error.to_string())?;
+        let timestamp = Timestamp::from_envelope(&envelope).map_err(|error| error.to_string())?;
+        Ok(Signed { timestamp, file })
+    }
+
+    /// The highest hidden timestamp above the served one: signed, durable, not shown yet.
+    fn newest_hidden(&mut self) -> Result<Option<Signed>, RoleError> {
+        let served = self.current().map_or(0, |(version, _)| version);
+        let metadata = self.repository.metadata.as_ref();
+        let mut versions = Vec::new();
+        if self.next == 0 {
+            // Dot names are files like others to the store; only its own temporary ones are not listed.
+            versions.extend(metadata.list("")?.iter().filter_map(|name| hidden_version(name)));
+            self.next = versions.iter().max().map_or(1, |highest| highest + 1);
+        } else {
+            while metadata.stat(&hidden(self.next)?)?.is_some() {
+                versions.push(self.next);
+                self.next += 1;
+            }
+        }
+        versions.retain(|version| *version > served);
+        versions.sort_unstable_by(|a, b| b.cmp(a));
+        self.next = self.next.max(served + 1);
+        for version in versions {
+            let Some(file) = metadata.read(&hidden(version)?, MAX_TIMESTAMP)? else { continue };
+            match self.parse(file) {
+                Ok(signed) if signed.timestamp.version == version && self.snapshot_of(&signed)?.is_some() => {
+                    return Ok(Some(signed));
+                }
+                Ok(_) => tracing::error!(timestamp.version = version, ".{version}.{SERVED} is skipped: it does not fit"),
+                Err(reason) => {
+                    tracing::error!(timestamp.version = version, ".{version}.{SERVED} is skipped: {reason}");
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The snapshot a timestamp names, if its bytes are on disk.
+    fn snapshot_of(&self, signed: &Signed) -> Result<Option<Snapshot>, RoleError> {
+        let version = signed.timestamp.snapshot.version;
+        let snapshot = match self.snapshots.newest() {
+            Some(newest) if newest.document.version() == version => Some(newest.clone()),
+            _ => snapshots::read(self.repository.metadata.as_ref(), &self.trust, version)?,
+        };
+        Ok(snapshot.filter(|snapshot| {
+            let hashes = signed.timestamp.snapshot.hashes.as_ref();
+            hashes.and_then(Hashes::sha256).is_none_or(|sha256| *sha256 == snapshot.sha256.0)
+        }))
+    }
+
+    /// Nothing a client has seen may go back or vanish in the snapshot to be shown.
+    fn check_progress(&self, newest: &Snapshot) -> Result<(), RoleError> {
+        let Some(served) = &self.served else { return Ok(()) };
+        let version = newest.document.version();
+        if version < served.timestamp.snapshot.version {
+            return Err(RoleError::Alarm(format!(
+                "the newest snapshot is version {version}, the served timestamp names {}",
+                served.timestamp.snapshot.version
+            )));
+        }
+        let Some(shown) = self.snapshot_of(served)? else { return Ok(()) };
+        check_versions(&shown.document, &newest.document)
+    }
+
+    /// Creates the next hidden timestamp. `None`: the name is taken; look again.
+    fn sign(&mut self, newest: &Snapshot, now: UtcTime) -> Result<Option<Signed>, RoleError> {
+        let version = self.next.max(1);
+        let timestamp = Timestamp {
+            version,
+            expires: self.policy.lifetime.expiry(now),
+            // Length and hash always: php-tuf refuses a timestamp without.
+            snapshot: RoleMeta {
+                version: newest.document.version(),
+                length: Some(newest.length),
+                hashes: Some(Hashes::from_sha256(newest.sha256.0)),
+                extra: Extra::new(),
+            },
+            spec_version: SpecVersion::default(),
+            extra: Extra::new(),
+        };
+        let file = self.trust.sign(&RoleName::timestamp(), &timestamp.to_canonical())?;
+        if self.repository.metadata.create(&hidden(version)?, &file)? == Created::Conflict {
+            return Ok(None);
+        }
+        self.next = version + 1;
+        Ok(Some(Signed { timestamp, file }))
+    }
+
+    /// Shows a durable hidden timestamp, unless a higher one is there or shown.
+    fn swap(&mut self, signed: Signed) -> Result<(), RoleError> {
+        let metadata = Arc::clone(&self.repository.metadata);
+        let version = signed.timestamp.version;
+        // Waiting for another swap is cheaper than undoing it; where mounts have no locks, the look afterwards decides.
+        let _lock = metadata
+            .lock(&FileName::new(LOCK)?)
+            .inspect_err(|error| tracing::debug!("swapping the timestamp without a lock: {error}"))
+            .ok();
+        self.read_served()?;
+        let highest = self.current().map_or(0, |(version, _)| version);
+        if highest >= version || self.is_overtaken(version)? {
+            return Ok(());
+        }
+        if !self.trust.root().consistent_snapshot {
+            let new = self.snapshot_of(&signed)?.ok_or_else(|| {
+                RoleError::Alarm(format!("timestamp version {version} names a snapshot that is not there"))
+            })?;
+            let old = match &self.served {
+                Some(served) => self.snapshot_of(served)?,
+                None => None,
+            };
+            plain::replace(
+                &self.repository,
+                &mut self.reader,
+                &self.trust,
+                old.as_ref().map(|old| old.document.as_ref()),
+                &new.document,
+                self.policy.store_targets,
+            )?;
+        }
+        metadata.replace(&FileName::new(SERVED)?, &signed.file, ReplaceOptions::default())?;
+        // Where the lock did not hold, a slower process may have put an older one over ours in between.
+        self.read_served()?;
+        match self.current() {
+            Some((shown, _)) if shown >= version => Ok(()),
+            _ => metadata.replace(&FileName::new(SERVED)?, &signed.file, ReplaceOptions::default()).map_err(Into::into),
+        }
+    }
+
+    /// Whether a valid hidden timestamp of a higher version exists.
+    fn is_overtaken(&self, version: u64) -> Result<bool, RoleError> {
+        let mut higher = version + 1;
+        while let Some(file) = self.repository.metadata.read(&hidden(higher)?, MAX_TIMESTAMP)? {
+            if self.parse(file).is_ok_and(|signed| signed.timestamp.version == higher) {
+                return Ok(true);
+            }
+            higher += 1;
+        }
+        Ok(false)
+    }
+
+    fn raise(&mut self) -> Result<(), RoleError> {
+        let root = self.trust.version();
+        let Some(served) = self.served.as_ref().map(|served| &served.timestamp) else { return Ok(()) };
+        let (timestamp, snapshot) = (served.version, served.snapshot.version);
+        self.floor.raise(|floor| {
+            floor.root = root;
+            floor.snapshot = snapshot;
+            floor.timestamp = timestamp;
+        })?;
+        Ok(())
+    }
+}
+
+fn hidden(version: u64) -> Result<FileName, crate::store::InvalidFileName> {
+    FileName::new(format!(".{version}.{SERVED}"))
+}
+
+fn hidden_version(name: &str) -> Option<u64> {
+    number_of(name.strip_prefix('.')?, ".timestamp.json")
+}
+
+/// Every role of `old` is in `new`, in no lower version. Both are sorted, and most entries are the same bytes.
+fn check_versions(old: &Document, new: &Document) -> Result<(), RoleError> {
+    let mut candidates = new.iter();
+    for (role, before) in old.iter() {
+        let after = candidates.by_ref().find(|(name, _)| *name == role).map(|(_, entry)| entry);
+        let shown = || String::from_utf8_lossy(&role).into_owned();
+        match after {
+            Some(after) if after == before || listed_version(after) >= listed_version(before) => {}
+            Some(_) => return Err(RoleError::Alarm(format!("{} would go back in the snapshot", shown()))),
+            None => return Err(RoleError::Alarm(format!("{} would vanish from the snapshot", shown()))),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Root metadata (specification §4.3).
+
+use std::collections::BTreeMap;
+
+use crate::canonical::Extra;
+use crate::canonical::read::{ReadError, Reader, Wire};
+use crate::canonical::write::{ObjectWriter, write_bool, write_u64};
+use crate::canonical::write_str;
+use crate::key::PublicKey;
+use crate::names::{KeyId, RoleName};
+use crate::time::UtcTime;
+
+use super::common::{Header, read_keys, write_keys, write_map};
+use super::{Metadata, RoleKeys, SpecVersion};
+
+/// Root metadata: which keys may sign which role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// The version of the specification it follows.
+    pub spec_version: SpecVersion,
+    /// Whether files carry version and hash in their names.
+    pub consistent_snapshot: bool,
+    /// The version, at least 1; it is also the number in the file's name.
+    pub version: u64,
+    /// When it expires.
+    pub expires: UtcTime,
+    /// Keys by id.
+    pub keys: BTreeMap<KeyId, PublicKey>,
+    /// Keys and threshold by role: the four top-level roles, and what others put here.
+    pub roles: BTreeMap<RoleName, RoleKeys>,
+    /// Members this project does not know.
+    pub extra: Extra,
+}
+
+impl Metadata for Root {
+    const TYPE: &'static str = "root";
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn expires(&self) -> UtcTime {
+        self.expires
+    }
+}
+
+impl Wire for Root {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ReadError> {
+        let (mut header, mut extra) = (Header::default(), Extra::new());
+        let (mut consistent_snapshot, mut keys, mut roles) = (None, None, None);
+        reader.object(|key, reader| {
+            if header.member(Self::TYPE, key, reader)? {
+                return Ok(());
+            }
+            match key {
+                "consistent_snapshot" => consistent_snapshot = Some(reader.bool()?),
+                "keys" => keys = Some(read_keys(reader)?),
+                "roles" => {
+                    let mut map = BTreeMap::new();
+                    reader.object(|name, reader| {
+                        map.insert(RoleName::new(name)?, RoleKeys::read(reader)?);
+                        Ok(())
+                    })?;
+                    roles = Some(map);
+                }
+                _ => reader.keep(key, &mut extra)?,
+            }
+            Ok(())
+        })?;
+        let (spec_version, version, expires) = header.finish()?;
+        let roles = roles.ok_or(ReadError::missing("roles"))?;
+        for name in ["root", "snapshot", "targets", "timestamp"] {
+            if !roles.contains_key(name) {
+                return Err(ReadError::missing(name).at("roles"));
+            }
+        }
+        let consistent_snapshot = consistent_snapshot.ok_or(ReadError::missing("consistent_snapshot"))?;
+        let keys = keys.ok_or(ReadError::missing("keys"))?;
+        Ok(Self {
+            spec_version,
+            consistent_snapshot,
+            version,
+            expires,
+            keys,
+            roles,
+            extra,
+        })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::new(out, &self.extra);
+        write_str(object.field("_type"), Self::TYPE);
+        write_bool(object.field("consistent_snapshot"), self.consistent_snapshot);
+        write_str(object.field("expires"), &self.expires.to_string());
+        write_keys(object.field("keys"), &self.keys);
+        write_map(
+            object.field("roles"),
+            self.roles.iter().map(|(name, role)| (name.as_str(), role)),
+        );
+        write_str(object.field("spec_version"), self.spec_version.as_str());
+        write_u64(object.field("version"), self.version);
+        object.finish();
+    }
+}

@@ -1,0 +1,190 @@
+//! Targets metadata (specification §4.5).
+
+use std::collections::BTreeMap;
+
+use crate::canonical::read::{ReadError, Reader, Wire};
+use crate::canonical::write::{ObjectWriter, write_u64};
+use crate::canonical::{Extra, Json, write_str};
+use crate::names::TargetPath;
+use crate::time::UtcTime;
+
+use super::common::{Header, write_map};
+use super::{Delegations, Hashes, Metadata, SpecVersion};
+
+/// Targets metadata, of the top-level role or a delegated one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets {
+    /// The version of the specification it follows.
+    pub spec_version: SpecVersion,
+    /// The version, at least 1.
+    pub version: u64,
+    /// When it expires.
+    pub expires: UtcTime,
+    /// What is said of each target.
+    pub targets: BTreeMap<TargetPath, TargetMeta>,
+    /// Roles this one delegates to.
+    pub delegations: Option<Delegations>,
+    /// Members this project does not know.
+    pub extra: Extra,
+}
+
+impl Targets {
+    /// New metadata in the current format, without unknown members.
+    #[must_use]
+    pub fn new(version: u64, expires: UtcTime, targets: BTreeMap<TargetPath, TargetMeta>) -> Self {
+        Self {
+            spec_version: SpecVersion::default(),
+            version,
+            expires,
+            targets,
+            delegations: None,
+            extra: Extra::new(),
+        }
+    }
+}
+
+impl Metadata for Targets {
+    const TYPE: &'static str = "targets";
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn expires(&self) -> UtcTime {
+        self.expires
+    }
+}
+
+impl Wire for Targets {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ReadError> {
+        let (mut header, mut extra) = (Header::default(), Extra::new());
+        let (mut targets, mut delegations) = (None, None);
+        reader.object(|key, reader| {
+            if header.member(Self::TYPE, key, reader)? {
+                return Ok(());
+            }
+            match key {
+                "targets" => {
+                    // Canonical keys come sorted, and a tree built from a sorted list is built in one go.
+                    let mut list = Vec::new();
+                    reader.object(|path, reader| {
+                        list.push((TargetPath::new(path)?, TargetMeta::read(reader)?));
+                        Ok(())
+                    })?;
+                    targets = Some(BTreeMap::from_iter(list));
+                }
+                "delegations" => delegations = Some(Delegations::read(reader)?),
+                _ => reader.keep(key, &mut extra)?,
+            }
+            Ok(())
+        })?;
+        let (spec_version, version, expires) = header.finish()?;
+        let targets = targets.ok_or(ReadError::missing("targets"))?;
+        Ok(Self {
+            spec_version,
+            version,
+            expires,
+            targets,
+            delegations,
+            extra,
+        })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::new(out, &self.extra);
+        write_str(object.field("_type"), Self::TYPE);
+        if let Some(delegations) = &self.delegations {
+            delegations.write(object.field("delegations"));
+        }
+        write_str(object.field("expires"), &self.expires.to_string());
+        write_str(object.field("spec_version"), self.spec_version.as_str());
+        write_map(
+            object.field("targets"),
+            self.targets.iter().map(|(path, meta)| (path.as_str(), meta)),
+        );
+        write_u64(object.field("version"), self.version);
+        object.finish();
+    }
+}
+
+/// What metadata says of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetMeta {
+    /// Length in bytes.
+    pub length: u64,
+    /// Hashes of the content.
+    pub hashes: Hashes,
+    /// The `custom` member, whatever it holds; an empty object is kept too.
+    pub custom: Option<Json>,
+    /// Members this project does not know.
+    pub extra: Extra,
+}
+
+impl TargetMeta {
+    /// Length and hashes alone.
+    #[must_use]
+    pub fn new(length: u64, hashes: Hashes) -> Self {
+        Self {
+            length,
+            hashes,
+            custom: None,
+            extra: Extra::new(),
+        }
+    }
+
+    /// Reads one entry of a `targets` object from its canonical text, as [`TargetMeta::to_canonical`] writes it.
+    ///
+    /// # Errors
+    /// Text saying what is wrong, if the bytes are not canonical or not such an entry.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, crate::envelope::ParseError> {
+        use crate::envelope::ParseError;
+        let text = std::str::from_utf8(bytes)
+            .ok()
+            .filter(|text| crate::canonical::is_canonical(text.as_bytes()));
+        let mut reader = Reader::new(text.ok_or(ParseError::NotCanonical)?);
+        let meta = Self::read(&mut reader)?;
+        reader.finish()?;
+        Ok(meta)
+    }
+
+    /// The canonical text of the entry, without its path.
+    #[must_use]
+    pub fn to_canonical(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        self.write(&mut out);
+        out
+    }
+}
+
+impl Wire for TargetMeta {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ReadError> {
+        let (mut length, mut hashes, mut custom, mut extra) = (None, None, None, Extra::new());
+        reader.object(|key, reader| {
+            match key {
+                "length" => length = Some(reader.u64()?),
+                "hashes" => hashes = Some(Hashes::read(reader)?),
+                "custom" => custom = Some(reader.json()?),
+                _ => reader.keep(key, &mut extra)?,
+            }
+            Ok(())
+        })?;
+        Ok(Self {
+            length: length.ok_or(ReadError::missing("length"))?,
+            hashes: hashes.ok_or(ReadError::missing("hashes"))?,
+            custom,
+            extra,
+        })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::new(out, &self.extra);
+        if let Some(custom) = &self.custom {
+            object
+                .field("custom")
+                .extend_from_slice(custom.as_canonical().as_bytes());
+        }
+        self.hashes.write(object.field("hashes"));
+        write_u64(object.field("length"), self.length);
+        object.finish();
+    }
+}

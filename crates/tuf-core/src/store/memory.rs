@@ -1,0 +1,296 @@
+//! A store in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{Cursor, Read};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::staged::hash;
+use super::{
+    Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions,
+    Staged, Store, StoreError,
+};
+
+type Bytes = Arc<[u8]>;
+
+/// A [`Store`] in memory, for tests and one-process use. Clones share their files. Its clock stands still until
+/// [`MemoryStore::set_time`].
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    files: Arc<Mutex<BTreeMap<FileName, (Bytes, i64)>>>,
+    locks: Arc<Locks>,
+    time: Arc<AtomicI64>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the modification time of files written from now on (seconds since the Unix epoch; 0 at first).
+    pub fn set_time(&self, seconds: i64) {
+        self.time.store(seconds, Ordering::Relaxed);
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<FileName, (Bytes, i64)>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, name: &FileName) -> Option<Bytes> {
+        self.files().get(name).map(|(bytes, _)| Arc::clone(bytes))
+    }
+
+    fn put(
+        &self,
+        files: &mut BTreeMap<FileName, (Bytes, i64)>,
+        name: &FileName,
+        bytes: Bytes,
+        options: ReplaceOptions,
+    ) {
+        let previous = files.get(name).map(|(_, mtime)| *mtime);
+        let above = previous
+            .max(options.mtime_after)
+            .map_or(i64::MIN, |at| at.saturating_add(1));
+        files.insert(
+            name.clone(),
+            (bytes, self.time.load(Ordering::Relaxed).max(above)),
+        );
+    }
+
+    /// The names below `dir`, as paths relative to it.
+    fn below(&self, dir: &str) -> Result<Vec<String>, StoreError> {
+        if !dir.is_empty() {
+            FileName::new(dir)?;
+        }
+        let prefix = if dir.is_empty() {
+            String::new()
+        } else {
+            format!("{dir}/")
+        };
+        Ok(self
+            .files()
+            .keys()
+            .filter_map(|name| name.as_str().strip_prefix(&prefix))
+            .map(str::to_owned)
+            .collect())
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("files", &self.files().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for MemoryStore {
+    fn create_all(&self, new: Vec<NewFile<'_>>) -> Result<Vec<Created>, StoreError> {
+        let mut files = self.files();
+        let mut results = Vec::with_capacity(new.len());
+        for file in new {
+            let bytes: Bytes = match file.content {
+                Content::Bytes(bytes) => bytes.as_ref().into(),
+                Content::Staged(staged) => {
+                    let found = staged.held.downcast_ref::<Bytes>().map(Arc::clone);
+                    found.ok_or(StoreError::Mismatch {
+                        doing: "create",
+                        name: names_of(&file.names),
+                    })?
+                }
+            };
+            let mut result = Created::Same;
+            for name in file.names {
+                let taken = files.get(&name).map(|(held, _)| *held == bytes);
+                match taken {
+                    Some(true) => {}
+                    Some(false) => result = Created::Conflict,
+                    None => {
+                        self.put(
+                            &mut files,
+                            &name,
+                            Arc::clone(&bytes),
+                            ReplaceOptions::default(),
+                        );
+                        if result == Created::Same {
+                            result = Created::New;
+                        }
+                    }
+                }
+            }
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    fn replace(
+        &self,
+        name: &FileName,
+        bytes: &[u8],
+        options: ReplaceOptions,
+    ) -> Result<(), StoreError> {
+        self.put(&mut self.files(), name, bytes.into(), options);
+        Ok(())
+    }
+
+    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<Digest>, StoreError> {
+        const DOING: &str = "copy";
+        let mut taken = Vec::with_capacity(copies.len());
+        for copy in copies {
+            let name = copy.from.as_str();
+            let not_found = || StoreError::NotFound {
+                doing: DOING,
+                name: name.to_owned(),
+            };
+            let bytes = self.get(&copy.from).ok_or_else(not_found)?;
+            let digest = hash(&mut &bytes[..], u64::MAX, |_| Ok(()))
+                .map_err(|e| e.in_store(DOING, name, u64::MAX))?;
+            if copy.expected.is_some_and(|expected| expected != digest) {
+                return Err(StoreError::Mismatch {
+                    doing: DOING,
+                    name: name.to_owned(),
+                });
+            }
+            taken.push((bytes, digest));
+        }
+        let mut files = self.files();
+        for (copy, (bytes, _)) in copies.iter().zip(&taken) {
+            self.put(&mut files, &copy.to, Arc::clone(bytes), copy.options);
+        }
+        Ok(taken.into_iter().map(|(_, digest)| digest).collect())
+    }
+
+    fn read(&self, name: &FileName, max: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.get(name) {
+            Some(bytes) if bytes.len() as u64 > max => Err(StoreError::TooLarge {
+                doing: "read",
+                name: name.as_str().to_owned(),
+                max,
+            }),
+            found => Ok(found.map(|bytes| bytes.to_vec())),
+        }
+    }
+
+    fn open(&self, name: &FileName) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
+        Ok(self
+            .get(name)
+            .map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>))
+    }
+
+    fn stat(&self, name: &FileName) -> Result<Option<FileStat>, StoreError> {
+        Ok(self.files().get(name).map(|(bytes, mtime)| FileStat {
+            len: bytes.len() as u64,
+            mtime: *mtime,
+        }))
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self
+            .below(dir)?
+            .into_iter()
+            .filter(|name| !name.contains('/'))
+            .collect())
+    }
+
+    fn list_dirs(&self, dir: &str) -> Result<Vec<String>, StoreError> {
+        let mut dirs: Vec<String> = self
+            .below(dir)?
+            .iter()
+            .filter_map(|name| name.split_once('/'))
+            .map(|(dir, _)| dir.to_owned())
+            .collect();
+        dirs.sort();
+        dirs.dedup();
+        Ok(dirs)
+    }
+
+    fn remove(&self, names: &[FileName]) -> Result<(), StoreError> {
+        let mut files = self.files();
+        for name in names {
+            files.remove(name);
+        }
+        Ok(())
+    }
+
+    fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<Staged, StoreError> {
+        if !dir.is_empty() {
+            FileName::new(dir)?;
+        }
+        let mut bytes = Vec::new();
+        let digest = hash(reader, max, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })
+        .map_err(|error| error.in_source("stage", dir, max))?;
+        let bytes: Bytes = bytes.into();
+        Ok(Staged::new(digest, Box::new(bytes)))
+    }
+
+    fn remove_stale(&self, dir: &str, _before: i64) -> Result<u64, StoreError> {
+        // Streams that were staged are gone when dropped, and with the process.
+        self.below(dir).map(|_| 0)
+    }
+
+    fn lock(&self, name: &FileName) -> Result<Box<dyn LockGuard>, StoreError> {
+        let mut held = self
+            .locks
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while !held.insert(name.clone()) {
+            held = self
+                .locks
+                .released
+                .wait(held)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(Box::new(MemoryLock {
+            locks: Arc::clone(&self.locks),
+            name: name.clone(),
+        }))
+    }
+}
+
+fn names_of(names: &[FileName]) -> String {
+    names
+        .first()
+        .map(|name| name.as_str().to_owned())
+        .unwrap_or_default()
+}
+
+#[derive(Default)]
+struct Locks {
+    held: Mutex<BTreeSet<FileName>>,
+    released: Condvar,
+}
+
+struct MemoryLock {
+    locks: Arc<Locks>,
+    name: FileName,
+}
+
+impl LockGuard for MemoryLock {}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.locks
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.name);
+        self.locks.released.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_memory_does_what_every_store_must() {
+        super::super::conformance::check(&|| Box::new(MemoryStore::new()));
+    }
+}

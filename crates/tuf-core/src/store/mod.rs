@@ -1,0 +1,228 @@
+//! Where a repository's files live: a [`Store`] creates whole files exclusively, in batches, and replaces a few.
+//!
+//! Every call that writes is durable, names and data, when it returns, and shows a file whole or not at all, at every
+//! instant and after a power cut. [`LocalStore`] is a directory, [`MemoryStore`] a map; both pass one conformance suite.
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod error;
+mod local;
+mod memory;
+mod name;
+mod staged;
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::io::Read;
+
+pub use durable_fs::LockGuard;
+pub use error::StoreError;
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+pub use name::{FileName, InvalidFileName};
+pub use staged::Staged;
+
+/// The bytes of a file to be created.
+#[derive(Debug)]
+pub enum Content<'a> {
+    /// Bytes in memory.
+    Bytes(Cow<'a, [u8]>),
+    /// A stream copied before by [`Store::stage`] of the *same* store.
+    Staged(Staged),
+}
+
+/// A file to be created: its bytes and the one or more names it gets (links to one file where the store has links).
+#[derive(Debug)]
+pub struct NewFile<'a> {
+    /// The names; all of them get the same bytes.
+    pub names: Vec<FileName>,
+    /// The bytes.
+    pub content: Content<'a>,
+}
+
+impl<'a> NewFile<'a> {
+    /// A file of one name from bytes in memory.
+    pub fn bytes(name: FileName, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self {
+            names: vec![name],
+            content: Content::Bytes(bytes.into()),
+        }
+    }
+
+    /// A file of one or more names from a staged stream.
+    #[must_use]
+    pub fn staged(names: Vec<FileName>, staged: Staged) -> Self {
+        Self {
+            names,
+            content: Content::Staged(staged),
+        }
+    }
+}
+
+/// What became of a [`NewFile`]; of several names the worst: `Conflict` before `New` before `Same`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was created by this call.
+    New,
+    /// It was there with exactly these bytes. It is durable now, whoever wrote it.
+    Same,
+    /// A name holds other bytes (or is not a regular file); that name was not changed.
+    Conflict,
+}
+
+/// Length and modification time of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStat {
+    /// Bytes.
+    pub len: u64,
+    /// Whole seconds since the Unix epoch.
+    pub mtime: i64,
+}
+
+/// Length and SHA-256 of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// Bytes.
+    pub length: u64,
+    /// SHA-256 of the bytes.
+    pub sha256: [u8; 32],
+}
+
+/// How a file is replaced. In any case its modification time ends at least a second above that of the file it
+/// replaces, so that conditional requests never stick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplaceOptions {
+    /// The new modification time is also above this one (seconds since the Unix epoch).
+    pub mtime_after: Option<i64>,
+}
+
+/// One file to be replaced by a copy of another, see [`Store::copy_all`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyFile {
+    /// The file whose bytes are copied.
+    pub from: FileName,
+    /// The name that is replaced (or created).
+    pub to: FileName,
+    /// The bytes `from` must hold, when known: with others nothing is replaced.
+    pub expected: Option<Digest>,
+    /// As for [`Store::replace`].
+    pub options: ReplaceOptions,
+}
+
+/// A repository's files. Names are relative; missing sub-directories are made. The root of the store itself is never
+/// made by writing into it: without it every call fails with [`StoreError::NotFound`], so that a missing mount is
+/// neither filled nor taken for an empty repository.
+///
+/// Calls may run concurrently in threads, processes and hosts.
+pub trait Store: Debug + Send + Sync {
+    /// Creates files, never overwriting one. When it returns `Ok`, every file that is not a
+    /// [`Created::Conflict`] is durable, data and names; one result per file, in order. A file is visible whole or not
+    /// at all, but files of one call become visible one by one, in the order given.
+    ///
+    /// # Errors
+    /// On failure any subset of the files may exist; repeating the call is safe. Staged content is used up either way.
+    fn create_all(&self, files: Vec<NewFile<'_>>) -> Result<Vec<Created>, StoreError>;
+
+    /// Creates one file from bytes in memory, as [`Store::create_all`].
+    ///
+    /// # Errors
+    /// As [`Store::create_all`].
+    fn create(&self, name: &FileName, bytes: &[u8]) -> Result<Created, StoreError> {
+        let created = self.create_all(vec![NewFile::bytes(name.clone(), bytes)])?;
+        Ok(created.into_iter().next().unwrap_or(Created::Conflict))
+    }
+
+    /// Replaces a file (or creates it): readers see the old bytes or the new ones, after a power cut too. Writers of
+    /// the same name must hold a lock, the last one wins.
+    ///
+    /// # Errors
+    /// On failure the name holds the old bytes or the new ones.
+    fn replace(
+        &self,
+        name: &FileName,
+        bytes: &[u8],
+        options: ReplaceOptions,
+    ) -> Result<(), StoreError>;
+
+    /// Replaces files by copies of others, in the order given, each with bytes of its own (never a link): all copies
+    /// are durable before the first name moves, and all names are when it returns. What was copied, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] without a `from`, [`StoreError::Mismatch`] when it does not hold `expected`; in both
+    /// cases no name was replaced. On other failures each name holds the old bytes or the new ones.
+    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<Digest>, StoreError>;
+
+    /// The bytes of a file; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] when it is longer than `max` bytes.
+    fn read(&self, name: &FileName, max: u64) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Opens a file to be read as a stream; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    fn open(&self, name: &FileName) -> Result<Option<Box<dyn Read + Send>>, StoreError>;
+
+    /// Length and SHA-256 of a file's bytes, read through once; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] when it is longer than `max` bytes.
+    fn digest(&self, name: &FileName, max: u64) -> Result<Option<Digest>, StoreError> {
+        const DOING: &str = "hash";
+        let Some(mut file) = self.open(name)? else {
+            return Ok(None);
+        };
+        staged::hash(&mut file, max, |_| Ok(()))
+            .map(Some)
+            .map_err(|error| error.in_store(DOING, name.as_str(), max))
+    }
+
+    /// Length and modification time; `None` when there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn stat(&self, name: &FileName) -> Result<Option<FileStat>, StoreError>;
+
+    /// The names of the files directly in `dir` (`""` is the root), without its path, sorted; temporary files are
+    /// not shown. A directory that is not there has none.
+    ///
+    /// # Errors
+    /// When it cannot be told, and [`StoreError::NotFound`] without the root of the store.
+    fn list(&self, dir: &str) -> Result<Vec<String>, StoreError>;
+
+    /// The names of the sub-directories directly in `dir`, otherwise as [`Store::list`].
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    fn list_dirs(&self, dir: &str) -> Result<Vec<String>, StoreError>;
+
+    /// Removes files; those that are not there are passed over. Durable when it returns. Directories stay.
+    ///
+    /// # Errors
+    /// The first failure, after trying all others.
+    fn remove(&self, names: &[FileName]) -> Result<(), StoreError>;
+
+    /// Copies a stream once, hashing the bytes as they are written, into a temporary file the store owns, on the mount
+    /// of `dir` (`""` is the root): name the directory below which the file will get its names. It is not durable and
+    /// has no name before [`Store::create_all`]; dropping it removes it.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] when the stream is longer than `max` bytes, [`StoreError::Source`] when reading the
+    /// stream failed.
+    fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<Staged, StoreError>;
+
+    /// Removes temporary files directly in `dir` that were last written before `before` (seconds since the Unix
+    /// epoch): what a killed process left behind. How many.
+    ///
+    /// # Errors
+    /// When `dir` cannot be read.
+    fn remove_stale(&self, dir: &str, before: i64) -> Result<u64, StoreError>;
+
+    /// Takes an exclusive lock on `name` (a file of its own, made when missing), waiting for it; released when
+    /// dropped. An optimisation where mounts do not lock between hosts.
+    ///
+    /// # Errors
+    /// When the store has no locks, which network mounts may not have.
+    fn lock(&self, name: &FileName) -> Result<Box<dyn LockGuard>, StoreError>;
+}

@@ -1,0 +1,21 @@
+//! Tests of the foundations through the public API: names, canonical JSON, keys, metadata, verification, the client.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "test code"
+)]
+
+mod canonical;
+mod client;
+mod client_refusals;
+mod envelope;
+mod foreign;
+mod keys;
+mod names;
+mod repo;
+mod root_chain;
+mod schema;
+mod time;
+mod verify;

@@ -1,0 +1,1 @@
+//! The whole fleet on a simulated machine that fails: see `tests/`.

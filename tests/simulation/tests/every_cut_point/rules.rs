@@ -1,0 +1,129 @@
+//! The design's rules, as checks on what is on disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use durable_fs::{Fs, durable};
+use testkit::scratch::FsFetch;
+use tuf_core::client::{Client, ClientError, Limits};
+use tuf_core::time::UtcTime;
+
+use crate::simulated::{DIR, NOW, Simulated, after, before, drops};
+
+/// What a client that trusts the first root downloads.
+fn download(machine: &Simulated) -> Result<BTreeMap<String, Vec<u8>>, ClientError> {
+    let fs: Arc<dyn Fs> = Arc::new(machine.fs.clone());
+    let root = durable::read_bounded(fs.as_ref(), &machine.config.trusted_root, 1 << 20).unwrap();
+    let fetch = |dir: PathBuf| FsFetch::new(Arc::clone(&fs), dir);
+    let (metadata, targets) = (machine.config.metadata_path(), machine.config.targets_path());
+    let mut client = Client::new(&root, fetch(metadata), fetch(targets), Limits::default())?;
+    client.refresh(UtcTime::from_unix(NOW))?;
+    let paths: Vec<_> = client.all_targets()?.into_keys().collect();
+    paths.into_iter().map(|path| client.download(&path).map(|bytes| (path.to_string(), bytes))).collect()
+}
+
+/// All is published, once, and the monitor is free.
+pub fn check(machine: &Simulated, base: &Simulated) {
+    check_after(machine, base, &base.fs.files(), "uncut");
+}
+
+/// Right after a crash clients see the old state or the new one, whole. Without consistent snapshots a swap may be
+/// under way; what was there is never lost for good, which the check at the end shows.
+pub fn check_crashed(machine: &Simulated, base: &Simulated, context: &str) {
+    if !machine.config.consistent_snapshot {
+        return;
+    }
+    let seen = download(machine).unwrap_or_else(|error| panic!("{context}: a client fails after the crash: {error}"));
+    assert!(seen == before() || seen == after(), "{context}: a client sees a part: {:?}", seen.keys());
+    check_versions(machine, &base.fs.files(), context);
+}
+
+/// At the end.
+pub fn check_after(machine: &Simulated, base: &Simulated, crashed: &BTreeMap<PathBuf, Vec<u8>>, context: &str) {
+    let seen = download(machine).unwrap_or_else(|error| panic!("{context}: a client fails at the end: {error}"));
+    assert_eq!(seen, after(), "{context}");
+    check_versions(machine, &base.fs.files(), context);
+    check_versions(machine, crashed, context);
+    check_once(machine, context);
+    check_receipts(machine, context);
+}
+
+/// Rule 1 and 2: versioned names are created once and never change; the served timestamp never goes back.
+fn check_versions(machine: &Simulated, earlier: &BTreeMap<PathBuf, Vec<u8>>, context: &str) {
+    let now = machine.fs.files();
+    for (path, bytes) in earlier {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let versioned = path.starts_with(DIR.to_owned() + "/repo") && name.split('.').next().is_some_and(|first| {
+            !first.is_empty() && (first.parse::<u64>().is_ok() || first.len() == 64)
+        });
+        if versioned {
+            assert_eq!(now.get(path), Some(bytes), "{context}: {} changed", path.display());
+        }
+    }
+    let served = Path::new(DIR).join("repo/metadata/timestamp.json");
+    if let Some(old) = earlier.get(&served) {
+        assert!(version(&now[&served]) >= version(old), "{context}: the timestamp went back");
+    }
+}
+
+fn signed(bytes: &[u8]) -> serde_json::Value {
+    serde_json::from_slice::<serde_json::Value>(bytes).unwrap()["signed"].clone()
+}
+
+fn version(bytes: &[u8]) -> u64 {
+    signed(bytes)["version"].as_u64().unwrap()
+}
+
+/// Rules 3 and 7: every drop is in exactly one record; snapshots only move forward, by whole records.
+fn check_once(machine: &Simulated, context: &str) {
+    let files = machine.fs.files();
+    let below = |dir: &str, suffix: &str| {
+        let mut found: Vec<(u64, serde_json::Value)> = files
+            .iter()
+            .filter(|(path, _)| path.parent() == Some(&Path::new(DIR).join(dir)))
+            .filter_map(|(path, bytes)| {
+                let name = path.file_name()?.to_string_lossy();
+                Some((name.strip_suffix(suffix)?.parse().ok()?, signed(bytes)))
+            })
+            .collect();
+        found.sort_by_key(|(number, _)| *number);
+        found
+    };
+    let mut applied: BTreeMap<String, u64> = BTreeMap::new();
+    let mut tables: BTreeSet<String> = BTreeSet::new();
+    let mut table: BTreeMap<String, u64> = BTreeMap::new();
+    for (_, record) in below("repo/log", ".record.json") {
+        for request in record["results"].as_object().unwrap().keys() {
+            *applied.entry(request.rsplit(':').next().unwrap().to_owned()).or_default() += 1;
+        }
+        for (role, entry) in record["roles"].as_object().unwrap() {
+            let version = entry["version"].as_u64().unwrap();
+            assert!(table.insert(format!("{role}.json"), version) < Some(version), "{context}: {role} goes back");
+        }
+        tables.insert(format!("{table:?}"));
+    }
+    let expected: BTreeMap<String, u64> =
+        drops().iter().map(|(name, _)| (*name).to_owned()).chain(["0".to_owned()]).map(|name| (name, 1)).collect();
+    assert_eq!(applied, expected, "{context}: drops per record");
+    for (number, snapshot) in below("repo/metadata", ".snapshot.json") {
+        let listed: BTreeMap<String, u64> = snapshot["meta"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(role, entry)| (role.clone(), entry["version"].as_u64().unwrap()))
+            .collect();
+        assert!(tables.contains(&format!("{listed:?}")), "{context}: snapshot {number} is no whole record: {listed:?}");
+    }
+}
+
+/// Rule 7: one receipt a drop, and it says published.
+fn check_receipts(machine: &Simulated, context: &str) {
+    for (name, files) in drops() {
+        let path = machine.config.post_to_tuf_path.join(format!("tuf_receipt_{name}.json"));
+        let bytes = machine.fs.contents(&path).unwrap_or_else(|| panic!("{context}: drop {name} has no receipt"));
+        let receipt: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(receipt["outcome"], "published", "{context}: {receipt}");
+        assert_eq!(receipt["targets"], files.len(), "{context}: {receipt}");
+    }
+}
