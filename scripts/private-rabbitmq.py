@@ -21,6 +21,7 @@ import json
 import os
 import random
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -59,8 +60,9 @@ def free_port(taken):
 class Broker:
     """One broker, its epmd and its directory."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, parent_gone):
         self.directory = directory
+        self.parent_gone = parent_gone
         self.user = "fleet"
         self.password = secrets.token_hex(16)
         self.cookie = secrets.token_hex(16)
@@ -166,6 +168,8 @@ log.file.level = info
         while not condition():
             if process.poll() is not None:
                 raise Failed(f"{what} ended with status {process.returncode}:\n{self.tail()}")
+            if self.parent_gone():
+                raise SystemExit(1)
             if time.monotonic() > deadline:
                 raise Failed(f"{what} is not ready after {START_DEADLINE:.0f} s:\n{self.tail()}")
             time.sleep(0.05)
@@ -200,11 +204,11 @@ log.file.level = info
         """The clean way: the broker closes its connections and flushes."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
-        try:
-            if self.server is not None:
-                self.server.wait(STOP_DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        deadline = time.monotonic() + STOP_DEADLINE
+        while self.running():
+            if self.parent_gone() or time.monotonic() > deadline:
+                self.kill()
+            time.sleep(0.05)
 
     def kill(self):
         self.signal(signal.SIGKILL)
@@ -244,6 +248,13 @@ def connects(port):
             return True
     except OSError:
         return False
+
+
+def input_ended():
+    """Whether the other end of our input is closed, which a parent that was killed closes as well."""
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))
 
 
 def say(answer):
@@ -319,7 +330,7 @@ def main():
     # Ctrl-C reaches the whole foreground group; the parent decides when the broker goes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    broker = Broker(os.path.abspath(options.dir))
+    broker = Broker(os.path.abspath(options.dir), (lambda: False) if options.lease else input_ended)
     try:
         start_somewhere(broker)
         say(broker.endpoint())

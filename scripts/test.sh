@@ -169,6 +169,9 @@ fi
 
 # --- what runs beside the tests, and its end --------------------------------------------------------------------------
 
+for left in "$target"/run.*; do # of runs that were killed
+    kill -0 "${left##*.}" 2>/dev/null || rm -rf "$left"
+done
 run=$target/run.$$ # short, because sockets below it must fit 107 bytes
 rm -rf "$run"
 mkdir -p "$run/tmp" "$run/servers" "$target/tmp"
@@ -239,7 +242,7 @@ if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run "${scope[@]}" --no-fail-fast "${runner_arguments[@]}" 9>&- 2>&1 | tee "$log" || status=$?
     closing=$(grep -a 'Summary \[' "$log" | tail -n 1 || true)
 else
-    cargo test "${scope[@]}" --bins --lib --tests --no-fail-fast "${runner_arguments[@]}" 9>&- 2>&1 |
+    cargo test "${scope[@]}" --tests --no-fail-fast "${runner_arguments[@]}" 9>&- 2>&1 |
         tee "$log" || status=$?
     closing=$(awk '/^test result:/ {passed += $4; failed += $6} END {printf "%d tests passed, %d failed", passed, failed}' "$log")
 fi

@@ -1,6 +1,6 @@
 //! The first half of a cycle: from the drop directory to a batch the targets-worker can see.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,9 @@ pub(crate) struct Intake {
     pub(crate) held: Vec<(DropName, String)>,
     /// Whether drops were left out that could be taken at once by a further batch.
     pub(crate) more: bool,
+    /// Target paths of drops held back: a younger drop with one of them waits too, because of two drops with the same
+    /// path the later one has to win.
+    blocked: HashMap<String, DropName>,
 }
 
 /// A batch that is visible to the targets-worker.
@@ -151,7 +154,10 @@ impl Core {
                 let reason = format!(
                     "needs {needed} bytes and {inodes} inodes in the inbound directory, {free_bytes} and {free_inodes} are free"
                 );
-                out.held.push((drop.name, reason));
+                self.hold(&drop, reason, out);
+                continue;
+            }
+            if self.must_wait(&drop, out) {
                 continue;
             }
             let within = files + size.files <= limits.files && bytes.saturating_add(size.bytes) <= limits.bytes;
@@ -169,11 +175,37 @@ impl Core {
         Ok(picked)
     }
 
+    /// Holds a drop back, and what would overtake it.
+    fn hold(&self, drop: &DropDir, reason: String, out: &mut Intake) {
+        // What cannot be listed cannot be compared; nobody else has to wait for it.
+        let paths = staging::paths(&*self.fs, &self.settings.post.join(&drop.dir), self.settings.limits.files_per_drop);
+        out.blocked.extend(paths.unwrap_or_default().into_iter().map(|path| (path, drop.name.clone())));
+        out.held.push((drop.name.clone(), reason));
+    }
+
+    /// Whether `drop` has to wait for an older one that is held back; if so it is held back too.
+    fn must_wait(&self, drop: &DropDir, out: &mut Intake) -> bool {
+        if out.blocked.is_empty() {
+            return false;
+        }
+        let paths = staging::paths(&*self.fs, &self.settings.post.join(&drop.dir), self.settings.limits.files_per_drop);
+        let shared = paths.unwrap_or_default().into_iter().find_map(|path| {
+            let older = out.blocked.get(&path)?.clone();
+            (older != drop.name).then_some((path, older))
+        });
+        let Some((path, older)) = shared else { return false };
+        self.hold(drop, format!("waits for the older drop {older}, which also has {path}"), out);
+        true
+    }
+
     /// Renames ready drops to processing, durably. One that another monitor was faster to take is left out.
     fn claim(&self, picked: Vec<DropDir>, out: &mut Intake) -> io::Result<Vec<DropDir>> {
         let mut claimed = Vec::with_capacity(picked.len());
         let mut failed = None;
         for mut drop in picked {
+            if self.must_wait(&drop, out) {
+                continue;
+            }
             self.forget_rejection(&drop.name)?;
             let to = OsString::from(drop.name.processing_dir());
             let post = &self.settings.post;
@@ -185,7 +217,7 @@ impl Core {
                 Ok(false) => out.more = true,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {
-                    out.held.push((drop.name, format!("cannot be taken in: {e}")));
+                    self.hold(&drop, format!("cannot be taken in: {e}"), out);
                     failed = Some(e);
                 }
             }
@@ -233,6 +265,9 @@ impl Core {
         let mut rejected = Vec::new();
         for (index, drop) in drops.into_iter().enumerate() {
             let dest = staging.join(index.to_string());
+            if self.must_wait(&drop, out) {
+                continue;
+            }
             match self.look_at(&drop, &dest)? {
                 Look::Accepted(contents) => accepted.push((index, drop, contents)),
                 Look::Known(receipt) => known.push((drop, receipt)),
@@ -240,7 +275,7 @@ impl Core {
                     let receipt = Receipt::rejected(&drop.name, None, reason, self.now());
                     rejected.push((drop, receipt));
                 }
-                Look::Held(reason) => out.held.push((drop.name, reason)),
+                Look::Held(reason) => self.hold(&drop, reason, out),
                 Look::Gone => {}
             }
         }

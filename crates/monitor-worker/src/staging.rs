@@ -96,6 +96,30 @@ pub fn measure(fs: &dyn Fs, dir: &Path, max_files: u64) -> io::Result<Size> {
     Ok(size)
 }
 
+/// Paths of the regular files below `dir`, relative to it, at most about `max_files`; names that are not UTF-8 are left
+/// out.
+///
+/// # Errors
+/// Whatever the file system said.
+pub fn paths(fs: &dyn Fs, dir: &Path, max_files: u64) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut todo = vec![PathBuf::new()];
+    while let Some(below) = todo.pop() {
+        for entry in fs.read_dir(&dir.join(&below))? {
+            let path = below.join(&entry.name);
+            match entry.kind {
+                FileKind::Dir => todo.push(path),
+                FileKind::File => found.extend(path.to_str().map(str::to_owned)),
+                FileKind::Symlink | FileKind::Other => {}
+            }
+            if (found.len() + todo.len()) as u64 > max_files {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Why a drop is not taken, while walking and copying it.
 enum Refusal {
     Reject(String),

@@ -30,19 +30,19 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Configuration file; without it RUGGED_CONFIG, else /etc/rugged/config.yaml if it exists
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Global options")]
     pub config: Option<PathBuf>,
     /// Sets one configuration key, over file and environment; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    #[arg(long, value_name = "KEY=VALUE", global = true, help_heading = "Global options")]
     pub set: Vec<String>,
     /// The broker; a URL with a password belongs into the file, RUGGED_BROKER_URL or RUGGED_BROKER_URL_FILE instead
-    #[arg(long, value_name = "URL", global = true)]
+    #[arg(long, value_name = "URL", global = true, help_heading = "Global options")]
     pub broker_url: Option<String>,
     /// Print one JSON document instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
-    /// Show the log of workers hosted by this command
-    #[arg(long, short, global = true)]
+    /// Show the log of the workers that this command hosts
+    #[arg(long, short, global = true, help_heading = "Global options")]
     pub verbose: bool,
 }
 
@@ -76,6 +76,13 @@ pub enum Command {
     /// Ask workers whether they are there
     Ping(Ping),
     /// Show every configuration value with its origin
+    #[command(after_help = "\
+Defaults are overridden by the file, the file by RUGGED_* variables (RUGGED_ROLES_ROOT_EXPIRY for roles.root.expiry; \
+RUGGED_BROKER_URL_FILE names a file with the URL), those by --set. Secrets are not shown.
+
+Examples:
+  rugged config
+  rugged --set number_of_bins=256 --json config")]
     Config,
     /// List the exit codes
     #[command(hide = true, after_help = crate::exit_code::table())]
@@ -84,6 +91,14 @@ pub enum Command {
 
 /// `demo`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Everything it makes lies in DIR: keys, repo, post_to_tuf, incoming_targets, state, and a config.yaml for the other \
+commands. It exits 0 only if tough and our own client, starting from DIR/repo/metadata/1.root.json, verified and \
+downloaded every target.
+
+Examples:
+  rugged demo
+  rugged --config tuf-fleet-demo/config.yaml post dist/ --wait")]
 pub struct Demo {
     /// Where; run again on the same directory it publishes the next version
     #[arg(long, value_name = "DIR", default_value = "./tuf-fleet-demo")]
@@ -93,8 +108,8 @@ pub struct Demo {
 /// `up`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The process holds the keys of every role, which is right for one machine and for trying things out; it refuses
-`environment: production`. Other `rugged` commands reach it through state_path/broker.sock. Ctrl-C finishes what is
+The process holds the keys of every role, which is right for one machine and for trying things out; it refuses \
+`environment: production`. Other `rugged` commands reach it through state_path/broker.sock. Ctrl-C finishes what is \
 under way; a second one ends at once.
 
 Examples:
@@ -112,11 +127,13 @@ pub struct Up {
 /// `post`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Copies into post_to_tuf_path/tuf_tmp_X, syncs, adds the manifest SHA256SUMS and renames to tuf_ready_X. Of a DIR its
-contents are taken, sub-directories kept; a FILE is taken under its own name. Links and special files are refused.
+Copies into post_to_tuf_path/tuf_tmp_X, syncs, adds the manifest SHA256SUMS and renames to tuf_ready_X. Of a DIR its \
+contents are taken, sub-directories kept; a FILE is taken under its own name. Links and special files are refused. \
 Only post_to_tuf_path has to be configured. What a pipeline without `rugged` does instead:
 
-  mkdir post_to_tuf/tuf_tmp_X && cp -r dist/. post_to_tuf/tuf_tmp_X/ && mv post_to_tuf/tuf_tmp_X post_to_tuf/tuf_ready_X
+  mkdir tuf_tmp_X
+  cp -r dist/. tuf_tmp_X/
+  mv tuf_tmp_X tuf_ready_X
 
 Examples:
   rugged post dist/ --wait
@@ -139,8 +156,13 @@ pub struct Post {
 /// `status`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 0 when every worker answered and is well, 1 otherwise. What the repository on disk says is shown where it can
-be read from here.")]
+Exit code 0 when every worker answered and is well, 1 otherwise. What the repository on disk says is shown where it can \
+be read from here.
+
+Examples:
+  rugged status
+  rugged --json status | jq '.workers[].status.state'
+")]
 pub struct Status {
     /// How long a worker may take to answer
     #[arg(long, value_name = "SECONDS", default_value = "5")]
@@ -150,7 +172,7 @@ pub struct Status {
 /// `validate`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Starts from the pinned root, walks the root chain, timestamp, snapshot and every delegated role, and hashes every target
+Starts from the pinned root, walks the root chain, timestamp, snapshot and every delegated role, and hashes every target \
 file under the names clients ask for. Exit code 0 without findings, 1 with, 2 when there was nothing to look at.
 
 Examples:
@@ -174,7 +196,7 @@ pub struct Validate {
 /// `generate-keys`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Private keys go to signing_keys_path/ROLE/NAME (mode 0400), public ones to verification_keys_path/ROLE/NAME.json. If any
+Private keys go to signing_keys_path/ROLE/NAME (mode 0400), public ones to verification_keys_path/ROLE/NAME.json. If any \
 of them exists, nothing is made.
 
 Examples:
@@ -204,8 +226,12 @@ pub enum KeyType {
 /// `initialize`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Run it where the root keys are, once; it refuses when there is a root. With broker_url memory:// and no `rugged up` it
-hosts the signing workers until the repository verifies.")]
+Run it where the root keys are, once; it refuses when there is a root. With broker_url memory:// and no `rugged up` it \
+hosts the signing workers until the repository verifies.
+
+Examples:
+  rugged generate-keys && rugged initialize
+  rugged initialize --no-wait")]
 pub struct Initialize {
     /// Write the root and return
     #[arg(long)]
@@ -260,6 +286,12 @@ pub struct RemoveTargets {
 
 /// `refresh-expiry`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The roles renew by themselves, with the broker or without; this asks them to look now.
+
+Examples:
+  rugged refresh-expiry
+  rugged refresh-expiry --force")]
 pub struct RefreshExpiry {
     /// Renew even what is far from its expiry
     #[arg(long)]
@@ -271,6 +303,12 @@ pub struct RefreshExpiry {
 
 /// `pause-processing`, `resume-processing`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The switch is durable: it outlives the monitor-worker. Only an operator's broker user may set it.
+
+Examples:
+  rugged pause-processing --reason 'moving the repository'
+  rugged resume-processing")]
 pub struct Pause {
     /// Shown by `rugged status`
     #[arg(long, value_name = "TEXT")]
@@ -282,6 +320,12 @@ pub struct Pause {
 
 /// `ping`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 0 when all answered, 3 otherwise.
+
+Examples:
+  rugged ping
+  rugged ping targets-worker --timeout 1")]
 pub struct Ping {
     /// Workers to ask; without any, all
     #[arg(value_name = "WORKER", value_parser = crate::reach::WORKER_NAMES)]

@@ -23,7 +23,11 @@ pub struct CliError {
 
 impl CliError {
     fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The command line or what it names is wrong.
@@ -103,11 +107,11 @@ impl From<CeremonyError> for CliError {
         match error {
             CeremonyError::Request(_) => Self::usage(message),
             CeremonyError::Exists(_) => Self::refused(message),
-            CeremonyError::Keys(_) => {
-                Self::refused(message).hint("`rugged generate-keys` makes what is missing; `rugged config` shows where keys are looked for")
-            }
-            CeremonyError::Threshold { role, .. } => Self::refused(message)
-                .hint(format!("make another with `rugged generate-keys --role {role} --name NAME`, or lower the threshold")),
+            CeremonyError::Keys(_) => Self::refused(message)
+                .hint("`rugged generate-keys` makes what is missing; `rugged config` shows where keys are looked for"),
+            CeremonyError::Threshold { role, .. } => Self::refused(message).hint(format!(
+                "make another with `rugged generate-keys --role {role} --name NAME`, or lower the threshold"
+            )),
             _ => Self::infrastructure(message),
         }
     }

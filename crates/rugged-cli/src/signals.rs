@@ -11,7 +11,8 @@ use crate::{exit_code, output};
 /// # Errors
 /// When signals cannot be listened to.
 pub fn shutdown() -> Result<CancellationToken, CliError> {
-    let listen = |kind| signal(kind).map_err(|error| CliError::infrastructure(format!("listening to signals: {error}")));
+    let listen =
+        |kind| signal(kind).map_err(|error| CliError::infrastructure(format!("listening to signals: {error}")));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let token = CancellationToken::new();
     let cancelled = token.clone();

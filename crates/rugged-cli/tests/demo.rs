@@ -1,5 +1,10 @@
 //! `rugged demo`, and what can be done with what it leaves behind.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
 mod common;
@@ -14,7 +19,13 @@ fn the_demo_publishes_the_next_version_on_the_same_directory() {
     // Three files of each version, and the index both have.
     assert_eq!(said["targets_verified"], 7);
     assert_eq!(demo.again().exits(0).json()["release"], "hello 1.2.0");
-    for below in ["keys", "repo/metadata/1.root.json", "repo/targets", "post_to_tuf", "incoming_targets"] {
+    for below in [
+        "keys",
+        "repo/metadata/1.root.json",
+        "repo/targets",
+        "post_to_tuf",
+        "incoming_targets",
+    ] {
         assert!(demo.path(below).exists(), "{below}");
     }
 }
@@ -23,7 +34,18 @@ fn the_demo_publishes_the_next_version_on_the_same_directory() {
 fn the_demo_says_each_stage_and_how_to_go_on() {
     let temp = tempfile::tempdir().unwrap();
     let said = rugged(["demo", "--dir", temp.path().to_str().unwrap()]).exits(0);
-    for text in ["keys", "root", "fleet", "metadata", "post", "publish", "tough", "our own client", "post DIR --wait", "config.yaml up"] {
+    for text in [
+        "keys",
+        "root",
+        "fleet",
+        "metadata",
+        "post",
+        "publish",
+        "tough",
+        "our own client",
+        "post DIR --wait",
+        "config.yaml up",
+    ] {
         assert!(said.out.contains(text), "{text}: {}", said.out);
     }
     assert_eq!(said.err, "");
@@ -61,8 +83,16 @@ fn one_shot_commands_host_the_workers_they_need() {
     // Removing asks, and there is nobody to answer.
     demo.rugged(&["remove-targets", "loose/a b.txt"]).exits(2);
     let wrong = "00".repeat(32);
-    demo.rugged(&["remove-targets", "loose/a b.txt", "--yes", "--expect", &wrong]).exits(4);
-    let remove = ["--json", "remove-targets", "loose/a b.txt", "--yes", "--request-id", "one"];
+    demo.rugged(&["remove-targets", "loose/a b.txt", "--yes", "--expect", &wrong])
+        .exits(4);
+    let remove = [
+        "--json",
+        "remove-targets",
+        "loose/a b.txt",
+        "--yes",
+        "--request-id",
+        "one",
+    ];
     assert_eq!(demo.rugged(&remove).exits(0).json()["targets"]["removed"], 1);
     let again = demo.rugged(&remove).exits(0).json();
     assert_eq!(again["targets"]["already_done"], true, "{again}");

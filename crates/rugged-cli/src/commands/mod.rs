@@ -86,7 +86,10 @@ struct ExitCode {
 }
 
 fn exit_codes() -> Vec<ExitCode> {
-    exit_code::ALL.iter().map(|(code, meaning)| ExitCode { code: *code, meaning }).collect()
+    exit_code::ALL
+        .iter()
+        .map(|(code, meaning)| ExitCode { code: *code, meaning })
+        .collect()
 }
 
 /// How long to wait for a task: `--timeout`, else `task_timeout`.
@@ -109,7 +112,10 @@ async fn publish(reach: &mut Reach, deadline: Duration) -> Result<Visible, CliEr
 }
 
 /// Runs `work` with the signing workers, and says goodbye to them whatever came of it.
-async fn with_signers<T>(config: &Arc<Config>, work: impl AsyncFnOnce(&mut Reach) -> Result<T, CliError>) -> Result<T, CliError> {
+async fn with_signers<T>(
+    config: &Arc<Config>,
+    work: impl AsyncFnOnce(&mut Reach) -> Result<T, CliError>,
+) -> Result<T, CliError> {
     let mut reach = Reach::signing(config).await?;
     let result = work(&mut reach).await;
     reach.close().await;

@@ -37,9 +37,19 @@ pub async fn run(config: &Config, args: args::Ping, output: Output) -> Result<u8
             match Reach::ask(client, &worker, PING, deadline).await {
                 Ok(_) => {
                     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
-                    Answer { worker, answered: true, milliseconds: Some(milliseconds), problem: None }
+                    Answer {
+                        worker,
+                        answered: true,
+                        milliseconds: Some(milliseconds),
+                        problem: None,
+                    }
                 }
-                Err(error) => Answer { worker, answered: false, milliseconds: None, problem: Some(error.to_string()) },
+                Err(error) => Answer {
+                    worker,
+                    answered: false,
+                    milliseconds: None,
+                    problem: Some(error.to_string()),
+                },
             }
         }
     }))
@@ -56,5 +66,9 @@ pub async fn run(config: &Config, args: args::Ping, output: Output) -> Result<u8
         };
         table(&answers.iter().map(row).collect::<Vec<_>>())
     })?;
-    Ok(if answers.iter().all(|answer| answer.answered) { exit_code::OK } else { exit_code::NO_ANSWER })
+    Ok(if answers.iter().all(|answer| answer.answered) {
+        exit_code::OK
+    } else {
+        exit_code::NO_ANSWER
+    })
 }

@@ -27,7 +27,11 @@ struct Document {
 pub async fn run(config: Arc<Config>, args: args::Up, output: Output) -> Result<u8, CliError> {
     let shutdown = signals::shutdown()?;
     // Before the workers start: an address that is taken must not leave a fleet half up.
-    let listener = if args.no_http { None } else { Some(serve::bind(args.http).await?) };
+    let listener = if args.no_http {
+        None
+    } else {
+        Some(serve::bind(args.http).await?)
+    };
     let mut embedded = Embedded::start(&config, &Hosted::ALL).await?;
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let serving = listener.map(|listener| {
@@ -68,13 +72,18 @@ fn document(config: &Config, address: Option<SocketAddr>) -> Result<Document, Cl
 }
 
 fn text(document: &Document) -> String {
-    let mut out = format!("workers     monitor, targets, snapshot, timestamp; broker {}\n", document.broker);
+    let mut out = format!(
+        "workers     monitor, targets, snapshot, timestamp; broker {}\n",
+        document.broker
+    );
     if let Some(http) = &document.http {
         out.push_str(&format!("repository  {http}metadata/ and {http}targets/\n"));
     }
     out.push_str(&format!("drops       {}\n", document.post_to_tuf_path));
     if !document.initialized {
-        out.push_str("there is no root yet: run `rugged generate-keys`, then `rugged initialize` with this configuration\n");
+        out.push_str(
+            "there is no root yet: run `rugged generate-keys`, then `rugged initialize` with this configuration\n",
+        );
     }
     out.push_str("Ctrl-C ends\n");
     out

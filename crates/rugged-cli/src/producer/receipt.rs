@@ -31,7 +31,9 @@ impl Before {
     /// When it cannot be read.
     pub fn look(fs: &dyn Fs, post: &Path, name: &DropName) -> Result<Self, CliError> {
         let path = post.join(name.receipt_file());
-        identity(fs, &path).map(Self).map_err(|error| CliError::reading(&path, &error))
+        identity(fs, &path)
+            .map(Self)
+            .map_err(|error| CliError::reading(&path, &error))
     }
 }
 
@@ -81,7 +83,8 @@ pub async fn await_receipt(
         let waited = start.elapsed();
         let left = deadline.saturating_sub(waited);
         if left.is_zero() {
-            let taken = durable::stat_if_there(fs, &post.join(format!("{READY}{name}"))).is_ok_and(|found| found.is_none());
+            let taken =
+                durable::stat_if_there(fs, &post.join(format!("{READY}{name}"))).is_ok_and(|found| found.is_none());
             return Ok(Awaited::Timeout { taken });
         }
         sleep((waited / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE).min(left)).await;

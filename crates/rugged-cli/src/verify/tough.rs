@@ -8,13 +8,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use durable_fs::{Fs, ReadFile};
-use futures_util::{Stream, StreamExt as _};
-use indicatif::ProgressBar;
 use ::tough::{
     Bytes, ExpirationEnforcement, Limits, RepositoryLoader, TargetName, Transport, TransportError, TransportErrorKind,
     TransportStream, async_trait,
 };
+use durable_fs::{Fs, ReadFile};
+use futures_util::{Stream, StreamExt as _};
+use indicatif::ProgressBar;
 use url::Url;
 
 use super::Place;
@@ -41,14 +41,25 @@ const LIMITS: Limits = Limits {
 ///
 /// # Errors
 /// When the trusted root cannot be read.
-pub async fn download_all(fs: &Arc<dyn Fs>, place: &Place, bar: &ProgressBar) -> Result<Result<(u64, u64), String>, CliError> {
+pub async fn download_all(
+    fs: &Arc<dyn Fs>,
+    place: &Place,
+    bar: &ProgressBar,
+) -> Result<Result<(u64, u64), String>, CliError> {
     let root = place.read_root(fs.as_ref())?;
-    Ok(load_and_download(fs, place, &root, bar).await.map_err(|error| with_sources(error.as_ref())))
+    Ok(load_and_download(fs, place, &root, bar)
+        .await
+        .map_err(|error| with_sources(error.as_ref())))
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn load_and_download(fs: &Arc<dyn Fs>, place: &Place, root: &[u8], bar: &ProgressBar) -> Result<(u64, u64), AnyError> {
+async fn load_and_download(
+    fs: &Arc<dyn Fs>,
+    place: &Place,
+    root: &[u8],
+    bar: &ProgressBar,
+) -> Result<(u64, u64), AnyError> {
     let directory = |dir: &std::path::PathBuf| Directory::new(Arc::clone(fs), dir.clone());
     let transport = Directories {
         metadata: directory(&place.metadata),
@@ -72,7 +83,10 @@ async fn load_and_download(fs: &Arc<dyn Fs>, place: &Place, root: &[u8], bar: &P
         let named = |error: AnyError| -> AnyError {
             format!("target {:?}: {}", name.raw(), with_sources(error.as_ref())).into()
         };
-        let stream = repository.read_target(&name).await.map_err(|error| named(error.into()))?;
+        let stream = repository
+            .read_target(&name)
+            .await
+            .map_err(|error| named(error.into()))?;
         let mut stream = stream.ok_or_else(|| named("listed, and not found when asked for".into()))?;
         while let Some(chunk) = stream.next().await {
             bytes += chunk.map_err(|error| named(error.into()))?.len() as u64;
@@ -126,7 +140,10 @@ impl Directories {
 impl Transport for Directories {
     async fn fetch(&self, url: Url) -> Result<TransportStream, TransportError> {
         match self.open(&url) {
-            Ok(Some(file)) => Ok(Box::pin(Chunks { file: Mutex::new(Some(file)), url })),
+            Ok(Some(file)) => Ok(Box::pin(Chunks {
+                file: Mutex::new(Some(file)),
+                url,
+            })),
             Ok(None) => Err(TransportError::new(TransportErrorKind::FileNotFound, url)),
             Err(error) => Err(TransportError::new_with_cause(TransportErrorKind::Other, url, error)),
         }
@@ -155,7 +172,11 @@ impl Stream for Chunks {
             Ok(_) => Poll::Ready(Some(Ok(Bytes::from(chunk)))),
             Err(error) => {
                 *slot = None;
-                Poll::Ready(Some(Err(TransportError::new_with_cause(TransportErrorKind::Other, &this.url, error))))
+                Poll::Ready(Some(Err(TransportError::new_with_cause(
+                    TransportErrorKind::Other,
+                    &this.url,
+                    error,
+                ))))
             }
         }
     }

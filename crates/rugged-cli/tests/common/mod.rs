@@ -1,5 +1,10 @@
 //! Runs the built `rugged` binary.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
@@ -36,7 +41,11 @@ impl Said {
 impl From<Output> for Said {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 }
 
@@ -69,7 +78,9 @@ pub struct Demo {
 impl Demo {
     /// Runs the demo once.
     pub fn new() -> Self {
-        let demo = Self { temp: tempfile::tempdir().unwrap() };
+        let demo = Self {
+            temp: tempfile::tempdir().unwrap(),
+        };
         demo.again().exits(0);
         demo
     }
@@ -146,7 +157,11 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
     }
     found
 }
