@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use snapshot_worker::{WORKER, run};
+
 fn main() -> ExitCode {
-    fleet::process::main(snapshot_worker::WORKER, snapshot_worker::run)
+    fleet::process::main(WORKER, |context| async {
+        // A process of its own holds one key; processes that host several workers say so instead.
+        fleet::preflight::one_key_per_process(context.fs.as_ref(), &context.config, WORKER.role)?;
+        run(context).await
+    })
 }

@@ -234,6 +234,26 @@ impl Document {
         (0..self.entries.len()).map(|index| (self.key(index), self.value(index)))
     }
 
+    /// The entries that `newer` has otherwise or not at all: key, value here, value there. Both are sorted and mostly
+    /// alike, which takes little more than comparing memory.
+    pub fn differing<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = (Cow<'a, [u8]>, &'a [u8], Option<&'a [u8]>)> {
+        let mut next = 0;
+        (0..self.entries.len()).filter_map(move |index| {
+            if next < newer.entries.len() && self.raw(index) == newer.raw(next) {
+                next += 1;
+                return None;
+            }
+            let key = self.key(index);
+            let found = newer.position(&key).ok();
+            if let Some(found) = found {
+                next = found + 1;
+            }
+            let there = found.map(|found| newer.value(found));
+            let here = self.value(index);
+            (there != Some(here)).then_some((key, here, there))
+        })
+    }
+
     /// A new version: `changes` replace or (with `None`) take out entries; every other byte but `version` and
     /// `expires` stays.
     #[must_use]
@@ -303,6 +323,12 @@ impl Document {
     fn key(&self, index: usize) -> Cow<'_, [u8]> {
         let entry = self.entries[index];
         unescape(&self.signed[entry.start as usize + 1..entry.value as usize - 2])
+    }
+
+    /// Key and value as they stand.
+    fn raw(&self, index: usize) -> &[u8] {
+        let entry = self.entries[index];
+        &self.signed[entry.start as usize..entry.end as usize]
     }
 
     fn value(&self, index: usize) -> &[u8] {

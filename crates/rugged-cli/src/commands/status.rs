@@ -26,7 +26,7 @@ struct Document {
     workers: Vec<Worker>,
     /// What clients see, where the repository can be read from here.
     repository: Option<Repository>,
-    /// Drops by stage: as the monitor says, or else as the drop directory shows them.
+    /// Drops by stage: as the drop directory shows them where it can be read, else as the monitor says.
     drops: BTreeMap<String, u64>,
     /// Every worker answered and is well, and the repository, if visible, verifies.
     ok: bool,
@@ -69,11 +69,13 @@ pub async fn run(config: &Config, args: args::Status, output: Output) -> Result<
         }
     };
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    // What the drop directory shows is newer than what the monitor remembers, which alone knows of drops held back.
     let told = workers
         .iter()
         .filter_map(|worker| worker.status.as_ref())
         .find(|status| !status.drops.is_empty());
-    let drops = told.map_or_else(|| drops(fs.as_ref(), config), |status| status.drops.clone());
+    let mut drops = told.map(|status| status.drops.clone()).unwrap_or_default();
+    drops.extend(drops_on_disk(fs.as_ref(), config));
     let repository = repository(&fs, config);
     let well = |worker: &Worker| worker.status.as_ref().is_some_and(|status| status.state != "alarm");
     let ok = workers.iter().all(well) && repository.as_ref().is_none_or(|repository| repository.verified);
@@ -109,7 +111,7 @@ async fn ask(reach: &Reach, worker: &str, deadline: Duration) -> Worker {
 }
 
 /// What the drop directory shows; nothing where it cannot be read.
-fn drops(fs: &dyn Fs, config: &Config) -> BTreeMap<String, u64> {
+fn drops_on_disk(fs: &dyn Fs, config: &Config) -> BTreeMap<String, u64> {
     let Ok(listing) = drop_dir::list(fs, &config.post_to_tuf_path, config.prefix_case_insensitive) else {
         return BTreeMap::new();
     };

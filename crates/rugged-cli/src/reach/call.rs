@@ -46,7 +46,7 @@ fn failed(queue: &str, task: &str, exc_type: &str, exc_module: Option<&str>, mes
         exceptions::ALARM => "the worker does not sign until somebody looks into this; its log says more",
         exceptions::INFRASTRUCTURE => "mend it and try again; nothing was half done",
         exceptions::NOT_PERMITTED => "this task needs a broker user that may write to the exchange rugged.admin",
-        exceptions::REFUSED => "nothing was changed",
+        exceptions::REFUSED => "nothing was changed; mend the request and try again",
         _ => "the worker's log says more",
     };
     CliError::task_failed(format!("{queue}: {message}")).hint(hint)

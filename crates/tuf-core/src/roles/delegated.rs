@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::parallel::beside;
 use super::{MAX_TARGETS, RoleError, Trust, versioned};
 use crate::bins::{BINS_ROLE, is_bin};
 use crate::document::{Document, DocumentType};
@@ -103,30 +104,43 @@ impl RoleReader {
             .read(&name, MAX_TARGETS)?
             .ok_or_else(|| alarm("it is referred to but not there".into()))?;
         let length = bytes.len() as u64;
-        if let Expect::Record(expected, sha256) = expect
-            && (expected != length || Digest::of(&bytes) != sha256)
-        {
-            return Err(alarm("its bytes are not those its commit record names".into()));
+        let other_bytes = || alarm("its bytes are not those its commit record names".into());
+        if matches!(expect, Expect::Record(expected, _) if expected != length) {
+            return Err(other_bytes());
         }
         let envelope = Envelope::parse(bytes).map_err(|error| alarm(error.to_string()))?;
-        match Self::parent(role) {
-            None => trust.verify(role, &envelope).map_err(|error| alarm(error.to_string()))?,
-            Some(parent) => {
-                let delegated = self
-                    .delegated
-                    .iter()
-                    .find(|(name, _)| name.as_str() == parent)
-                    .and_then(|(_, delegated)| delegated.roles.get(role).map(|keys| (&delegated.keys, keys)));
-                let (keys, role_keys) = delegated.ok_or_else(|| alarm(format!("{parent} does not delegate to it")))?;
-                verify::threshold(envelope.signed(), envelope.signatures(), keys, role_keys)
-                    .map_err(|error| alarm(error.to_string()))?;
-            }
+        let same_bytes = || match expect {
+            Expect::Record(_, sha256) => Digest::of(envelope.file()) == sha256,
+            Expect::Version => true,
+        };
+        let (signatures, same_bytes) =
+            beside(envelope.file().len(), || self.check_signatures(trust, role, &envelope), same_bytes);
+        if !same_bytes {
+            return Err(other_bytes());
         }
+        signatures.map_err(alarm)?;
         let document = Document::parse(DocumentType::Targets, envelope.into_signed())
             .map_err(|error| alarm(error.to_string()))?;
         if document.version() != version {
             return Err(alarm(format!("it says it is version {}", document.version())));
         }
         Ok((document, length))
+    }
+
+    /// Whether a threshold of the keys that the delegating role names has signed.
+    fn check_signatures(&self, trust: &Trust, role: &RoleName, envelope: &Envelope) -> Result<(), String> {
+        match Self::parent(role) {
+            None => trust.verify(role, envelope).map_err(|error| error.to_string()),
+            Some(parent) => {
+                let delegated = self
+                    .delegated
+                    .iter()
+                    .find(|(name, _)| name.as_str() == parent)
+                    .and_then(|(_, delegated)| delegated.roles.get(role).map(|keys| (&delegated.keys, keys)));
+                let (keys, role_keys) = delegated.ok_or_else(|| format!("{parent} does not delegate to it"))?;
+                verify::threshold(envelope.signed(), envelope.signatures(), keys, role_keys)
+                    .map_err(|error| error.to_string())
+            }
+        }
     }
 }

@@ -5,6 +5,20 @@ use std::thread;
 
 /// Below this many items a thread costs more than it saves.
 const WORTH_A_THREAD: usize = 32;
+/// Hashing less than this many bytes is done before a thread has started.
+const WORTH_HASHING_ASIDE: usize = 256 << 10;
+
+/// Runs `aside`, which must be computation alone, beside `here` if it works on many `bytes`, else after it.
+pub(super) fn beside<T, U: Send>(bytes: usize, here: impl FnOnce() -> T, aside: impl FnOnce() -> U + Send) -> (T, U) {
+    if bytes < WORTH_HASHING_ASIDE {
+        return (here(), aside());
+    }
+    thread::scope(|scope| {
+        let aside = scope.spawn(aside);
+        let here = here();
+        (here, aside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
 
 /// Maps in parallel, keeping the order. The first error (in that order) wins.
 pub(super) fn try_map<T, U, E>(items: Vec<T>, map: impl Fn(T) -> Result<U, E> + Sync) -> Result<Vec<U>, E>

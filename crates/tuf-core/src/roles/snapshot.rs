@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::delegated::{Expect, RoleReader};
-use super::parallel::try_map;
+use super::parallel::{beside, try_map};
 use super::snapshots::{Snapshot, Snapshots};
 use super::targets::check_log_floor;
 use super::{Lifetime, Repository, RoleError, Trust, Update, versioned};
@@ -207,14 +207,16 @@ impl SnapshotRole {
         };
         let bytes = self.trust.sign(&RoleName::snapshot(), document.signed())?;
         let name = versioned(&RoleName::snapshot(), version)?;
-        if self.repository.metadata.create(&name, &bytes)? == Created::Conflict {
+        let (created, sha256) =
+            beside(bytes.len(), || self.repository.metadata.create(&name, &bytes), || Digest::of(&bytes));
+        if created? == Created::Conflict {
             // Still dirty: the roles stay to be compared with whatever the other writer made.
             return Ok(None);
         }
         self.snapshots.wrote(Snapshot {
             document: Arc::new(document),
             length: bytes.len() as u64,
-            sha256: Digest::of(&bytes),
+            sha256,
         });
         self.dirty = Some(BTreeSet::new());
         Ok(Some(version))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::parallel::beside;
 use super::{MAX_SNAPSHOT, RoleError, Trust, versioned};
 use crate::document::{Document, DocumentType};
 use crate::envelope::Envelope;
@@ -22,6 +23,8 @@ pub(super) struct Snapshot {
 pub(super) struct Snapshots {
     metadata: Arc<dyn Store>,
     newest: Option<Snapshot>,
+    /// The one that was newest before: what clients still see when there is a newer one.
+    previous: Option<Snapshot>,
     /// The next name to look at.
     next: u64,
     /// The root under which `newest` was verified.
@@ -30,7 +33,7 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     pub(super) fn new(metadata: Arc<dyn Store>) -> Self {
-        Self { metadata, newest: None, next: 0, root: 0 }
+        Self { metadata, newest: None, previous: None, next: 0, root: 0 }
     }
 
     pub(super) fn newest(&self) -> Option<&Snapshot> {
@@ -51,20 +54,31 @@ impl Snapshots {
     /// Looks for newer ones. True when the newest is another than before.
     pub(super) fn refresh(&mut self, trust: &Trust) -> Result<bool, RoleError> {
         if self.next == 0 || self.root != trust.version() {
-            self.newest = None;
+            (self.newest, self.previous) = (None, None);
             self.load(trust)?;
             self.root = trust.version();
             return Ok(true);
         }
         let mut found = false;
         while let Some(bytes) = self.metadata.read(&versioned(&RoleName::snapshot(), self.next)?, MAX_SNAPSHOT)? {
-            if let Some(snapshot) = verified(trust, self.next, &bytes) {
-                self.newest = Some(snapshot);
+            if let Some(snapshot) = verified(trust, self.next, bytes) {
+                self.previous = self.newest.replace(snapshot);
                 found = true;
             }
             self.next += 1;
         }
         Ok(found)
+    }
+
+    /// One snapshot by its version, if it is there and verifies.
+    pub(super) fn of_version(&self, trust: &Trust, version: u64) -> Result<Option<Snapshot>, RoleError> {
+        // Those kept were verified under one root: by another they might not be.
+        let kept = [&self.newest, &self.previous].into_iter().flatten().filter(|_| self.root == trust.version());
+        if let Some(snapshot) = kept.into_iter().find(|kept| kept.document.version() == version) {
+            return Ok(Some(snapshot.clone()));
+        }
+        let bytes = self.metadata.read(&versioned(&RoleName::snapshot(), version)?, MAX_SNAPSHOT)?;
+        Ok(bytes.and_then(|bytes| verified(trust, version, bytes)))
     }
 
     fn load(&mut self, trust: &Trust) -> Result<(), RoleError> {
@@ -76,7 +90,7 @@ impl Snapshots {
             let Some(bytes) = self.metadata.read(&versioned(&RoleName::snapshot(), version)?, MAX_SNAPSHOT)? else {
                 continue;
             };
-            if let Some(snapshot) = verified(trust, version, &bytes) {
+            if let Some(snapshot) = verified(trust, version, bytes) {
                 self.newest = Some(snapshot);
                 break;
             }
@@ -85,34 +99,26 @@ impl Snapshots {
     }
 }
 
-/// One snapshot by its version, if it is there and verifies.
-pub(super) fn read(metadata: &dyn Store, trust: &Trust, version: u64) -> Result<Option<Snapshot>, RoleError> {
-    let bytes = metadata.read(&versioned(&RoleName::snapshot(), version)?, MAX_SNAPSHOT)?;
-    Ok(bytes.and_then(|bytes| verified(trust, version, &bytes)))
-}
-
-/// A file under such a name that does not verify is skipped with an alarm and never parsed as state.
-fn verified(trust: &Trust, version: u64, bytes: &[u8]) -> Option<Snapshot> {
-    let checked = || -> Result<Document, String> {
+/// A file under such a name that does not verify is skipped with an alarm and never taken for state.
+fn verified(trust: &Trust, version: u64, bytes: Vec<u8>) -> Option<Snapshot> {
+    let checked = || -> Result<Snapshot, String> {
         let envelope = Envelope::parse(bytes).map_err(|error| error.to_string())?;
-        trust.verify(&RoleName::snapshot(), &envelope).map_err(|error| error.to_string())?;
-        let document =
-            Document::parse(DocumentType::Snapshot, envelope.into_signed()).map_err(|error| error.to_string())?;
-        if document.version() == version {
-            Ok(document)
-        } else {
-            Err(format!("it says it is version {}", document.version()))
+        let length = envelope.file().len();
+        let (signatures, (sha256, document)) = beside(
+            length,
+            || trust.verify(&RoleName::snapshot(), &envelope),
+            || (Digest::of(envelope.file()), Document::parse(DocumentType::Snapshot, envelope.signed().to_vec())),
+        );
+        signatures.map_err(|error| error.to_string())?;
+        let document = document.map_err(|error| error.to_string())?;
+        if document.version() != version {
+            return Err(format!("it says it is version {}", document.version()));
         }
+        Ok(Snapshot { document: Arc::new(document), length: length as u64, sha256 })
     };
-    match checked() {
-        Ok(document) => Some(Snapshot {
-            document: Arc::new(document),
-            length: bytes.len() as u64,
-            sha256: Digest::of(bytes),
-        }),
-        Err(reason) => {
+    checked()
+        .inspect_err(|reason| {
             tracing::error!(snapshot.version = version, "{version}.snapshot.json is skipped: {reason}");
-            None
-        }
-    }
+        })
+        .ok()
 }

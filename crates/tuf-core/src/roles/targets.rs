@@ -1,9 +1,10 @@
 //! The targets role: target files become signed metadata, one commit record a batch.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::parallel::try_map;
+use super::parallel::{beside, try_map};
 use super::{Lifetime, MAX_TARGETS, Repository, RoleError, Trust, free_version, versioned};
 use crate::bins::{BINS_ROLE, BinLayout, is_bin};
 use crate::document::{Document, DocumentType};
@@ -114,6 +115,8 @@ pub struct TargetsRole {
     log: Log,
     /// A flat `targets` as it is on disk, kept because reading a million entries takes longer than signing them.
     flat: Option<(RoleRef, Document)>,
+    /// The layout of a table of so many roles.
+    known_layout: Cell<Option<(usize, Layout)>>,
 }
 
 /// A role's next version, not written yet.
@@ -127,7 +130,7 @@ impl TargetsRole {
     #[must_use]
     pub fn new(repository: Repository, trust: Trust, policy: TargetsPolicy, floor: FloorFile) -> Self {
         let log = Log::new(Arc::clone(&repository.log));
-        Self { repository, trust, policy, floor, log, flat: None }
+        Self { repository, trust, policy, floor, log, flat: None, known_layout: Cell::new(None) }
     }
 
     /// The commit log as last read.
@@ -163,7 +166,16 @@ impl TargetsRole {
     /// The layout of the repository as it is.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        BinLayout::of_roles(self.log.roles().keys()).map_or(Layout::Flat, Layout::Bins)
+        // Roles are only ever added to the table, so that their number tells whether it has to be looked through again.
+        let count = self.log.roles().len();
+        match self.known_layout.get() {
+            Some((known, layout)) if known == count => layout,
+            _ => {
+                let layout = BinLayout::of_roles(self.log.roles().keys()).map_or(Layout::Flat, Layout::Bins);
+                self.known_layout.set(Some((count, layout)));
+                layout
+            }
+        }
     }
 
     /// Does what is due: the first versions, renewals (all with `force`), a base. Returns the roles renewed.
@@ -482,27 +494,32 @@ impl TargetsRole {
                     draft.document = draft.document.edit(&BTreeMap::new(), version, expires);
                 }
                 let bytes = trust.sign(&RoleName::targets(), draft.document.signed())?;
-                let entry = RoleRef {
-                    expires: draft.document.expires(),
-                    length: bytes.len() as u64,
-                    sha256: Digest::of(&bytes),
-                    version,
-                };
-                Ok::<_, RoleError>((draft, entry, bytes))
+                Ok::<_, RoleError>((draft, bytes))
             })?;
-            let mut files = Vec::with_capacity(signed.len());
-            let mut written = Vec::with_capacity(signed.len());
-            for (draft, entry, bytes) in signed {
-                files.push(NewFile::bytes(versioned(&draft.role, entry.version)?, bytes));
-                written.push((draft, entry));
-            }
-            let created = metadata.create_all(files)?;
+            let files = signed
+                .iter()
+                .map(|(draft, bytes)| {
+                    Ok(NewFile::bytes(versioned(&draft.role, draft.document.version())?, bytes.as_slice()))
+                })
+                .collect::<Result<Vec<_>, RoleError>>()?;
+            let (created, digests) = beside(
+                signed.iter().map(|(_, bytes)| bytes.len()).sum(),
+                || metadata.create_all(files),
+                || signed.iter().map(|(_, bytes)| Digest::of(bytes)).collect::<Vec<_>>(),
+            );
+            let created = created?;
             todo = Vec::new();
-            for ((draft, entry), created) in written.into_iter().zip(created) {
+            for (((draft, bytes), sha256), created) in signed.into_iter().zip(digests).zip(created) {
                 if created == Created::Conflict {
                     todo.push(draft);
                     continue;
                 }
+                let entry = RoleRef {
+                    expires: draft.document.expires(),
+                    length: bytes.len() as u64,
+                    sha256,
+                    version: draft.document.version(),
+                };
                 if draft.role.as_str() == "targets" {
                     kept = Some((entry.clone(), draft.document));
                 }

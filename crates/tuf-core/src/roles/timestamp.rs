@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::delegated::RoleReader;
 use super::snapshot::listed_version;
-use super::snapshots::{self, Snapshot, Snapshots};
+use super::snapshots::{Snapshot, Snapshots};
 use super::{Lifetime, MAX_TIMESTAMP, Repository, RoleError, Trust, Update, plain};
 use crate::document::Document;
 use crate::envelope::Envelope;
@@ -213,10 +213,7 @@ impl TimestampRole {
     /// The snapshot a timestamp names, if its bytes are on disk.
     fn snapshot_of(&self, signed: &Signed) -> Result<Option<Snapshot>, RoleError> {
         let version = signed.timestamp.snapshot.version;
-        let snapshot = match self.snapshots.newest() {
-            Some(newest) if newest.document.version() == version => Some(newest.clone()),
-            _ => snapshots::read(self.repository.metadata.as_ref(), &self.trust, version)?,
-        };
+        let snapshot = self.snapshots.of_version(&self.trust, version)?;
         Ok(snapshot.filter(|snapshot| {
             let hashes = signed.timestamp.snapshot.hashes.as_ref();
             hashes.and_then(Hashes::sha256).is_none_or(|sha256| *sha256 == snapshot.sha256.0)
@@ -334,14 +331,12 @@ fn hidden_version(name: &str) -> Option<u64> {
     number_of(name.strip_prefix('.')?, ".timestamp.json")
 }
 
-/// Every role of `old` is in `new`, in no lower version. Both are sorted, and most entries are the same bytes.
+/// Every role of `old` is in `new`, in no lower version.
 fn check_versions(old: &Document, new: &Document) -> Result<(), RoleError> {
-    let mut candidates = new.iter();
-    for (role, before) in old.iter() {
-        let after = candidates.by_ref().find(|(name, _)| *name == role).map(|(_, entry)| entry);
+    for (role, before, after) in old.differing(new) {
         let shown = || String::from_utf8_lossy(&role).into_owned();
         match after {
-            Some(after) if after == before || listed_version(after) >= listed_version(before) => {}
+            Some(after) if listed_version(after) >= listed_version(before) => {}
             Some(_) => return Err(RoleError::Alarm(format!("{} would go back in the snapshot", shown()))),
             None => return Err(RoleError::Alarm(format!("{} would vanish from the snapshot", shown()))),
         }

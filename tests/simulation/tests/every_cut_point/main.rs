@@ -25,7 +25,7 @@ fn every_cut(consistent_snapshot: bool, duplicates: Duplicates) {
         for mode in CrashMode::all(cut.number() as u64) {
             let context = format!("consistent={consistent_snapshot} {duplicates:?} {cut:?} {mode:?}");
             let stopped = base.run(Some(cut));
-            let Broken { crashed, before } = stopped.crash(mode);
+            let Broken { crashed, before } = stopped.crash(mode, tried % 3 != 0);
             rules::check_crashed(&crashed, &base, &context);
             let finished = crashed.resume(&context);
             rules::check_after(&finished, &base, &before, &context);

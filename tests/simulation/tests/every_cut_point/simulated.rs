@@ -159,11 +159,16 @@ impl Simulated {
     }
 
     /// What is left when the machine goes down where it stands.
-    pub fn crash(self, mode: CrashMode) -> Broken {
+    ///
+    /// The broker keeps its messages as RabbitMQ does, or loses them as `memory://` does.
+    pub fn crash(self, mode: CrashMode, broker_survives: bool) -> Broken {
         // A fork: threads of the old machine that are still on their way out meet the old, stopped disk.
         let fs = self.fs.fork();
         fs.crash(mode);
         self.broker.crash();
+        if !broker_survives {
+            self.broker.lose_everything();
+        }
         let before = fs.files();
         Broken { crashed: Self { fs, messages: Arc::default(), ..self }, before }
     }
@@ -187,7 +192,8 @@ impl Simulated {
             }
             if fs.is_stopped() { FaultAction::Stop } else { FaultAction::Continue }
         })));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // Paused time: pauses pass at once whenever nothing is running.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let shutdown = CancellationToken::new();
             let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
