@@ -13,6 +13,7 @@ use ::fleet::health::probe;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::servers::{Process, Python, VHost};
+use tuf_core::canonical::to_json;
 use tuf_core::key::PublicKey;
 
 use crate::binaries::binary;
@@ -276,7 +277,7 @@ impl Fleet {
             let public = PublicKey::from_pem(&pem).expect("a public key of ours");
             let directory = self.path("verification_keys").join(role);
             fs::create_dir(&directory).expect("a directory");
-            fs::write(directory.join(format!("{role}.json")), public.to_canonical()).expect("a public key");
+            fs::write(directory.join(format!("{role}.json")), to_json(&public.to_canonical())).expect("a public key");
         }
     }
 

@@ -91,9 +91,9 @@ fn releases_come_out_signed(keys: Keys, settings: &[(&str, Value)]) {
     let remove = json!({"targets": [gone, "no/such/file"], "request_id": "remove-1"});
     let removed = &send_as_operator(&fleet, TARGETS, "remove-targets", &remove)["result"];
     assert_eq!((&removed["removed"], &removed["not_found"]), (&json!(1), &json!(1)), "{removed}");
-    let snapshot = celery::send_task(&fleet, SNAPSHOT, "update-snapshot", &json!({}), &[]);
+    let snapshot = celery::send_task(&fleet, SNAPSHOT, "update-snapshot", &json!({}));
     assert_eq!(snapshot["state"], "SUCCESS", "{snapshot}");
-    let timestamp = celery::send_task(&fleet, TIMESTAMP, "update-timestamp", &json!({}), &[]);
+    let timestamp = celery::send_task(&fleet, TIMESTAMP, "update-timestamp", &json!({}));
     assert_eq!(timestamp["state"], "SUCCESS", "{timestamp}");
     served.remove(gone);
     let after = assert_served(&fleet, &served);

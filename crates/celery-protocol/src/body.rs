@@ -31,9 +31,7 @@ impl BodyError {
         let (exc_type, message) = match self {
             Self::ContentDisallowed(content_type) => {
                 let alias = alias(content_type);
-                let message = format!(
-                    "Refusing to deserialize untrusted content of type {alias} ({content_type})"
-                );
+                let message = format!("Refusing to deserialize untrusted content of type {alias} ({content_type})");
                 ("ContentDisallowed", message)
             }
             other => ("DecodeError", other.to_string()),
@@ -56,22 +54,14 @@ pub fn json_body(message: &Message, limits: &Limits) -> Result<Value, BodyError>
     }
     let size = message.body.len();
     if size > limits.body_bytes {
-        return Err(JsonError::TooLarge {
-            size,
-            limit: limits.body_bytes,
-        }
-        .into());
+        return Err(JsonError::TooLarge { size, limit: limits.body_bytes }.into());
     }
     let body = match message.headers.get("compression") {
         None => Cow::Borrowed(message.body.as_slice()),
         Some(value) if value.is_void() => Cow::Borrowed(message.body.as_slice()),
         Some(value) => {
             let compression = value.as_str().unwrap_or("?");
-            Cow::Owned(compression::decompress(
-                compression,
-                &message.body,
-                limits.body_bytes,
-            )?)
+            Cow::Owned(compression::decompress(compression, &message.body, limits.body_bytes)?)
         }
     };
     Ok(json::parse(&body, limits)?)

@@ -38,22 +38,12 @@ pub enum CompressionError {
 ///
 /// # Errors
 /// See [`CompressionError`].
-pub fn decompress(
-    compression: &str,
-    body: &[u8],
-    limit: usize,
-) -> Result<Vec<u8>, CompressionError> {
+pub fn decompress(compression: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {
     let reader: Box<dyn Read + '_> = match compression {
-        "application/x-gzip" if body.starts_with(&GZIP_MAGIC) => {
-            Box::new(flate2::read::GzDecoder::new(body))
-        }
+        "application/x-gzip" if body.starts_with(&GZIP_MAGIC) => Box::new(flate2::read::GzDecoder::new(body)),
         "application/x-gzip" => Box::new(flate2::read::ZlibDecoder::new(body)),
         "application/x-bz2" => Box::new(bzip2::read::BzDecoder::new(body)),
-        "application/x-lzma" => Box::new(lzma_rust2::XzReader::new_mem_limit(
-            body,
-            false,
-            LZMA_MEMORY_KIB,
-        )),
+        "application/x-lzma" => Box::new(lzma_rust2::XzReader::new_mem_limit(body, false, LZMA_MEMORY_KIB)),
         other => return Err(CompressionError::Unsupported(shorten(other))),
     };
     let mut inflated = Vec::new();
@@ -62,10 +52,7 @@ pub fn decompress(
     reader
         .take(bound)
         .read_to_end(&mut inflated)
-        .map_err(|source| CompressionError::Corrupt {
-            compression: compression.to_owned(),
-            source,
-        })?;
+        .map_err(|source| CompressionError::Corrupt { compression: compression.to_owned(), source })?;
     if inflated.len() > limit {
         return Err(CompressionError::TooLarge { limit });
     }

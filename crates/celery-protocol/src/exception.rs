@@ -23,11 +23,7 @@ impl ExceptionInfo {
     /// An exception of class `exc_type` in `exc_module` with these arguments.
     #[must_use]
     pub fn new(exc_module: &str, exc_type: &str, exc_message: Vec<Value>) -> Self {
-        Self {
-            exc_type: exc_type.to_owned(),
-            exc_module: Some(exc_module.to_owned()),
-            exc_message,
-        }
+        Self { exc_type: exc_type.to_owned(), exc_module: Some(exc_module.to_owned()), exc_message }
     }
 
     /// An exception of Python's own, such as `ValueError`, with one text argument.
@@ -51,21 +47,13 @@ impl ExceptionInfo {
     /// The task asked for its own rejection.
     #[must_use]
     pub fn reject(reason: &str, requeue: bool) -> Self {
-        Self::new(
-            "celery.exceptions",
-            "Reject",
-            vec![reason.into(), requeue.into()],
-        )
+        Self::new("celery.exceptions", "Reject", vec![reason.into(), requeue.into()])
     }
 
     /// The hard time limit, in seconds, ended the task.
     #[must_use]
     pub fn time_limit_exceeded(limit: serde_json::Number) -> Self {
-        Self::new(
-            "billiard.exceptions",
-            "TimeLimitExceeded",
-            vec![Value::Number(limit)],
-        )
+        Self::new("billiard.exceptions", "TimeLimitExceeded", vec![Value::Number(limit)])
     }
 
     /// The soft time limit ended the task.
@@ -77,21 +65,13 @@ impl ExceptionInfo {
     /// The process or thread that ran the task is gone.
     #[must_use]
     pub fn worker_lost(message: impl Into<String>) -> Self {
-        Self::new(
-            "billiard.exceptions",
-            "WorkerLostError",
-            vec![Value::String(message.into())],
-        )
+        Self::new("billiard.exceptions", "WorkerLostError", vec![Value::String(message.into())])
     }
 
     /// The message is not a task Celery could run.
     #[must_use]
     pub fn invalid_task(message: impl Into<String>) -> Self {
-        Self::new(
-            "celery.exceptions",
-            "InvalidTaskError",
-            vec![Value::String(message.into())],
-        )
+        Self::new("celery.exceptions", "InvalidTaskError", vec![Value::String(message.into())])
     }
 
     /// The object as JSON, keys in Celery's order.
@@ -116,10 +96,7 @@ impl ExceptionInfo {
         };
         Some(Self {
             exc_type: object.get("exc_type")?.as_str()?.to_owned(),
-            exc_module: object
-                .get("exc_module")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            exc_module: object.get("exc_module").and_then(Value::as_str).map(str::to_owned),
             exc_message,
         })
     }

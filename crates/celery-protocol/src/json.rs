@@ -48,10 +48,7 @@ pub enum JsonError {
 /// See [`JsonError`]; never a panic, whatever the bytes are.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, JsonError> {
     if bytes.len() > limits.body_bytes {
-        return Err(JsonError::TooLarge {
-            size: bytes.len(),
-            limit: limits.body_bytes,
-        });
+        return Err(JsonError::TooLarge { size: bytes.len(), limit: limits.body_bytes });
     }
     check_bounds(bytes, limits)?;
     Ok(serde_json::from_slice(bytes)?)
@@ -86,9 +83,7 @@ fn check_bounds(bytes: &[u8], limits: &Limits) -> Result<(), JsonError> {
             _ => {}
         }
         if values > limits.values {
-            return Err(JsonError::TooManyValues {
-                limit: limits.values,
-            });
+            return Err(JsonError::TooManyValues { limit: limits.values });
         }
         at += 1;
     }
@@ -110,10 +105,7 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
 
 fn end_of_number(bytes: &[u8], start: usize) -> usize {
     let digits = bytes.iter().skip(start);
-    start
-        + digits
-            .take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
-            .count()
+    start + digits.take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')).count()
 }
 
 fn fits_64_bits(number: &[u8], negative: bool) -> bool {

@@ -29,8 +29,6 @@ pub use exception::ExceptionInfo;
 pub use limits::Limits;
 pub use message::{Message, Properties};
 pub use result::{ResultMeta, State};
-pub use task::{
-    DecodeError, Rejection, Signature, TaskBuilder, TaskHeaders, TaskIdentity, TaskRequest,
-};
+pub use task::{DecodeError, Rejection, Signature, TaskBuilder, TaskHeaders, TaskIdentity, TaskRequest};
 pub use time::WireTime;
 pub use value::{FieldTable, FieldValue};

@@ -15,10 +15,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            body_bytes: 16 * 1024 * 1024,
-            depth: 100,
-            values: 1_000_000,
-        }
+        Self { body_bytes: 16 * 1024 * 1024, depth: 100, values: 1_000_000 }
     }
 }

@@ -159,16 +159,8 @@ impl ResultMeta {
 
     /// The task ended with an exception at `at`.
     #[must_use]
-    pub fn failure(
-        task_id: &str,
-        exception: &ExceptionInfo,
-        traceback: Option<String>,
-        at: Timestamp,
-    ) -> Self {
-        Self {
-            traceback,
-            ..Self::new(task_id, State::Failure, exception.to_json(), Some(at))
-        }
+    pub fn failure(task_id: &str, exception: &ExceptionInfo, traceback: Option<String>, at: Timestamp) -> Self {
+        Self { traceback, ..Self::new(task_id, State::Failure, exception.to_json(), Some(at)) }
     }
 
     /// The task was discarded at `at`, unrun or ended early.
@@ -180,22 +172,14 @@ impl ResultMeta {
     /// The task failed and was sent again, as a child of its own.
     #[must_use]
     pub fn retry(task_id: &str, exception: &ExceptionInfo, traceback: Option<String>) -> Self {
-        let meta = Self {
-            traceback,
-            ..Self::new(task_id, State::Retry, exception.to_json(), None)
-        };
+        let meta = Self { traceback, ..Self::new(task_id, State::Retry, exception.to_json(), None) };
         meta.with_child(task_id)
     }
 
     /// The task runs in process `pid` on the node `hostname`.
     #[must_use]
     pub fn started(task_id: &str, pid: u32, hostname: &str) -> Self {
-        Self::new(
-            task_id,
-            State::Started,
-            json!({"pid": pid, "hostname": hostname}),
-            None,
-        )
+        Self::new(task_id, State::Started, json!({"pid": pid, "hostname": hostname}), None)
     }
 
     /// The task reports progress in a state of its own.
@@ -222,11 +206,7 @@ impl ResultMeta {
     /// The exception, when the state says the result is one and it can be read as one.
     #[must_use]
     pub fn exception(&self) -> Option<ExceptionInfo> {
-        if self.state.is_exception() {
-            ExceptionInfo::from_json(&self.result)
-        } else {
-            None
-        }
+        if self.state.is_exception() { ExceptionInfo::from_json(&self.result) } else { None }
     }
 
     /// The meta object as JSON, keys in Celery's order.
@@ -238,10 +218,7 @@ impl ResultMeta {
         put("result", self.result.clone());
         put("traceback", self.traceback.clone().into());
         put("children", self.children.clone().into());
-        put(
-            "date_done",
-            self.date_done.as_ref().map(WireTime::as_str).into(),
-        );
+        put("date_done", self.date_done.as_ref().map(WireTime::as_str).into());
         for (key, value) in [("group_id", &self.group_id), ("parent_id", &self.parent_id)] {
             if let Some(value) = value {
                 put(key, value.as_str().into());

@@ -21,15 +21,9 @@ impl WireTime {
         }
         let at = text.parse::<Timestamp>().ok().or_else(|| {
             let naive = text.parse::<civil::DateTime>().ok()?;
-            naive
-                .to_zoned(TimeZone::UTC)
-                .ok()
-                .map(|zoned| zoned.timestamp())
+            naive.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
         })?;
-        Some(Self {
-            text: text.to_owned(),
-            at,
-        })
+        Some(Self { text: text.to_owned(), at })
     }
 
     /// The text as received, or as Python's `isoformat` writes it.
@@ -50,19 +44,9 @@ impl WireTime {
 impl From<Timestamp> for WireTime {
     fn from(at: Timestamp) -> Self {
         let micros = at.as_nanosecond().div_euclid(1000);
-        let at = i64::try_from(micros)
-            .ok()
-            .and_then(|micros| Timestamp::from_microsecond(micros).ok())
-            .unwrap_or(at);
-        let form = if micros.rem_euclid(1_000_000) == 0 {
-            "%Y-%m-%dT%H:%M:%S"
-        } else {
-            "%Y-%m-%dT%H:%M:%S.%6f"
-        };
+        let at = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok()).unwrap_or(at);
+        let form = if micros.rem_euclid(1_000_000) == 0 { "%Y-%m-%dT%H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S.%6f" };
         let civil = TimeZone::UTC.to_datetime(at);
-        Self {
-            text: format!("{}+00:00", civil.strftime(form)),
-            at,
-        }
+        Self { text: format!("{}+00:00", civil.strftime(form)), at }
     }
 }

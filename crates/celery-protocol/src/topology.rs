@@ -128,13 +128,7 @@ pub fn reply_queue(client_id: &str, expires: Duration) -> QueueDeclare {
     let milliseconds = i64::try_from(expires.as_millis()).unwrap_or(i64::MAX);
     let mut arguments = FieldTable::new();
     arguments.insert("x-expires", FieldValue::from(milliseconds));
-    QueueDeclare {
-        name: client_id.to_owned(),
-        durable: true,
-        exclusive: false,
-        auto_delete: true,
-        arguments,
-    }
+    QueueDeclare { name: client_id.to_owned(), durable: true, exclusive: false, auto_delete: true, arguments }
 }
 
 /// Where a message is published to.
@@ -150,9 +144,6 @@ impl Route {
     /// Straight to `queue`, through the default exchange: how Celery sends tasks and results.
     #[must_use]
     pub fn to_queue(queue: impl Into<String>) -> Self {
-        Self {
-            exchange: DEFAULT_EXCHANGE.to_owned(),
-            routing_key: queue.into(),
-        }
+        Self { exchange: DEFAULT_EXCHANGE.to_owned(), routing_key: queue.into() }
     }
 }

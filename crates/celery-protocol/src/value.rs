@@ -125,9 +125,7 @@ impl FieldValue {
         match self {
             Self::F32(value) => Some(f64::from(*value)),
             Self::F64(value) => Some(*value),
-            Self::Decimal { scale, value } => {
-                Some(f64::from(*value) / 10f64.powi(i32::from(*scale)))
-            }
+            Self::Decimal { scale, value } => Some(f64::from(*value) / 10f64.powi(i32::from(*scale))),
             other => other.as_i64().map(|value| value as f64),
         }
     }
@@ -157,10 +155,7 @@ impl FieldValue {
         match self {
             Self::Void => Value::Null,
             Self::Bool(value) => Value::Bool(*value),
-            Self::F32(_) | Self::F64(_) => self
-                .as_f64()
-                .and_then(Number::from_f64)
-                .map_or(Value::Null, Value::Number),
+            Self::F32(_) | Self::F64(_) => self.as_f64().and_then(Number::from_f64).map_or(Value::Null, Value::Number),
             Self::Decimal { scale, value } => {
                 json!({"__type__": "decimal", "__value__": decimal_text(*scale, *value)})
             }
@@ -270,10 +265,7 @@ impl FieldTable {
     /// The value under `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&FieldValue> {
-        self.entries
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
+        self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     /// Sets `key`, keeping its place if it was already there, else adding it at the end.
@@ -293,9 +285,7 @@ impl FieldTable {
 
     /// Keys and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &FieldValue)> {
-        self.entries
-            .iter()
-            .map(|(name, value)| (name.as_str(), value))
+        self.entries.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Number of entries.
@@ -313,26 +303,20 @@ impl FieldTable {
     /// The table as a JSON object, see [`FieldValue::to_json`].
     #[must_use]
     pub fn to_json(&self) -> Map<String, Value> {
-        self.iter()
-            .map(|(name, value)| (name.to_owned(), value.to_json()))
-            .collect()
+        self.iter().map(|(name, value)| (name.to_owned(), value.to_json())).collect()
     }
 }
 
 impl From<&Map<String, Value>> for FieldTable {
     fn from(map: &Map<String, Value>) -> Self {
-        map.iter()
-            .map(|(name, value)| (name.clone(), FieldValue::from(value)))
-            .collect()
+        map.iter().map(|(name, value)| (name.clone(), FieldValue::from(value))).collect()
     }
 }
 
 /// Keys are taken as they come: when one occurs twice, [`FieldTable::get`] finds the first.
 impl FromIterator<(String, FieldValue)> for FieldTable {
     fn from_iter<I: IntoIterator<Item = (String, FieldValue)>>(entries: I) -> Self {
-        Self {
-            entries: entries.into_iter().collect(),
-        }
+        Self { entries: entries.into_iter().collect() }
     }
 }
 
@@ -348,17 +332,12 @@ impl IntoIterator for FieldTable {
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 fn integral(value: f64) -> Option<i64> {
     // 2^63 is the first double that does not fit; comparing against it is exact.
-    (value.fract() == 0.0 && value >= i64::MIN as f64 && value < i64::MAX as f64)
-        .then_some(value as i64)
+    (value.fract() == 0.0 && value >= i64::MIN as f64 && value < i64::MAX as f64).then_some(value as i64)
 }
 
 fn decimal_text(scale: u8, value: u32) -> String {
     let scale = usize::from(scale);
     let digits = format!("{value:0>width$}", width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
-    if fraction.is_empty() {
-        whole.to_owned()
-    } else {
-        format!("{whole}.{fraction}")
-    }
+    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
 }

@@ -36,10 +36,7 @@ impl Arguments {
     pub fn bind_tuple<T: DeserializeOwned>(self, field_names: &[&str]) -> Result<T, TaskError> {
         let task = self.task.clone();
         let mut bound = self.by_name(field_names)?;
-        let values = field_names
-            .iter()
-            .map(|name| bound.remove(*name).unwrap_or(Value::Null))
-            .collect();
+        let values = field_names.iter().map(|name| bound.remove(*name).unwrap_or(Value::Null)).collect();
         serde_json::from_value(Value::Array(values)).map_err(|error| explain(&task, &error))
     }
 
@@ -96,10 +93,7 @@ fn quoted(name: &str) -> String {
 fn explain(task: &str, error: &serde_json::Error) -> TaskError {
     let text = error.to_string();
     // serde's "missing field `x`" is Python's "missing 1 required positional argument: 'x'".
-    if let Some(name) = text
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.split_once('`'))
-        .map(|(name, _)| name)
+    if let Some(name) = text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name)
     {
         return TaskError::type_error(format!("{task}() missing 1 required positional argument: '{name}'"));
     }
@@ -139,10 +133,7 @@ mod tests {
 
     #[test]
     fn positional_and_keyword_arguments_bind_alike() {
-        let wanted = Fields {
-            batch: "b".into(),
-            force: true,
-        };
+        let wanted = Fields { batch: "b".into(), force: true };
         for (args, kwargs) in [
             (json!(["b", true]), json!({})),
             (json!(["b"]), json!({"force": true})),

@@ -1,11 +1,5 @@
 //! RabbitMQ: the conformance suite, and what only a real broker can do to a worker.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 mod suite;
 
@@ -37,10 +31,7 @@ fn quick() -> ConnectOptions {
 async fn connected(url: &str) -> Arc<dyn Broker> {
     let broker = connect(url, quick()).await.unwrap();
     let mut state = broker.connection_state();
-    tokio::time::timeout(SOON, state.wait_for(|state| state.connected))
-        .await
-        .expect("no connection")
-        .unwrap();
+    tokio::time::timeout(SOON, state.wait_for(|state| state.connected)).await.expect("no connection").unwrap();
     broker
 }
 
@@ -78,17 +69,12 @@ async fn queues_are_declared_as_celery_declares_them() {
     let look = vhost.clone();
     let (tasks, replies, bindings) = blocking(move || {
         let bindings = look.management("GET", &format!("/api/bindings/{}/e/tasks/q/tasks", look.name), None);
-        (
-            look.queue("tasks").unwrap(),
-            look.queue(&reply_queue).unwrap(),
-            bindings,
-        )
+        (look.queue("tasks").unwrap(), look.queue(&reply_queue).unwrap(), bindings)
     })
     .await;
-    for (queue, auto_delete, arguments) in [
-        (tasks, false, json!({})),
-        (replies, true, json!({"x-expires": 86_400_000})),
-    ] {
+    for (queue, auto_delete, arguments) in
+        [(tasks, false, json!({})), (replies, true, json!({"x-expires": 86_400_000}))]
+    {
         assert_eq!(
             (&queue["durable"], &queue["exclusive"], &queue["auto_delete"]),
             (&json!(true), &json!(false), &json!(auto_delete))
@@ -125,31 +111,16 @@ async fn a_user_who_may_declare_nothing_still_works_on_what_is_there() {
     let worker = connected(&url).await;
     let mut consumer = worker.consume(&queue, 5).await.unwrap();
     for exchange in ["", "admin"] {
-        admin
-            .publish(celery_runtime::broker::Publish {
-                exchange: exchange.into(),
-                ..to("w", "1")
-            })
-            .await
-            .unwrap();
+        admin.publish(celery_runtime::broker::Publish { exchange: exchange.into(), ..to("w", "1") }).await.unwrap();
         let got = next(&mut consumer).await;
         assert_eq!(got.exchange, exchange);
         got.ack().await.unwrap();
     }
     // What it may not write to, it cannot pretend to have come through.
-    let forged = celery_runtime::broker::Publish {
-        exchange: "admin".into(),
-        ..to("w", "2")
-    };
-    assert!(matches!(
-        worker.publish(forged).await,
-        Err(PublishError::Refused { .. })
-    ));
+    let forged = celery_runtime::broker::Publish { exchange: "admin".into(), ..to("w", "2") };
+    assert!(matches!(worker.publish(forged).await, Err(PublishError::Refused { .. })));
     worker.publish(to("w", "3")).await.unwrap();
-    assert!(matches!(
-        worker.declare_task_queue(&"other".into()).await,
-        Err(BrokerError::Refused { .. })
-    ));
+    assert!(matches!(worker.declare_task_queue(&"other".into()).await, Err(BrokerError::Refused { .. })));
 }
 
 #[tokio::test]
@@ -157,21 +128,11 @@ async fn a_wrong_password_is_told_without_the_password() {
     let Amqp(vhost) = amqp().await;
     let (head, tail) = vhost.amqp_url.split_once('@').unwrap();
     let url = format!("{}:hunter2hunter2@{tail}", head.rsplit_once(':').unwrap().0);
-    let broker = connect(
-        &url,
-        ConnectOptions {
-            operation_timeout: Duration::from_millis(500),
-            ..quick()
-        },
-    )
-    .await
-    .unwrap();
+    let broker =
+        connect(&url, ConnectOptions { operation_timeout: Duration::from_millis(500), ..quick() }).await.unwrap();
     let mut state = broker.connection_state();
-    let state = tokio::time::timeout(SOON, state.wait_for(|state| state.last_error.is_some()))
-        .await
-        .unwrap()
-        .unwrap()
-        .clone();
+    let state =
+        tokio::time::timeout(SOON, state.wait_for(|state| state.last_error.is_some())).await.unwrap().unwrap().clone();
     assert!(!state.connected);
     let error = broker.publish(to("q", "1")).await.unwrap_err();
     let text = format!("{state:?} {error} {error:?} {broker:?}");
@@ -239,11 +200,8 @@ async fn a_broker_that_goes_and_comes_loses_nothing() {
     let mut state = worker.connection_state();
     let running = tokio::spawn(worker.run(shutdown.clone()));
     let client = Client::new(connect(&url, quick()).await.unwrap()).await.unwrap();
-    let down = tokio::time::timeout(SOON, state.wait_for(|state| state.last_error.is_some()))
-        .await
-        .unwrap()
-        .unwrap()
-        .clone();
+    let down =
+        tokio::time::timeout(SOON, state.wait_for(|state| state.last_error.is_some())).await.unwrap().unwrap().clone();
     assert!(!down.connected);
     let sending = {
         let client = client.clone();
@@ -256,10 +214,7 @@ async fn a_broker_that_goes_and_comes_loses_nothing() {
                         "work",
                         vec![],
                         no_kwargs(),
-                        celery_runtime::client::SendOptions {
-                            task_id: Some("one".into()),
-                            ..Default::default()
-                        },
+                        celery_runtime::client::SendOptions { task_id: Some("one".into()), ..Default::default() },
                     )
                     .await
                 {
@@ -301,19 +256,13 @@ async fn a_broker_that_goes_and_comes_loses_nothing() {
     assert_empty(&broker, "w").await;
 
     // Frozen: a publish is not confirmed and says so; the heartbeat gives the connection up.
-    let options = ConnectOptions {
-        heartbeat: Duration::from_secs(1),
-        operation_timeout: Duration::from_secs(1),
-        ..quick()
-    };
+    let options =
+        ConnectOptions { heartbeat: Duration::from_secs(1), operation_timeout: Duration::from_secs(1), ..quick() };
     let impatient = connect(&url, options).await.unwrap();
     impatient.publish(to("w", "before")).await.unwrap();
     rabbit.freeze();
     let error = impatient.publish(to("w", "frozen")).await.unwrap_err();
-    assert!(
-        matches!(error, PublishError::Timeout | PublishError::Unavailable { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, PublishError::Timeout | PublishError::Unavailable { .. }), "{error}");
     let mut state = impatient.connection_state();
     tokio::time::timeout(SOON, state.wait_for(|state| !state.connected))
         .await
@@ -331,21 +280,14 @@ fn async_gate() -> (Arc<tokio::sync::Semaphore>, Arc<tokio::sync::Semaphore>) {
 }
 
 async fn recv<T>(receiver: &mut mpsc::UnboundedReceiver<T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), receiver.recv())
-        .await
-        .expect("no start")
-        .unwrap()
+    tokio::time::timeout(Duration::from_secs(60), receiver.recv()).await.expect("no start").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn headers_nested_beyond_reason_are_refused_and_the_worker_lives() {
     let Amqp(vhost) = amqp().await;
     let broker = connected(&vhost.amqp_url).await;
-    let worker = Worker::builder(broker.clone())
-        .queue("w")
-        .task("t", |_, _| async { Ok(json!(1)) })
-        .build()
-        .unwrap();
+    let worker = Worker::builder(broker.clone()).queue("w").task("t", |_, _| async { Ok(json!(1)) }).build().unwrap();
     let (counters, shutdown) = (worker.counters(), CancellationToken::new());
     broker.declare_task_queue(&"w".into()).await.unwrap();
     let running = tokio::spawn(worker.run(shutdown.clone()));

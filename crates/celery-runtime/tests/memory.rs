@@ -1,11 +1,5 @@
 //! The in-process broker: the conformance suite, and what tests can do to it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 mod suite;
 
@@ -56,10 +50,7 @@ async fn each_memory_url_is_a_broker_of_its_own() {
     let other = connect("memory://", ConnectOptions::default()).await.unwrap();
     one.declare_task_queue(&"q".into()).await.unwrap();
     one.publish(to("q", "1")).await.unwrap();
-    assert!(matches!(
-        other.publish(to("q", "2")).await,
-        Err(PublishError::Unroutable { .. })
-    ));
+    assert!(matches!(other.publish(to("q", "2")).await, Err(PublishError::Unroutable { .. })));
 }
 
 #[tokio::test]
@@ -96,19 +87,10 @@ async fn the_hook_sees_every_publish_and_acknowledgement_from_both_sides() {
     broker.publish(to("q", "2")).await.unwrap();
     next(&mut consumer).await.reject(false).await.unwrap();
     let kinds = [OpKind::Publish, OpKind::Ack, OpKind::Publish, OpKind::Reject];
-    let expected: Vec<_> = kinds
-        .iter()
-        .flat_map(|kind| [(*kind, Phase::Before), (*kind, Phase::After)])
-        .collect();
+    let expected: Vec<_> = kinds.iter().flat_map(|kind| [(*kind, Phase::Before), (*kind, Phase::After)]).collect();
     let seen = seen.lock().unwrap();
-    assert_eq!(
-        seen.iter().map(|(kind, phase, ..)| (*kind, *phase)).collect::<Vec<_>>(),
-        expected
-    );
-    assert!(
-        seen.iter()
-            .all(|(_, _, key, task)| key == "q" && task.as_deref() == Some("t"))
-    );
+    assert_eq!(seen.iter().map(|(kind, phase, ..)| (*kind, *phase)).collect::<Vec<_>>(), expected);
+    assert!(seen.iter().all(|(_, _, key, task)| key == "q" && task.as_deref() == Some("t")));
 }
 
 #[tokio::test]
@@ -116,11 +98,7 @@ async fn a_fault_before_the_effect_prevents_it_and_one_after_only_hides_it() {
     for (phase, arrives) in [(Phase::Before, false), (Phase::After, true)] {
         let (server, broker) = queue().await;
         server.set_fault_hook(Some(Arc::new(move |op: Op| {
-            if op.phase == phase {
-                FaultAction::Error
-            } else {
-                FaultAction::Continue
-            }
+            if op.phase == phase { FaultAction::Error } else { FaultAction::Continue }
         })));
         let error = broker.publish(to("q", "1")).await.unwrap_err();
         assert_eq!(matches!(error, PublishError::Timeout), arrives, "{error}");
@@ -130,11 +108,7 @@ async fn a_fault_before_the_effect_prevents_it_and_one_after_only_hides_it() {
         let mut consumer = broker.consume(&"q".into(), 10).await.unwrap();
         let delivery = next(&mut consumer).await;
         server.set_fault_hook(Some(Arc::new(move |op: Op| {
-            if op.phase == phase {
-                FaultAction::Error
-            } else {
-                FaultAction::Continue
-            }
+            if op.phase == phase { FaultAction::Error } else { FaultAction::Continue }
         })));
         assert!(matches!(delivery.ack().await, Err(AckError::Unavailable { .. })));
         // Before: still unacknowledged. After: gone.
@@ -158,10 +132,7 @@ async fn a_stop_holds_everything_until_the_crash() {
     tokio::time::timeout(SOON, stopped).await.unwrap().unwrap();
     assert!(server.is_stopped());
     assert!(matches!(one.ack().await, Err(AckError::Unavailable { .. })));
-    assert!(matches!(
-        broker.publish(to("q", "3")).await,
-        Err(PublishError::Unavailable { .. })
-    ));
+    assert!(matches!(broker.publish(to("q", "3")).await, Err(PublishError::Unavailable { .. })));
     assert!(tokio::time::timeout(A_WHILE, consumer.next()).await.is_err());
     server.crash();
     assert!(!server.is_stopped());
@@ -189,10 +160,7 @@ async fn a_task_can_be_delivered_twice() {
             _ => [("1", false), ("2", false), ("1", true), ("2", true)],
         };
         assert_eq!(order, expected.map(|(id, again)| (id.to_owned(), again)));
-        assert!(
-            tokio::time::timeout(A_WHILE, consumer.next()).await.is_err(),
-            "copies are not copied"
-        );
+        assert!(tokio::time::timeout(A_WHILE, consumer.next()).await.is_err(), "copies are not copied");
     }
 }
 

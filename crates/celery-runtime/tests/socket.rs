@@ -39,15 +39,7 @@ struct Served {
 impl Served {
     async fn connect(&self) -> Arc<dyn Broker> {
         let url = format!("memory+unix://{}", self.path.display());
-        connect(
-            &url,
-            ConnectOptions {
-                operation_timeout: SOON,
-                ..ConnectOptions::default()
-            },
-        )
-        .await
-        .unwrap()
+        connect(&url, ConnectOptions { operation_timeout: SOON, ..ConnectOptions::default() }).await.unwrap()
     }
 }
 
@@ -57,13 +49,7 @@ async fn served() -> Served {
     let (server, shutdown) = (MemoryBroker::new(), CancellationToken::new());
     let socket = SocketServer::bind(&path).await.unwrap();
     let serving = tokio::spawn(socket.serve(server.clone(), shutdown.clone()));
-    Served {
-        server,
-        path,
-        shutdown,
-        serving,
-        _dir: dir,
-    }
+    Served { server, path, shutdown, serving, _dir: dir }
 }
 
 #[tokio::test]
@@ -85,28 +71,19 @@ async fn a_second_process_can_call_the_fleet() {
     let running = tokio::spawn(worker.run(shutdown.clone()));
     suite::eventually("it consumes", || served.server.queue_len("w").is_some()).await;
     let client = Client::new(served.connect().await).await.unwrap();
-    let mut options = celery_runtime::client::SendOptions {
-        exchange: Some("w".into()),
-        ..Default::default()
-    };
+    let mut options = celery_runtime::client::SendOptions { exchange: Some("w".into()), ..Default::default() };
     options.headers.insert("repository".into(), "r1".into());
     let mut arguments = no_kwargs();
     arguments.insert("x".into(), json!([1, null, "ü"]));
     let result = client.call_with("w", "echo", arguments, options, SOON).await.unwrap();
     assert_eq!(result, json!([{"x": [1, null, "ü"]}, "w", "r1"]));
     let error = client.call("nobody", "echo", no_kwargs(), SOON).await.unwrap_err();
-    assert!(
-        matches!(error, CallError::Publish(PublishError::Unroutable { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, CallError::Publish(PublishError::Unroutable { .. })), "{error}");
     // The reply queue goes with its client.
     let reply_queue = client.reply_queue().to_owned();
     assert!(served.server.queue_len(&reply_queue).is_some());
     drop(client);
-    suite::eventually("the reply queue is gone", || {
-        served.server.queue_len(&reply_queue).is_none()
-    })
-    .await;
+    suite::eventually("the reply queue is gone", || served.server.queue_len(&reply_queue).is_none()).await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
@@ -119,16 +96,10 @@ async fn a_message_crosses_whole() {
     let outside = served.connect().await;
     let mut message = task("t", "1", vec![json!(1)]);
     message.body = (0..=255).cycle().take(300_000).collect();
-    outside
-        .publish(celery_runtime::broker::Publish::task("q", message.clone()))
-        .await
-        .unwrap();
+    outside.publish(celery_runtime::broker::Publish::task("q", message.clone())).await.unwrap();
     assert_eq!(next(&mut consumer).await.message, message);
     let mut replies = outside.consume_replies("r").await.unwrap();
-    inside
-        .publish(celery_runtime::broker::Publish::reply("r", message.clone()))
-        .await
-        .unwrap();
+    inside.publish(celery_runtime::broker::Publish::reply("r", message.clone())).await.unwrap();
     assert_eq!(next(&mut replies).await.message, message);
     replies.cancel().await;
     assert!(replies.next().await.is_none());
@@ -139,32 +110,20 @@ async fn a_message_crosses_whole() {
 async fn task_queues_belong_to_the_process_that_serves() {
     let served = served().await;
     let outside = served.connect().await;
-    assert!(matches!(
-        outside.consume(&"q".into(), 1).await,
-        Err(BrokerError::Unsupported(_))
-    ));
-    assert!(matches!(
-        outside.declare_task_queue(&"q".into()).await,
-        Err(BrokerError::Unsupported(_))
-    ));
+    assert!(matches!(outside.consume(&"q".into(), 1).await, Err(BrokerError::Unsupported(_))));
+    assert!(matches!(outside.declare_task_queue(&"q".into()).await, Err(BrokerError::Unsupported(_))));
 }
 
 #[tokio::test]
 async fn only_the_owner_may_open_the_socket() {
     let served = served().await;
-    assert_eq!(
-        std::fs::metadata(&served.path).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(std::fs::metadata(&served.path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test]
 async fn a_served_path_is_not_taken_over() {
     let served = served().await;
-    assert!(matches!(
-        SocketServer::bind(&served.path).await,
-        Err(ServeError::InUse { .. })
-    ));
+    assert!(matches!(SocketServer::bind(&served.path).await, Err(ServeError::InUse { .. })));
     // And it goes on serving.
     served.connect().await.declare_reply_queue("r").await.unwrap();
 }
@@ -175,18 +134,13 @@ async fn a_stale_socket_is_replaced_and_anything_else_is_left() {
     let path = dir.path().join("broker.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let error = connect(&format!("memory+unix://{}", path.display()), ConnectOptions::default())
-        .await
-        .unwrap_err();
+    let error = connect(&format!("memory+unix://{}", path.display()), ConnectOptions::default()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Socket { .. }));
     drop(SocketServer::bind(&path).await.unwrap());
 
     let file = dir.path().join("file");
     std::fs::write(&file, "precious").unwrap();
-    assert!(matches!(
-        SocketServer::bind(&file).await,
-        Err(ServeError::NotASocket { .. })
-    ));
+    assert!(matches!(SocketServer::bind(&file).await, Err(ServeError::NotASocket { .. })));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     let missing = dir.path().join("missing/broker.sock");
     assert!(matches!(
@@ -201,32 +155,21 @@ async fn the_end_of_the_server_is_noticed() {
     let outside = served.connect().await;
     let client = Client::new(outside.clone()).await.unwrap();
     served.server.connect().declare_task_queue(&"w".into()).await.unwrap();
-    let mut pending = client
-        .send("w", "t", vec![], no_kwargs(), Default::default())
-        .await
-        .unwrap();
+    let mut pending = client.send("w", "t", vec![], no_kwargs(), Default::default()).await.unwrap();
     let mut state = outside.connection_state();
     assert!(state.borrow_and_update().connected);
     served.shutdown.cancel();
     tokio::time::timeout(SOON, served.serving).await.unwrap().unwrap();
     assert_eq!(pending.get(SOON).await, Err(CallError::Closed));
     assert!(!state.wait_for(|state| !state.connected).await.unwrap().connected);
-    assert!(matches!(
-        outside.publish(to("w", "1")).await,
-        Err(PublishError::Unavailable { .. })
-    ));
+    assert!(matches!(outside.publish(to("w", "1")).await, Err(PublishError::Unavailable { .. })));
     assert!(!served.path.exists());
 }
 
 #[tokio::test]
 async fn nonsense_on_the_socket_ends_that_connection_only() {
     let served = served().await;
-    for bytes in [
-        &b"GET / HTTP/1.1\r\n\r\n"[..],
-        b"\0\0\0\x02{}",
-        b"\xff\xff\xff\xff",
-        b"\0\0\0\x09",
-    ] {
+    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\0\0\0\x02{}", b"\xff\xff\xff\xff", b"\0\0\0\x09"] {
         let mut stream = tokio::net::UnixStream::connect(&served.path).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream.shutdown().await.unwrap();

@@ -14,8 +14,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use again::{
-    link_new, make_dir, remove_dir_if_there, remove_file_if_there, rename_dir, rename_over,
-    retry_stale, stat_if_there,
+    link_new, make_dir, remove_dir_if_there, remove_file_if_there, rename_dir, rename_over, retry_stale, stat_if_there,
 };
 pub use batch::{Outcome, Part, Source, create_many, create_parts, sync_dirs, sync_mounts};
 pub use temp::{TEMP_PREFIX, TempFile, is_temp_name, temp_path};
@@ -45,10 +44,7 @@ pub fn read_bounded(fs: &dyn Fs, path: &Path, max: u64) -> io::Result<Vec<u8>> {
 }
 
 fn too_large(max: u64) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::FileTooLarge,
-        format!("longer than {max} bytes"),
-    )
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {max} bytes"))
 }
 
 /// Writes `bytes` to a temporary file in `path`'s directory, syncs it, `link`s it to `path`, removes the temporary
@@ -58,14 +54,7 @@ fn too_large(max: u64) -> io::Error {
 /// `AlreadyExists` when the name holds other bytes. Safe to repeat after any crash.
 pub fn create(fs: &dyn Fs, path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
     let names = [path.to_path_buf()];
-    let outcomes = create_parts(
-        fs,
-        &mut [Part {
-            names: &names,
-            source: Source::Bytes(bytes),
-        }],
-        mode,
-    )?;
+    let outcomes = create_parts(fs, &mut [Part { names: &names, source: Source::Bytes(bytes) }], mode)?;
     match outcomes.first() {
         Some(Outcome::Created) => Ok(true),
         Some(Outcome::SameBytes) => Ok(false),
@@ -105,17 +94,11 @@ pub fn create_dir_all(fs: &dyn Fs, path: &Path, mode: u32) -> io::Result<()> {
         return sync_dir(fs, above);
     };
     // `dir/.` is what a link leads to.
-    let leads_to_dir = || {
-        stat_if_there(fs, &path.join(".")).map(|stat| stat.is_some_and(|s| s.kind == FileKind::Dir))
-    };
+    let leads_to_dir = || stat_if_there(fs, &path.join(".")).map(|stat| stat.is_some_and(|s| s.kind == FileKind::Dir));
     match there.kind {
         FileKind::Dir => sync_parent_of_existing(fs, path),
         FileKind::Symlink if leads_to_dir()? => sync_parent_of_existing(fs, path),
-        _ => Err(context(
-            "create directory",
-            path,
-            io::ErrorKind::NotADirectory.into(),
-        )),
+        _ => Err(context("create directory", path, io::ErrorKind::NotADirectory.into())),
     }
 }
 
@@ -128,12 +111,7 @@ fn sync_parent_of_existing(fs: &dyn Fs, path: &Path) -> io::Result<()> {
 }
 
 fn is_refusal(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::PermissionDenied
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::InvalidInput
-    )
+    matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::InvalidInput)
 }
 
 /// Removes a directory and all below it, without following links; what is already gone is success. Not durable until
@@ -191,14 +169,7 @@ fn parent(path: &Path) -> &Path {
 
 /// Adds what was being done, and to which path, to an error; its kind stays.
 fn context(doing: &'static str, path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        AtPath {
-            doing,
-            path: path.to_path_buf(),
-            source: error,
-        },
-    )
+    io::Error::new(error.kind(), AtPath { doing, path: path.to_path_buf(), source: error })
 }
 
 /// An I/O error with its path.

@@ -7,9 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{
-    self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Timespec, Timestamps,
-};
+use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::{DirEntry, FileKind, Fs, LockGuard, ReadFile, Space, Stat, WriteFile};
@@ -21,14 +19,9 @@ use crate::{DirEntry, FileKind, Fs, LockGuard, ReadFile, Space, Stat, WriteFile}
 pub struct RealFs;
 
 /// What files that are only read are opened with: never a link, never a wait for a FIFO's writer, never a terminal.
-const READ: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY);
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::CLOEXEC)
-    .union(OFlags::DIRECTORY);
+const READ: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::DIRECTORY);
 
 fn stat_of(stat: &fs::Stat) -> Stat {
     Stat {
@@ -56,10 +49,7 @@ fn kind_of(kind: FileType) -> FileKind {
 }
 
 fn not_regular(what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("not a regular file but {what}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidInput, format!("not a regular file but {what}"))
 }
 
 /// Errors of opening that only mean "this is not a regular file".
@@ -73,9 +63,7 @@ fn open_error(error: Errno) -> io::Error {
 }
 
 fn regular(fd: OwnedFd) -> io::Result<Box<dyn ReadFile>> {
-    match kind_of(FileType::from_raw_mode(
-        retry_on_intr(|| fs::fstat(&fd))?.st_mode,
-    )) {
+    match kind_of(FileType::from_raw_mode(retry_on_intr(|| fs::fstat(&fd))?.st_mode)) {
         FileKind::File => Ok(Box::new(RealRead(File::from(fd)))),
         FileKind::Dir => Err(not_regular("a directory")),
         FileKind::Symlink => Err(not_regular("a symbolic link")),
@@ -90,19 +78,15 @@ fn open_dir(dir: &Path) -> io::Result<OwnedFd> {
 
 /// Where the kernel has no `openat2`: every component by itself, none of them a link. `relative` holds no `..`.
 fn open_component_wise(dir: &OwnedFd, relative: &Path) -> io::Result<OwnedFd> {
-    let names: Vec<&OsStr> = relative
-        .components()
-        .filter(|c| *c != Component::CurDir)
-        .map(Component::as_os_str)
-        .collect();
+    let names: Vec<&OsStr> =
+        relative.components().filter(|c| *c != Component::CurDir).map(Component::as_os_str).collect();
     let Some((last, parents)) = names.split_last() else {
         return Err(not_regular("a directory"));
     };
     let mut at: Option<OwnedFd> = None;
     for name in parents {
         let base = at.as_ref().unwrap_or(dir);
-        let next =
-            retry_on_intr(|| fs::openat(base, *name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()));
+        let next = retry_on_intr(|| fs::openat(base, *name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()));
         // A link opened with O_DIRECTORY is ENOTDIR; say what it is, as openat2 does.
         at = Some(next.map_err(|error| match error {
             Errno::NOTDIR if is_link(base, name) => open_error(Errno::LOOP),
@@ -120,8 +104,7 @@ fn is_link(dir: &OwnedFd, name: &OsStr) -> bool {
 
 impl Fs for RealFs {
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WriteFile>> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = retry_on_intr(|| fs::open(path, flags, Mode::from_raw_mode(mode)))?;
         Ok(Box::new(RealWrite(File::from(fd))))
     }
@@ -132,15 +115,11 @@ impl Fs for RealFs {
 
     fn open_beneath(&self, dir: &Path, relative: &Path) -> io::Result<Box<dyn ReadFile>> {
         // The kernel would allow `..` that stays inside; nobody honest writes it.
-        if !relative
-            .components()
-            .all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
-        {
+        if !relative.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
             return Err(open_error(Errno::XDEV));
         }
         let dir = open_dir(dir)?;
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         // The kernel answers EAGAIN when a rename elsewhere raced with the lookup.
         let mut tries = 0;
         let fd = loop {
@@ -168,9 +147,7 @@ impl Fs for RealFs {
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Ok(retry_on_intr(|| {
-            fs::linkat(CWD, from, CWD, to, AtFlags::empty())
-        })?)
+        Ok(retry_on_intr(|| fs::linkat(CWD, from, CWD, to, AtFlags::empty()))?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -178,9 +155,7 @@ impl Fs for RealFs {
     }
 
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
-        Ok(retry_on_intr(|| {
-            fs::mkdirat(CWD, path, Mode::from_raw_mode(mode))
-        })?)
+        Ok(retry_on_intr(|| fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)))?)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -188,9 +163,7 @@ impl Fs for RealFs {
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        Ok(retry_on_intr(|| {
-            fs::unlinkat(CWD, path, AtFlags::REMOVEDIR)
-        })?)
+        Ok(retry_on_intr(|| fs::unlinkat(CWD, path, AtFlags::REMOVEDIR))?)
     }
 
     fn read_dir(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -214,34 +187,21 @@ impl Fs for RealFs {
                 }
                 known => kind_of(known),
             };
-            entries.push(DirEntry {
-                name: name.to_owned(),
-                kind,
-            });
+            entries.push(DirEntry { name: name.to_owned(), kind });
         }
         Ok(entries)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
-        Ok(stat_of(&retry_on_intr(|| {
-            fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
-        })?))
+        Ok(stat_of(&retry_on_intr(|| fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW))?))
     }
 
     fn set_mtime(&self, path: &Path, seconds: i64) -> io::Result<()> {
         let times = Timestamps {
-            last_access: Timespec {
-                tv_sec: 0,
-                tv_nsec: fs::UTIME_OMIT,
-            },
-            last_modification: Timespec {
-                tv_sec: seconds,
-                tv_nsec: 0,
-            },
+            last_access: Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT },
+            last_modification: Timespec { tv_sec: seconds, tv_nsec: 0 },
         };
-        Ok(retry_on_intr(|| {
-            fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
-        })?)
+        Ok(retry_on_intr(|| fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW))?)
     }
 
     fn space(&self, dir: &Path) -> io::Result<Space> {
@@ -250,19 +210,13 @@ impl Fs for RealFs {
         Ok(Space {
             bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
             // File systems that make inodes as they go say 0 of 0.
-            inodes: if stat.f_files == 0 {
-                u64::MAX
-            } else {
-                stat.f_favail
-            },
+            inodes: if stat.f_files == 0 { u64::MAX } else { stat.f_favail },
         })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = retry_on_intr(|| fs::open(path, flags, Mode::from_raw_mode(0o660)))
-            .map_err(open_error)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = retry_on_intr(|| fs::open(path, flags, Mode::from_raw_mode(0o660))).map_err(open_error)?;
         retry_on_intr(|| fs::flock(&fd, FlockOperation::LockExclusive))?;
         Ok(Box::new(RealLock(fd)))
     }
@@ -320,26 +274,10 @@ mod tests {
         symlink("b", at("a/link")).unwrap();
         symlink("f", at("a/b/link")).unwrap();
         let dir = open_dir(temp.path()).unwrap();
-        for path in [
-            "a/b/f",
-            "./a/./b/f",
-            "a/link/f",
-            "a/b/link",
-            "a/b",
-            "a/b/none",
-            "a/b/f/x",
-            "none/f",
-            ".",
-        ] {
-            let walked = open_component_wise(&dir, Path::new(path))
-                .and_then(regular)
-                .map(drop);
+        for path in ["a/b/f", "./a/./b/f", "a/link/f", "a/b/link", "a/b", "a/b/none", "a/b/f/x", "none/f", "."] {
+            let walked = open_component_wise(&dir, Path::new(path)).and_then(regular).map(drop);
             let opened = RealFs.open_beneath(temp.path(), Path::new(path)).map(drop);
-            assert_eq!(
-                walked.map_err(|error| error.to_string()),
-                opened.map_err(|error| error.to_string()),
-                "{path}"
-            );
+            assert_eq!(walked.map_err(|error| error.to_string()), opened.map_err(|error| error.to_string()), "{path}");
         }
     }
 
@@ -347,11 +285,7 @@ mod tests {
     fn opening_a_device_or_a_socket_is_refused_without_touching_it() {
         let temp = tempfile::tempdir().unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(temp.path().join("s")).unwrap();
-        for path in [
-            &temp.path().join("s"),
-            Path::new("/dev/null"),
-            Path::new("/dev/tty"),
-        ] {
+        for path in [&temp.path().join("s"), Path::new("/dev/null"), Path::new("/dev/tty")] {
             let error = RealFs.open(path).map(drop).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
         }

@@ -8,11 +8,8 @@ use std::process::ExitCode;
 use fleet::health::State;
 use fleet::{Context, FleetError, WorkerInfo, process};
 
-const WORKER: WorkerInfo = WorkerInfo {
-    name: "idle-worker",
-    role: "none",
-    about: "Does nothing until it is asked to end",
-};
+const WORKER: WorkerInfo =
+    WorkerInfo { name: "idle-worker", role: "none", about: "Does nothing until it is asked to end" };
 
 fn main() -> ExitCode {
     process::main(WORKER, run)
@@ -21,9 +18,7 @@ fn main() -> ExitCode {
 async fn run(context: Context) -> Result<(), FleetError> {
     match context.config.instance.as_str() {
         "refusing" => {
-            return Err(FleetError::Refused(
-                "a key of another role can be read".into(),
-            ));
+            return Err(FleetError::Refused("a key of another role can be read".into()));
         }
         "panicking" => panic!("a bug"),
         _ => {}

@@ -22,16 +22,11 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn unix_millis(&self) -> i64 {
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "the one place that reads the wall clock"
-        )]
+        #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
         let now = std::time::SystemTime::now();
         match now.duration_since(std::time::UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            Err(before) => {
-                i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |millis| -millis)
-            }
+            Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |millis| -millis),
         }
     }
 }
@@ -46,21 +41,17 @@ impl ManualClock {
     /// A clock standing at `seconds` since the Unix epoch.
     #[must_use]
     pub fn at(seconds: i64) -> Self {
-        Self {
-            millis: AtomicI64::new(seconds.saturating_mul(1000)),
-        }
+        Self { millis: AtomicI64::new(seconds.saturating_mul(1000)) }
     }
 
     /// Moves the clock, backwards when `seconds` is negative.
     pub fn advance(&self, seconds: i64) {
-        self.millis
-            .fetch_add(seconds.saturating_mul(1000), Ordering::SeqCst);
+        self.millis.fetch_add(seconds.saturating_mul(1000), Ordering::SeqCst);
     }
 
     /// Sets the clock to `seconds` since the Unix epoch.
     pub fn set(&self, seconds: i64) {
-        self.millis
-            .store(seconds.saturating_mul(1000), Ordering::SeqCst);
+        self.millis.store(seconds.saturating_mul(1000), Ordering::SeqCst);
     }
 }
 

@@ -70,25 +70,8 @@ impl Context {
         let metrics = Metrics::new(worker.name, VERSION, &config.instance);
         let period = config.reconcile_period.max(config.scheduler_scan_period);
         let silence = period.saturating_mul(SILENT_PERIODS).max(LEAST_SILENCE);
-        let health = Health::new(
-            worker.name,
-            worker.role,
-            VERSION,
-            &config.instance,
-            silence,
-            metrics.clone(),
-        );
+        let health = Health::new(worker.name, worker.role, VERSION, &config.instance, silence, metrics.clone());
         let span = telemetry::worker_span(worker.name, &config.instance);
-        Self {
-            worker,
-            config,
-            fs,
-            broker,
-            clock,
-            health,
-            metrics,
-            shutdown,
-            span,
-        }
+        Self { worker, config, fs, broker, clock, health, metrics, shutdown, span }
     }
 }

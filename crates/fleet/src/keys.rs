@@ -26,9 +26,7 @@ pub enum KeysError {
         source: io::Error,
     },
     /// The directory holds no key.
-    #[error(
-        "{0} holds no key: make one with `rugged generate-keys`, or mount the role's key there"
-    )]
+    #[error("{0} holds no key: make one with `rugged generate-keys`, or mount the role's key there")]
     None(PathBuf),
     /// Others can read a private key.
     #[error("{path} can be read by others (mode {mode:03o}): run `chmod 400 {path}`")]
@@ -53,17 +51,10 @@ pub enum KeysError {
 ///
 /// # Errors
 /// [`KeysError`].
-pub fn signers(
-    fs: &dyn Fs,
-    dir: &Path,
-    names: &[String],
-) -> Result<Vec<Arc<dyn Signer>>, KeysError> {
+pub fn signers(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<Vec<Arc<dyn Signer>>, KeysError> {
     let mut signers: Vec<Arc<dyn Signer>> = Vec::new();
     for path in key_files(fs, dir, names, "")? {
-        let io = |source| KeysError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| KeysError::Io { path: path.clone(), source };
         let mode = fs.stat(&path).map_err(io)?.mode & 0o777;
         if mode & 0o077 != 0 {
             if !path.starts_with(SECRETS) {
@@ -72,10 +63,8 @@ pub fn signers(
             tracing::warn!(key.path = %path.display(), "{} can be read by others (mode {mode:03o})", path.display());
         }
         let pem = zeroizing(durable::read_bounded(fs, &path, MAX_KEY_FILE).map_err(io)?);
-        let signer = FileSigner::from_pem(&pem.0).map_err(|error| KeysError::Malformed {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let signer = FileSigner::from_pem(&pem.0)
+            .map_err(|error| KeysError::Malformed { path: path.clone(), reason: error.to_string() })?;
         signers.push(Arc::new(signer));
     }
     if signers.is_empty() {
@@ -91,15 +80,10 @@ pub fn signers(
 pub fn public_keys(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<Vec<PublicKey>, KeysError> {
     let mut keys = Vec::new();
     for path in key_files(fs, dir, names, ".json")? {
-        let bytes =
-            durable::read_bounded(fs, &path, MAX_KEY_FILE).map_err(|source| KeysError::Io {
-                path: path.clone(),
-                source,
-            })?;
-        let key = PublicKey::from_json(&bytes).map_err(|error| KeysError::Malformed {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let bytes = durable::read_bounded(fs, &path, MAX_KEY_FILE)
+            .map_err(|source| KeysError::Io { path: path.clone(), source })?;
+        let key = PublicKey::from_json(&bytes)
+            .map_err(|error| KeysError::Malformed { path: path.clone(), reason: error.to_string() })?;
         keys.push(key);
     }
     if keys.is_empty() {
@@ -108,31 +92,15 @@ pub fn public_keys(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<Vec<Publ
     Ok(keys)
 }
 
-fn key_files(
-    fs: &dyn Fs,
-    dir: &Path,
-    names: &[String],
-    suffix: &str,
-) -> Result<Vec<PathBuf>, KeysError> {
+fn key_files(fs: &dyn Fs, dir: &Path, names: &[String], suffix: &str) -> Result<Vec<PathBuf>, KeysError> {
     if !names.is_empty() {
-        return Ok(names
-            .iter()
-            .map(|name| dir.join(format!("{name}{suffix}")))
-            .collect());
+        return Ok(names.iter().map(|name| dir.join(format!("{name}{suffix}"))).collect());
     }
-    let entries = fs.read_dir(dir).map_err(|source| KeysError::Io {
-        path: dir.to_owned(),
-        source,
-    })?;
+    let entries = fs.read_dir(dir).map_err(|source| KeysError::Io { path: dir.to_owned(), source })?;
     let mut files: Vec<PathBuf> = entries
         .into_iter()
         .filter(|entry| entry.kind == FileKind::File)
-        .filter(|entry| {
-            entry
-                .name
-                .to_str()
-                .is_some_and(|name| !name.starts_with('.') && name.ends_with(suffix))
-        })
+        .filter(|entry| entry.name.to_str().is_some_and(|name| !name.starts_with('.') && name.ends_with(suffix)))
         .map(|entry| dir.join(entry.name))
         .collect();
     files.sort();

@@ -147,62 +147,22 @@ impl Metrics {
             publish_seconds: Seconds.new_metric(),
         };
         let r = &mut inner.registry;
-        r.register(
-            "tasks",
-            "Tasks and reconciliations by how they ended",
-            inner.tasks.clone(),
-        );
-        r.register(
-            "task_duration_seconds",
-            "How long tasks and reconciliations took",
-            inner.task_seconds.clone(),
-        );
-        r.register(
-            "role_version",
-            "Metadata version of each role this worker writes",
-            inner.versions.clone(),
-        );
-        r.register(
-            "role_expiry_timestamp_seconds",
-            "When the metadata of each role expires",
-            inner.expiries.clone(),
-        );
-        r.register(
-            "floor",
-            "The floor: below these the worker never signs",
-            inner.floors.clone(),
-        );
+        r.register("tasks", "Tasks and reconciliations by how they ended", inner.tasks.clone());
+        r.register("task_duration_seconds", "How long tasks and reconciliations took", inner.task_seconds.clone());
+        r.register("role_version", "Metadata version of each role this worker writes", inner.versions.clone());
+        r.register("role_expiry_timestamp_seconds", "When the metadata of each role expires", inner.expiries.clone());
+        r.register("floor", "The floor: below these the worker never signs", inner.floors.clone());
         r.register(
             "last_work_timestamp_seconds",
             "End of the last piece of work that succeeded",
             inner.last_work.clone(),
         );
-        r.register(
-            "alarm",
-            "1 while something is wrong that an operator has to look at",
-            inner.alarm.clone(),
-        );
-        r.register(
-            "ready",
-            "1 while the worker can do its job",
-            inner.ready.clone(),
-        );
-        r.register(
-            "broker_connected",
-            "1 while the broker is connected",
-            inner.broker_connected.clone(),
-        );
-        r.register(
-            "processing_paused",
-            "1 while intake is paused",
-            inner.paused.clone(),
-        );
+        r.register("alarm", "1 while something is wrong that an operator has to look at", inner.alarm.clone());
+        r.register("ready", "1 while the worker can do its job", inner.ready.clone());
+        r.register("broker_connected", "1 while the broker is connected", inner.broker_connected.clone());
+        r.register("processing_paused", "1 while intake is paused", inner.paused.clone());
         r.register("drops", "Drops on disk by state", inner.drops.clone());
-        r.register(
-            "drops_finished",
-            "Drops that ended, by how",
-            inner.drops_finished.clone(),
-        );
+        r.register("drops_finished", "Drops that ended, by how", inner.drops_finished.clone());
         r.register(
             "oldest_ready_drop_age_seconds",
             "Age of the oldest drop that waits",
@@ -214,50 +174,28 @@ impl Metrics {
             "From taking a batch in to its timestamp",
             inner.publish_seconds.clone(),
         );
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// Counts one task, or one reconciliation (`task` = `reconcile`).
     pub fn task(&self, task: &'static str, outcome: Outcome, took: Duration) {
-        self.inner
-            .tasks
-            .get_or_create(&TaskLabels {
-                task,
-                outcome: outcome.as_str(),
-            })
-            .inc();
-        self.inner
-            .task_seconds
-            .get_or_create(&TaskLabel { task })
-            .observe(took.as_secs_f64());
+        self.inner.tasks.get_or_create(&TaskLabels { task, outcome: outcome.as_str() }).inc();
+        self.inner.task_seconds.get_or_create(&TaskLabel { task }).observe(took.as_secs_f64());
     }
 
     /// The metadata version of `role`.
     pub fn role_version(&self, role: &'static str, version: u64) {
-        self.inner
-            .versions
-            .get_or_create(&RoleLabel { role })
-            .set(gauge(version));
+        self.inner.versions.get_or_create(&RoleLabel { role }).set(gauge(version));
     }
 
     /// When the metadata of `role` expires.
     pub fn role_expiry(&self, role: &'static str, expires: UtcTime) {
-        self.inner
-            .expiries
-            .get_or_create(&RoleLabel { role })
-            .set(expires.unix());
+        self.inner.expiries.get_or_create(&RoleLabel { role }).set(expires.unix());
     }
 
     /// One entry of the floor.
     pub fn floor(&self, name: &str, value: u64) {
-        self.inner
-            .floors
-            .get_or_create(&FloorLabel {
-                floor: name.to_owned(),
-            })
-            .set(gauge(value));
+        self.inner.floors.get_or_create(&FloorLabel { floor: name.to_owned() }).set(gauge(value));
     }
 
     /// Work succeeded at `now`.
@@ -287,18 +225,12 @@ impl Metrics {
 
     /// How many drops are on disk in `state` (`ready`, `processing`, `rejected`, `held`).
     pub fn drops(&self, state: &'static str, count: u64) {
-        self.inner
-            .drops
-            .get_or_create(&StateLabel { state })
-            .set(gauge(count));
+        self.inner.drops.get_or_create(&StateLabel { state }).set(gauge(count));
     }
 
     /// `count` drops ended as `state` (`published`, `rejected`).
     pub fn drops_finished(&self, state: &'static str, count: u64) {
-        self.inner
-            .drops_finished
-            .get_or_create(&StateLabel { state })
-            .inc_by(count);
+        self.inner.drops_finished.get_or_create(&StateLabel { state }).inc_by(count);
     }
 
     /// Age of the oldest drop that waits; zero when none does.
@@ -308,9 +240,7 @@ impl Metrics {
 
     /// A batch of `drops` became visible `took` after it was taken in.
     pub fn published(&self, drops: u64, took: Duration) {
-        self.inner
-            .batch_drops
-            .observe(f64::from(u32::try_from(drops).unwrap_or(u32::MAX)));
+        self.inner.batch_drops.observe(f64::from(u32::try_from(drops).unwrap_or(u32::MAX)));
         self.inner.publish_seconds.observe(took.as_secs_f64());
     }
 
@@ -351,10 +281,7 @@ mod tests {
             "tuf_fleet_drops_finished_total{state=\"published\"} 3",
             "tuf_fleet_broker_connected 1",
         ] {
-            assert!(
-                text.lines().any(|have| have == line),
-                "{line} is missing from\n{text}"
-            );
+            assert!(text.lines().any(|have| have == line), "{line} is missing from\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
     }

@@ -15,19 +15,12 @@ use crate::{Config, FleetError};
 pub fn one_key_per_process(fs: &dyn Fs, config: &Config, own: &str) -> Result<(), FleetError> {
     let unreadable = |what: &std::path::Path, source: io::Error| match source.kind() {
         // Absent or closed to us: just as it should be.
-        io::ErrorKind::NotFound
-        | io::ErrorKind::PermissionDenied
-        | io::ErrorKind::NotADirectory => Ok(Vec::new()),
-        _ => Err(FleetError::Io {
-            what: format!("listing {}", what.display()),
-            source,
-        }),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        _ => Err(FleetError::Io { what: format!("listing {}", what.display()), source }),
     };
     let keys = &config.signing_keys_path;
     // Only the worker's own directory may be mounted and the parent unlisted; the well-known roles are tried all the same.
-    let mut roles: Vec<std::ffi::OsString> = ["root", "targets", "snapshot", "timestamp"]
-        .map(Into::into)
-        .into();
+    let mut roles: Vec<std::ffi::OsString> = ["root", "targets", "snapshot", "timestamp"].map(Into::into).into();
     for entry in fs.read_dir(keys).or_else(|error| unreadable(keys, error))? {
         if entry.kind == FileKind::Dir && !roles.contains(&entry.name) {
             roles.push(entry.name);
@@ -50,10 +43,7 @@ pub fn one_key_per_process(fs: &dyn Fs, config: &Config, own: &str) -> Result<()
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests arrange files as someone else would"
-)]
+#[allow(clippy::disallowed_methods, reason = "tests arrange files as someone else would")]
 mod tests {
     use super::*;
     use crate::exit_code;
@@ -63,18 +53,12 @@ mod tests {
     fn a_worker_that_can_open_another_roles_key_refuses_to_start() {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::beneath(dir.path()).build().unwrap();
-        assert!(
-            one_key_per_process(&RealFs, &config, "targets").is_ok(),
-            "no keys at all"
-        );
+        assert!(one_key_per_process(&RealFs, &config, "targets").is_ok(), "no keys at all");
         for role in ["targets", "snapshot"] {
             std::fs::create_dir_all(config.signing_keys_of(role)).unwrap();
         }
         std::fs::write(config.signing_keys_of("targets").join("targets"), "key").unwrap();
-        assert!(
-            one_key_per_process(&RealFs, &config, "targets").is_ok(),
-            "its own key, and an empty directory"
-        );
+        assert!(one_key_per_process(&RealFs, &config, "targets").is_ok(), "its own key, and an empty directory");
         let error = one_key_per_process(&RealFs, &config, "snapshot").unwrap_err();
         assert_eq!(error.exit_code(), exit_code::REFUSED);
         assert!(error.to_string().contains("targets/targets"), "{error}");

@@ -57,10 +57,7 @@ where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<(), FleetError>>,
 {
-    let command = Arguments::command()
-        .name(worker.name)
-        .about(worker.about)
-        .version(VERSION);
+    let command = Arguments::command().name(worker.name).about(worker.about).version(VERSION);
     let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
@@ -85,15 +82,9 @@ where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<(), FleetError>>,
 {
-    let config = Config::load(
-        &Sources::from_process(arguments.config, arguments.set),
-        &RealFs,
-    )?;
+    let config = Config::load(&Sources::from_process(arguments.config, arguments.set), &RealFs)?;
     if let Some(Command::Healthcheck { ready }) = arguments.command {
-        return Ok(healthcheck(
-            &config,
-            if ready { "/readyz" } else { "/livez" },
-        ));
+        return Ok(healthcheck(&config, if ready { "/readyz" } else { "/livez" }));
     }
     telemetry::init(&config);
     telemetry::set_process_worker(worker.name);
@@ -104,10 +95,7 @@ where
         .thread_name(worker.name)
         .enable_all()
         .build()
-        .map_err(|source| FleetError::Io {
-            what: "starting threads".into(),
-            source,
-        })?;
+        .map_err(|source| FleetError::Io { what: "starting threads".into(), source })?;
     runtime.block_on(serve(worker, config, run))?;
     Ok(exit_code::OK)
 }
@@ -119,25 +107,15 @@ where
 {
     let shutdown = CancellationToken::new();
     end_on_signals(shutdown.clone())?;
-    let options = ConnectOptions {
-        connection_name: format!("{}@{}", worker.name, config.instance),
-        ..ConnectOptions::default()
-    };
-    let broker = connect(&config.broker_url, options)
-        .await
-        .map_err(|error| match error {
-            ConnectError::Url(error) => FleetError::BrokerUrl(error.to_string()),
-            error => FleetError::Broker(error.to_string()),
-        })?;
+    let options =
+        ConnectOptions { connection_name: format!("{}@{}", worker.name, config.instance), ..ConnectOptions::default() };
+    let broker = connect(&config.broker_url, options).await.map_err(|error| match error {
+        ConnectError::Url(error) => FleetError::BrokerUrl(error.to_string()),
+        error => FleetError::Broker(error.to_string()),
+    })?;
     let config = Arc::new(config);
-    let context = Context::new(
-        worker,
-        config.clone(),
-        Arc::new(RealFs),
-        broker.clone(),
-        Arc::new(SystemClock),
-        shutdown.clone(),
-    );
+    let context =
+        Context::new(worker, config.clone(), Arc::new(RealFs), broker.clone(), Arc::new(SystemClock), shutdown.clone());
     tracing::info!(
         worker.version = VERSION,
         broker.url = config.shown_broker_url(),
@@ -146,9 +124,7 @@ where
         worker.name
     );
     if config.broker_url.starts_with("memory:") {
-        tracing::warn!(
-            "broker_url is memory://: no task from outside this process reaches this worker"
-        );
+        tracing::warn!("broker_url is memory://: no task from outside this process reaches this worker");
     }
     let served = match config.health_address {
         Some(address) => {
@@ -156,11 +132,7 @@ where
             tracing::info!(health.address = %listener.local_addr().unwrap_or(address), "health is served");
             // Health is told to the last: it ends when the worker has ended.
             let ended = CancellationToken::new();
-            let server = tokio::spawn(health::serve(
-                listener,
-                context.health.clone(),
-                ended.clone(),
-            ));
+            let server = tokio::spawn(health::serve(listener, context.health.clone(), ended.clone()));
             Some((server, ended))
         }
         None => None,
@@ -173,10 +145,7 @@ where
         server.abort();
     }
     if tokio::time::timeout(CLOSE, broker.close()).await.is_err() {
-        tracing::warn!(
-            "the broker connection did not close within {} s",
-            CLOSE.as_secs()
-        );
+        tracing::warn!("the broker connection did not close within {} s", CLOSE.as_secs());
     }
     if outcome.is_ok() {
         tracing::info!("{} ended", worker.name);
@@ -219,22 +188,11 @@ where
 }
 
 fn end_on_signals(shutdown: CancellationToken) -> Result<(), FleetError> {
-    let listen = |kind| {
-        signal(kind).map_err(|source| FleetError::Io {
-            what: "listening to signals".into(),
-            source,
-        })
-    };
-    let (mut terminate, mut interrupt) = (
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-    );
+    let listen = |kind| signal(kind).map_err(|source| FleetError::Io { what: "listening to signals".into(), source });
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::spawn(async move {
         let name = either(&mut terminate, &mut interrupt).await;
-        tracing::info!(
-            signal = name,
-            "{name}: finishing what is under way; a second signal ends at once"
-        );
+        tracing::info!(signal = name, "{name}: finishing what is under way; a second signal ends at once");
         shutdown.cancel();
         let name = either(&mut terminate, &mut interrupt).await;
         tracing::warn!(signal = name, "{name} again: ending at once");
@@ -254,9 +212,7 @@ fn healthcheck(config: &Config, path: &str) -> u8 {
     let address = match config.health_address {
         Some(address) if address.port() != 0 => address,
         _ => {
-            complain(
-                "health_address is not configured, or leaves the port to chance: there is nothing to ask",
-            );
+            complain("health_address is not configured, or leaves the port to chance: there is nothing to ask");
             return exit_code::USAGE;
         }
     };
@@ -264,11 +220,7 @@ fn healthcheck(config: &Config, path: &str) -> u8 {
         Ok(answer) => {
             // Nobody may be reading; the exit code tells all the same.
             let _ = io::stdout().write_all(answer.body.as_bytes());
-            if answer.is_ok() {
-                exit_code::OK
-            } else {
-                exit_code::UNHEALTHY
-            }
+            if answer.is_ok() { exit_code::OK } else { exit_code::UNHEALTHY }
         }
         Err(error) => {
             complain(&format!("no answer from {address}: {error}"));

@@ -25,12 +25,7 @@ pub fn stores(fs: &Arc<dyn Fs>, config: &Config) -> Repository {
 ///
 /// # Errors
 /// [`RoleError::Waiting`] without a pinned root; [`RoleError::Alarm`] for keys that cannot be used.
-pub fn trust(
-    fs: &Arc<dyn Fs>,
-    config: &Config,
-    role: &str,
-    names: &[String],
-) -> Result<Trust, RoleError> {
+pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: &str, names: &[String]) -> Result<Trust, RoleError> {
     let pinned = match durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -40,19 +35,13 @@ pub fn trust(
             )));
         }
         Err(error) => {
-            return Err(RoleError::Infrastructure(format!(
-                "{}: {error}",
-                config.trusted_root.display()
-            )));
+            return Err(RoleError::Infrastructure(format!("{}: {error}", config.trusted_root.display())));
         }
     };
-    let signers =
-        keys::signers(fs.as_ref(), &config.signing_keys_of(role), names).map_err(|error| {
-            match error {
-                KeysError::Io { .. } => RoleError::Infrastructure(error.to_string()),
-                error => RoleError::Alarm(error.to_string()),
-            }
-        })?;
+    let signers = keys::signers(fs.as_ref(), &config.signing_keys_of(role), names).map_err(|error| match error {
+        KeysError::Io { .. } => RoleError::Infrastructure(error.to_string()),
+        error => RoleError::Alarm(error.to_string()),
+    })?;
     Trust::new(&pinned, stores(fs, config).metadata, signers)
 }
 
@@ -76,10 +65,7 @@ pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<FloorFile,
 /// How long a role's metadata lives.
 #[must_use]
 pub fn lifetime(role: &RoleConfig) -> Lifetime {
-    Lifetime {
-        seconds: role.expiry_seconds,
-        renew_before: role.renew_before_seconds,
-    }
+    Lifetime { seconds: role.expiry_seconds, renew_before: role.renew_before_seconds }
 }
 
 impl From<RoleError> for crate::signing::RoleError {

@@ -35,9 +35,7 @@ pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
 /// # Errors
 /// When the same task was added twice.
 pub fn build(builder: WorkerBuilder) -> Result<Worker, FleetError> {
-    builder
-        .build()
-        .map_err(|error| FleetError::Internal(error.to_string()))
+    builder.build().map_err(|error| FleetError::Internal(error.to_string()))
 }
 
 /// A result as JSON.
@@ -45,8 +43,7 @@ pub fn build(builder: WorkerBuilder) -> Result<Worker, FleetError> {
 /// # Errors
 /// `tuf_fleet.exceptions.Internal` when it cannot be written as JSON.
 pub fn answer<T: Serialize>(result: &T) -> Result<Value, TaskError> {
-    serde_json::to_value(result)
-        .map_err(|error| exceptions::exception(exceptions::INTERNAL, error.to_string()))
+    serde_json::to_value(result).map_err(|error| exceptions::exception(exceptions::INTERNAL, error.to_string()))
 }
 
 /// Lets a task pass only if it came through [`ADMIN_EXCHANGE`], which only the operator's broker user may write: under
@@ -58,10 +55,7 @@ pub fn operator_only(task: &TaskContext) -> Result<(), TaskError> {
     if task.exchange == ADMIN_EXCHANGE {
         return Ok(());
     }
-    let message = format!(
-        "{} may only be sent by an operator, through the exchange {ADMIN_EXCHANGE}",
-        task.task_name
-    );
+    let message = format!("{} may only be sent by an operator, through the exchange {ADMIN_EXCHANGE}", task.task_name);
     Err(exceptions::exception(exceptions::NOT_PERMITTED, message))
 }
 

@@ -39,14 +39,9 @@ pub fn init_with(level: &str, json: bool) {
         Format::Json
     } else {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Format::Human {
-            colour: !plain && std::io::stderr().is_terminal(),
-        }
+        Format::Human { colour: !plain && std::io::stderr().is_terminal() }
     };
-    let layer = Lines {
-        format,
-        write: |line: String| drop(std::io::stderr().lock().write_all(line.as_bytes())),
-    };
+    let layer = Lines { format, write: |line: String| drop(std::io::stderr().lock().write_all(line.as_bytes())) };
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(level)));
     // Fails only when the program around an embedded fleet logs already, which is then how it is.
     drop(tracing::subscriber::set_global_default(subscriber));
@@ -61,10 +56,7 @@ pub fn set_process_worker(worker: &str) {
 /// Logs panics as one line each instead of letting them print.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("no message");
         tracing::error!(panic.location = place, "panic: {message}");
     }));
@@ -84,20 +76,9 @@ pub fn worker_span(worker: &str, instance: &str) -> Span {
 
 /// Libraries are told to be quieter than we are, unless named.
 fn filter(level: &str) -> Targets {
-    let asked: Targets = level
-        .parse()
-        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let asked: Targets = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let ours = asked.default_level().unwrap_or(LevelFilter::INFO);
-    let quiet = [
-        "lapin",
-        "hyper",
-        "hyper_util",
-        "notify",
-        "async_global_executor",
-        "rustls",
-        "polling",
-        "async_io",
-    ];
+    let quiet = ["lapin", "hyper", "hyper_util", "notify", "async_global_executor", "rustls", "polling", "async_io"];
     let mut filter = Targets::new().with_default(ours);
     for library in quiet {
         filter = filter.with_target(library, ours.min(LevelFilter::WARN));
@@ -193,11 +174,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut all = Fields::default();
-        for span in context
-            .event_scope(event)
-            .into_iter()
-            .flat_map(|scope| scope.from_root())
-        {
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(fields) = span.extensions().get::<Fields>() {
                 for (name, value) in &fields.fields {
                     all.put(name, value.clone());
@@ -221,9 +198,7 @@ where
 }
 
 fn timestamp(millis: i64) -> String {
-    jiff::Timestamp::from_millisecond(millis)
-        .map(|time| format!("{time:.3}"))
-        .unwrap_or_default()
+    jiff::Timestamp::from_millisecond(millis).map(|time| format!("{time:.3}")).unwrap_or_default()
 }
 
 fn json_line(millis: i64, level: Level, target: &str, fields: Fields) -> String {
@@ -248,11 +223,7 @@ fn human_line(millis: i64, level: Level, fields: &Fields, colour: bool) -> Strin
         (true, Level::INFO) => ("\x1b[2m", "\x1b[32m", "\x1b[0m"),
         (true, _) => ("\x1b[2m", "\x1b[34m", "\x1b[0m"),
     };
-    let worker = fields
-        .fields
-        .iter()
-        .find(|(name, _)| *name == "worker")
-        .map(|(_, value)| text(value));
+    let worker = fields.fields.iter().find(|(name, _)| *name == "worker").map(|(_, value)| text(value));
     let mut line = format!(
         "{dim}{}{plain} {tint}{:<5}{plain} {}{}{}",
         timestamp(millis),
@@ -302,14 +273,8 @@ mod tests {
     fn lines(format: Format, work: impl FnOnce()) -> String {
         let written = Arc::new(Mutex::new(String::new()));
         let sink = written.clone();
-        let layer = Lines {
-            format,
-            write: move |line: String| sink.lock().unwrap().push_str(&line),
-        };
-        tracing::subscriber::with_default(
-            tracing_subscriber::registry().with(layer.with_filter(filter("info"))),
-            work,
-        );
+        let layer = Lines { format, write: move |line: String| sink.lock().unwrap().push_str(&line) };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer.with_filter(filter("info"))), work);
         written.lock().unwrap().clone()
     }
 
@@ -329,21 +294,15 @@ mod tests {
         assert_eq!(line["batch.drops"], 3);
         assert_eq!(line["message"], "batch of 3 drops");
         let human = lines(Format::Human { colour: false }, || {
-            worker_span("targets-worker", "host-1")
-                .in_scope(|| tracing::warn!(path = "a b", "odd"));
+            worker_span("targets-worker", "host-1").in_scope(|| tracing::warn!(path = "a b", "odd"));
         });
-        assert!(
-            human.ends_with("WARN  targets-worker: odd path=\"a b\"\n"),
-            "{human}"
-        );
+        assert!(human.ends_with("WARN  targets-worker: odd path=\"a b\"\n"), "{human}");
     }
 
     #[test]
     fn a_hostile_name_stays_on_its_line() {
         for format in [Format::Json, Format::Human { colour: false }] {
-            let written = lines(format, || {
-                tracing::error!(name = "x\nERROR forged\u{1b}[2J", "a\nb")
-            });
+            let written = lines(format, || tracing::error!(name = "x\nERROR forged\u{1b}[2J", "a\nb"));
             assert_eq!(written.matches('\n').count(), 1, "{written}");
             assert!(!written.contains('\u{1b}'));
         }

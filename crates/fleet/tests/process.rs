@@ -1,10 +1,5 @@
 //! A worker as a process: exit codes, signals, health check.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -15,26 +10,14 @@ use rustix::process::{Pid, Signal, kill_process};
 fn worker(arguments: &[&str]) -> Command {
     // The test binary is target/…/deps/process-HASH, the example target/…/examples/idle-worker.
     let test = std::env::current_exe().unwrap();
-    let example = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .unwrap()
-        .join("examples/idle-worker");
+    let example = test.parent().and_then(|deps| deps.parent()).unwrap().join("examples/idle-worker");
     let mut command = Command::new(example);
-    command
-        .env_clear()
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.env_clear().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = worker(arguments).output().unwrap();
+    let Output { status, stdout, stderr } = worker(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
@@ -49,28 +32,14 @@ struct Running {
 
 impl Running {
     fn start(settings: &[&str]) -> Self {
-        let mut arguments = vec![
-            "--set",
-            "log_format=json",
-            "--set",
-            "health_address=127.0.0.1:0",
-        ];
+        let mut arguments = vec!["--set", "log_format=json", "--set", "health_address=127.0.0.1:0"];
         for setting in settings {
             arguments.extend(["--set", setting]);
         }
         let config = tempfile::NamedTempFile::new().unwrap();
-        let mut child = worker(&arguments)
-            .arg("--config")
-            .arg(config.path())
-            .spawn()
-            .unwrap();
+        let mut child = worker(&arguments).arg("--config").arg(config.path()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut running = Self {
-            child,
-            lines,
-            _config: config,
-            address: String::new(),
-        };
+        let mut running = Self { child, lines, _config: config, address: String::new() };
         let served = running.until("health is served");
         running.address = served["health.address"].as_str().unwrap().to_owned();
         running.until("ready");
@@ -121,26 +90,15 @@ fn a_second_signal_ends_at_once() {
 fn wrong_usage_and_configuration_have_their_exit_code() {
     let usage = i32::from(exit_code::USAGE);
     assert_eq!(run(&["--nonsense"]).0, usage);
-    let (code, _, stderr) = run(&[
-        "--set",
-        "repo_pth=/x",
-        "--config",
-        "/nonexistent/config.yaml",
-    ]);
+    let (code, _, stderr) = run(&["--set", "repo_pth=/x", "--config", "/nonexistent/config.yaml"]);
     assert_eq!(code, usage);
-    assert!(
-        stderr.starts_with("idle-worker: cannot read /nonexistent/config.yaml"),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with("idle-worker: cannot read /nonexistent/config.yaml"), "{stderr}");
     let config = tempfile::NamedTempFile::new().unwrap();
     let config = config.path().to_str().unwrap();
     let (code, _, stderr) = run(&["--config", config, "--set", "repo_pth=/x"]);
     assert_eq!(
         (code, stderr.as_str()),
-        (
-            usage,
-            "idle-worker: --set: unknown key `repo_pth`; did you mean `repo_path`?\n"
-        )
+        (usage, "idle-worker: --set: unknown key `repo_pth`; did you mean `repo_path`?\n")
     );
     let (code, _, stderr) = run(&["--config", config, "--set", "broker_url=gopher://x"]);
     assert_eq!(code, usage);
@@ -153,30 +111,17 @@ fn a_refusal_and_a_taken_address_are_told_apart() {
     let config = config.path().to_str().unwrap();
     let (code, _, stderr) = run(&["--config", config, "--set", "instance=refusing"]);
     assert_eq!(code, i32::from(exit_code::REFUSED));
-    assert!(
-        stderr.contains("a key of another role can be read"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("a key of another role can be read"), "{stderr}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("health_address={}", taken.local_addr().unwrap());
-    assert_eq!(
-        run(&["--config", config, "--set", &address]).0,
-        i32::from(exit_code::INFRASTRUCTURE)
-    );
+    assert_eq!(run(&["--config", config, "--set", &address]).0, i32::from(exit_code::INFRASTRUCTURE));
 }
 
 #[test]
 fn a_panic_is_one_line_of_the_log() {
     let config = tempfile::NamedTempFile::new().unwrap();
     let config = config.path().to_str().unwrap();
-    let (code, _, stderr) = run(&[
-        "--config",
-        config,
-        "--set",
-        "instance=panicking",
-        "--set",
-        "log_format=json",
-    ]);
+    let (code, _, stderr) = run(&["--config", config, "--set", "instance=panicking", "--set", "log_format=json"]);
     assert_eq!(code, i32::from(exit_code::PANIC));
     let last: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
     assert_eq!(last["message"], "panic: a bug");
@@ -190,8 +135,7 @@ fn the_binary_checks_its_own_health() {
     let config = config.path().to_str().unwrap();
     let address = format!("health_address={}", running.address);
     for arguments in [&["healthcheck"][..], &["healthcheck", "--ready"]] {
-        let (code, stdout, _) =
-            run(&[arguments, &["--config", config, "--set", &address]].concat());
+        let (code, stdout, _) = run(&[arguments, &["--config", config, "--set", &address]].concat());
         assert_eq!((code, stdout.as_str()), (0, "ok\n"));
     }
     running.signal(Signal::TERM);
@@ -199,24 +143,14 @@ fn the_binary_checks_its_own_health() {
     assert_eq!(running.end(), exit_code::OK);
     let (code, ..) = run(&["healthcheck", "--config", config, "--set", &address]);
     assert_eq!(code, i32::from(exit_code::UNHEALTHY));
-    assert_eq!(
-        run(&["healthcheck", "--config", config]).0,
-        i32::from(exit_code::USAGE)
-    );
+    assert_eq!(run(&["healthcheck", "--config", config]).0, i32::from(exit_code::USAGE));
 }
 
 #[test]
 fn help_and_version_name_the_worker() {
     let (code, stdout, _) = run(&["--help"]);
     assert_eq!(code, 0);
-    assert!(
-        stdout.starts_with("Does nothing until it is asked to end")
-            && stdout.contains("Exit codes"),
-        "{stdout}"
-    );
+    assert!(stdout.starts_with("Does nothing until it is asked to end") && stdout.contains("Exit codes"), "{stdout}");
     let (code, stdout, _) = run(&["--version"]);
-    assert_eq!(
-        (code, stdout),
-        (0, format!("idle-worker {}\n", fleet::VERSION))
-    );
+    assert_eq!((code, stdout), (0, format!("idle-worker {}\n", fleet::VERSION)));
 }

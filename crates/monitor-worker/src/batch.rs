@@ -11,11 +11,7 @@ use ring::digest::{Context, SHA256};
 /// A batch of `drops`, in this order.
 pub fn new_batch(drops: Vec<BatchDrop>) -> Batch {
     let id = batch_id(drops.iter().map(|d| (d.name.as_str(), d.digest.as_str())));
-    Batch {
-        format: BATCH_FORMAT,
-        id,
-        drops,
-    }
+    Batch { format: BATCH_FORMAT, id, drops }
 }
 
 /// Name of the batch's directory below the inbound directory.
@@ -35,9 +31,7 @@ pub fn is_dir_name(name: &OsStr) -> bool {
 /// Whatever the file system said.
 pub fn read(fs: &dyn Fs, dir: &Path) -> io::Result<Option<Batch>> {
     match durable::read_bounded(fs, &dir.join(BATCH_FILE), MAX_BATCH_FILE) {
-        Ok(bytes) => Ok(serde_json::from_slice::<Batch>(&bytes)
-            .ok()
-            .filter(|batch| batch.format == BATCH_FORMAT)),
+        Ok(bytes) => Ok(serde_json::from_slice::<Batch>(&bytes).ok().filter(|batch| batch.format == BATCH_FORMAT)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
@@ -98,13 +92,7 @@ mod tests {
 
     #[test]
     fn the_description_is_written_as_documented() {
-        let drop = BatchDrop {
-            dir: "0".into(),
-            name: "X".into(),
-            digest: "d".into(),
-            files: 1,
-            bytes: 2,
-        };
+        let drop = BatchDrop { dir: "0".into(), name: "X".into(), digest: "d".into(), files: 1, bytes: 2 };
         let batch = new_batch(vec![drop]);
         assert_eq!(
             serde_json::to_string(&batch).unwrap(),

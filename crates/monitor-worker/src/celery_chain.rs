@@ -37,12 +37,7 @@ pub struct CeleryChain {
 impl CeleryChain {
     /// A chain that waits for each answer for `timeout` before it asks again; a task that was not started by then expires.
     pub fn new(client: Client, timeout: Duration, shutdown: CancellationToken, health: Health) -> Self {
-        Self {
-            client,
-            timeout,
-            shutdown,
-            health,
-        }
+        Self { client, timeout, shutdown, health }
     }
 
     /// Asks until there is an answer that asking again cannot change.
@@ -95,16 +90,8 @@ impl CeleryChain {
 /// again; `Err` is an answer.
 fn judge(task: &'static str, error: CallError) -> Result<String, ChainError> {
     match &error {
-        CallError::TaskFailed {
-            exc_type,
-            exc_module,
-            messages,
-            ..
-        } if exc_module.as_deref() == Some(MODULE) => {
-            let text = messages
-                .first()
-                .and_then(Value::as_str)
-                .map_or_else(|| error.to_string(), str::to_owned);
+        CallError::TaskFailed { exc_type, exc_module, messages, .. } if exc_module.as_deref() == Some(MODULE) => {
+            let text = messages.first().and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned);
             match exc_type.as_str() {
                 BATCH_MISSING => Err(ChainError::BatchMissing(text)),
                 // A bug may be set off by what is in a drop: found by halving, like a refusal.
@@ -120,10 +107,7 @@ fn judge(task: &'static str, error: CallError) -> Result<String, ChainError> {
 #[async_trait]
 impl Chain for CeleryChain {
     async fn add_targets(&self, batch: &str) -> Result<AddTargetsResult, ChainError> {
-        let arguments = AddTargets {
-            batch: Some(batch.to_owned()),
-            targets: None,
-        };
+        let arguments = AddTargets { batch: Some(batch.to_owned()), targets: None };
         self.ask(TARGETS_QUEUE, ADD_TARGETS, kwargs(&arguments)).await
     }
 
@@ -137,8 +121,7 @@ impl Chain for CeleryChain {
 
     async fn backoff(&self, attempt: u32) -> Result<(), ChainError> {
         let pause = FIRST_PAUSE.saturating_mul(1 << attempt.min(6));
-        self.unless_stopped(ADD_TARGETS, tokio::time::sleep(pause.min(LONGEST_PAUSE)))
-            .await
+        self.unless_stopped(ADD_TARGETS, tokio::time::sleep(pause.min(LONGEST_PAUSE))).await
     }
 }
 
@@ -169,13 +152,7 @@ mod tests {
     fn only_refusals_and_bugs_of_add_targets_speak_against_a_drop() {
         for class in [REFUSED, INTERNAL] {
             let judged = judge(ADD_TARGETS, failed(MODULE, class));
-            assert_eq!(
-                judged,
-                Err(ChainError::Failed {
-                    task: ADD_TARGETS,
-                    reason: "no".into()
-                })
-            );
+            assert_eq!(judged, Err(ChainError::Failed { task: ADD_TARGETS, reason: "no".into() }));
             assert!(judge(UPDATE_SNAPSHOT, failed(MODULE, class)).is_ok());
         }
         for (module, class) in [
@@ -187,9 +164,6 @@ mod tests {
         ] {
             assert!(judge(ADD_TARGETS, failed(module, class)).is_ok(), "{module}.{class}");
         }
-        assert_eq!(
-            judge(ADD_TARGETS, failed(MODULE, BATCH_MISSING)),
-            Err(ChainError::BatchMissing("no".into()))
-        );
+        assert_eq!(judge(ADD_TARGETS, failed(MODULE, BATCH_MISSING)), Err(ChainError::BatchMissing("no".into())));
     }
 }

@@ -110,24 +110,9 @@ impl Core {
         durable::create_dir_all(&*fs, &settings.state, 0o700)?;
         let receipts = StateReceipts::open(&*fs, &settings.state)?;
         let pause = PauseSwitch::open(&*fs, &settings.state)?;
-        let rejections = receipts
-            .rejections(&*fs)?
-            .into_iter()
-            .map(|r| (r.name.clone(), r))
-            .collect();
-        let memory = Mutex::new(Memory {
-            rejections,
-            ..Memory::default()
-        });
-        Ok(Self {
-            fs,
-            clock,
-            settings,
-            receipts,
-            pause,
-            memory,
-            beat: Beat::default(),
-        })
+        let rejections = receipts.rejections(&*fs)?.into_iter().map(|r| (r.name.clone(), r)).collect();
+        let memory = Mutex::new(Memory { rejections, ..Memory::default() });
+        Ok(Self { fs, clock, settings, receipts, pause, memory, beat: Beat::default() })
     }
 
     pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -179,10 +164,7 @@ impl Core {
     pub(crate) fn move_to_trash(&self, path: &Path) -> io::Result<()> {
         loop {
             let number = self.memory().next_number();
-            let to = self
-                .settings
-                .inbound
-                .join(format!("{TRASH}{}_{number}", self.settings.instance));
+            let to = self.settings.inbound.join(format!("{TRASH}{}_{number}", self.settings.instance));
             if durable::stat_if_there(&*self.fs, &to)?.is_some() {
                 continue;
             }

@@ -73,10 +73,7 @@ impl Monitor {
     /// When the state directory cannot be used, or the pause switch cannot be understood.
     pub fn open(fs: Arc<dyn Fs>, clock: Arc<dyn Clock>, settings: Settings) -> io::Result<Self> {
         let core = Core::open(fs, clock, settings)?;
-        Ok(Self {
-            core: Arc::new(core),
-            turn: Arc::default(),
-        })
+        Ok(Self { core: Arc::new(core), turn: Arc::default() })
     }
 
     /// Runs one cycle: everything in processing, else what is ready, as one batch through the chain. Cycles of one monitor
@@ -92,11 +89,7 @@ impl Monitor {
             published: intake.published,
             rejected: intake.rejected,
             waiting: intake.waiting,
-            held: intake
-                .held
-                .into_iter()
-                .map(|(name, reason)| (name.to_string(), reason))
-                .collect(),
+            held: intake.held.into_iter().map(|(name, reason)| (name.to_string(), reason)).collect(),
             more: intake.more,
             chain_started: false,
         };
@@ -192,10 +185,7 @@ impl Monitor {
     /// A batch ended: while a bad drop is looked for, the next one may be twice as large.
     fn widen(&self) {
         let mut memory = self.core.memory();
-        memory.cap = memory
-            .cap
-            .map(|cap| cap.saturating_mul(2))
-            .filter(|cap| *cap < self.core.settings.limits.drops);
+        memory.cap = memory.cap.map(|cap| cap.saturating_mul(2)).filter(|cap| *cap < self.core.settings.limits.drops);
     }
 
     /// Removes what is no longer needed: published directories, used batches, and what interrupted processes left behind
@@ -231,8 +221,7 @@ impl Monitor {
     /// # Errors
     /// When the state directory cannot be written; the switch then stands as before.
     pub async fn set_paused(&self, paused: bool, reason: Option<String>) -> Result<Processing, CycleError> {
-        self.blocking(move |core| core.pause.set(&*core.fs, paused, reason, core.now()))
-            .await
+        self.blocking(move |core| core.pause.set(&*core.fs, paused, reason, core.now())).await
     }
 
     /// Drops `ready`, `processing` and `rejected` when last listed, and how many are `held` back.
@@ -245,12 +234,7 @@ impl Monitor {
 
     /// Why drops are held back, by drop name.
     pub fn held(&self) -> BTreeMap<String, String> {
-        self.core
-            .memory()
-            .held
-            .iter()
-            .map(|(name, reason)| (name.to_string(), reason.clone()))
-            .collect()
+        self.core.memory().held.iter().map(|(name, reason)| (name.to_string(), reason.clone())).collect()
     }
 
     async fn blocking<T: Send + 'static>(

@@ -54,13 +54,7 @@ impl DropName {
         let mut name: String = raw
             .iter()
             .take(120)
-            .map(|b| {
-                if b.is_ascii_alphanumeric() || b"._-".contains(b) {
-                    char::from(*b)
-                } else {
-                    '_'
-                }
-            })
+            .map(|b| if b.is_ascii_alphanumeric() || b"._-".contains(b) { char::from(*b) } else { '_' })
             .collect();
         let hash = ring::digest::digest(&ring::digest::SHA256, raw);
         name.push('-');
@@ -166,18 +160,10 @@ fn drop_dir(fs: &dyn Fs, post: &Path, dir: &OsStr, rest: &[u8]) -> io::Result<Op
     let Some(stat) = durable::stat_if_there(fs, &post.join(dir))? else {
         return Ok(None);
     };
-    let parsed = std::str::from_utf8(rest)
-        .map_err(|_| "the drop's name is not UTF-8")
-        .and_then(DropName::new);
+    let parsed = std::str::from_utf8(rest).map_err(|_| "the drop's name is not UTF-8").and_then(DropName::new);
     let (name, bad_name) = match parsed {
         Ok(name) => (name, None),
         Err(reason) => (DropName::standing_for(rest), Some(reason)),
     };
-    Ok(Some(DropDir {
-        name,
-        dir: dir.to_owned(),
-        mtime: (stat.mtime, stat.mtime_nanos),
-        id: stat.id,
-        bad_name,
-    }))
+    Ok(Some(DropDir { name, dir: dir.to_owned(), mtime: (stat.mtime, stat.mtime_nanos), id: stat.id, bad_name }))
 }

@@ -106,10 +106,7 @@ impl Core {
         let mut refused = Vec::new();
         drops.retain(|d| match d.bad_name {
             Some(reason) => {
-                refused.push((
-                    d.clone(),
-                    Receipt::rejected(&d.name, None, reason.to_owned(), self.now()),
-                ));
+                refused.push((d.clone(), Receipt::rejected(&d.name, None, reason.to_owned(), self.now())));
                 false
             }
             None => true,
@@ -351,10 +348,7 @@ impl Core {
     fn new_staging_dir(&self) -> io::Result<PathBuf> {
         loop {
             let number = self.memory().next_number();
-            let path = self
-                .settings
-                .inbound
-                .join(format!("{STAGING}{}_{number}", self.settings.instance));
+            let path = self.settings.inbound.join(format!("{STAGING}{}_{number}", self.settings.instance));
             if durable::make_dir(&*self.fs, &path, DIR_MODE)? {
                 return Ok(path);
             }

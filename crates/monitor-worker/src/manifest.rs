@@ -52,9 +52,7 @@ impl Manifest {
                 None => return Err(format!("{path:?} is not listed in {MANIFEST}")),
                 Some(listed) if *listed != file.sha256 => {
                     let (has, listed) = (hex::encode(file.sha256), hex::encode(listed));
-                    return Err(format!(
-                        "{path:?} does not match {MANIFEST}: it has sha256 {has}, listed is {listed}"
-                    ));
+                    return Err(format!("{path:?} does not match {MANIFEST}: it has sha256 {has}, listed is {listed}"));
                 }
                 Some(_) => {}
             }
@@ -78,11 +76,7 @@ fn parse_line(line: &str) -> Option<(String, [u8; 32])> {
     hex::decode_to_slice(sum, &mut digest).ok()?;
     let name = if escaped { unescape(name)? } else { name.to_owned() };
     let name = name.strip_prefix("./").unwrap_or(&name);
-    if name.is_empty() {
-        None
-    } else {
-        Some((name.to_owned(), digest))
-    }
+    if name.is_empty() { None } else { Some((name.to_owned(), digest)) }
 }
 
 fn unescape(name: &str) -> Option<String> {
@@ -111,14 +105,7 @@ mod tests {
     fn files(paths: &[&str]) -> Vec<StagedFile> {
         let mut sha256 = [0; 32];
         hex::decode_to_slice(SUM, &mut sha256).unwrap();
-        paths
-            .iter()
-            .map(|path| StagedFile {
-                path: (*path).to_owned(),
-                sha256,
-                len: 0,
-            })
-            .collect()
+        paths.iter().map(|path| StagedFile { path: (*path).to_owned(), sha256, len: 0 }).collect()
     }
 
     #[test]
@@ -126,26 +113,11 @@ mod tests {
         let text = format!("{SUM}  a\n{SUM} *b/c d\n{}  ./e\n\n", SUM.to_uppercase());
         let manifest = Manifest::parse(text.as_bytes()).unwrap();
         manifest.check(&files(&["a", "b/c d", "e"])).unwrap();
-        assert!(
-            manifest
-                .check(&files(&["a", "b/c d"]))
-                .unwrap_err()
-                .contains("\"e\" is listed")
-        );
-        assert!(
-            manifest
-                .check(&files(&["a", "b/c d", "e", "f"]))
-                .unwrap_err()
-                .contains("\"f\" is not listed")
-        );
+        assert!(manifest.check(&files(&["a", "b/c d"])).unwrap_err().contains("\"e\" is listed"));
+        assert!(manifest.check(&files(&["a", "b/c d", "e", "f"])).unwrap_err().contains("\"f\" is not listed"));
         let mut other = files(&["a", "b/c d", "e"]);
         other[1].sha256[0] ^= 1;
-        assert!(
-            manifest
-                .check(&other)
-                .unwrap_err()
-                .starts_with("\"b/c d\" does not match")
-        );
+        assert!(manifest.check(&other).unwrap_err().starts_with("\"b/c d\" does not match"));
     }
 
     #[test]
@@ -157,26 +129,12 @@ mod tests {
 
     #[test]
     fn malformed_lines_are_named() {
-        for bad in [
-            "abc",
-            &SUM[1..],
-            &format!("{SUM} a"),
-            &format!("{SUM}  "),
-            &format!("\\{SUM}  a\\x"),
-        ] {
+        for bad in ["abc", &SUM[1..], &format!("{SUM} a"), &format!("{SUM}  "), &format!("\\{SUM}  a\\x")] {
             let error = Manifest::parse(format!("{SUM}  ok\n{bad}\n").as_bytes()).unwrap_err();
             assert!(error.contains("line 2"), "{bad}: {error}");
         }
-        assert!(
-            Manifest::parse(format!("{SUM}  a\n{SUM}  a\n").as_bytes())
-                .unwrap_err()
-                .contains("again")
-        );
-        assert!(
-            Manifest::parse(format!("{SUM}  {MANIFEST}\n").as_bytes())
-                .unwrap_err()
-                .contains("itself")
-        );
+        assert!(Manifest::parse(format!("{SUM}  a\n{SUM}  a\n").as_bytes()).unwrap_err().contains("again"));
+        assert!(Manifest::parse(format!("{SUM}  {MANIFEST}\n").as_bytes()).unwrap_err().contains("itself"));
         assert!(Manifest::parse(b"\xff").is_err());
     }
 }

@@ -44,10 +44,7 @@ impl PauseSwitch {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Processing::default(),
             Err(e) => return Err(e),
         };
-        Ok(Self {
-            path,
-            now: Mutex::new(now),
-        })
+        Ok(Self { path, now: Mutex::new(now) })
     }
 
     /// How the switch stands.
@@ -63,17 +60,8 @@ impl PauseSwitch {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if now.paused != paused {
             let reason = reason.map(|text| text.chars().take(MAX_REASON_CHARS).collect::<String>());
-            let next = Processing {
-                paused,
-                reason,
-                since: Some(since),
-            };
-            let stored = Stored {
-                format: FORMAT,
-                paused,
-                reason: next.reason.clone(),
-                since: next.since.clone(),
-            };
+            let next = Processing { paused, reason, since: Some(since) };
+            let stored = Stored { format: FORMAT, paused, reason: next.reason.clone(), since: next.since.clone() };
             durable::replace(fs, &self.path, &serde_json::to_vec_pretty(&stored)?, 0o600)?;
             *now = next;
         }
@@ -86,9 +74,5 @@ fn parse(bytes: &[u8]) -> Result<Processing, String> {
     if stored.format != FORMAT {
         return Err(format!("format {} is not {FORMAT}", stored.format));
     }
-    Ok(Processing {
-        paused: stored.paused,
-        reason: stored.reason,
-        since: stored.since,
-    })
+    Ok(Processing { paused: stored.paused, reason: stored.reason, since: stored.since })
 }

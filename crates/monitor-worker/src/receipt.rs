@@ -122,10 +122,7 @@ impl StateReceipts {
     /// # Errors
     /// Whatever the file system said.
     pub fn open(fs: &dyn Fs, state: &Path) -> io::Result<Self> {
-        let this = Self {
-            receipts: state.join("receipts"),
-            rejections: state.join("rejections"),
-        };
+        let this = Self { receipts: state.join("receipts"), rejections: state.join("rejections") };
         durable::create_dir_all(fs, &this.receipts, 0o700)?;
         durable::create_dir_all(fs, &this.rejections, 0o700)?;
         Ok(this)

@@ -74,11 +74,7 @@ pub fn write_reason(fs: &dyn Fs, post: &Path, dir: &Path, receipt: &Receipt) -> 
 /// Whatever the file system said.
 pub fn set_aside(fs: &dyn Fs, post: &Path, from: &Path, name: &DropName) -> io::Result<Option<OsString>> {
     for number in 1..=MAX_SAME_NAME {
-        let to = if number == 1 {
-            format!("{REJECTED}{name}")
-        } else {
-            format!("{REJECTED}{name}.{number}")
-        };
+        let to = if number == 1 { format!("{REJECTED}{name}") } else { format!("{REJECTED}{name}.{number}") };
         // An empty directory would be replaced silently, so look first; the rename still decides.
         if durable::stat_if_there(fs, &post.join(&to))?.is_some() {
             continue;
@@ -90,8 +86,5 @@ pub fn set_aside(fs: &dyn Fs, post: &Path, from: &Path, name: &DropName) -> io::
             Err(e) => return Err(e),
         }
     }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        format!("too many rejected directories named {name}"),
-    ))
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("too many rejected directories named {name}")))
 }

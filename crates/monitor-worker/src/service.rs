@@ -43,9 +43,7 @@ const TIDY_PERIOD: Duration = Duration::from_secs(60);
 /// # Errors
 /// When the worker cannot be built, or stops serving its queue without being asked to.
 pub async fn run(context: Context) -> Result<(), FleetError> {
-    let client = Client::new(context.broker.clone())
-        .await
-        .map_err(|error| FleetError::Broker(error.to_string()))?;
+    let client = Client::new(context.broker.clone()).await.map_err(|error| FleetError::Broker(error.to_string()))?;
     let shared = Arc::new(Shared::new(context.clone(), client));
     let worker = tasks::build(add_tasks(tasks::builder(&context, MONITOR_QUEUE), &shared))?;
     let shutdown = context.shutdown.clone();
@@ -119,13 +117,7 @@ struct Shared {
 
 impl Shared {
     fn new(context: Context, client: Client) -> Self {
-        Self {
-            context,
-            client,
-            wake: Arc::default(),
-            monitor: Mutex::default(),
-            callers: Mutex::default(),
-        }
+        Self { context, client, wake: Arc::default(), monitor: Mutex::default(), callers: Mutex::default() }
     }
 
     fn monitor(&self) -> Option<Monitor> {
@@ -139,10 +131,7 @@ impl Shared {
             let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
             callers.retain(|caller| !caller.is_closed());
             if callers.len() >= MAX_CALLERS {
-                return Err(exception(
-                    NOT_READY,
-                    "too many callers wait for the next look at the drop directory",
-                ));
+                return Err(exception(NOT_READY, "too many callers wait for the next look at the drop directory"));
             }
             callers.push(sender);
         }
@@ -155,13 +144,8 @@ impl Shared {
     }
 
     async fn set_paused(&self, paused: bool, reason: Option<String>) -> Result<fleet::contract::Processing, TaskError> {
-        let monitor = self
-            .monitor()
-            .ok_or_else(|| exception(NOT_READY, "the state directory is not there yet"))?;
-        let now = monitor
-            .set_paused(paused, reason)
-            .await
-            .map_err(|e| exception(INFRASTRUCTURE, e.to_string()))?;
+        let monitor = self.monitor().ok_or_else(|| exception(NOT_READY, "the state directory is not there yet"))?;
+        let now = monitor.set_paused(paused, reason).await.map_err(|e| exception(INFRASTRUCTURE, e.to_string()))?;
         tracing::info!(
             paused,
             reason = now.reason.as_deref(),
@@ -175,16 +159,10 @@ impl Shared {
 
     /// Asks every signing role in turn, the one that others vouch for first.
     async fn refresh_expiry(&self, arguments: &RefreshExpiry) -> Result<RefreshExpiryResult, TaskError> {
-        let mut all = RefreshExpiryResult {
-            renewed: BTreeMap::new(),
-            bins_renewed: 0,
-        };
+        let mut all = RefreshExpiryResult { renewed: BTreeMap::new(), bins_renewed: 0 };
         for queue in [TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE] {
             let timeout = self.context.config.task_timeout;
-            let answer = self
-                .client
-                .call(queue, REFRESH_EXPIRY, kwargs(arguments), timeout)
-                .await;
+            let answer = self.client.call(queue, REFRESH_EXPIRY, kwargs(arguments), timeout).await;
             let value = answer.map_err(|error| forward(queue, error))?;
             let one: RefreshExpiryResult = serde_json::from_value(value)
                 .map_err(|e| exception(INFRASTRUCTURE, format!("{queue} answers with something else: {e}")))?;
@@ -245,19 +223,13 @@ impl Shared {
                         last_tidy = Some(Instant::now());
                         tidying = Some(tokio::spawn(tidy(monitor.clone()).instrument(context.span.clone())));
                     }
-                    if report.more {
-                        Duration::ZERO
-                    } else {
-                        config.scheduler_scan_period
-                    }
+                    if report.more { Duration::ZERO } else { config.scheduler_scan_period }
                 }
                 Err(CycleError::Chain(ChainError::Stopped(_))) => break,
                 Err(error) => {
                     context.health.set_state(State::Waiting(error.to_string()));
                     let now = pause;
-                    pause = pause
-                        .saturating_mul(2)
-                        .min(config.scheduler_scan_period.max(FIRST_PAUSE));
+                    pause = pause.saturating_mul(2).min(config.scheduler_scan_period.max(FIRST_PAUSE));
                     // A new drop heals nothing: only the pause is waited for.
                     if !self.sleep_until(Instant::now() + now).await {
                         break;
@@ -308,9 +280,7 @@ impl Shared {
             if !self.sleep_until(Instant::now() + pause).await {
                 return None;
             }
-            pause = pause
-                .saturating_mul(2)
-                .min(context.config.scheduler_scan_period.max(FIRST_PAUSE));
+            pause = pause.saturating_mul(2).min(context.config.scheduler_scan_period.max(FIRST_PAUSE));
         }
     }
 
@@ -378,12 +348,7 @@ async fn tidy(monitor: Monitor) {
 /// A failure of another worker, as the same exception; anything else as one of ours.
 fn forward(queue: &str, error: CallError) -> TaskError {
     match error {
-        CallError::TaskFailed {
-            exc_type,
-            exc_module: Some(module),
-            messages,
-            ..
-        } => {
+        CallError::TaskFailed { exc_type, exc_module: Some(module), messages, .. } => {
             let text = messages.first().and_then(|m| m.as_str()).unwrap_or_default();
             TaskError::custom(module, exc_type, format!("{queue}: {text}"))
         }

@@ -73,11 +73,7 @@ impl Settings {
             post,
             inbound,
             state,
-            instance: if instance.is_empty() {
-                "monitor".to_owned()
-            } else {
-                instance
-            },
+            instance: if instance.is_empty() { "monitor".to_owned() } else { instance },
             any_case: false,
             limits: Limits::default(),
             attempts: 3,

@@ -63,10 +63,7 @@ impl Core {
                 }
             }
         }
-        let settled = Settled {
-            published: published.len() as u64,
-            rejected: rejected.len() as u64,
-        };
+        let settled = Settled { published: published.len() as u64, rejected: rejected.len() as u64 };
         let receipts: Vec<Receipt> = published.iter().map(|(_, receipt)| receipt.clone()).collect();
         self.receipts.store_published(&*self.fs, &receipts)?;
         self.finish_published(published)?;
@@ -83,10 +80,7 @@ impl Core {
             let receipt = Receipt::rejected(&dir.name, digest, reason.to_owned(), self.now());
             rejected.push((dir, receipt));
         }
-        let settled = Settled {
-            published: 0,
-            rejected: rejected.len() as u64,
-        };
+        let settled = Settled { published: 0, rejected: rejected.len() as u64 };
         self.finish_rejected(rejected)?;
         self.discard_batch(&batch::dir_name(&staged.batch));
         Ok(settled)
@@ -165,9 +159,7 @@ impl Core {
         let noted = |r: &Receipt| self.memory().rejections.get(&r.name) == Some(r);
         if !receipts.iter().all(noted) {
             self.receipts.store_rejections(&*self.fs, &receipts)?;
-            self.memory()
-                .rejections
-                .extend(receipts.iter().map(|r| (r.name.clone(), r.clone())));
+            self.memory().rejections.extend(receipts.iter().map(|r| (r.name.clone(), r.clone())));
         }
         receipt::write_public(&*self.fs, &self.settings.post, &receipts)?;
         for (drop, receipt) in &drops {
@@ -191,9 +183,5 @@ impl Core {
 pub(crate) fn verdicts(
     added: &AddTargetsResult,
 ) -> std::collections::HashMap<(&str, &str), &fleet::contract::DropVerdict> {
-    added
-        .drops
-        .iter()
-        .map(|v| ((v.name.as_str(), v.digest.as_str()), v))
-        .collect()
+    added.drops.iter().map(|v| ((v.name.as_str(), v.digest.as_str()), v)).collect()
 }

@@ -168,11 +168,7 @@ fn copy_drop(
     if found.files.is_empty() {
         return Err(Refusal::Reject("the drop holds no files".to_owned()));
     }
-    let manifest = if found.manifest {
-        Some(read_manifest(fs, source)?)
-    } else {
-        None
-    };
+    let manifest = if found.manifest { Some(read_manifest(fs, source)?) } else { None };
     make_dirs(fs, dest, &found.files).map_err(ours)?;
     let mut buffer = vec![0_u8; BUFFER_BYTES];
     let mut files = Vec::with_capacity(found.files.len());
@@ -182,11 +178,7 @@ fn copy_drop(
     if let Some(manifest) = manifest {
         manifest.check(&files).map_err(Refusal::Reject)?;
     }
-    Ok(Contents {
-        digest: drop_digest(&files),
-        files: files.len() as u64,
-        bytes: files.iter().map(|f| f.len).sum(),
-    })
+    Ok(Contents { digest: drop_digest(&files), files: files.len() as u64, bytes: files.iter().map(|f| f.len).sum() })
 }
 
 /// The digest that, with its name, is a drop's identity. `files` are sorted by path.
@@ -205,10 +197,7 @@ struct Found {
 }
 
 fn walk(fs: &dyn Fs, source: &Path, limits: &Limits) -> Result<Found, Refusal> {
-    let mut found = Found {
-        files: Vec::new(),
-        manifest: false,
-    };
+    let mut found = Found { files: Vec::new(), manifest: false };
     let mut dirs = 0_u64;
     let mut todo = vec![(PathBuf::from(source), String::new(), 0_usize)];
     while let Some((dir, prefix, depth)) = todo.pop() {
@@ -216,10 +205,7 @@ fn walk(fs: &dyn Fs, source: &Path, limits: &Limits) -> Result<Found, Refusal> {
         for entry in entries {
             let Some(name) = entry.name.to_str() else {
                 let shown = entry.name.to_string_lossy();
-                return Err(Refusal::Reject(format!(
-                    "the name of {:?} is not UTF-8",
-                    format!("{prefix}{shown}")
-                )));
+                return Err(Refusal::Reject(format!("the name of {:?} is not UTF-8", format!("{prefix}{shown}"))));
             };
             if is_nfs_leftover(name) {
                 continue;
@@ -232,9 +218,7 @@ fn walk(fs: &dyn Fs, source: &Path, limits: &Limits) -> Result<Found, Refusal> {
                 FileKind::Dir => {
                     dirs += 1;
                     if depth >= MAX_DEPTH {
-                        return Err(Refusal::Reject(format!(
-                            "{path:?} is more than {MAX_DEPTH} directories deep"
-                        )));
+                        return Err(Refusal::Reject(format!("{path:?} is more than {MAX_DEPTH} directories deep")));
                     }
                     todo.push((dir.join(name), format!("{path}/"), depth + 1));
                 }
@@ -252,9 +236,7 @@ fn walk(fs: &dyn Fs, source: &Path, limits: &Limits) -> Result<Found, Refusal> {
             }
             let max = limits.files_per_drop;
             if found.files.len() as u64 > max || dirs > max {
-                return Err(Refusal::Reject(format!(
-                    "the drop holds more than {max} files or directories"
-                )));
+                return Err(Refusal::Reject(format!("the drop holds more than {max} files or directories")));
             }
         }
     }
@@ -264,21 +246,16 @@ fn walk(fs: &dyn Fs, source: &Path, limits: &Limits) -> Result<Found, Refusal> {
 
 /// What an NFS client leaves in place of a file that was removed while it was open.
 fn is_nfs_leftover(name: &str) -> bool {
-    name.strip_prefix(".nfs")
-        .is_some_and(|rest| rest.len() >= 8 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+    name.strip_prefix(".nfs").is_some_and(|rest| rest.len() >= 8 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn read_manifest(fs: &dyn Fs, source: &Path) -> Result<Manifest, Refusal> {
     let failed = |e: io::Error| theirs(fs, source, &source.join(MANIFEST), MANIFEST, &e);
     let file = fs.open_beneath(source, Path::new(MANIFEST)).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(MAX_MANIFEST_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_MANIFEST_BYTES {
-        return Err(Refusal::Reject(format!(
-            "{MANIFEST} is longer than {MAX_MANIFEST_BYTES} bytes"
-        )));
+        return Err(Refusal::Reject(format!("{MANIFEST} is longer than {MAX_MANIFEST_BYTES} bytes")));
     }
     Manifest::parse(&bytes).map_err(Refusal::Reject)
 }
@@ -348,25 +325,16 @@ fn ours(error: io::Error) -> Refusal {
 /// A failure while reading something of the producer's: whose fault is it?
 fn theirs(fs: &dyn Fs, source: &Path, path: &Path, shown: &str, error: &io::Error) -> Refusal {
     const ELOOP: i32 = 40;
-    let shown = if path == source {
-        "the drop".to_owned()
-    } else {
-        format!("{:?}", shown.trim_end_matches('/'))
-    };
+    let shown = if path == source { "the drop".to_owned() } else { format!("{:?}", shown.trim_end_matches('/')) };
     match error.kind() {
         io::ErrorKind::NotFound => Refusal::Changing(format!("{shown} vanished while the drop was read")),
         io::ErrorKind::PermissionDenied => {
             let stat = fs.stat(path);
-            let needed = if stat.as_ref().is_ok_and(|s| s.kind == FileKind::Dir) {
-                0o555
-            } else {
-                0o444
-            };
+            let needed = if stat.as_ref().is_ok_and(|s| s.kind == FileKind::Dir) { 0o555 } else { 0o444 };
             match stat {
-                Ok(stat) if stat.mode & needed != needed => Refusal::Reject(format!(
-                    "{shown} cannot be read: its mode is {:04o}",
-                    stat.mode & 0o7777
-                )),
+                Ok(stat) if stat.mode & needed != needed => {
+                    Refusal::Reject(format!("{shown} cannot be read: its mode is {:04o}", stat.mode & 0o7777))
+                }
                 _ => Refusal::Hold(format!("{shown} cannot be read: {error}")),
             }
         }

@@ -23,10 +23,7 @@ impl Core {
         self.discard_unneeded_batches()?;
         self.empty_trash()?;
         let now = self.clock.now().unix();
-        let due = self
-            .memory()
-            .last_retention
-            .is_none_or(|last| now < last || now - last >= RETENTION_PERIOD);
+        let due = self.memory().last_retention.is_none_or(|last| now < last || now - last >= RETENTION_PERIOD);
         if due {
             self.memory().last_retention = Some(now);
             self.collect_by_age(&found)?;
@@ -38,13 +35,7 @@ impl Core {
     /// power cut could bring a directory back under its processing name, half empty or without its rejection.
     fn finish_directories(&self, found: &Listing) -> io::Result<()> {
         let in_processing = |name: &str| found.processing.iter().any(|d| d.name.as_str() == name);
-        let ended: Vec<_> = self
-            .memory()
-            .rejections
-            .values()
-            .filter(|r| !in_processing(&r.name))
-            .cloned()
-            .collect();
+        let ended: Vec<_> = self.memory().rejections.values().filter(|r| !in_processing(&r.name)).cloned().collect();
         if found.done.is_empty() && ended.is_empty() {
             return Ok(());
         }
@@ -87,10 +78,7 @@ impl Core {
     }
 
     fn is_in_flight(&self, batch_dir: &OsStr) -> bool {
-        self.memory()
-            .in_flight
-            .as_deref()
-            .is_some_and(|dir| OsStr::new(dir) == batch_dir)
+        self.memory().in_flight.as_deref().is_some_and(|dir| OsStr::new(dir) == batch_dir)
     }
 
     fn empty_trash(&self) -> io::Result<()> {
@@ -125,19 +113,12 @@ impl Core {
         }
         for name in &found.receipts {
             let path = settings.post.join(name);
-            let keep = if durable::is_temp_name(name) {
-                settings.collect_after
-            } else {
-                settings.keep_public_receipts
-            };
+            let keep = if durable::is_temp_name(name) { settings.collect_after } else { settings.keep_public_receipts };
             self.remove_if_older(&path, keep)?;
         }
         for entry in self.fs.read_dir(self.receipts.dir())? {
-            let keep = if durable::is_temp_name(&entry.name) {
-                settings.collect_after
-            } else {
-                settings.keep_state_receipts
-            };
+            let keep =
+                if durable::is_temp_name(&entry.name) { settings.collect_after } else { settings.keep_state_receipts };
             self.remove_if_older(&self.receipts.dir().join(&entry.name), keep)?;
         }
         Ok(())

@@ -29,11 +29,7 @@ struct Watched {
 impl DropWatch {
     /// A watch that wakes `wake`; it watches nothing yet.
     pub fn new(wake: Arc<Notify>, any_case: bool) -> Self {
-        Self {
-            wake,
-            any_case,
-            watched: None,
-        }
+        Self { wake, any_case, watched: None }
     }
 
     /// Sees to it that `post`, if it is there, is what is watched. Cheap when it is. Failures are logged at debug level,
@@ -94,36 +90,19 @@ mod tests {
     use super::*;
 
     fn event(kind: EventKind, paths: &[&str]) -> notify::Event {
-        paths
-            .iter()
-            .fold(notify::Event::new(kind), |event, path| event.add_path(path.into()))
+        paths.iter().fold(notify::Event::new(kind), |event, path| event.add_path(path.into()))
     }
 
     #[test]
     fn only_new_ready_names_wake() {
         let rename = |mode| EventKind::Modify(ModifyKind::Name(mode));
-        assert!(may_be_a_drop(
-            &event(rename(RenameMode::To), &["/p/tuf_ready_X"]),
-            false
-        ));
-        assert!(may_be_a_drop(
-            &event(rename(RenameMode::Both), &["/p/tuf_tmp_X", "/p/tuf_ready_X"]),
-            false
-        ));
+        assert!(may_be_a_drop(&event(rename(RenameMode::To), &["/p/tuf_ready_X"]), false));
+        assert!(may_be_a_drop(&event(rename(RenameMode::Both), &["/p/tuf_tmp_X", "/p/tuf_ready_X"]), false));
         assert!(may_be_a_drop(&event(EventKind::Any, &["/p/tuf_ready_X"]), false));
         assert!(may_be_a_drop(&event(EventKind::Any, &["/p/TUF_READY_X"]), true));
         assert!(!may_be_a_drop(&event(EventKind::Any, &["/p/TUF_READY_X"]), false));
-        assert!(!may_be_a_drop(
-            &event(rename(RenameMode::From), &["/p/tuf_ready_X"]),
-            false
-        ));
-        assert!(!may_be_a_drop(
-            &event(rename(RenameMode::Both), &["/p/tuf_ready_X", "/p/tuf_processing_X"]),
-            false
-        ));
-        assert!(!may_be_a_drop(
-            &event(rename(RenameMode::To), &["/p/tuf_receipt_X.json"]),
-            false
-        ));
+        assert!(!may_be_a_drop(&event(rename(RenameMode::From), &["/p/tuf_ready_X"]), false));
+        assert!(!may_be_a_drop(&event(rename(RenameMode::Both), &["/p/tuf_ready_X", "/p/tuf_processing_X"]), false));
+        assert!(!may_be_a_drop(&event(rename(RenameMode::To), &["/p/tuf_receipt_X.json"]), false));
     }
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
 use fleet::{Config, keys, repository};
+use tuf_core::canonical::Extra;
 use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::names::RoleName;
 use tuf_core::root_chain::RootChain;
-use tuf_core::canonical::Extra;
-use tuf_core::schema::{Metadata, Root, RoleKeys, SpecVersion};
+use tuf_core::schema::{Metadata, RoleKeys, Root, SpecVersion};
 use tuf_core::store::{Created, FileName};
 use tuf_core::time::UtcTime;
 
@@ -92,7 +92,8 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
     }
     let bytes = Envelope::to_bytes(&signed, &signatures);
     // The same check every client makes, before anybody sees it.
-    RootChain::from_pinned(&bytes).map_err(|error| CeremonyError::Key(format!("the new root does not verify: {error}")))?;
+    RootChain::from_pinned(&bytes)
+        .map_err(|error| CeremonyError::Key(format!("the new root does not verify: {error}")))?;
 
     for dir in [config.metadata_path(), config.targets_path(), config.log_path()] {
         durable::create_dir_all(fs.as_ref(), &dir, 0o775)

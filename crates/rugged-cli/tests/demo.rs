@@ -111,3 +111,30 @@ fn refreshing_renews_only_when_it_is_due_or_forced() {
     }
     demo.rugged(&["validate", "--strict"]).exits(0);
 }
+
+#[test]
+fn the_demo_holds_for_bins_and_for_names_without_versions() {
+    for extra in [
+        "number_of_bins: 16\n",
+        "consistent_snapshot: false\n",
+        "number_of_bins: 16\nconsistent_snapshot: false\n",
+    ] {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().canonicalize().unwrap();
+        let paths = [
+            ("post_to_tuf_path", "post_to_tuf"),
+            ("inbound_targets_path", "incoming_targets"),
+            ("repo_path", "repo"),
+            ("signing_keys_path", "keys/signing"),
+            ("verification_keys_path", "keys/verification"),
+            ("state_path", "state"),
+        ];
+        let paths = paths.map(|(key, below)| format!("{key}: {}\n", dir.join(below).display()));
+        let config = dir.join("config.yaml");
+        write(&config, &(paths.concat() + extra));
+        for _ in 0..2 {
+            rugged(["demo", "--dir", dir.to_str().unwrap()]).exits(0);
+        }
+        rugged(["--config", config.to_str().unwrap(), "validate", "--strict"]).exits(0);
+    }
+}

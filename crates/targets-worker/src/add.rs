@@ -42,7 +42,9 @@ impl Targets {
 
     fn add_batch(&mut self, name: &str, now: UtcTime) -> Result<AddTargetsResult, RoleError> {
         let id = name.strip_prefix(BATCH_PREFIX).filter(|id| {
-            !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+            !id.is_empty()
+                && id.len() <= 64
+                && id.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
         });
         if id.is_none() {
             return Err(RoleError::refused("`batch` is not the name of a batch directory"));
@@ -65,7 +67,8 @@ impl Targets {
         });
         self.ingest().keep(files.flatten()).map_err(|error| infrastructure(&error))?;
         let commit = if submissions.is_empty() { Commit::default() } else { self.role.commit(&submissions, now)? };
-        let drops: Vec<DropVerdict> = batch.drops.iter().zip(&looked).map(|(drop, looked)| verdict(drop, looked)).collect();
+        let drops: Vec<DropVerdict> =
+            batch.drops.iter().zip(&looked).map(|(drop, looked)| verdict(drop, looked)).collect();
         Ok(AddTargetsResult { drops, ..result(&commit) })
     }
 
@@ -110,7 +113,12 @@ impl Targets {
         }
     }
 
-    fn add_loose(&mut self, names: Option<&[String]>, task_id: &str, now: UtcTime) -> Result<AddTargetsResult, RoleError> {
+    fn add_loose(
+        &mut self,
+        names: Option<&[String]>,
+        task_id: &str,
+        now: UtcTime,
+    ) -> Result<AddTargetsResult, RoleError> {
         let ingest = self.ingest();
         let refused = |error: IngestError| match error {
             IngestError::Infrastructure(_) => infrastructure(&error),
@@ -145,7 +153,10 @@ impl Targets {
         let mut found = Vec::new();
         for entry in self.fs.read_dir(&self.inbound).map_err(inbound)? {
             let Some(name) = entry.name.to_str() else {
-                return Err(RoleError::refused(format!("the name of {} is not UTF-8", Path::new(&entry.name).display())));
+                return Err(RoleError::refused(format!(
+                    "the name of {} is not UTF-8",
+                    Path::new(&entry.name).display()
+                )));
             };
             if name.starts_with('.') || name.starts_with(BATCH_PREFIX) {
                 continue;

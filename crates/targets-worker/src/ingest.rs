@@ -183,7 +183,7 @@ fn lost(path: &Path, error: &io::Error) -> IngestError {
 #[must_use]
 pub fn list_digest<'a>(files: impl Iterator<Item = (&'a TargetPath, TargetEntry)>) -> String {
     let mut files: Vec<_> = files.collect();
-    files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    files.sort_unstable_by_key(|(path, _)| *path);
     let mut context = Context::new(&SHA256);
     for (path, entry) in files {
         context.update(format!("{} {} {path}\n", entry.sha256, entry.length).as_bytes());

@@ -236,7 +236,10 @@ impl Document {
 
     /// The entries that `newer` has otherwise or not at all: key, value here, value there. Both are sorted and mostly
     /// alike, which takes little more than comparing memory.
-    pub fn differing<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = (Cow<'a, [u8]>, &'a [u8], Option<&'a [u8]>)> {
+    pub fn differing<'a>(
+        &'a self,
+        newer: &'a Self,
+    ) -> impl Iterator<Item = (Cow<'a, [u8]>, &'a [u8], Option<&'a [u8]>)> {
         let mut next = 0;
         (0..self.entries.len()).filter_map(move |index| {
             if next < newer.entries.len() && self.raw(index) == newer.raw(next) {

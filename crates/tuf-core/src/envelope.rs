@@ -56,10 +56,7 @@ impl Wire for Signature {
             }
             Ok(())
         })?;
-        Ok(Self {
-            keyid: keyid.ok_or(ReadError::missing("keyid"))?,
-            sig: sig.ok_or(ReadError::missing("sig"))?,
-        })
+        Ok(Self { keyid: keyid.ok_or(ReadError::missing("keyid"))?, sig: sig.ok_or(ReadError::missing("sig"))? })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -108,11 +105,7 @@ impl Envelope {
     pub fn parse(file: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
         let file = file.into();
         let (signed, signatures) = Self::read(checked_text(&file)?)?;
-        Ok(Self {
-            file,
-            signed,
-            signatures,
-        })
+        Ok(Self { file, signed, signatures })
     }
 
     fn read(text: &str) -> Result<(Signed, Vec<Signature>), ParseError> {
@@ -246,9 +239,7 @@ fn read_signed(scanner: &mut Scanner<'_>) -> Result<Signed, CanonicalError> {
     scanner.emit_value(&mut canonical)?;
     debug_assert!(is_canonical(&canonical));
     let text = String::from_utf8(canonical);
-    Ok(Signed::Canonical(text.map_err(|e| CanonicalError::Utf8 {
-        at: e.utf8_error().valid_up_to(),
-    })?))
+    Ok(Signed::Canonical(text.map_err(|e| CanonicalError::Utf8 { at: e.utf8_error().valid_up_to() })?))
 }
 
 fn read_signatures(canonical: &str) -> Result<Vec<Signature>, ReadError> {
@@ -272,13 +263,5 @@ fn read_signatures(canonical: &str) -> Result<Vec<Signature>, ReadError> {
 /// # Errors
 /// [`SignError`] of the first signer that fails.
 pub fn sign(signed: &[u8], signers: &[(KeyId, &dyn Signer)]) -> Result<Vec<Signature>, SignError> {
-    signers
-        .iter()
-        .map(|(keyid, signer)| {
-            Ok(Signature {
-                keyid: keyid.clone(),
-                sig: signer.sign(signed)?,
-            })
-        })
-        .collect()
+    signers.iter().map(|(keyid, signer)| Ok(Signature { keyid: keyid.clone(), sig: signer.sign(signed)? })).collect()
 }

@@ -4,20 +4,20 @@
 //! files are reached through [`durable_fs`]. Every name and every byte from outside becomes a validated type before
 //! anything is decided by it, and what was signed is never serialised a second time.
 
+pub mod bins;
 pub mod canonical;
 pub mod client;
+pub mod document;
 pub mod envelope;
+pub mod floor;
 pub mod key;
+pub mod log;
 pub mod names;
+pub mod roles;
 pub mod root_chain;
 pub mod schema;
 pub mod store;
 pub mod time;
 pub mod verify;
-pub mod bins;
-pub mod document;
-pub mod floor;
-pub mod log;
-pub mod roles;
 
 pub use schema::SPEC_VERSION;

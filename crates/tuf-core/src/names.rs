@@ -34,11 +34,7 @@ impl NameError {
         if name.chars().nth(80).is_some() {
             quoted.push('…');
         }
-        Self {
-            kind,
-            name: quoted,
-            reason,
-        }
+        Self { kind, name: quoted, reason }
     }
 
     /// What is wrong, without the name: for callers that show the name themselves.

@@ -94,11 +94,7 @@ fn signed_by(envelope: &Envelope, signer: &Root) -> Result<(), VerifyError> {
     match signer.roles.get(&RoleName::root()) {
         Some(role) => verify::envelope(envelope, &signer.keys, role),
         // Reading root metadata makes sure of the role.
-        None => Err(VerifyError {
-            valid: 0,
-            threshold: 1,
-            refused: None,
-        }),
+        None => Err(VerifyError { valid: 0, threshold: 1, refused: None }),
     }
 }
 
@@ -109,14 +105,8 @@ impl RootChain {
     /// [`RootError`] if it is not root metadata, or not signed by its own keys.
     pub fn from_pinned(file: &[u8]) -> Result<Self, RootError> {
         let (envelope, root) = parse(file)?;
-        signed_by(&envelope, &root).map_err(|error| RootError::NotSignedByItself {
-            version: root.version,
-            error,
-        })?;
-        Ok(Self {
-            root,
-            file: envelope.into_file(),
-        })
+        signed_by(&envelope, &root).map_err(|error| RootError::NotSignedByItself { version: root.version, error })?;
+        Ok(Self { root, file: envelope.into_file() })
     }
 
     /// Moves to the next version, which must be signed by a threshold of the keys of this version and of its own.
@@ -128,23 +118,12 @@ impl RootChain {
         let (envelope, root) = parse(file)?;
         let expected = self.root.version + 1;
         if root.version != expected {
-            return Err(RootError::Version {
-                found: root.version,
-                expected,
-            });
+            return Err(RootError::Version { found: root.version, expected });
         }
-        signed_by(&envelope, &self.root).map_err(|error| RootError::NotSignedByPrevious {
-            version: expected,
-            error,
-        })?;
-        signed_by(&envelope, &root).map_err(|error| RootError::NotSignedByItself {
-            version: expected,
-            error,
-        })?;
-        *self = Self {
-            root,
-            file: envelope.into_file(),
-        };
+        signed_by(&envelope, &self.root)
+            .map_err(|error| RootError::NotSignedByPrevious { version: expected, error })?;
+        signed_by(&envelope, &root).map_err(|error| RootError::NotSignedByItself { version: expected, error })?;
+        *self = Self { root, file: envelope.into_file() };
         Ok(())
     }
 
@@ -199,10 +178,7 @@ impl RootChain {
     /// [`RootError::Expired`].
     pub fn check_expiry(&self, now: UtcTime) -> Result<(), RootError> {
         if self.root.is_expired(now) {
-            return Err(RootError::Expired {
-                version: self.root.version,
-                expires: self.root.expires,
-            });
+            return Err(RootError::Expired { version: self.root.version, expires: self.root.expires });
         }
         Ok(())
     }
@@ -215,11 +191,7 @@ impl RootChain {
     pub fn verify(&self, role: &RoleName, envelope: &Envelope) -> Result<(), VerifyError> {
         match self.keys_for(role) {
             Some(keys) => verify::envelope(envelope, &self.root.keys, keys),
-            None => Err(VerifyError {
-                valid: 0,
-                threshold: 1,
-                refused: None,
-            }),
+            None => Err(VerifyError { valid: 0, threshold: 1, refused: None }),
         }
     }
 }

@@ -56,15 +56,7 @@ pub fn threshold(
         }
     }
     let valid = u32::try_from(valid.len()).unwrap_or(u32::MAX);
-    if valid >= needed {
-        Ok(())
-    } else {
-        Err(VerifyError {
-            valid,
-            threshold: needed,
-            refused,
-        })
-    }
+    if valid >= needed { Ok(()) } else { Err(VerifyError { valid, threshold: needed, refused }) }
 }
 
 /// [`threshold`] for an envelope.

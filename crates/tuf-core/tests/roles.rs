@@ -51,7 +51,7 @@ fn what_is_committed_is_what_clients_get() {
         assert_eq!(scratch.download_all(now()).unwrap(), BTreeMap::new(), "{options:?}");
 
         let first = scratch.submission("one", &[("a", b"first"), ("pkg/b", b"second"), ("pkg/deep/c", b"")]).unwrap();
-        let commit = targets.commit(&[first.clone()], now()).unwrap();
+        let commit = targets.commit(std::slice::from_ref(&first), now()).unwrap();
         assert_eq!(commit.applied[0].outcome.added, 3);
         publish(&scratch, now());
         let second = scratch.submission("two", &[("a", b"changed")]).unwrap();
@@ -158,7 +158,7 @@ fn state_restored_to_yesterday_is_not_signed_again() {
     publish(&scratch, now());
     let yesterday = fs.fork();
     let two = scratch.submission("two", &[("a", b"second")]).unwrap();
-    scratch.targets().unwrap().commit(&[two.clone()], now()).unwrap();
+    scratch.targets().unwrap().commit(std::slice::from_ref(&two), now()).unwrap();
     publish(&scratch, now());
     // The repository goes back; the private state volumes do not.
     for path in fs.files().into_keys().filter(|path| !path.starts_with("/repo/state-targets")) {
@@ -185,7 +185,9 @@ fn files_squatting_on_names_are_stepped_over() {
     for options in variants() {
         let (fs, scratch) = scratch(options);
         targets_first(&scratch);
-        for name in ["metadata/3.targets.json", "metadata/2.snapshot.json", "metadata/.2.timestamp.json", "log/3.record.json"] {
+        for name in
+            ["metadata/3.targets.json", "metadata/2.snapshot.json", "metadata/.2.timestamp.json", "log/3.record.json"]
+        {
             fs.plant(format!("/repo/{name}"), "garbage");
         }
         let submission = scratch.submission("two", &[("b", b"second")]).unwrap();
@@ -236,7 +238,8 @@ fn a_release_cut_short_at_any_operation_is_finished_by_running_it_again() {
                 if options.consistent_snapshot {
                     seen(&scratch, done, &format!("{options:?} {mode:?} {cut}"));
                 }
-                release(&scratch).unwrap_or_else(|error| panic!("{options:?} {mode:?} {cut}: {error}\n{:#?}", fs.log()));
+                release(&scratch)
+                    .unwrap_or_else(|error| panic!("{options:?} {mode:?} {cut}: {error}\n{:#?}", fs.log()));
                 let files = scratch.download_all(now()).unwrap();
                 assert_eq!(files.len(), 3, "{options:?} {mode:?} {cut}");
                 assert_eq!(files["a"], b"second");

@@ -25,11 +25,7 @@ pub fn float_repr(value: f64) -> String {
         return format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs());
     }
     let plain = format!("{value}");
-    if plain.contains('.') {
-        plain
-    } else {
-        format!("{plain}.0")
-    }
+    if plain.contains('.') { plain } else { format!("{plain}.0") }
 }
 
 /// `repr(x)` of the Python value this JSON decodes to, uncut. Which non-ASCII characters Python
@@ -42,10 +38,8 @@ pub fn repr(value: &Value) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Object(map) => tagged::repr(map).unwrap_or_else(|| {
-            let items: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{}: {}", text_repr(key), repr(value)))
-                .collect();
+            let items: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}: {}", text_repr(key), repr(value))).collect();
             format!("{{{}}}", items.join(", "))
         }),
         Value::String(text) => text_repr(text),
@@ -66,11 +60,7 @@ fn scalar_text(value: &Value) -> String {
 
 /// `repr(x)` of a `str`: single quotes unless there are only single quotes inside.
 fn text_repr(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut out = String::with_capacity(text.len() + 2);
     out.push(quote);
     for character in text.chars() {
@@ -98,10 +88,7 @@ fn is_printable(character: char) -> bool {
         other if other.is_control() || other.is_whitespace() => false,
         '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' => false,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => false,
-        '\u{e000}'..='\u{f8ff}'
-        | '\u{feff}'
-        | '\u{fff0}'..='\u{fffb}'
-        | '\u{fffe}'..='\u{ffff}' => false,
+        '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}' => false,
         '\u{e0000}'..='\u{10ffff}' => false,
         _ => true,
     }

@@ -41,12 +41,7 @@ struct SafeRepr {
 
 impl SafeRepr {
     fn new() -> Self {
-        Self {
-            out: String::new(),
-            left: LONGEST,
-            level: 0,
-            cut: false,
-        }
+        Self { out: String::new(), left: LONGEST, level: 0, cut: false }
     }
 
     fn value(&mut self, value: &Value) {

@@ -16,21 +16,11 @@ pub(super) fn repr(map: &Map<String, Value>) -> Option<String> {
         "datetime" => datetime(value.as_str()?),
         "date" => {
             let date: Date = value.as_str()?.get(..10)?.parse().ok()?;
-            Some(format!(
-                "datetime.date({}, {}, {})",
-                date.year(),
-                date.month(),
-                date.day()
-            ))
+            Some(format!("datetime.date({}, {}, {})", date.year(), date.month(), date.day()))
         }
         "time" => {
             let time: Time = value.as_str()?.parse().ok()?;
-            Some(format!(
-                "datetime.time({}, {}{})",
-                time.hour(),
-                time.minute(),
-                seconds(time)
-            ))
+            Some(format!("datetime.time({}, {}{})", time.hour(), time.minute(), seconds(time)))
         }
         "decimal" => Some(format!("Decimal('{}')", value.as_str()?)),
         "uuid" => uuid(value.get("hex")?.as_str()?),
@@ -86,9 +76,7 @@ fn zone(text: &str) -> Option<String> {
         (86_400, true) => "days=-1".to_owned(),
         (total, true) => format!("days=-1, seconds={}", 86_400 - total),
     };
-    Some(format!(
-        ", tzinfo=datetime.timezone(datetime.timedelta({offset}))"
-    ))
+    Some(format!(", tzinfo=datetime.timezone(datetime.timedelta({offset}))"))
 }
 
 fn uuid(hex: &str) -> Option<String> {
@@ -97,14 +85,7 @@ fn uuid(hex: &str) -> Option<String> {
     }
     let hex = hex.to_ascii_lowercase();
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    Some(format!(
-        "UUID('{}-{}-{}-{}-{}')",
-        part(0, 8),
-        part(8, 12),
-        part(12, 16),
-        part(16, 20),
-        part(20, 32)
-    ))
+    Some(format!("UUID('{}-{}-{}-{}-{}')", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)))
 }
 
 fn hex(bytes: &[u8]) -> String {

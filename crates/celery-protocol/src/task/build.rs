@@ -124,11 +124,7 @@ impl TaskBuilder {
     /// A mark that is handed on to everything the task sends.
     pub fn stamp(mut self, name: impl Into<String>, value: impl Into<FieldValue>) -> Self {
         let name = name.into();
-        self.request
-            .headers
-            .stamped_headers
-            .get_or_insert_default()
-            .push(name.clone());
+        self.request.headers.stamped_headers.get_or_insert_default().push(name.clone());
         self.request.headers.stamps.insert(name, value);
         self
     }
@@ -142,21 +138,13 @@ impl TaskBuilder {
 
     /// Sent with the result when the task succeeds.
     pub fn link(mut self, signature: Signature) -> Self {
-        self.request
-            .embed
-            .callbacks
-            .get_or_insert_default()
-            .push(signature);
+        self.request.embed.callbacks.get_or_insert_default().push(signature);
         self
     }
 
     /// Sent with the task's id when it fails.
     pub fn link_error(mut self, signature: Signature) -> Self {
-        self.request
-            .embed
-            .errbacks
-            .get_or_insert_default()
-            .push(signature);
+        self.request.embed.errbacks.get_or_insert_default().push(signature);
         self
     }
 

@@ -39,9 +39,7 @@ pub(super) fn decode(message: &Message, limits: &Limits) -> Result<TaskRequest, 
                 identity = identify(message, &table);
                 protocol_1(message, body, table)
             }
-            _ => Err(DecodeError::NotATask(
-                "its body is neither a list nor an object".to_owned(),
-            )),
+            _ => Err(DecodeError::NotATask("its body is neither a list nor an object".to_owned())),
         }
     };
     read().map_err(|error| Box::new(Rejection { error, identity }))
@@ -61,10 +59,7 @@ fn identify(message: &Message, headers: &FieldTable) -> TaskIdentity {
         correlation_id: correlation_id.or_else(|| id.clone()),
         group: header("group"),
         parent_id: header("parent_id"),
-        ignore_result: headers
-            .get("ignore_result")
-            .and_then(integer)
-            .map(|flag| flag != 0),
+        ignore_result: headers.get("ignore_result").and_then(integer).map(|flag| flag != 0),
         id,
     }
 }
@@ -73,42 +68,21 @@ fn protocol_2(message: &Message, parts: Vec<Value>) -> Result<TaskRequest, Decod
     let headers = TaskHeaders::from_table(message.headers.clone())?;
     let count = parts.len();
     let mut parts = parts.into_iter();
-    let (Some(args), Some(kwargs), embed, None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(DecodeError::NotATask(format!(
-            "its body has {count} parts instead of 3"
-        )));
+    let (Some(args), Some(kwargs), embed, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return Err(DecodeError::NotATask(format!("its body has {count} parts instead of 3")));
     };
     let embed = match embed {
         None | Some(Value::Null) => Embed::default(),
         Some(Value::Object(map)) => follow_ups(&map)?,
         Some(_) => {
-            return Err(DecodeError::NotATask(
-                "its embed is not an object".to_owned(),
-            ));
+            return Err(DecodeError::NotATask("its embed is not an object".to_owned()));
         }
     };
-    request(
-        message,
-        headers,
-        Some(args),
-        Some(kwargs),
-        embed,
-        Protocol::V2,
-    )
+    request(message, headers, Some(args), Some(kwargs), embed, Protocol::V2)
 }
 
-fn protocol_1(
-    message: &Message,
-    mut body: Map<String, Value>,
-    table: FieldTable,
-) -> Result<TaskRequest, DecodeError> {
-    let protocol = if message.headers.get("task").is_some() {
-        Protocol::Hybrid
-    } else {
-        Protocol::V1
-    };
+fn protocol_1(message: &Message, mut body: Map<String, Value>, table: FieldTable) -> Result<TaskRequest, DecodeError> {
+    let protocol = if message.headers.get("task").is_some() { Protocol::Hybrid } else { Protocol::V1 };
     let headers = TaskHeaders::from_table(table)?;
     let (args, kwargs) = (body.remove("args"), body.remove("kwargs"));
     body.retain(|key, _| matches!(key.as_str(), "callbacks" | "errbacks" | "chain" | "chord"));
@@ -132,8 +106,7 @@ fn merged_headers(headers: &FieldTable, body: &Map<String, Value>) -> FieldTable
 }
 
 fn follow_ups(map: &Map<String, Value>) -> Result<Embed, DecodeError> {
-    Embed::from_json(map)
-        .map_err(|key| DecodeError::NotATask(format!("its {key} are not signatures")))
+    Embed::from_json(map).map_err(|key| DecodeError::NotATask(format!("its {key} are not signatures")))
 }
 
 fn request(
@@ -148,26 +121,15 @@ fn request(
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(args)) => args,
         Some(_) => {
-            return Err(DecodeError::NotATask(
-                "its arguments are not a list".to_owned(),
-            ));
+            return Err(DecodeError::NotATask("its arguments are not a list".to_owned()));
         }
     };
     let kwargs = match kwargs {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(kwargs)) => kwargs,
         Some(_) => {
-            return Err(DecodeError::NotATask(
-                "Task keyword arguments must be a mapping".to_owned(),
-            ));
+            return Err(DecodeError::NotATask("Task keyword arguments must be a mapping".to_owned()));
         }
     };
-    Ok(TaskRequest {
-        headers,
-        args,
-        kwargs,
-        embed,
-        properties: message.properties.clone(),
-        protocol,
-    })
+    Ok(TaskRequest { headers, args, kwargs, embed, properties: message.properties.clone(), protocol })
 }

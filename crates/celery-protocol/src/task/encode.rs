@@ -42,14 +42,8 @@ pub(super) fn to_message(request: &TaskRequest) -> Result<Message, EncodeError> 
     for (name, _) in headers.extra.iter().chain(headers.stamps.iter()) {
         check("header name", name)?;
     }
-    let argsrepr = headers
-        .argsrepr
-        .clone()
-        .unwrap_or_else(|| args_repr(&request.args));
-    let kwargsrepr = headers
-        .kwargsrepr
-        .clone()
-        .unwrap_or_else(|| kwargs_repr(&request.kwargs));
+    let argsrepr = headers.argsrepr.clone().unwrap_or_else(|| args_repr(&request.args));
+    let kwargsrepr = headers.kwargsrepr.clone().unwrap_or_else(|| kwargs_repr(&request.kwargs));
     let mut body = String::from("[");
     json::write_array(&mut body, &request.args);
     body.push_str(", ");

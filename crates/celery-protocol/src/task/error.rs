@@ -73,9 +73,6 @@ impl Rejection {
     pub fn failure(&self, at: Timestamp) -> Option<ResultMeta> {
         let id = self.identity.id.as_deref()?;
         let meta = ResultMeta::failure(id, &self.error.exception(), None, at);
-        Some(meta.with_lineage(
-            self.identity.group.as_deref(),
-            self.identity.parent_id.as_deref(),
-        ))
+        Some(meta.with_lineage(self.identity.group.as_deref(), self.identity.parent_id.as_deref()))
     }
 }

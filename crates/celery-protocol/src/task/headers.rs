@@ -88,11 +88,7 @@ impl TaskHeaders {
 
     /// Reads headers, whatever types they came with. Unknown ones go to `extra`.
     pub(super) fn from_table(table: FieldTable) -> Result<Self, DecodeError> {
-        let mut headers = Self {
-            lang: None,
-            ignore_result: None,
-            ..Self::new("", "")
-        };
+        let mut headers = Self { lang: None, ignore_result: None, ..Self::new("", "") };
         let mut extra = Vec::new();
         for (key, value) in table {
             match key.as_str() {
@@ -104,11 +100,7 @@ impl TaskHeaders {
                 "expires" => headers.expires = time("expires", &value)?,
                 "group" => headers.group = text(&value),
                 "group_index" => headers.group_index = integer(&value),
-                "retries" => {
-                    headers.retries = integer(&value)
-                        .and_then(|n| u32::try_from(n).ok())
-                        .unwrap_or(0)
-                }
+                "retries" => headers.retries = integer(&value).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
                 "timelimit" => headers.timelimit = TimeLimit::from_field(&value),
                 "root_id" => headers.root_id = text(&value),
                 "parent_id" => headers.parent_id = text(&value),
@@ -116,9 +108,7 @@ impl TaskHeaders {
                 "kwargsrepr" => headers.kwargsrepr = text(&value),
                 "origin" => headers.origin = text(&value),
                 "ignore_result" => headers.ignore_result = integer(&value).map(|flag| flag != 0),
-                "replaced_task_nesting" => {
-                    headers.replaced_task_nesting = integer(&value).unwrap_or(0)
-                }
+                "replaced_task_nesting" => headers.replaced_task_nesting = integer(&value).unwrap_or(0),
                 "stamped_headers" => headers.stamped_headers = names(&value),
                 "stamps" => headers.stamps = value.as_table().cloned().unwrap_or_default(),
                 // The body is read by now and written back as it is.
@@ -127,9 +117,7 @@ impl TaskHeaders {
             }
         }
         if headers.task.is_empty() || headers.id.is_empty() {
-            return Err(DecodeError::NotATask(
-                "it has no task name or no id".to_owned(),
-            ));
+            return Err(DecodeError::NotATask("it has no task name or no id".to_owned()));
         }
         headers.extra = extra.into_iter().collect();
         Ok(headers)
@@ -138,19 +126,10 @@ impl TaskHeaders {
     /// The headers in the order Celery sends them, its defaults filled in.
     pub(super) fn to_table(&self, argsrepr: String, kwargsrepr: String) -> FieldTable {
         let text = |value: &Option<String>| FieldValue::from(value.clone());
-        let time =
-            |value: &Option<WireTime>| FieldValue::from(value.as_ref().map(WireTime::as_str));
-        let stamped = self
-            .stamped_headers
-            .as_ref()
-            .map_or(FieldValue::Void, |names| {
-                FieldValue::Array(
-                    names
-                        .iter()
-                        .map(|name| FieldValue::from(name.as_str()))
-                        .collect(),
-                )
-            });
+        let time = |value: &Option<WireTime>| FieldValue::from(value.as_ref().map(WireTime::as_str));
+        let stamped = self.stamped_headers.as_ref().map_or(FieldValue::Void, |names| {
+            FieldValue::Array(names.iter().map(|name| FieldValue::from(name.as_str())).collect())
+        });
         let known = [
             ("lang", text(&self.lang)),
             ("task", self.task.clone().into()),
@@ -162,13 +141,7 @@ impl TaskHeaders {
             ("group_index", self.group_index.into()),
             ("retries", i64::from(self.retries).into()),
             ("timelimit", self.timelimit.to_field()),
-            (
-                "root_id",
-                self.root_id
-                    .clone()
-                    .unwrap_or_else(|| self.id.clone())
-                    .into(),
-            ),
+            ("root_id", self.root_id.clone().unwrap_or_else(|| self.id.clone()).into()),
             ("parent_id", text(&self.parent_id)),
             ("argsrepr", argsrepr.into()),
             ("kwargsrepr", kwargsrepr.into()),
@@ -178,13 +151,8 @@ impl TaskHeaders {
             ("stamped_headers", stamped),
             ("stamps", self.stamps.clone().into()),
         ];
-        let others = self
-            .extra
-            .iter()
-            .filter(|(name, _)| known.iter().all(|(taken, _)| taken != name));
-        let mut entries: Vec<_> = others
-            .map(|(name, value)| (name.to_owned(), value.clone()))
-            .collect();
+        let others = self.extra.iter().filter(|(name, _)| known.iter().all(|(taken, _)| taken != name));
+        let mut entries: Vec<_> = others.map(|(name, value)| (name.to_owned(), value.clone())).collect();
         entries.splice(0..0, known.map(|(name, value)| (name.to_owned(), value)));
         entries.into_iter().collect()
     }
@@ -214,15 +182,11 @@ impl TimeLimit {
 
     fn from_field(value: &FieldValue) -> Self {
         let limits = value.as_array().unwrap_or_default();
-        Self {
-            hard: limits.first().and_then(number),
-            soft: limits.get(1).and_then(number),
-        }
+        Self { hard: limits.first().and_then(number), soft: limits.get(1).and_then(number) }
     }
 
     fn to_field(&self) -> FieldValue {
-        let field =
-            |limit: &Option<Number>| limit.as_ref().map_or(FieldValue::Void, FieldValue::from);
+        let field = |limit: &Option<Number>| limit.as_ref().map_or(FieldValue::Void, FieldValue::from);
         FieldValue::Array(vec![field(&self.hard), field(&self.soft)])
     }
 }
@@ -234,9 +198,7 @@ fn duration(seconds: Option<&Number>) -> Option<Duration> {
 
 fn number(value: &FieldValue) -> Option<Number> {
     match value {
-        FieldValue::F32(_) | FieldValue::F64(_) | FieldValue::Decimal { .. } => {
-            Number::from_f64(value.as_f64()?)
-        }
+        FieldValue::F32(_) | FieldValue::F64(_) | FieldValue::Decimal { .. } => Number::from_f64(value.as_f64()?),
         FieldValue::Bool(_) => None,
         other => other.as_i64().map(Number::from),
     }
@@ -253,30 +215,19 @@ pub(super) fn text(value: &FieldValue) -> Option<String> {
 }
 
 pub(super) fn integer(value: &FieldValue) -> Option<i64> {
-    value
-        .as_i64()
-        .or_else(|| value.as_str()?.trim().parse().ok())
+    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 fn required(header: &str, value: &FieldValue) -> Result<String, DecodeError> {
     let found = text(value).unwrap_or_default();
     if found.len() > MAX_SHORT_STRING {
-        return Err(DecodeError::NotATask(format!(
-            "its {header} is longer than {MAX_SHORT_STRING} bytes"
-        )));
+        return Err(DecodeError::NotATask(format!("its {header} is longer than {MAX_SHORT_STRING} bytes")));
     }
     Ok(found)
 }
 
 fn names(value: &FieldValue) -> Option<Vec<String>> {
-    Some(
-        value
-            .as_array()?
-            .iter()
-            .filter_map(FieldValue::as_str)
-            .map(str::to_owned)
-            .collect(),
-    )
+    Some(value.as_array()?.iter().filter_map(FieldValue::as_str).map(str::to_owned).collect())
 }
 
 fn time(header: &'static str, value: &FieldValue) -> Result<Option<WireTime>, DecodeError> {
@@ -284,17 +235,13 @@ fn time(header: &'static str, value: &FieldValue) -> Result<Option<WireTime>, De
         FieldValue::Void => return Ok(None),
         FieldValue::LongString(text) if text.is_empty() => return Ok(None),
         FieldValue::LongString(text) => WireTime::parse(text),
-        FieldValue::Timestamp(seconds) => i64::try_from(*seconds)
-            .ok()
-            .and_then(|s| Timestamp::from_second(s).ok())
-            .map(WireTime::from),
+        FieldValue::Timestamp(seconds) => {
+            i64::try_from(*seconds).ok().and_then(|s| Timestamp::from_second(s).ok()).map(WireTime::from)
+        }
         _ => None,
     };
     match parsed {
         Some(time) => Ok(Some(time)),
-        None => Err(DecodeError::InvalidTime {
-            header,
-            value: shorten(&value.to_json().to_string()),
-        }),
+        None => Err(DecodeError::InvalidTime { header, value: shorten(&value.to_json().to_string()) }),
     }
 }

@@ -92,20 +92,13 @@ impl TaskRequest {
     /// The queue an `rpc://` result goes to.
     #[must_use]
     pub fn reply_to(&self) -> Option<&str> {
-        self.properties
-            .reply_to
-            .as_deref()
-            .filter(|queue| !queue.is_empty())
+        self.properties.reply_to.as_deref().filter(|queue| !queue.is_empty())
     }
 
     /// The correlation id results carry: the message's, else the task id.
     #[must_use]
     pub fn correlation_id(&self) -> &str {
-        self.properties
-            .correlation_id
-            .as_deref()
-            .filter(|id| !id.is_empty())
-            .unwrap_or(&self.headers.id)
+        self.properties.correlation_id.as_deref().filter(|id| !id.is_empty()).unwrap_or(&self.headers.id)
     }
 
     /// Whether the sender said that it does not want the result.
@@ -117,21 +110,14 @@ impl TaskRequest {
     /// Whether the task expired at or before `now`.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.headers
-            .expires
-            .as_ref()
-            .is_some_and(|expires| expires.timestamp() <= now)
+        self.headers.expires.as_ref().is_some_and(|expires| expires.timestamp() <= now)
     }
 
     /// Whether a Redis broker restored the message after a worker lost it. On AMQP the delivery
     /// itself says so.
     #[must_use]
     pub fn is_restored(&self) -> bool {
-        self.headers
-            .extra
-            .get("redelivered")
-            .and_then(|flag| flag.as_i64())
-            .is_some_and(|flag| flag != 0)
+        self.headers.extra.get("redelivered").and_then(|flag| flag.as_i64()).is_some_and(|flag| flag != 0)
     }
 
     /// Whom a result of this task concerns.

@@ -78,9 +78,7 @@ impl Signature {
                 ("args", Value::Array(args)) => signature.args.clone_from(args),
                 ("kwargs", Value::Object(kwargs)) => signature.kwargs.clone_from(kwargs),
                 ("options", Value::Object(options)) => signature.options.clone_from(options),
-                ("subtask_type", Value::String(kind)) => {
-                    signature.subtask_type = Some(kind.clone())
-                }
+                ("subtask_type", Value::String(kind)) => signature.subtask_type = Some(kind.clone()),
                 ("immutable", Value::Bool(immutable)) => signature.immutable = *immutable,
                 ("args" | "kwargs" | "options" | "subtask_type" | "immutable", Value::Null) => {}
                 ("args" | "kwargs" | "options" | "subtask_type" | "immutable", _) => return None,
@@ -113,19 +111,10 @@ impl Embed {
     #[must_use]
     pub fn to_json(&self) -> Map<String, Value> {
         let mut map = Map::new();
-        map.insert(
-            "callbacks".to_owned(),
-            list_to_json(self.callbacks.as_deref()),
-        );
-        map.insert(
-            "errbacks".to_owned(),
-            list_to_json(self.errbacks.as_deref()),
-        );
+        map.insert("callbacks".to_owned(), list_to_json(self.callbacks.as_deref()));
+        map.insert("errbacks".to_owned(), list_to_json(self.errbacks.as_deref()));
         map.insert("chain".to_owned(), list_to_json(self.chain.as_deref()));
-        map.insert(
-            "chord".to_owned(),
-            self.chord.as_ref().map_or(Value::Null, Signature::to_json),
-        );
+        map.insert("chord".to_owned(), self.chord.as_ref().map_or(Value::Null, Signature::to_json));
         map.extend(self.extra.clone());
         map
     }
@@ -153,20 +142,14 @@ impl Embed {
 }
 
 fn list_to_json(signatures: Option<&[Signature]>) -> Value {
-    signatures.map_or(Value::Null, |list| {
-        list.iter().map(Signature::to_json).collect()
-    })
+    signatures.map_or(Value::Null, |list| list.iter().map(Signature::to_json).collect())
 }
 
 /// `None` when it is neither null nor a list of signatures; a single signature is a list of one.
 fn list_from_json(value: &Value) -> Option<Option<Vec<Signature>>> {
     match value {
         Value::Null => Some(None),
-        Value::Array(values) => values
-            .iter()
-            .map(Signature::from_json)
-            .collect::<Option<_>>()
-            .map(Some),
+        Value::Array(values) => values.iter().map(Signature::from_json).collect::<Option<_>>().map(Some),
         single => Some(Some(vec![Signature::from_json(single)?])),
     }
 }

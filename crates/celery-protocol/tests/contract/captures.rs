@@ -27,20 +27,9 @@ impl Publish {
 
 /// Every publish through the default exchange in the files of `folder`, file by file.
 pub fn captures(folder: &str) -> Vec<(String, Vec<Publish>)> {
-    let mut files: Vec<PathBuf> = fs::read_dir(golden(folder))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(golden(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    files
-        .iter()
-        .map(|path| {
-            (
-                path.file_stem().unwrap().to_str().unwrap().to_owned(),
-                publishes(path),
-            )
-        })
-        .collect()
+    files.iter().map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), publishes(path))).collect()
 }
 
 /// The publishes of one file, found by its name without `.json`.
@@ -49,9 +38,7 @@ pub fn capture(folder: &str, name: &str) -> Vec<Publish> {
 }
 
 pub fn golden(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(path)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path)
 }
 
 pub fn read_json(path: &str) -> Value {
@@ -62,9 +49,10 @@ fn publishes(path: &PathBuf) -> Vec<Publish> {
     let file: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let name = path.file_stem().unwrap().to_str().unwrap();
     let messages = file["messages"].as_array().unwrap();
-    let found = messages.iter().enumerate().filter(|(_, captured)| {
-        captured["method"] == "basic.publish" && captured["args"]["exchange"] == ""
-    });
+    let found = messages
+        .iter()
+        .enumerate()
+        .filter(|(_, captured)| captured["method"] == "basic.publish" && captured["args"]["exchange"] == "");
     found
         .map(|(index, captured)| Publish {
             label: format!("{name} message {index}"),
@@ -78,9 +66,7 @@ fn publishes(path: &PathBuf) -> Vec<Publish> {
 fn message(captured: &Value) -> Message {
     let body = match captured.get("body_text") {
         Some(text) => text.as_str().unwrap().as_bytes().to_vec(),
-        None => STANDARD
-            .decode(captured["body_base64"].as_str().unwrap())
-            .unwrap(),
+        None => STANDARD.decode(captured["body_base64"].as_str().unwrap()).unwrap(),
     };
     let types = captured["headers_amqp_types"].as_object().unwrap();
     let headers = captured["headers"].as_object().unwrap();
@@ -89,11 +75,7 @@ fn message(captured: &Value) -> Message {
         .iter()
         .map(|(key, value)| (key.clone(), field(value, types[key].as_str().unwrap())))
         .collect::<FieldTable>();
-    Message {
-        properties: properties(captured["properties"].as_object().unwrap()),
-        headers,
-        body,
-    }
+    Message { properties: properties(captured["properties"].as_object().unwrap()), headers, body }
 }
 
 /// The value with the type tag it was captured with, such as `S`, or `A[d,I]` for an array.
@@ -111,29 +93,12 @@ pub fn field(value: &Value, tag: &str) -> FieldValue {
                 .as_object()
                 .unwrap()
                 .iter()
-                .map(|(key, value)| {
-                    (
-                        key.clone(),
-                        FieldValue::LongString(value.as_str().unwrap().to_owned()),
-                    )
-                })
+                .map(|(key, value)| (key.clone(), FieldValue::LongString(value.as_str().unwrap().to_owned())))
                 .collect(),
         ),
         array => {
-            let tags = array
-                .strip_prefix("A[")
-                .and_then(|rest| rest.strip_suffix(']'))
-                .unwrap()
-                .split(',');
-            FieldValue::Array(
-                value
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .zip(tags)
-                    .map(|(v, t)| field(v, t))
-                    .collect(),
-            )
+            let tags = array.strip_prefix("A[").and_then(|rest| rest.strip_suffix(']')).unwrap().split(',');
+            FieldValue::Array(value.as_array().unwrap().iter().zip(tags).map(|(v, t)| field(v, t)).collect())
         }
     }
 }
@@ -159,21 +124,10 @@ fn properties(captured: &Map<String, Value>) -> Properties {
 
 /// Equality with a readable difference: order and type tags of headers, and the text of bodies.
 pub fn assert_same(ours: &Message, captured: &Message, label: &str) {
-    assert_eq!(
-        ours.properties, captured.properties,
-        "properties of {label}"
-    );
+    assert_eq!(ours.properties, captured.properties, "properties of {label}");
     let headers = |message: &Message| -> Vec<(String, FieldValue)> {
-        message
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.clone()))
-            .collect()
+        message.headers.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect()
     };
     assert_eq!(headers(ours), headers(captured), "headers of {label}");
-    assert_eq!(
-        String::from_utf8_lossy(&ours.body),
-        String::from_utf8_lossy(&captured.body),
-        "body of {label}"
-    );
+    assert_eq!(String::from_utf8_lossy(&ours.body), String::from_utf8_lossy(&captured.body), "body of {label}");
 }

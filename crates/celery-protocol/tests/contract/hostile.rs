@@ -6,8 +6,7 @@ use celery_protocol::body::BodyError;
 use celery_protocol::compression::{CompressionError, decompress};
 use celery_protocol::json::JsonError;
 use celery_protocol::{
-    DecodeError, FieldTable, FieldValue, Limits, Message, Properties, Rejection, ResultMeta,
-    TaskRequest,
+    DecodeError, FieldTable, FieldValue, Limits, Message, Properties, Rejection, ResultMeta, TaskRequest,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -19,26 +18,14 @@ fn refused(message: &Message, limits: &Limits) -> Box<Rejection> {
 }
 
 fn refused_body(body: &str) -> Box<Rejection> {
-    let mut message = message(
-        json!({"task": "t", "id": "i", "parent_id": "p", "group": "g"}),
-        body,
-    );
+    let mut message = message(json!({"task": "t", "id": "i", "parent_id": "p", "group": "g"}), body);
     message.properties.reply_to = Some("r".to_owned());
     let rejection = refused(&message, &Limits::default());
     let identity = &rejection.identity;
     assert_eq!(identity.id.as_deref(), Some("i"));
-    assert_eq!(
-        (
-            identity.reply_to.as_deref(),
-            identity.correlation_id.as_deref()
-        ),
-        (Some("r"), Some("i"))
-    );
+    assert_eq!((identity.reply_to.as_deref(), identity.correlation_id.as_deref()), (Some("r"), Some("i")));
     let meta = rejection.failure(jiff::Timestamp::UNIX_EPOCH).unwrap();
-    assert_eq!(
-        (meta.group_id.as_deref(), meta.parent_id.as_deref()),
-        (Some("g"), Some("p"))
-    );
+    assert_eq!((meta.group_id.as_deref(), meta.parent_id.as_deref()), (Some("g"), Some("p")));
     assert_eq!(meta.exception().unwrap(), rejection.error.exception());
     rejection
 }
@@ -53,53 +40,25 @@ fn json_error(rejection: Rejection) -> JsonError {
 
 #[test]
 fn bodies_that_are_not_json_are_refused_by_kind() {
-    for body in [
-        "",
-        "[",
-        "[[], {}",
-        "\"\\ud800\"",
-        "[[1e999], {}, {}]",
-        "[[], {}, {}] x",
-    ] {
-        assert!(
-            matches!(json_error(*refused_body(body)), JsonError::Syntax(_)),
-            "{body}"
-        );
+    for body in ["", "[", "[[], {}", "\"\\ud800\"", "[[1e999], {}, {}]", "[[], {}, {}] x"] {
+        assert!(matches!(json_error(*refused_body(body)), JsonError::Syntax(_)), "{body}");
     }
-    for body in [
-        "[[NaN], {}, {}]",
-        "[[Infinity], {}, {}]",
-        "[[-Infinity], {}, {}]",
-    ] {
-        assert!(
-            matches!(json_error(*refused_body(body)), JsonError::NotFinite),
-            "{body}"
-        );
+    for body in ["[[NaN], {}, {}]", "[[Infinity], {}, {}]", "[[-Infinity], {}, {}]"] {
+        assert!(matches!(json_error(*refused_body(body)), JsonError::NotFinite), "{body}");
     }
-    for number in [
-        "18446744073709551616",
-        "-9223372036854775809",
-        "123456789012345678901234567890",
-    ] {
+    for number in ["18446744073709551616", "-9223372036854775809", "123456789012345678901234567890"] {
         let error = json_error(*refused_body(&format!("[[{number}], {{}}, {{}}]")));
         assert!(matches!(error, JsonError::IntegerTooLarge), "{number}");
     }
     let mut binary = message(json!({"task": "t", "id": "i"}), "");
     binary.body = vec![0xff, 0xfe, 0];
-    assert!(matches!(
-        json_error(*refused(&binary, &Limits::default())),
-        JsonError::Syntax(_)
-    ));
+    assert!(matches!(json_error(*refused(&binary, &Limits::default())), JsonError::Syntax(_)));
 }
 
 #[test]
 fn numbers_of_64_bits_and_words_in_text_are_no_reason_to_refuse() {
     let body = r#"[[18446744073709551615, -9223372036854775808, 1234567890123456789012.5, "NaN \" Infinity 99999999999999999999"], {}, {}]"#;
-    let request = TaskRequest::decode(
-        &message(json!({"task": "t", "id": "i"}), body),
-        &Limits::default(),
-    )
-    .unwrap();
+    let request = TaskRequest::decode(&message(json!({"task": "t", "id": "i"}), body), &Limits::default()).unwrap();
     assert_eq!(request.args[0], json!(u64::MAX));
     assert_eq!(request.args[1], json!(i64::MIN));
 }
@@ -122,10 +81,7 @@ fn json_that_is_no_task_is_refused() {
         r#"{"kwargs": []}"#,
     ] {
         let rejection = refused_body(body);
-        assert!(
-            matches!(rejection.error, DecodeError::NotATask(_)),
-            "{body}"
-        );
+        assert!(matches!(rejection.error, DecodeError::NotATask(_)), "{body}");
         let exception = rejection.error.exception();
         assert_eq!(
             (exception.exc_module.as_deref(), &*exception.exc_type),
@@ -136,37 +92,21 @@ fn json_that_is_no_task_is_refused() {
 
 #[test]
 fn a_message_without_name_or_id_is_refused_and_cannot_be_answered() {
-    for headers in [
-        json!({}),
-        json!({"task": "t"}),
-        json!({"id": null, "task": "t"}),
-    ] {
+    for headers in [json!({}), json!({"task": "t"}), json!({"id": null, "task": "t"})] {
         let rejection = refused(&message(headers, "[[], {}, {}]"), &Limits::default());
         assert!(matches!(rejection.error, DecodeError::NotATask(_)));
         assert!(rejection.failure(jiff::Timestamp::UNIX_EPOCH).is_none());
     }
     let long = message(json!({"task": "t", "id": "x".repeat(256)}), "[[], {}, {}]");
-    assert!(matches!(
-        refused(&long, &Limits::default()).error,
-        DecodeError::NotATask(_)
-    ));
+    assert!(matches!(refused(&long, &Limits::default()).error, DecodeError::NotATask(_)));
 }
 
 #[test]
 fn a_protocol_1_message_with_a_fault_can_be_answered() {
     let body = r#"{"task": "t", "id": "i", "args": [], "kwargs": []}"#;
     let rejection = refused(&message(json!({}), body), &Limits::default());
-    assert_eq!(
-        rejection
-            .failure(jiff::Timestamp::UNIX_EPOCH)
-            .unwrap()
-            .task_id,
-        "i"
-    );
-    assert_eq!(
-        rejection.error.to_string(),
-        "not a task message: Task keyword arguments must be a mapping"
-    );
+    assert_eq!(rejection.failure(jiff::Timestamp::UNIX_EPOCH).unwrap().task_id, "i");
+    assert_eq!(rejection.error.to_string(), "not a task message: Task keyword arguments must be a mapping");
 }
 
 #[test]
@@ -175,81 +115,37 @@ fn a_protocol_1_message_in_pickle_is_answered_by_its_correlation_id() {
     pickled.properties.content_type = Some("application/x-python-serialize".to_owned());
     pickled.properties.correlation_id = Some("c".to_owned());
     let rejection = refused(&pickled, &Limits::default());
-    assert_eq!(
-        rejection
-            .failure(jiff::Timestamp::UNIX_EPOCH)
-            .unwrap()
-            .task_id,
-        "c"
-    );
+    assert_eq!(rejection.failure(jiff::Timestamp::UNIX_EPOCH).unwrap().task_id, "c");
 }
 
 #[test]
 fn a_time_that_cannot_be_read_is_refused() {
-    for (header, value) in [
-        ("eta", json!("soon")),
-        ("expires", json!(3.5)),
-        ("expires", json!({})),
-    ] {
-        let rejection = refused(
-            &message(
-                json!({"task": "t", "id": "i", header: value}),
-                "[[], {}, {}]",
-            ),
-            &Limits::default(),
-        );
-        assert!(
-            matches!(rejection.error, DecodeError::InvalidTime { header: found, .. } if found == header)
-        );
+    for (header, value) in [("eta", json!("soon")), ("expires", json!(3.5)), ("expires", json!({}))] {
+        let rejection =
+            refused(&message(json!({"task": "t", "id": "i", header: value}), "[[], {}, {}]"), &Limits::default());
+        assert!(matches!(rejection.error, DecodeError::InvalidTime { header: found, .. } if found == header));
         assert_eq!(rejection.identity.id.as_deref(), Some("i"));
     }
 }
 
 #[test]
 fn size_depth_and_number_of_values_are_bounded() {
-    let limits = Limits {
-        body_bytes: 1000,
-        depth: 10,
-        values: 50,
-    };
-    let with = |argument: String| {
-        message(
-            json!({"task": "t", "id": "i"}),
-            &format!("[[{argument}], {{}}, {{}}]"),
-        )
-    };
+    let limits = Limits { body_bytes: 1000, depth: 10, values: 50 };
+    let with = |argument: String| message(json!({"task": "t", "id": "i"}), &format!("[[{argument}], {{}}, {{}}]"));
     let error = |argument: String| json_error(*refused(&with(argument), &limits));
-    assert!(matches!(
-        error(" ".repeat(1000)),
-        JsonError::TooLarge { limit: 1000, .. }
-    ));
-    assert!(matches!(
-        error("[".repeat(9) + &"]".repeat(9)),
-        JsonError::TooDeep { limit: 10 }
-    ));
-    assert!(matches!(
-        error(vec!["0"; 60].join(",")),
-        JsonError::TooManyValues { limit: 50 }
-    ));
+    assert!(matches!(error(" ".repeat(1000)), JsonError::TooLarge { limit: 1000, .. }));
+    assert!(matches!(error("[".repeat(9) + &"]".repeat(9)), JsonError::TooDeep { limit: 10 }));
+    assert!(matches!(error(vec!["0"; 60].join(",")), JsonError::TooManyValues { limit: 50 }));
     assert!(TaskRequest::decode(&with("[".repeat(8) + &"]".repeat(8)), &limits).is_ok());
     assert!(TaskRequest::decode(&with(vec!["0"; 40].join(",")), &limits).is_ok());
     // However lax the limits, the parser is not driven into the ground.
-    let lax = Limits {
-        depth: usize::MAX,
-        ..Limits::default()
-    };
+    let lax = Limits { depth: usize::MAX, ..Limits::default() };
     let deep = with("[".repeat(100_000));
-    assert!(matches!(
-        json_error(*refused(&deep, &lax)),
-        JsonError::TooDeep { .. }
-    ));
+    assert!(matches!(json_error(*refused(&deep, &lax)), JsonError::TooDeep { .. }));
 }
 
 fn compressed(compression: &str, body: Vec<u8>) -> Message {
-    let mut message = message(
-        json!({"task": "t", "id": "i", "compression": compression}),
-        "",
-    );
+    let mut message = message(json!({"task": "t", "id": "i", "compression": compression}), "");
     message.body = body;
     message
 }
@@ -263,36 +159,24 @@ fn zlib(data: &[u8]) -> Vec<u8> {
 #[test]
 fn a_decompression_bomb_is_refused_at_the_limit() {
     let zeros = vec![b' '; 4 << 20];
-    let limits = Limits {
-        body_bytes: 1 << 20,
-        ..Limits::default()
-    };
+    let limits = Limits { body_bytes: 1 << 20, ..Limits::default() };
     let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
     bzip2.write_all(&zeros).unwrap();
-    for (compression, bomb) in [
-        ("application/x-gzip", zlib(&zeros)),
-        ("application/x-bz2", bzip2.finish().unwrap()),
-    ] {
+    for (compression, bomb) in [("application/x-gzip", zlib(&zeros)), ("application/x-bz2", bzip2.finish().unwrap())] {
         assert!(bomb.len() < 10_000);
         let rejection = refused(&compressed(compression, bomb), &limits);
         assert!(matches!(
             &rejection.error,
             DecodeError::Body(BodyError::Compression(CompressionError::TooLarge { limit })) if *limit == 1 << 20
         ));
-        assert_eq!(
-            rejection.error.exception().exc_module.as_deref(),
-            Some("kombu.exceptions")
-        );
+        assert_eq!(rejection.error.exception().exc_module.as_deref(), Some("kombu.exceptions"));
         assert!(rejection.failure(jiff::Timestamp::UNIX_EPOCH).is_some());
     }
 }
 
 #[test]
 fn a_body_of_exactly_the_limit_is_inflated() {
-    assert_eq!(
-        decompress("application/x-gzip", &zlib(&[7; 100]), 100).unwrap(),
-        vec![7; 100]
-    );
+    assert_eq!(decompress("application/x-gzip", &zlib(&[7; 100]), 100).unwrap(), vec![7; 100]);
     assert!(matches!(
         decompress("application/x-gzip", &zlib(&[7; 101]), 100),
         Err(CompressionError::TooLarge { limit: 100 })
@@ -306,10 +190,7 @@ fn a_real_gzip_stream_is_read_under_the_name_kombu_gives_to_zlib() {
     let message = compressed("application/x-gzip", encoder.finish().unwrap());
     let request = TaskRequest::decode(&message, &Limits::default()).unwrap();
     assert_eq!(request.args, vec![json!(1)]);
-    assert_eq!(
-        request.to_message().unwrap().headers.get("compression"),
-        None
-    );
+    assert_eq!(request.to_message().unwrap().headers.get("compression"), None);
 }
 
 #[test]
@@ -321,16 +202,9 @@ fn unknown_and_corrupt_compressions_are_refused_by_kind() {
             matches!(error, DecodeError::Body(BodyError::Compression(CompressionError::Unsupported(name))) if name == unknown)
         );
     }
-    for known in [
-        "application/x-gzip",
-        "application/x-bz2",
-        "application/x-lzma",
-    ] {
+    for known in ["application/x-gzip", "application/x-bz2", "application/x-lzma"] {
         let error = refused(&compressed(known, b"not compressed".to_vec()), &limits).error;
-        assert!(matches!(
-            error,
-            DecodeError::Body(BodyError::Compression(CompressionError::Corrupt { .. }))
-        ));
+        assert!(matches!(error, DecodeError::Body(BodyError::Compression(CompressionError::Corrupt { .. }))));
     }
     let mut odd = compressed("", zlib(b"[]"));
     odd.headers.insert("compression", 3);
@@ -343,24 +217,13 @@ fn unknown_and_corrupt_compressions_are_refused_by_kind() {
 #[test]
 fn a_missing_content_type_is_read_as_json_and_parameters_are_ignored() {
     let mut message = message(json!({"task": "t", "id": "i"}), "[[], {}, {}]");
-    for content_type in [
-        None,
-        Some(""),
-        Some("application/json; charset=utf-8"),
-        Some("Application/JSON"),
-    ] {
+    for content_type in [None, Some(""), Some("application/json; charset=utf-8"), Some("Application/JSON")] {
         message.properties.content_type = content_type.map(str::to_owned);
-        assert!(
-            TaskRequest::decode(&message, &Limits::default()).is_ok(),
-            "{content_type:?}"
-        );
+        assert!(TaskRequest::decode(&message, &Limits::default()).is_ok(), "{content_type:?}");
     }
     message.properties.content_type = Some("text/plain".to_owned());
     let error = refused(&message, &Limits::default()).error;
-    assert!(matches!(
-        error,
-        DecodeError::Body(BodyError::ContentDisallowed(_))
-    ));
+    assert!(matches!(error, DecodeError::Body(BodyError::ContentDisallowed(_))));
 }
 
 #[test]
@@ -421,9 +284,7 @@ fn header_name() -> impl Strategy<Value = String> {
 }
 
 fn body() -> impl Strategy<Value = Vec<u8>> {
-    let json = prop::string::string_regex(r#"[\[\]{},:"\\0-9eE.+ntrufalsNI -]{0,80}"#)
-        .unwrap()
-        .boxed();
+    let json = prop::string::string_regex(r#"[\[\]{},:"\\0-9eE.+ntrufalsNI -]{0,80}"#).unwrap().boxed();
     let task = (json.clone(), json.clone(), json.clone())
         .prop_map(|(args, kwargs, embed)| format!("[[{args}], {{{kwargs}}}, {{{embed}}}]"));
     prop_oneof![
@@ -439,12 +300,7 @@ fn anything() -> impl Strategy<Value = Message> {
     let named = any::<bool>();
     let compression = prop::option::weighted(
         0.2,
-        prop::sample::select(vec![
-            "application/x-gzip",
-            "application/x-bz2",
-            "application/x-lzma",
-            "?",
-        ]),
+        prop::sample::select(vec!["application/x-gzip", "application/x-bz2", "application/x-lzma", "?"]),
     );
     let text = prop::option::of(".{0,20}");
     (headers, named, compression, text.clone(), text, body()).prop_map(
@@ -457,16 +313,8 @@ fn anything() -> impl Strategy<Value = Message> {
             if let Some(compression) = compression {
                 headers.insert("compression", compression);
             }
-            let properties = Properties {
-                reply_to,
-                expiration,
-                ..Properties::default()
-            };
-            Message {
-                properties,
-                headers,
-                body,
-            }
+            let properties = Properties { reply_to, expiration, ..Properties::default() };
+            Message { properties, headers, body }
         },
     )
 }

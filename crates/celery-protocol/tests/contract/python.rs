@@ -13,18 +13,8 @@ fn arguments_are_represented_as_celery_represents_them() {
     let cases = read_json("python/reprs-5.7.0.json");
     for case in cases.as_array().unwrap() {
         let body = parse(&case["body"]);
-        assert_eq!(
-            py::args_repr(body[0].as_array().unwrap()),
-            case["argsrepr"],
-            "args of {}",
-            case["body"]
-        );
-        assert_eq!(
-            py::kwargs_repr(body[1].as_object().unwrap()),
-            case["kwargsrepr"],
-            "kwargs of {}",
-            case["body"]
-        );
+        assert_eq!(py::args_repr(body[0].as_array().unwrap()), case["argsrepr"], "args of {}", case["body"]);
+        assert_eq!(py::kwargs_repr(body[1].as_object().unwrap()), case["kwargsrepr"], "kwargs of {}", case["body"]);
     }
 }
 

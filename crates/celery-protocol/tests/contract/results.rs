@@ -10,28 +10,17 @@ fn decode(publish: &Publish) -> ResultMeta {
 }
 
 fn files() -> Vec<(String, Vec<Publish>)> {
-    captures("amqp-tasks")
-        .into_iter()
-        .chain(captures("amqp-v1"))
-        .collect()
+    captures("amqp-tasks").into_iter().chain(captures("amqp-v1")).collect()
 }
 
 #[test]
 fn a_decoded_result_is_written_back_as_it_came() {
     let mut seen = 0;
-    for publish in files()
-        .into_iter()
-        .flat_map(|(_, publishes)| publishes)
-        .filter(|publish| !publish.is_task())
-    {
+    for publish in files().into_iter().flat_map(|(_, publishes)| publishes).filter(|publish| !publish.is_task()) {
         assert_eq!(publish.seen_at, "worker");
         let meta = decode(&publish);
         let correlation_id = publish.message.properties.correlation_id.clone().unwrap();
-        assert_same(
-            &meta.to_message(&correlation_id),
-            &publish.message,
-            &publish.label,
-        );
+        assert_same(&meta.to_message(&correlation_id), &publish.message, &publish.label);
         seen += 1;
     }
     assert_eq!(seen, 50);
@@ -50,17 +39,9 @@ fn a_result_made_from_its_outcome_is_what_celery_sends() {
             let captured = decode(publish);
             // Tries of one task share its id but not its parent.
             let candidates = tasks.iter().filter(|task| task.id() == captured.task_id);
-            let ours: Vec<_> = candidates
-                .map(|task| from_outcome(&captured, task))
-                .collect();
-            let same = ours
-                .iter()
-                .find(|message| message.body == publish.message.body);
-            assert_same(
-                same.or(ours.first()).unwrap(),
-                &publish.message,
-                &publish.label,
-            );
+            let ours: Vec<_> = candidates.map(|task| from_outcome(&captured, task)).collect();
+            let same = ours.iter().find(|message| message.body == publish.message.body);
+            assert_same(same.or(ours.first()).unwrap(), &publish.message, &publish.label);
         }
     }
 }
@@ -71,9 +52,7 @@ fn from_outcome(captured: &ResultMeta, task: &TaskRequest) -> celery_protocol::M
     let traceback = captured.traceback.clone();
     let mut meta = match &captured.state {
         State::Success => ResultMeta::success(id, captured.result.clone(), done.unwrap()),
-        State::Failure => {
-            ResultMeta::failure(id, &captured.exception().unwrap(), traceback, done.unwrap())
-        }
+        State::Failure => ResultMeta::failure(id, &captured.exception().unwrap(), traceback, done.unwrap()),
         State::Revoked => ResultMeta::revoked(id, &captured.exception().unwrap(), done.unwrap()),
         State::Retry => ResultMeta::retry(id, &captured.exception().unwrap(), traceback),
         other => ResultMeta::progress(id, other.as_str(), captured.result.clone()),
@@ -83,61 +62,33 @@ fn from_outcome(captured: &ResultMeta, task: &TaskRequest) -> celery_protocol::M
             meta = meta.with_child(child[0][0].as_str().unwrap());
         }
     }
-    meta.with_lineage(
-        task.headers.group.as_deref(),
-        task.headers.parent_id.as_deref(),
-    )
-    .to_message(task.correlation_id())
+    meta.with_lineage(task.headers.group.as_deref(), task.headers.parent_id.as_deref())
+        .to_message(task.correlation_id())
 }
 
 #[test]
 fn exceptions_made_here_are_those_celery_sends() {
     let last = |file: &str| {
         let publishes = capture("amqp-tasks", file);
-        decode(
-            publishes
-                .iter()
-                .rfind(|publish| !publish.is_task())
-                .unwrap(),
-        )
-        .exception()
-        .unwrap()
+        decode(publishes.iter().rfind(|publish| !publish.is_task()).unwrap()).exception().unwrap()
     };
-    assert_eq!(
-        last("amqp-unknown_task"),
-        ExceptionInfo::not_registered("lab.nope")
-    );
+    assert_eq!(last("amqp-unknown_task"), ExceptionInfo::not_registered("lab.nope"));
     assert_eq!(last("amqp-expired"), ExceptionInfo::task_revoked("expired"));
     assert_eq!(last("amqp-reject"), ExceptionInfo::reject("no", false));
-    assert_eq!(
-        last("amqp-hardlimit"),
-        ExceptionInfo::time_limit_exceeded(Number::from(1))
-    );
-    assert_eq!(
-        last("amqp-fail"),
-        ExceptionInfo::builtin("ValueError", "boom")
-    );
-    assert_eq!(
-        last("amqp-failcustom"),
-        ExceptionInfo::new("lab", "LabError", vec![json!(42), json!({"why": "x"})])
-    );
+    assert_eq!(last("amqp-hardlimit"), ExceptionInfo::time_limit_exceeded(Number::from(1)));
+    assert_eq!(last("amqp-fail"), ExceptionInfo::builtin("ValueError", "boom"));
+    assert_eq!(last("amqp-failcustom"), ExceptionInfo::new("lab", "LabError", vec![json!(42), json!({"why": "x"})]));
     let arguments = "add() takes 2 positional arguments but 4 were given";
-    assert_eq!(
-        last("amqp-bad_args"),
-        ExceptionInfo::builtin("TypeError", arguments)
-    );
+    assert_eq!(last("amqp-bad_args"), ExceptionInfo::builtin("TypeError", arguments));
 }
 
 #[test]
 fn results_are_read_in_the_forms_older_workers_send() {
-    let read =
-        |value: Value| ResultMeta::from_slice(value.to_string().as_bytes(), &Limits::default());
+    let read = |value: Value| ResultMeta::from_slice(value.to_string().as_bytes(), &Limits::default());
     // rpc:// up to 5.6.3.
-    let old = read(json!({"task_id": "a", "status": "SUCCESS", "result": 5, "traceback": null, "children": []})).unwrap();
-    assert_eq!(
-        (old.state, old.result, old.date_done),
-        (State::Success, json!(5), None)
-    );
+    let old =
+        read(json!({"task_id": "a", "status": "SUCCESS", "result": 5, "traceback": null, "children": []})).unwrap();
+    assert_eq!((old.state, old.result, old.date_done), (State::Success, json!(5), None));
     // What RSTUF writes by hand.
     let handmade = read(json!({"status": "PRE_RUN", "task_id": "a", "result": null})).unwrap();
     assert_eq!(handmade.state, State::Custom("PRE_RUN".to_owned()));
@@ -145,26 +96,15 @@ fn results_are_read_in_the_forms_older_workers_send() {
     let loose = read(json!({"status": "FAILURE", "task_id": "a", "children": null, "date_done": "2026-11-21T05:40:53",
         "result": {"exc_type": "ValueError", "exc_message": "boom"}}))
     .unwrap();
-    assert_eq!(
-        loose.date_done.as_ref().unwrap().timestamp().to_string(),
-        "2026-11-21T05:40:53Z"
-    );
+    assert_eq!(loose.date_done.as_ref().unwrap().timestamp().to_string(), "2026-11-21T05:40:53Z");
     let exception = loose.exception().unwrap();
-    assert_eq!(
-        (exception.exc_message, exception.exc_module),
-        (vec![json!("boom")], None)
-    );
+    assert_eq!((exception.exc_message, exception.exc_module), (vec![json!("boom")], None));
     // result_extended.
     let extended = json!({"status": "SUCCESS", "result": 1, "traceback": null, "children": [], "date_done": null,
         "name": "lab.add", "queue": "celery", "task_id": "a"});
     let extended_text = celery_protocol::json::to_string(&extended);
     assert_eq!(read(extended).unwrap().to_json_text(), extended_text);
-    for not_a_result in [
-        json!([]),
-        json!({}),
-        json!({"status": "SUCCESS"}),
-        json!({"status": 1, "task_id": "a"}),
-    ] {
+    for not_a_result in [json!([]), json!({}), json!({"status": "SUCCESS"}), json!({"status": 1, "task_id": "a"})] {
         assert!(read(not_a_result).is_err());
     }
 }
@@ -180,23 +120,11 @@ fn a_started_result_names_process_and_node() {
 
 #[test]
 fn exceptions_show_as_in_python() {
-    assert_eq!(
-        ExceptionInfo::not_registered("lab.nope").repr(),
-        "NotRegistered('lab.nope')"
-    );
-    assert_eq!(
-        ExceptionInfo::builtin("ValueError", "it's").repr(),
-        r#"ValueError("it's")"#
-    );
-    assert_eq!(
-        ExceptionInfo::builtin("ValueError", "boom").to_string(),
-        "ValueError: boom"
-    );
+    assert_eq!(ExceptionInfo::not_registered("lab.nope").repr(), "NotRegistered('lab.nope')");
+    assert_eq!(ExceptionInfo::builtin("ValueError", "it's").repr(), r#"ValueError("it's")"#);
+    assert_eq!(ExceptionInfo::builtin("ValueError", "boom").to_string(), "ValueError: boom");
     let custom = ExceptionInfo::new("lab", "LabError", vec![json!(42), json!({"why": "x"})]);
     assert_eq!(custom.repr(), "LabError(42, {'why': 'x'})");
     assert_eq!(custom.to_string(), "LabError: (42, {'why': 'x'})");
-    assert_eq!(
-        ExceptionInfo::soft_time_limit_exceeded().repr(),
-        "SoftTimeLimitExceeded()"
-    );
+    assert_eq!(ExceptionInfo::soft_time_limit_exceeded().repr(), "SoftTimeLimitExceeded()");
 }

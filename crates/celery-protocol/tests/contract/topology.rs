@@ -9,17 +9,13 @@ use serde_json::{Value, json};
 fn sent(method: &str) -> Vec<Value> {
     let frames = read_json("amqp-boot/client-rpc-first-task-5.7.0.json");
     let frames = frames.as_array().unwrap();
-    let sent = frames
-        .iter()
-        .filter(|frame| frame["direction"] == "c>s" && frame["method"] == method);
+    let sent = frames.iter().filter(|frame| frame["direction"] == "c>s" && frame["method"] == method);
     sent.map(|frame| frame["args"].clone()).collect()
 }
 
 fn arguments(captured: &Value) -> FieldTable {
     let tagged = captured.as_object().unwrap().iter();
-    tagged
-        .map(|(name, pair)| (name.clone(), field(&pair[1], pair[0].as_str().unwrap())))
-        .collect()
+    tagged.map(|(name, pair)| (name.clone(), field(&pair[1], pair[0].as_str().unwrap()))).collect()
 }
 
 fn queue_declare(captured: &Value) -> QueueDeclare {
@@ -38,10 +34,7 @@ fn task_and_reply_queues_are_declared_as_a_python_client_declares_them() {
     let declared: Vec<_> = sent("queue.declare").iter().map(queue_declare).collect();
     let client = declared[0].name.clone();
     assert_eq!(declared[0], reply_queue(&client, RESULT_EXPIRES));
-    let known = [
-        reply_queue(&client, RESULT_EXPIRES),
-        TaskQueue::new("celery").queue,
-    ];
+    let known = [reply_queue(&client, RESULT_EXPIRES), TaskQueue::new("celery").queue];
     assert!(declared.iter().all(|queue| known.contains(queue)));
     assert!(declared.contains(&known[1]));
 }

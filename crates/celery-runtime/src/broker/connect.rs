@@ -64,10 +64,7 @@ pub async fn connect(url: &str, options: ConnectOptions) -> Result<Arc<dyn Broke
         BrokerUrl::Socket(path) => match SocketBroker::connect(&path, options).await {
             Ok(broker) => Arc::new(broker),
             Err(source) => {
-                return Err(ConnectError::Socket {
-                    path: path.display().to_string(),
-                    source,
-                });
+                return Err(ConnectError::Socket { path: path.display().to_string(), source });
             }
         },
     })

@@ -49,15 +49,7 @@ impl Delivery {
         generation: u64,
         settle: Option<Box<dyn Settle>>,
     ) -> Self {
-        Self {
-            message,
-            exchange,
-            routing_key,
-            redelivered,
-            generation,
-            settle,
-            settled: AtomicBool::new(false),
-        }
+        Self { message, exchange, routing_key, redelivered, generation, settle, settled: AtomicBool::new(false) }
     }
 
     /// Acknowledges: the broker forgets the message.

@@ -94,10 +94,7 @@ impl TaskQueue {
     /// A queue with only the exchange of its own name.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            exchanges: Vec::new(),
-        }
+        Self { name: name.into(), exchanges: Vec::new() }
     }
 
     /// Binds the queue to one more exchange.

@@ -19,21 +19,11 @@ pub struct ConnectionState {
 
 impl ConnectionState {
     pub(crate) fn connected() -> Self {
-        Self {
-            connected: true,
-            since: clock::now(),
-            generation: 1,
-            last_error: None,
-        }
+        Self { connected: true, since: clock::now(), generation: 1, last_error: None }
     }
 
     pub(crate) fn connecting() -> Self {
-        Self {
-            connected: false,
-            since: clock::now(),
-            generation: 0,
-            last_error: None,
-        }
+        Self { connected: false, since: clock::now(), generation: 0, last_error: None }
     }
 
     pub(crate) fn up(&mut self, generation: u64) {

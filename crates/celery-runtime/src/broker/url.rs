@@ -60,16 +60,10 @@ impl FromStr for BrokerUrl {
             "memory" => Err(invalid("memory:// url", "nothing may follow memory://")),
             "memory+unix" => {
                 if !rest.starts_with('/') {
-                    return Err(invalid(
-                        "socket path",
-                        "it must be absolute (memory+unix:///path/broker.sock)",
-                    ));
+                    return Err(invalid("socket path", "it must be absolute (memory+unix:///path/broker.sock)"));
                 }
                 if rest.len() > MAX_SOCKET_PATH {
-                    return Err(invalid(
-                        "socket path",
-                        "it is longer than the 107 bytes a socket address can hold",
-                    ));
+                    return Err(invalid("socket path", "it is longer than the 107 bytes a socket address can hold"));
                 }
                 Ok(Self::Socket(PathBuf::from(rest)))
             }
@@ -84,10 +78,7 @@ impl FromStr for BrokerUrl {
 
 fn parse_amqp(rest: &str) -> Result<AmqpUrl, UrlError> {
     if rest.contains(['?', '#']) {
-        return Err(invalid(
-            "query",
-            "parameters are not supported (percent-encode ? and # in passwords)",
-        ));
+        return Err(invalid("query", "parameters are not supported (percent-encode ? and # in passwords)"));
     }
     // The last '@' ends the credentials, as Celery reads it.
     let (credentials, location) = match rest.rsplit_once('@') {
@@ -122,13 +113,7 @@ fn parse_amqp(rest: &str) -> Result<AmqpUrl, UrlError> {
             return Err(invalid(part, "it is longer than 255 bytes"));
         }
     }
-    Ok(AmqpUrl {
-        user,
-        password,
-        host: host.to_owned(),
-        port,
-        vhost,
-    })
+    Ok(AmqpUrl { user, password, host: host.to_owned(), port, vhost })
 }
 
 fn split_port(authority: &str) -> Result<(&str, u16), UrlError> {
@@ -162,10 +147,7 @@ fn decode(text: &str, part: &'static str) -> Result<String, UrlError> {
             bytes.push(byte);
             continue;
         }
-        let digit = |b: Option<u8>| {
-            b.and_then(|b| char::from(b).to_digit(16))
-                .and_then(|d| u8::try_from(d).ok())
-        };
+        let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
         match (digit(rest.next()), digit(rest.next())) {
             (Some(high), Some(low)) => bytes.push(high << 4 | low),
             _ => {
@@ -195,14 +177,7 @@ impl fmt::Debug for BrokerUrl {
 impl fmt::Display for AmqpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        write!(
-            f,
-            "amqp://{}@{open}{}{close}:{}/{}",
-            self.user,
-            self.host,
-            self.port,
-            self.vhost.replace('/', "%2f")
-        )
+        write!(f, "amqp://{}@{open}{}{close}:{}/{}", self.user, self.host, self.port, self.vhost.replace('/', "%2f"))
     }
 }
 
@@ -227,20 +202,12 @@ mod tests {
     fn an_amqp_url_is_read_whole() {
         let url = amqp("amqp://me:p%40ss%2Fw@rabbit.example:5673/team%2Fone");
         assert_eq!((url.user.as_str(), url.password.as_str()), ("me", "p@ss/w"));
-        assert_eq!(
-            (url.host.as_str(), url.port, url.vhost.as_str()),
-            ("rabbit.example", 5673, "team/one")
-        );
+        assert_eq!((url.host.as_str(), url.port, url.vhost.as_str()), ("rabbit.example", 5673, "team/one"));
     }
 
     #[test]
     fn the_defaults_are_those_of_celery() {
-        for url in [
-            "amqp://localhost",
-            "amqp://localhost/",
-            "amqp://localhost:5672/%2f",
-            "amqp://localhost//",
-        ] {
+        for url in ["amqp://localhost", "amqp://localhost/", "amqp://localhost:5672/%2f", "amqp://localhost//"] {
             let url = amqp(url);
             assert_eq!((url.user.as_str(), url.port, url.vhost.as_str()), ("guest", 5672, "/"));
         }

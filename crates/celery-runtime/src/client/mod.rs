@@ -81,10 +81,7 @@ impl Client {
         kwargs: Map<String, Value>,
         options: SendOptions,
     ) -> Result<PendingResult, PublishError> {
-        let id = options
-            .task_id
-            .clone()
-            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let id = options.task_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let mut builder = TaskRequest::builder(task, &id)
             .args(args)
             .kwargs(kwargs)
@@ -106,9 +103,8 @@ impl Client {
         for (name, value) in options.headers {
             builder = builder.header(name, value);
         }
-        let message = builder.build().to_message().map_err(|error| PublishError::Invalid {
-            reason: error.to_string(),
-        })?;
+        let message =
+            builder.build().to_message().map_err(|error| PublishError::Invalid { reason: error.to_string() })?;
         let mut publish = Publish::task(queue, message);
         if let Some(exchange) = options.exchange {
             publish.exchange = exchange;
@@ -117,17 +113,11 @@ impl Client {
         let pending = PendingResult::register(&self.shared.waiting, task, id);
         if !options.ignore_result {
             // As Celery does before every task: the queue is gone after an outage, and a reply to it would be lost.
-            self.shared
-                .broker
-                .declare_reply_queue(&self.shared.reply_queue)
-                .await
-                .map_err(|error| match error {
-                    BrokerError::Closed => PublishError::Closed,
-                    BrokerError::Unavailable { reason } => PublishError::Unavailable { reason },
-                    other => PublishError::Refused {
-                        reason: other.to_string(),
-                    },
-                })?;
+            self.shared.broker.declare_reply_queue(&self.shared.reply_queue).await.map_err(|error| match error {
+                BrokerError::Closed => PublishError::Closed,
+                BrokerError::Unavailable { reason } => PublishError::Unavailable { reason },
+                other => PublishError::Refused { reason: other.to_string() },
+            })?;
         }
         self.shared.broker.publish(publish).await?;
         Ok(pending)
@@ -144,8 +134,7 @@ impl Client {
         kwargs: Map<String, Value>,
         deadline: Duration,
     ) -> Result<Value, CallError> {
-        self.call_with(queue, task, kwargs, SendOptions::default(), deadline)
-            .await
+        self.call_with(queue, task, kwargs, SendOptions::default(), deadline).await
     }
 
     /// As [`call`](Self::call), with options; their `expires_in` is replaced by the deadline.
@@ -161,10 +150,7 @@ impl Client {
         deadline: Duration,
     ) -> Result<Value, CallError> {
         let until = tokio::time::Instant::now() + deadline;
-        let options = SendOptions {
-            expires_in: Some(deadline),
-            ..options
-        };
+        let options = SendOptions { expires_in: Some(deadline), ..options };
         let sending = self.send(queue, task, Vec::new(), kwargs, options);
         let mut pending = match tokio::time::timeout_at(until, sending).await {
             Ok(sent) => sent.map_err(CallError::Publish)?,
@@ -175,17 +161,12 @@ impl Client {
                     CallError::Timeout { task: task.to_owned() }
                 } else {
                     CallError::Publish(PublishError::Unavailable {
-                        reason: state
-                            .last_error
-                            .clone()
-                            .unwrap_or_else(|| "no connection yet".to_owned()),
+                        reason: state.last_error.clone().unwrap_or_else(|| "no connection yet".to_owned()),
                     })
                 });
             }
         };
-        pending
-            .get(until.saturating_duration_since(tokio::time::Instant::now()))
-            .await
+        pending.get(until.saturating_duration_since(tokio::time::Instant::now())).await
     }
 
     /// The queue this client's results come to.
@@ -202,9 +183,7 @@ impl Client {
 }
 
 fn after(now: jiff::Timestamp, wait: Duration) -> Result<jiff::Timestamp, PublishError> {
-    now.checked_add(wait).map_err(|_| PublishError::Invalid {
-        reason: "a time is too far in the future".to_owned(),
-    })
+    now.checked_add(wait).map_err(|_| PublishError::Invalid { reason: "a time is too far in the future".to_owned() })
 }
 
 /// Hands every result to whoever waits for it, until the broker is closed.

@@ -66,12 +66,7 @@ impl PendingResult {
     pub(super) fn register(waiting: &Arc<Waiting>, task: &str, id: String) -> Self {
         let (sender, newest) = watch::channel(None);
         waiting.lock().insert(id.clone(), sender);
-        Self {
-            task: task.to_owned(),
-            id,
-            newest,
-            waiting: waiting.clone(),
-        }
+        Self { task: task.to_owned(), id, newest, waiting: waiting.clone() }
     }
 
     /// The task's id.
@@ -115,9 +110,7 @@ impl PendingResult {
         };
         match tokio::time::timeout(deadline, waiting).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(CallError::Timeout {
-                task: self.task.clone(),
-            }),
+            Err(_) => Err(CallError::Timeout { task: self.task.clone() }),
         }
     }
 }
@@ -127,9 +120,8 @@ fn finish(task: &str, meta: &ResultMeta) -> Result<Value, CallError> {
     match meta.state {
         State::Success => Ok(meta.result.clone()),
         State::Revoked => {
-            let reason = meta
-                .exception()
-                .map_or_else(|| "revoked".to_owned(), |exception| texts(&exception.exc_message));
+            let reason =
+                meta.exception().map_or_else(|| "revoked".to_owned(), |exception| texts(&exception.exc_message));
             Err(CallError::Revoked { task, reason })
         }
         _ => Err(match meta.exception() {
@@ -163,9 +155,6 @@ impl Drop for PendingResult {
 
 impl fmt::Debug for PendingResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingResult")
-            .field("task", &self.task)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("PendingResult").field("task", &self.task).field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -118,11 +118,7 @@ impl WorkerBuilder {
         F: Fn(TaskContext, Arguments) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Value, TaskError>> + Send + 'static,
     {
-        let lane = self
-            .lanes
-            .entry(lane.to_owned())
-            .or_insert_with(|| Arc::new(Semaphore::new(1)))
-            .clone();
+        let lane = self.lanes.entry(lane.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
         self.register(name.into(), boxed(handler), Some(lane))
     }
 
@@ -172,9 +168,6 @@ pub(crate) fn host_name() -> String {
 
 impl fmt::Debug for WorkerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerBuilder")
-            .field("name", &self.name)
-            .field("queue", &self.queue)
-            .finish_non_exhaustive()
+        f.debug_struct("WorkerBuilder").field("name", &self.name).field("queue", &self.queue).finish_non_exhaustive()
     }
 }

@@ -57,10 +57,7 @@ impl TaskContext {
             reply_to: None,
             expires: None,
             headers: FieldTable::new(),
-            identity: TaskIdentity {
-                id: Some(task_id.clone()),
-                ..TaskIdentity::default()
-            },
+            identity: TaskIdentity { id: Some(task_id.clone()), ..TaskIdentity::default() },
             task_id,
             broker: None,
             cancelled: CancellationToken::new(),
@@ -72,10 +69,7 @@ impl TaskContext {
     pub async fn update_state(&self, state: &str, meta: Value) {
         let Some(broker) = &self.broker else { return };
         let progress = ResultMeta::progress(&self.task_id, state, meta);
-        if tokio::time::timeout(PROGRESS_TIMEOUT, publish_progress(broker, &self.identity, progress))
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(PROGRESS_TIMEOUT, publish_progress(broker, &self.identity, progress)).await.is_err() {
             tracing::debug!(task.id = self.task_id, "progress could not be reported in time");
         }
     }

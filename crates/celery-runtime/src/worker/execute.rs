@@ -78,23 +78,11 @@ impl Execution {
                 Work::Run(Box::new(task), lane)
             }
         };
-        Self {
-            shared,
-            delivery,
-            work,
-            stopping,
-            cancelled,
-        }
+        Self { shared, delivery, work, stopping, cancelled }
     }
 
     pub async fn run(self) {
-        let Self {
-            shared,
-            delivery,
-            work,
-            stopping,
-            cancelled,
-        } = self;
+        let Self { shared, delivery, work, stopping, cancelled } = self;
         match work {
             Work::Refuse(rejection) => refuse(&shared, &delivery, &rejection, &stopping).await,
             Work::Run(task, lane) => {
@@ -198,10 +186,7 @@ impl One<'_> {
         }
         // A second copy may have been delivered on a new channel while this one waited.
         if self.delivery.is_stale() {
-            tracing::debug!(
-                task.id = self.task.id(),
-                "left a task whose connection has ended to its redelivery"
-            );
+            tracing::debug!(task.id = self.task.id(), "left a task whose connection has ended to its redelivery");
             return Verdict::Left;
         }
         match self.execute(&registered.handler).await {
@@ -221,12 +206,7 @@ impl One<'_> {
             routing_key: self.delivery.routing_key.clone(),
             correlation_id: self.task.correlation_id().to_owned(),
             reply_to: self.task.reply_to().map(str::to_owned),
-            expires: self
-                .task
-                .headers
-                .expires
-                .as_ref()
-                .map(celery_protocol::WireTime::timestamp),
+            expires: self.task.headers.expires.as_ref().map(celery_protocol::WireTime::timestamp),
             headers: self.task.headers.extra.clone(),
             identity: self.task.identity(),
             broker: Some(self.shared.broker.clone()),
@@ -250,9 +230,7 @@ impl One<'_> {
                 "handler panicked"
             );
             // The text stays in the log: it may hold what a caller must not see.
-            Err(TaskError::runtime_error(
-                "the task ended by an internal error (panic); see the worker's log",
-            ))
+            Err(TaskError::runtime_error("the task ended by an internal error (panic); see the worker's log"))
         });
         let runtime_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &result {
@@ -344,12 +322,7 @@ impl One<'_> {
             let left = expires.timestamp().duration_since(clock::now()).as_millis().max(0);
             message.properties.expiration = Some(left.to_string());
         }
-        match self
-            .shared
-            .broker
-            .publish(Publish::task(self.delivery.routing_key.clone(), message))
-            .await
-        {
+        match self.shared.broker.publish(Publish::task(self.delivery.routing_key.clone(), message)).await {
             Ok(()) => Verdict::Later,
             Err(error) => {
                 tracing::warn!(worker = self.shared.name, task.id = self.task.id(), %error, "a task for later could not be published again");
@@ -364,10 +337,7 @@ impl One<'_> {
     }
 
     fn with_lineage(&self, meta: ResultMeta) -> ResultMeta {
-        meta.with_lineage(
-            self.task.headers.group.as_deref(),
-            self.task.headers.parent_id.as_deref(),
-        )
+        meta.with_lineage(self.task.headers.group.as_deref(), self.task.headers.parent_id.as_deref())
     }
 }
 

@@ -16,10 +16,7 @@ pub(super) async fn store(broker: &SharedBroker, identity: &TaskIdentity, meta: 
     let Some((queue, correlation_id)) = receiver(identity) else {
         return Ok(());
     };
-    match broker
-        .publish(Publish::reply(queue, meta.to_message(correlation_id)))
-        .await
-    {
+    match broker.publish(Publish::reply(queue, meta.to_message(correlation_id))).await {
         Ok(()) => Ok(()),
         // Sending the same again would be refused again: the caller is told so, if it can be, and the task is over.
         Err(
@@ -31,10 +28,7 @@ pub(super) async fn store(broker: &SharedBroker, identity: &TaskIdentity, meta: 
                 format!("the task ended, but its result cannot be sent: {error}"),
             );
             let failure = ResultMeta::failure(&meta.task_id, &told, None, clock::now());
-            if let Err(error) = broker
-                .publish(Publish::reply(queue, failure.to_message(correlation_id)))
-                .await
-            {
+            if let Err(error) = broker.publish(Publish::reply(queue, failure.to_message(correlation_id))).await {
                 tracing::error!(task.id = meta.task_id, %error, "the caller cannot be told");
             }
             Ok(())
@@ -49,10 +43,7 @@ pub(super) async fn publish_progress(broker: &SharedBroker, identity: &TaskIdent
         return;
     };
     let message = meta.to_message(correlation_id);
-    let publish = Publish {
-        guarantee: Guarantee::FireAndForget,
-        ..Publish::reply(queue, message)
-    };
+    let publish = Publish { guarantee: Guarantee::FireAndForget, ..Publish::reply(queue, message) };
     if let Err(error) = broker.publish(publish).await {
         tracing::debug!(task.id = meta.task_id, %error, "progress could not be reported");
     }
@@ -62,10 +53,7 @@ fn receiver(identity: &TaskIdentity) -> Option<(&str, &str)> {
     if identity.ignore_result == Some(true) {
         return None;
     }
-    let queue = identity
-        .reply_to
-        .as_deref()
-        .filter(|queue| queue.len() <= MAX_SHORT_STRING)?;
+    let queue = identity.reply_to.as_deref().filter(|queue| queue.len() <= MAX_SHORT_STRING)?;
     let id = identity.correlation_id.as_deref().or(identity.id.as_deref())?;
     Some((queue, id))
 }

@@ -42,37 +42,16 @@ pub async fn a_task_arrives_with_everything_it_had(fixture: &impl Fixture) {
     for (name, value) in sent.headers.iter() {
         assert_eq!(got.message.headers.get(name), Some(value), "{name}");
     }
-    assert_eq!(
-        (got.exchange.as_str(), got.routing_key.as_str(), got.redelivered),
-        ("", "q", false)
-    );
+    assert_eq!((got.exchange.as_str(), got.routing_key.as_str(), got.redelivered), ("", "q", false));
     got.ack().await.unwrap();
 }
 
 pub async fn a_task_for_a_queue_that_does_not_exist_is_an_error(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     let error = broker.publish(to("nowhere", "1")).await.unwrap_err();
-    assert_eq!(
-        error,
-        PublishError::Unroutable {
-            exchange: String::new(),
-            routing_key: "nowhere".into()
-        }
-    );
-    let error = broker
-        .publish(Publish {
-            exchange: "no.such".into(),
-            ..to("nowhere", "2")
-        })
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error,
-        PublishError::Unroutable {
-            exchange: "no.such".into(),
-            routing_key: "nowhere".into()
-        }
-    );
+    assert_eq!(error, PublishError::Unroutable { exchange: String::new(), routing_key: "nowhere".into() });
+    let error = broker.publish(Publish { exchange: "no.such".into(), ..to("nowhere", "2") }).await.unwrap_err();
+    assert_eq!(error, PublishError::Unroutable { exchange: "no.such".into(), routing_key: "nowhere".into() });
     // And the publisher is as good as before.
     broker.declare_task_queue(&"q".into()).await.unwrap();
     broker.publish(to("q", "3")).await.unwrap();
@@ -80,14 +59,8 @@ pub async fn a_task_for_a_queue_that_does_not_exist_is_an_error(fixture: &impl F
 
 pub async fn a_reply_nobody_waits_for_is_no_error(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
-    broker
-        .publish(Publish::reply("gone", super::task("t", "1", vec![])))
-        .await
-        .unwrap();
-    let forgotten = Publish {
-        guarantee: Guarantee::FireAndForget,
-        ..to("gone", "2")
-    };
+    broker.publish(Publish::reply("gone", super::task("t", "1", vec![]))).await.unwrap();
+    let forgotten = Publish { guarantee: Guarantee::FireAndForget, ..to("gone", "2") };
     broker.publish(forgotten).await.unwrap();
 }
 
@@ -141,12 +114,7 @@ pub async fn a_cut_makes_old_deliveries_stale_and_brings_them_again(fixture: &im
     assert_eq!((id_of(&after), after.redelivered), ("1".into(), true));
     assert!(after.generation > before.generation);
     let error = before.ack().await.unwrap_err();
-    assert_eq!(
-        error,
-        AckError::Stale {
-            generation: before.generation
-        }
-    );
+    assert_eq!(error, AckError::Stale { generation: before.generation });
     // Which acknowledged nothing: the new delivery is still ours to settle.
     after.ack().await.unwrap();
     broker.publish(to("q", "2")).await.unwrap();
@@ -199,10 +167,7 @@ pub async fn an_expired_message_is_not_delivered(fixture: &impl Fixture) {
     assert_eq!(id_of(&got), "long");
     let mut message = super::task("t", "bad", vec![]);
     message.properties.expiration = Some("soon".into());
-    assert!(matches!(
-        broker.publish(Publish::task("q", message)).await,
-        Err(PublishError::Refused { .. })
-    ));
+    assert!(matches!(broker.publish(Publish::task("q", message)).await, Err(PublishError::Refused { .. })));
     got.ack().await.unwrap();
 }
 
@@ -231,13 +196,7 @@ pub async fn a_queue_bound_to_a_further_exchange_says_where_a_task_came_from(fix
     broker.declare_task_queue(&queue).await.unwrap();
     let mut consumer = broker.consume(&queue, 10).await.unwrap();
     for exchange in ["", "q", "admin"] {
-        broker
-            .publish(Publish {
-                exchange: exchange.into(),
-                ..to("q", "1")
-            })
-            .await
-            .unwrap();
+        broker.publish(Publish { exchange: exchange.into(), ..to("q", "1") }).await.unwrap();
         let got = next(&mut consumer).await;
         assert_eq!((got.exchange.as_str(), got.routing_key.as_str()), (exchange, "q"));
         got.ack().await.unwrap();

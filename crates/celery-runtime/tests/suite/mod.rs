@@ -38,10 +38,7 @@ pub async fn assert_empty(broker: &Arc<dyn Broker>, queue: &str) {
 
 /// The next delivery, which has to come.
 pub async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
-    tokio::time::timeout(SOON, consumer.next())
-        .await
-        .expect("nothing was delivered")
-        .expect("the consumer ended")
+    tokio::time::timeout(SOON, consumer.next()).await.expect("nothing was delivered").expect("the consumer ended")
 }
 
 pub fn task(name: &str, id: &str, args: Vec<Value>) -> Message {
@@ -74,10 +71,7 @@ pub fn logs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .try_init();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     });
 }
 

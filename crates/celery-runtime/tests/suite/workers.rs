@@ -35,17 +35,11 @@ struct Running {
 impl Running {
     async fn stop(self) {
         self.shutdown.cancel();
-        tokio::time::timeout(SOON, self.worker)
-            .await
-            .expect("the worker did not end")
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(SOON, self.worker).await.expect("the worker did not end").unwrap().unwrap();
     }
 
     async fn call(&self, task: &str, kwargs: Value) -> Result<Value, CallError> {
-        let Value::Object(kwargs) = kwargs else {
-            panic!("not an object")
-        };
+        let Value::Object(kwargs) = kwargs else { panic!("not an object") };
         self.client.call("w", task, kwargs, SOON).await
     }
 
@@ -68,25 +62,16 @@ impl Running {
 async fn start(fixture: &impl Fixture, tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> Running {
     let broker = fixture.connect().await;
     let builder =
-        Worker::builder(broker.clone())
-            .name("w@test")
-            .queue("w")
-            .task("add", |_, arguments: Arguments| async move {
-                let (x, y): (i64, i64) = arguments.bind_tuple(&["x", "y"])?;
-                Ok(json!(x + y))
-            });
+        Worker::builder(broker.clone()).name("w@test").queue("w").task("add", |_, arguments: Arguments| async move {
+            let (x, y): (i64, i64) = arguments.bind_tuple(&["x", "y"])?;
+            Ok(json!(x + y))
+        });
     let worker = tasks(builder).build().unwrap();
     let (counters, shutdown) = (worker.counters(), CancellationToken::new());
     broker.declare_task_queue(&"w".into()).await.unwrap();
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let client = Client::new(fixture.connect().await).await.unwrap();
-    Running {
-        client,
-        broker,
-        counters,
-        shutdown,
-        worker,
-    }
+    Running { client, broker, counters, shutdown, worker }
 }
 
 fn kwargs(value: Value) -> Map<String, Value> {
@@ -96,17 +81,8 @@ fn kwargs(value: Value) -> Map<String, Value> {
 pub async fn a_call_returns_the_result(fixture: &impl Fixture) {
     let running = start(fixture, |worker| worker).await;
     assert_eq!(running.call("add", json!({"x": 2, "y": 3})).await.unwrap(), 5);
-    let mut sent = running
-        .client
-        .send(
-            "w",
-            "add",
-            vec![json!(1), json!(2)],
-            no_kwargs(),
-            SendOptions::default(),
-        )
-        .await
-        .unwrap();
+    let mut sent =
+        running.client.send("w", "add", vec![json!(1), json!(2)], no_kwargs(), SendOptions::default()).await.unwrap();
     assert_eq!(sent.get(SOON).await.unwrap(), 3);
     assert_eq!(sent.get(SOON).await.unwrap(), 3, "a result can be asked for again");
     eventually("both acknowledged", || running.counters.snapshot().succeeded == 2).await;
@@ -142,12 +118,7 @@ pub async fn a_failure_arrives_typed(fixture: &impl Fixture) {
 pub async fn an_unknown_task_is_told(fixture: &impl Fixture) {
     let running = start(fixture, |worker| worker).await;
     match running.call("nope", json!({})).await.unwrap_err() {
-        CallError::TaskFailed {
-            exc_type,
-            exc_module,
-            messages,
-            ..
-        } => {
+        CallError::TaskFailed { exc_type, exc_module, messages, .. } => {
             assert_eq!(
                 (exc_type.as_str(), exc_module.as_deref(), messages),
                 ("NotRegistered", Some("celery.exceptions"), vec![json!("nope")])
@@ -171,12 +142,7 @@ pub async fn wrong_arguments_are_a_type_error(fixture: &impl Fixture) {
         ),
     ] {
         match running.call("add", arguments).await.unwrap_err() {
-            CallError::TaskFailed {
-                exc_type,
-                exc_module,
-                messages,
-                ..
-            } => {
+            CallError::TaskFailed { exc_type, exc_module, messages, .. } => {
                 assert_eq!(
                     (exc_type.as_str(), exc_module.as_deref(), messages),
                     ("TypeError", Some("builtins"), vec![json!(words)])
@@ -207,12 +173,7 @@ pub async fn pickle_and_garbage_are_refused_with_a_result(fixture: &impl Fixture
     assert_eq!(meta.exception().unwrap().exc_type, "DecodeError");
 
     // Nobody to tell: dropped, and the worker goes on.
-    running
-        .send_raw(celery_protocol::Message {
-            body: vec![0; 100],
-            ..Default::default()
-        })
-        .await;
+    running.send_raw(celery_protocol::Message { body: vec![0; 100], ..Default::default() }).await;
     assert_eq!(running.call("add", json!({"x": 1, "y": 1})).await.unwrap(), 2);
     eventually("three rejected", || running.counters.snapshot().rejected == 3).await;
     let broker = running.broker.clone();
@@ -243,27 +204,16 @@ pub async fn a_panic_is_a_failure_and_the_worker_lives(fixture: &impl Fixture) {
 }
 
 pub async fn an_expired_task_is_not_run(fixture: &impl Fixture) {
-    let running = start(fixture, |worker| {
-        worker.task("never", |_, _| async { Ok(json!("ran")) })
-    })
-    .await;
+    let running = start(fixture, |worker| worker.task("never", |_, _| async { Ok(json!("ran")) })).await;
     // As a broker without expiration would deliver it: only the header says so.
     let past = celery_runtime::clock::now() - Duration::from_secs(5);
-    let mut message = TaskRequest::builder("never", "e")
-        .expires(past, past)
-        .build()
-        .to_message()
-        .unwrap();
+    let mut message = TaskRequest::builder("never", "e").expires(past, past).build().to_message().unwrap();
     message.properties.expiration = None;
     let meta = running.answer_to("e", message).await;
     assert_eq!(meta.state, State::Revoked);
     let exception = meta.exception().unwrap();
     assert_eq!(
-        (
-            exception.exc_type.as_str(),
-            exception.exc_module.as_deref(),
-            exception.exc_message
-        ),
+        (exception.exc_type.as_str(), exception.exc_module.as_deref(), exception.exc_message),
         ("TaskRevokedError", Some("celery.exceptions"), vec![json!("expired")])
     );
     assert_eq!(running.counters.snapshot().expired, 1);
@@ -280,11 +230,8 @@ pub async fn a_task_with_follow_ups_is_refused_unrun(fixture: &impl Fixture) {
         })
     })
     .await;
-    let message = TaskRequest::builder("count", "c")
-        .link(Signature::new("add", vec![json!(1)]))
-        .build()
-        .to_message()
-        .unwrap();
+    let message =
+        TaskRequest::builder("count", "c").link(Signature::new("add", vec![json!(1)])).build().to_message().unwrap();
     let meta = running.answer_to("c", message).await;
     assert_eq!(meta.exception().unwrap().exc_type, "NotImplementedError");
     assert_eq!(ran.load(Ordering::SeqCst), 0);
@@ -305,11 +252,7 @@ pub async fn progress_is_seen_on_the_way(fixture: &impl Fixture) {
         })
     })
     .await;
-    let mut pending = running
-        .client
-        .send("w", "slow", vec![], no_kwargs(), SendOptions::default())
-        .await
-        .unwrap();
+    let mut pending = running.client.send("w", "slow", vec![], no_kwargs(), SendOptions::default()).await.unwrap();
     let mut seen = Vec::new();
     let result = pending
         .get_with(SOON, |state, meta| {
@@ -337,13 +280,7 @@ pub async fn fast_tasks_do_not_wait_behind_exclusive_ones(fixture: &impl Fixture
     .await;
     let mut heavy = Vec::new();
     for _ in 0..5 {
-        heavy.push(
-            running
-                .client
-                .send("w", "heavy", vec![], no_kwargs(), SendOptions::default())
-                .await
-                .unwrap(),
-        );
+        heavy.push(running.client.send("w", "heavy", vec![], no_kwargs(), SendOptions::default()).await.unwrap());
     }
     assert_eq!(running.call("add", json!({"x": 1, "y": 1})).await.unwrap(), 2);
     assert_eq!(running.counters.snapshot().in_flight, 1);
@@ -371,16 +308,8 @@ pub async fn exclusive_tasks_run_one_at_a_time_in_order(fixture: &impl Fixture) 
     })
     .await;
     for number in 0..40 {
-        let options = SendOptions {
-            task_id: Some(number.to_string()),
-            ignore_result: true,
-            ..SendOptions::default()
-        };
-        running
-            .client
-            .send("w", "one", vec![], no_kwargs(), options)
-            .await
-            .unwrap();
+        let options = SendOptions { task_id: Some(number.to_string()), ignore_result: true, ..SendOptions::default() };
+        running.client.send("w", "one", vec![], no_kwargs(), options).await.unwrap();
     }
     for number in 0..40 {
         let id = tokio::time::timeout(SOON, order.recv()).await.unwrap().unwrap();
@@ -391,26 +320,13 @@ pub async fn exclusive_tasks_run_one_at_a_time_in_order(fixture: &impl Fixture) 
 
 pub async fn a_task_waits_for_its_eta_without_blocking_others(fixture: &impl Fixture) {
     let running = start(fixture, |worker| {
-        worker.exclusive_task("when", |_, _| async {
-            Ok(json!(celery_runtime::clock::now().to_string()))
-        })
+        worker.exclusive_task("when", |_, _| async { Ok(json!(celery_runtime::clock::now().to_string())) })
     })
     .await;
     let not_before = celery_runtime::clock::now() + Duration::from_millis(700);
-    let options = SendOptions {
-        countdown: Some(Duration::from_millis(700)),
-        ..SendOptions::default()
-    };
-    let mut later = running
-        .client
-        .send("w", "when", vec![], no_kwargs(), options)
-        .await
-        .unwrap();
-    let mut now = running
-        .client
-        .send("w", "when", vec![], no_kwargs(), SendOptions::default())
-        .await
-        .unwrap();
+    let options = SendOptions { countdown: Some(Duration::from_millis(700)), ..SendOptions::default() };
+    let mut later = running.client.send("w", "when", vec![], no_kwargs(), options).await.unwrap();
+    let mut now = running.client.send("w", "when", vec![], no_kwargs(), SendOptions::default()).await.unwrap();
     let at = |value: Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert!(at(now.get(SOON).await.unwrap()) < at(later.get(SOON).await.unwrap()));
     assert!(celery_runtime::clock::now() >= not_before);
@@ -436,20 +352,10 @@ pub async fn a_dead_reply_queue_stops_nothing(fixture: &impl Fixture) {
 
 pub async fn an_ignored_result_is_not_sent(fixture: &impl Fixture) {
     let running = start(fixture, |worker| worker).await;
-    let options = SendOptions {
-        ignore_result: true,
-        ..SendOptions::default()
-    };
-    let mut ignored = running
-        .client
-        .send("w", "add", vec![json!(1), json!(2)], no_kwargs(), options)
-        .await
-        .unwrap();
+    let options = SendOptions { ignore_result: true, ..SendOptions::default() };
+    let mut ignored = running.client.send("w", "add", vec![json!(1), json!(2)], no_kwargs(), options).await.unwrap();
     eventually("the task ran", || running.counters.snapshot().succeeded == 1).await;
-    assert_eq!(
-        ignored.get(A_WHILE).await,
-        Err(CallError::Timeout { task: "add".into() })
-    );
+    assert_eq!(ignored.get(A_WHILE).await, Err(CallError::Timeout { task: "add".into() }));
     running.stop().await;
 }
 
@@ -468,27 +374,13 @@ pub async fn a_cut_in_the_middle_of_a_task_loses_nothing(fixture: &impl Fixture)
         })
     })
     .await;
-    let options = SendOptions {
-        task_id: Some("once".into()),
-        ..SendOptions::default()
-    };
-    let _lost = running
-        .client
-        .send("w", "work", vec![], no_kwargs(), options.clone())
-        .await
-        .unwrap();
+    let options = SendOptions { task_id: Some("once".into()), ..SendOptions::default() };
+    let _lost = running.client.send("w", "work", vec![], no_kwargs(), options.clone()).await.unwrap();
     assert_eq!(starts.recv().await, Some(false));
     fixture.cut().await;
     // A caller that asks again under the same id gets the result, whichever run it is of.
-    let mut again = running
-        .client
-        .send("w", "work", vec![], no_kwargs(), options)
-        .await
-        .unwrap();
-    eventually("the first task came again", || {
-        running.counters.snapshot().received >= 3
-    })
-    .await;
+    let mut again = running.client.send("w", "work", vec![], no_kwargs(), options).await.unwrap();
+    eventually("the first task came again", || running.counters.snapshot().received >= 3).await;
     assert!(running.counters.snapshot().redelivered >= 1);
     // The first run ends; its acknowledgement is stale and does no harm. Then the two others run.
     for _ in 0..2 {
@@ -516,35 +408,16 @@ pub async fn a_warm_shutdown_finishes_what_runs_and_gives_back_the_rest(fixture:
         })
     })
     .await;
-    let mut first = running
-        .client
-        .send("w", "work", vec![], no_kwargs(), SendOptions::default())
-        .await
-        .unwrap();
-    let _second = running
-        .client
-        .send("w", "work", vec![], no_kwargs(), SendOptions::default())
-        .await
-        .unwrap();
-    let later = SendOptions {
-        countdown: Some(Duration::from_secs(600)),
-        ..SendOptions::default()
-    };
-    let _third = running
-        .client
-        .send("w", "work", vec![], no_kwargs(), later)
-        .await
-        .unwrap();
+    let mut first = running.client.send("w", "work", vec![], no_kwargs(), SendOptions::default()).await.unwrap();
+    let _second = running.client.send("w", "work", vec![], no_kwargs(), SendOptions::default()).await.unwrap();
+    let later = SendOptions { countdown: Some(Duration::from_secs(600)), ..SendOptions::default() };
+    let _third = running.client.send("w", "work", vec![], no_kwargs(), later).await.unwrap();
     eventually("all taken", || running.counters.snapshot().received == 3).await;
     eventually("one runs", || running.counters.snapshot().in_flight == 1).await;
     running.shutdown.cancel();
     go.notify_one();
     assert_eq!(first.get(SOON).await.unwrap(), "done");
-    tokio::time::timeout(SOON, running.worker)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(SOON, running.worker).await.unwrap().unwrap().unwrap();
     let mut consumer = running.broker.consume(&"w".into(), 10).await.unwrap();
     let back = (next(&mut consumer).await, next(&mut consumer).await);
     assert!(back.0.redelivered && back.1.redelivered);
@@ -563,23 +436,13 @@ pub async fn what_outlives_the_grace_period_is_cancelled_and_delivered_again(fix
     })
     .await;
     for task in ["obedient", "deaf"] {
-        let options = SendOptions {
-            task_id: Some(task.into()),
-            ..SendOptions::default()
-        };
-        running
-            .client
-            .send("w", task, vec![], no_kwargs(), options)
-            .await
-            .unwrap();
+        let options = SendOptions { task_id: Some(task.into()), ..SendOptions::default() };
+        running.client.send("w", task, vec![], no_kwargs(), options).await.unwrap();
     }
     eventually("both run", || running.counters.snapshot().in_flight == 2).await;
     running.shutdown.cancel();
     let ended = tokio::time::timeout(SOON, running.worker).await.unwrap().unwrap();
-    assert!(
-        matches!(ended, Err(WorkerError::GraceExceeded { tasks: 1 })),
-        "{ended:?}"
-    );
+    assert!(matches!(ended, Err(WorkerError::GraceExceeded { tasks: 1 })), "{ended:?}");
     assert_eq!(running.counters.snapshot().in_flight, 0);
     let mut consumer = running.broker.consume(&"w".into(), 10).await.unwrap();
     let back = (next(&mut consumer).await, next(&mut consumer).await);
@@ -590,17 +453,11 @@ pub async fn a_call_nobody_answers_times_out(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     broker.declare_task_queue(&"idle".into()).await.unwrap();
     let client = Client::new(broker.clone()).await.unwrap();
-    let error = client
-        .call("idle", "t", no_kwargs(), Duration::from_millis(300))
-        .await
-        .unwrap_err();
+    let error = client.call("idle", "t", no_kwargs(), Duration::from_millis(300)).await.unwrap_err();
     assert_eq!(error, CallError::Timeout { task: "t".into() });
     // It expired with its caller.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_empty(&broker, "idle").await;
     let error = client.call("nowhere", "t", kwargs(json!({})), SOON).await.unwrap_err();
-    assert!(matches!(
-        error,
-        CallError::Publish(celery_runtime::broker::PublishError::Unroutable { .. })
-    ));
+    assert!(matches!(error, CallError::Publish(celery_runtime::broker::PublishError::Unroutable { .. })));
 }

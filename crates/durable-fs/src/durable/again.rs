@@ -32,9 +32,7 @@ pub fn stat_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<Stat>> {
     match retry_stale(|| fs.stat(path)) {
         Ok(stat) => Ok(Some(stat)),
         // A file in place of one of the directories above.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(context("stat", path, error)),
     }
 }
@@ -63,9 +61,7 @@ pub fn link_new(fs: &dyn Fs, from: &Path, to: &Path) -> io::Result<bool> {
 /// # Errors
 /// Whatever the file system said, when `to` is not that file.
 pub fn rename_over(fs: &dyn Fs, from: &Path, to: &Path) -> io::Result<()> {
-    let ours = retry_stale(|| fs.stat(from))
-        .map_err(|error| context("rename", from, error))?
-        .id;
+    let ours = retry_stale(|| fs.stat(from)).map_err(|error| context("rename", from, error))?.id;
     if let Err(error) = retry_stale(|| fs.rename(from, to))
         && !fs.stat(to).is_ok_and(|there| there.id == ours)
     {
@@ -115,11 +111,7 @@ pub fn make_dir(fs: &dyn Fs, path: &Path, mode: u32) -> io::Result<bool> {
     };
     match fs.stat(path) {
         Ok(there) if there.kind == FileKind::Dir => Ok(false),
-        Ok(_) => Err(context(
-            "create directory",
-            path,
-            ErrorKind::NotADirectory.into(),
-        )),
+        Ok(_) => Err(context("create directory", path, ErrorKind::NotADirectory.into())),
         Err(_) => Err(context("create directory", path, error)),
     }
 }
@@ -137,11 +129,7 @@ pub fn remove_file_if_there(fs: &dyn Fs, path: &Path) -> io::Result<bool> {
 /// # Errors
 /// Whatever else the file system said.
 pub fn remove_dir_if_there(fs: &dyn Fs, path: &Path) -> io::Result<bool> {
-    gone(
-        retry_stale(|| fs.remove_dir(path)),
-        "remove directory",
-        path,
-    )
+    gone(retry_stale(|| fs.remove_dir(path)), "remove directory", path)
 }
 
 fn gone(result: io::Result<()>, doing: &'static str, path: &Path) -> io::Result<bool> {

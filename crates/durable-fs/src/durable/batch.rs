@@ -5,9 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::{
-    TempFile, context, create_dir_all, link_new, parent, remove_file_if_there, sync_all, sync_dir,
-};
+use super::{TempFile, context, create_dir_all, link_new, parent, remove_file_if_there, sync_all, sync_dir};
 use crate::{FileKind, Fs, WriteFile};
 
 /// Up to this many files (or directories) are synced one by one; beyond, one `syncfs` is cheaper.
@@ -56,12 +54,7 @@ pub struct Part<'a> {
 ///
 /// # Errors
 /// Whatever the file system said; any subset of the files may exist then. Safe to repeat.
-pub fn create_many(
-    fs: &dyn Fs,
-    dir: &Path,
-    files: &[(&str, &[u8])],
-    mode: u32,
-) -> io::Result<Vec<Outcome>> {
+pub fn create_many(fs: &dyn Fs, dir: &Path, files: &[(&str, &[u8])], mode: u32) -> io::Result<Vec<Outcome>> {
     let names: Vec<[PathBuf; 1]> = files.iter().map(|(name, _)| [dir.join(name)]).collect();
     let dirs: BTreeSet<&Path> = names.iter().map(|[name]| parent(name)).collect();
     for below in dirs {
@@ -72,10 +65,7 @@ pub fn create_many(
     let mut parts: Vec<Part<'_>> = names
         .iter()
         .zip(files)
-        .map(|(names, (_, bytes))| Part {
-            names: names.as_slice(),
-            source: Source::Bytes(bytes),
-        })
+        .map(|(names, (_, bytes))| Part { names: names.as_slice(), source: Source::Bytes(bytes) })
         .collect();
     create_parts(fs, &mut parts, mode)
 }
@@ -92,11 +82,7 @@ fn dir_mode(mode: u32) -> u32 {
 pub fn create_parts(fs: &dyn Fs, parts: &mut [Part<'_>], mode: u32) -> io::Result<Vec<Outcome>> {
     let singly = parts.len() <= SYNCED_SINGLY;
     let temps = write_temps(fs, parts, mode, singly)?;
-    let dirs: BTreeSet<&Path> = parts
-        .iter()
-        .flat_map(|part| part.names)
-        .map(|name| parent(name))
-        .collect();
+    let dirs: BTreeSet<&Path> = parts.iter().flat_map(|part| part.names).map(|name| parent(name)).collect();
     let mut unsynced: BTreeSet<&Path> = BTreeSet::new();
     for part in parts.iter_mut() {
         match &mut part.source {
@@ -119,9 +105,7 @@ pub fn create_parts(fs: &dyn Fs, parts: &mut [Part<'_>], mode: u32) -> io::Resul
                 *file = None;
                 (name_all(fs, path, part.names, None)?, Some(*path))
             }
-            (Source::Bytes(bytes), Some(temp)) => {
-                (name_all(fs, temp.path(), part.names, Some(bytes))?, None)
-            }
+            (Source::Bytes(bytes), Some(temp)) => (name_all(fs, temp.path(), part.names, Some(bytes))?, None),
             (Source::Bytes(_), None) => {
                 return Err(io::Error::other("a file of the batch was not written"));
             }
@@ -142,11 +126,7 @@ pub fn create_parts(fs: &dyn Fs, parts: &mut [Part<'_>], mode: u32) -> io::Resul
 /// # Errors
 /// Whatever the file system said.
 pub fn sync_dirs(fs: &dyn Fs, dirs: &BTreeSet<&Path>) -> io::Result<()> {
-    if dirs.len() <= SYNCED_SINGLY {
-        dirs.iter().try_for_each(|dir| sync_dir(fs, dir))
-    } else {
-        sync_mounts(fs, dirs)
-    }
+    if dirs.len() <= SYNCED_SINGLY { dirs.iter().try_for_each(|dir| sync_dir(fs, dir)) } else { sync_mounts(fs, dirs) }
 }
 
 fn first(names: &[PathBuf]) -> &Path {
@@ -174,10 +154,7 @@ fn write_temps<'f>(
                 Some(temp)
             }
             (Source::Bytes(_), None) => {
-                return Err(io::Error::new(
-                    ErrorKind::InvalidInput,
-                    "a file of the batch has no name",
-                ));
+                return Err(io::Error::new(ErrorKind::InvalidInput, "a file of the batch has no name"));
             }
             (Source::Temp(..), _) => None,
         });
@@ -193,9 +170,7 @@ pub fn sync_mounts(fs: &dyn Fs, dirs: &BTreeSet<&Path>) -> io::Result<()> {
     let mut mounts = BTreeSet::new();
     for dir in dirs {
         // `dir/.` is the directory even where the last component is a link.
-        let stat = fs
-            .stat(&dir.join("."))
-            .map_err(|error| context("stat", dir, error))?;
+        let stat = fs.stat(&dir.join(".")).map_err(|error| context("stat", dir, error))?;
         if mounts.insert(stat.id.0) {
             sync_all(fs, dir)?;
         }
@@ -203,12 +178,7 @@ pub fn sync_mounts(fs: &dyn Fs, dirs: &BTreeSet<&Path>) -> io::Result<()> {
     Ok(())
 }
 
-fn name_all(
-    fs: &dyn Fs,
-    temp: &Path,
-    names: &[PathBuf],
-    bytes: Option<&[u8]>,
-) -> io::Result<Outcome> {
+fn name_all(fs: &dyn Fs, temp: &Path, names: &[PathBuf], bytes: Option<&[u8]>) -> io::Result<Outcome> {
     let mut worst = Outcome::SameBytes;
     for name in names {
         let outcome = if link_new(fs, temp, name)? {
@@ -224,11 +194,7 @@ fn name_all(
                     holds(fs, name, len, &mut ours)
                 }),
             };
-            if same.map_err(|error| context("compare", name, error))? {
-                Outcome::SameBytes
-            } else {
-                Outcome::Conflict
-            }
+            if same.map_err(|error| context("compare", name, error))? { Outcome::SameBytes } else { Outcome::Conflict }
         };
         worst = match (worst, outcome) {
             (Outcome::Conflict, _) | (_, Outcome::Conflict) => Outcome::Conflict,

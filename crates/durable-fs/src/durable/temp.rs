@@ -27,11 +27,7 @@ pub fn temp_path(dir: &Path) -> PathBuf {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    dir.join(format!(
-        "{TEMP_PREFIX}{}-{:016x}-{count}",
-        std::process::id(),
-        *PROCESS
-    ))
+    dir.join(format!("{TEMP_PREFIX}{}-{:016x}-{count}", std::process::id(), *PROCESS))
 }
 
 /// A new file under a temporary name; removed when dropped without [`TempFile::persist_new`] or
@@ -54,12 +50,7 @@ impl<'a> TempFile<'a> {
             let path = temp_path(dir);
             match fs.create_new(&path, mode) {
                 Ok(file) => {
-                    return Ok(Self {
-                        fs,
-                        path,
-                        file: Some(file),
-                        named: true,
-                    });
+                    return Ok(Self { fs, path, file: Some(file), named: true });
                 }
                 // The name is ours alone, so an earlier try made it and its reply was lost (NFS): it is in the way.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && tries < 3 => {
@@ -83,8 +74,7 @@ impl<'a> TempFile<'a> {
     /// # Errors
     /// Whatever the file system said.
     pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
-            .map_err(|error| context("write", &self.path, error))
+        self.write_all(bytes).map_err(|error| context("write", &self.path, error))
     }
 
     /// Sets the modification time (whole seconds since the Unix epoch); before [`TempFile::sync`], to be durable.
@@ -92,9 +82,7 @@ impl<'a> TempFile<'a> {
     /// # Errors
     /// Whatever the file system said.
     pub fn set_mtime(&mut self, seconds: i64) -> io::Result<()> {
-        self.fs
-            .set_mtime(&self.path, seconds)
-            .map_err(|error| context("set the time of", &self.path, error))
+        self.fs.set_mtime(&self.path, seconds).map_err(|error| context("set the time of", &self.path, error))
     }
 
     /// `fsync`: the bytes written so far are durable when it returns.
@@ -102,9 +90,7 @@ impl<'a> TempFile<'a> {
     /// # Errors
     /// Whatever the file system said. A failed sync cannot be repeated: the file must be written again.
     pub fn sync(&mut self) -> io::Result<()> {
-        self.open_file()?
-            .sync()
-            .map_err(|error| context("sync", &self.path, error))
+        self.open_file()?.sync().map_err(|error| context("sync", &self.path, error))
     }
 
     /// Closes the descriptor and keeps the file: for batches whose files are synced by one `sync_all`.
@@ -139,9 +125,7 @@ impl<'a> TempFile<'a> {
     }
 
     fn open_file(&mut self) -> io::Result<&mut Box<dyn WriteFile>> {
-        self.file
-            .as_mut()
-            .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the temporary file is closed"))
+        self.file.as_mut().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the temporary file is closed"))
     }
 }
 
@@ -167,8 +151,6 @@ impl Drop for TempFile<'_> {
 
 impl fmt::Debug for TempFile<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TempFile")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("TempFile").field("path", &self.path).finish_non_exhaustive()
     }
 }

@@ -20,71 +20,30 @@ impl KeySpec {
     #[must_use]
     pub fn env(&self) -> String {
         let mut name = String::from("RUGGED_");
-        name.extend(self.key.chars().map(|c| {
-            if c == '.' {
-                '_'
-            } else {
-                c.to_ascii_uppercase()
-            }
-        }));
+        name.extend(self.key.chars().map(|c| if c == '.' { '_' } else { c.to_ascii_uppercase() }));
         name
     }
 }
 
 const fn spec(key: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> KeySpec {
-    KeySpec {
-        key,
-        kind,
-        default,
-        doc,
-    }
+    KeySpec { key, kind, default, doc }
 }
 
-const COUNT: Kind = Kind::Count {
-    min: 1,
-    max: u32::MAX as u64,
-};
+const COUNT: Kind = Kind::Count { min: 1, max: u32::MAX as u64 };
 /// Ten years: longer lifetimes are typing errors.
-const LIFETIME: Kind = Kind::Count {
-    min: 1,
-    max: 315_576_000,
-};
-const RENEWAL: Kind = Kind::Count {
-    min: 0,
-    max: 315_576_000,
-};
+const LIFETIME: Kind = Kind::Count { min: 1, max: 315_576_000 };
+const RENEWAL: Kind = Kind::Count { min: 0, max: 315_576_000 };
 const THRESHOLD: Kind = Kind::Count { min: 1, max: 1024 };
 /// A period a loop sleeps: a millisecond at least, so that a loop never spins.
-const PERIOD: Kind = Kind::Seconds {
-    min_millis: 1,
-    max_millis: 86_400_000,
-};
-const INTERVAL: Kind = Kind::Seconds {
-    min_millis: 0,
-    max_millis: 86_400_000,
-};
+const PERIOD: Kind = Kind::Seconds { min_millis: 1, max_millis: 86_400_000 };
+const INTERVAL: Kind = Kind::Seconds { min_millis: 0, max_millis: 86_400_000 };
 
 macro_rules! role {
     ($role:literal, $lifetime:literal, $threshold_doc:literal, $expiry_doc:literal, $renew_doc:literal) => {
         [
-            spec(
-                concat!("roles.", $role, ".threshold"),
-                THRESHOLD,
-                "1",
-                $threshold_doc,
-            ),
-            spec(
-                concat!("roles.", $role, ".expiry"),
-                LIFETIME,
-                $lifetime,
-                $expiry_doc,
-            ),
-            spec(
-                concat!("roles.", $role, ".renew_before"),
-                RENEWAL,
-                "0",
-                $renew_doc,
-            ),
+            spec(concat!("roles.", $role, ".threshold"), THRESHOLD, "1", $threshold_doc),
+            spec(concat!("roles.", $role, ".expiry"), LIFETIME, $lifetime, $expiry_doc),
+            spec(concat!("roles.", $role, ".renew_before"), RENEWAL, "0", $renew_doc),
         ]
     };
 }
@@ -169,12 +128,7 @@ pub const KEYS: &[KeySpec] = &[
         "/var/rugged/tuf_repo",
         "The repository: `metadata/` and `targets/` are served, `log/` never is.",
     ),
-    spec(
-        "signing_keys_path",
-        Kind::Path,
-        "/var/rugged/signing_keys",
-        "Private keys, as `<role>/<name>`.",
-    ),
+    spec("signing_keys_path", Kind::Path, "/var/rugged/signing_keys", "Private keys, as `<role>/<name>`."),
     spec(
         "verification_keys_path",
         Kind::Path,
@@ -238,10 +192,7 @@ pub const KEYS: &[KeySpec] = &[
     ),
     spec(
         "max_clock_skew",
-        Kind::Count {
-            min: 1,
-            max: 86_400,
-        },
+        Kind::Count { min: 1, max: 86_400 },
         "300",
         "Seconds the local clock may differ from that of the shared mount before signing stops with an alarm.",
     ),
@@ -260,51 +211,18 @@ pub const KEYS: &[KeySpec] = &[
     BINS[0],
     BINS[1],
     BINS[2],
-    spec(
-        "keys.root",
-        Kind::Names,
-        "",
-        "Names of the root keys. Empty: every key in the role's directory.",
-    ),
-    spec(
-        "keys.targets",
-        Kind::Names,
-        "",
-        "Names of the targets keys. Empty: every key in the role's directory.",
-    ),
-    spec(
-        "keys.snapshot",
-        Kind::Names,
-        "",
-        "Names of the snapshot keys. Empty: every key in the role's directory.",
-    ),
-    spec(
-        "keys.timestamp",
-        Kind::Names,
-        "",
-        "Names of the timestamp keys. Empty: every key in the role's directory.",
-    ),
-    spec(
-        "batch_max_drops",
-        COUNT,
-        "4096",
-        "Drops in one batch at most.",
-    ),
+    spec("keys.root", Kind::Names, "", "Names of the root keys. Empty: every key in the role's directory."),
+    spec("keys.targets", Kind::Names, "", "Names of the targets keys. Empty: every key in the role's directory."),
+    spec("keys.snapshot", Kind::Names, "", "Names of the snapshot keys. Empty: every key in the role's directory."),
+    spec("keys.timestamp", Kind::Names, "", "Names of the timestamp keys. Empty: every key in the role's directory."),
+    spec("batch_max_drops", COUNT, "4096", "Drops in one batch at most."),
     spec(
         "batch_max_bytes",
-        Kind::Count {
-            min: 1,
-            max: i64::MAX as u64,
-        },
+        Kind::Count { min: 1, max: i64::MAX as u64 },
         "4294967296",
         "Bytes in one batch at most; a drop larger than that makes a batch of its own.",
     ),
-    spec(
-        "batch_max_files",
-        COUNT,
-        "65536",
-        "Files in one batch at most; a drop with more makes a batch of its own.",
-    ),
+    spec("batch_max_files", COUNT, "65536", "Files in one batch at most; a drop with more makes a batch of its own."),
     spec(
         "task_timeout",
         PERIOD,
@@ -323,12 +241,7 @@ pub const KEYS: &[KeySpec] = &[
         "",
         "Address and port of `/livez`, `/readyz`, `/status` and `/metrics`, such as `0.0.0.0:9440`. Empty: not served.",
     ),
-    spec(
-        "log_format",
-        Kind::Choice(&["human", "json"]),
-        "human",
-        "Lines for people, or one JSON object per line.",
-    ),
+    spec("log_format", Kind::Choice(&["human", "json"]), "human", "Lines for people, or one JSON object per line."),
     spec(
         "log_level",
         Kind::LogFilter,

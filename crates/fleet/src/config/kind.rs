@@ -77,23 +77,14 @@ impl Kind {
             Self::Path | Self::OptionalPath => "a path".into(),
             Self::Bool => "`true` or `false`".into(),
             Self::Count { min, max } => format!("a whole number from {min} to {max}"),
-            Self::Seconds {
-                min_millis,
-                max_millis,
-            } => {
-                format!(
-                    "seconds from {} to {}",
-                    decimal(min_millis),
-                    decimal(max_millis)
-                )
+            Self::Seconds { min_millis, max_millis } => {
+                format!("seconds from {} to {}", decimal(min_millis), decimal(max_millis))
             }
             Self::Bins => "0 or a power of two from 2 to 16384".into(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Names => "a list of names of letters, digits, `.`, `_` and `-`".into(),
             Self::Address => "an IP address and a port such as `127.0.0.1:9440`, or nothing".into(),
-            Self::LogFilter => {
-                "a level such as `info`, with exceptions such as `info,lapin=debug`".into()
-            }
+            Self::LogFilter => "a level such as `info`, with exceptions such as `info,lapin=debug`".into(),
         }
     }
 
@@ -119,21 +110,12 @@ impl Kind {
                 "false" | "no" | "off" | "0" => Some(Value::Bool(false)),
                 _ => None,
             },
-            Self::Count { min, max } => text
-                .parse()
-                .ok()
-                .filter(|count| (min..=max).contains(count))
-                .map(Value::Count),
-            Self::Seconds {
-                min_millis,
-                max_millis,
-            } => {
+            Self::Count { min, max } => text.parse().ok().filter(|count| (min..=max).contains(count)).map(Value::Count),
+            Self::Seconds { min_millis, max_millis } => {
                 let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds >= 0.0)?;
                 let duration = Duration::try_from_secs_f64(seconds).ok()?;
                 let range = Duration::from_millis(min_millis)..=Duration::from_millis(max_millis);
-                range
-                    .contains(&duration)
-                    .then_some(Value::Duration(duration))
+                range.contains(&duration).then_some(Value::Duration(duration))
             }
             Self::Bins => {
                 let bins: u64 = text.parse().ok()?;
@@ -143,10 +125,7 @@ impl Kind {
             Self::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
             Self::Names => parse_names(text.split(',').filter(|name| !name.trim().is_empty())),
             Self::Address if text.is_empty() => Some(Value::Address(None)),
-            Self::Address => text
-                .parse()
-                .ok()
-                .map(|address| Value::Address(Some(address))),
+            Self::Address => text.parse().ok().map(|address| Value::Address(Some(address))),
             Self::LogFilter => {
                 let filter = tracing_subscriber::filter::Targets::from_str(text);
                 (filter.is_ok() && !text.is_empty()).then(|| Value::Text(text.to_owned()))
@@ -159,15 +138,8 @@ fn parse_names<'a>(names: impl Iterator<Item = &'a str>) -> Option<Value> {
     let mut parsed = Vec::new();
     for name in names {
         let name = name.trim();
-        let plain = name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
-        if name.is_empty()
-            || name.len() > 128
-            || name.starts_with('.')
-            || !plain
-            || parsed.len() >= 1024
-        {
+        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        if name.is_empty() || name.len() > 128 || name.starts_with('.') || !plain || parsed.len() >= 1024 {
             return None;
         }
         parsed.push(name.to_owned());
@@ -177,10 +149,7 @@ fn parse_names<'a>(names: impl Iterator<Item = &'a str>) -> Option<Value> {
 
 fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
-        !scheme.is_empty()
-            && scheme
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
     })
 }
 
@@ -208,14 +177,8 @@ mod tests {
 
     #[test]
     fn seconds_take_decimals_and_refuse_what_is_no_duration() {
-        let kind = Kind::Seconds {
-            min_millis: 1,
-            max_millis: 10_000,
-        };
-        assert_eq!(
-            parse(kind, "0.25"),
-            Some(Value::Duration(Duration::from_millis(250)))
-        );
+        let kind = Kind::Seconds { min_millis: 1, max_millis: 10_000 };
+        assert_eq!(parse(kind, "0.25"), Some(Value::Duration(Duration::from_millis(250))));
         for bad in ["0", "-1", "NaN", "inf", "11", "5s", "1e400"] {
             assert!(parse(kind, bad).is_none(), "{bad}");
         }
@@ -226,10 +189,7 @@ mod tests {
         for bad in ["../root", "a/b", ".hidden", "a b", "ä"] {
             assert!(parse(Kind::Names, bad).is_none(), "{bad}");
         }
-        assert_eq!(
-            parse(Kind::Names, "root, root1,"),
-            Some(Value::Names(vec!["root".into(), "root1".into()]))
-        );
+        assert_eq!(parse(Kind::Names, "root, root1,"), Some(Value::Names(vec!["root".into(), "root1".into()])));
     }
 
     #[test]

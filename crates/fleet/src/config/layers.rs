@@ -84,10 +84,7 @@ impl Sources {
     pub fn from_process(file: Option<PathBuf>, set: Vec<String>) -> Self {
         let env = std::env::vars_os()
             .filter_map(|(name, value)| {
-                let name = name
-                    .into_string()
-                    .ok()
-                    .filter(|name| name.starts_with("RUGGED_"))?;
+                let name = name.into_string().ok().filter(|name| name.starts_with("RUGGED_"))?;
                 Some((name, value.to_string_lossy().into_owned()))
             })
             .collect();
@@ -102,21 +99,11 @@ pub(super) struct Layers {
 
 impl Layers {
     pub(super) fn defaults() -> Self {
-        let default = |spec: &'static KeySpec| {
-            (
-                spec.key,
-                (Raw::Text(spec.default.to_owned()), Origin::Default),
-            )
-        };
-        Self {
-            values: KEYS.iter().map(default).collect(),
-        }
+        let default = |spec: &'static KeySpec| (spec.key, (Raw::Text(spec.default.to_owned()), Origin::Default));
+        Self { values: KEYS.iter().map(default).collect() }
     }
 
-    pub(super) fn read(
-        sources: &Sources,
-        fs: &dyn Fs,
-    ) -> Result<(Self, Option<PathBuf>), ConfigError> {
+    pub(super) fn read(sources: &Sources, fs: &dyn Fs) -> Result<(Self, Option<PathBuf>), ConfigError> {
         let mut layers = Self::defaults();
         let file = layers.add_file(sources, fs)?;
         layers.add_env(&sources.env, fs)?;
@@ -127,17 +114,11 @@ impl Layers {
         Ok((layers, file))
     }
 
-    pub(super) fn set(
-        &mut self,
-        key: &str,
-        value: &str,
-        origin: Origin,
-    ) -> Result<(), ConfigError> {
+    pub(super) fn set(&mut self, key: &str, value: &str, origin: Origin) -> Result<(), ConfigError> {
         let Some(spec) = KEYS.iter().find(|spec| spec.key == key) else {
             return Err(unknown(key, origin));
         };
-        self.values
-            .insert(spec.key, (Raw::Text(value.to_owned()), origin));
+        self.values.insert(spec.key, (Raw::Text(value.to_owned()), origin));
         Ok(())
     }
 
@@ -146,13 +127,10 @@ impl Layers {
     }
 
     fn add_file(&mut self, sources: &Sources, fs: &dyn Fs) -> Result<Option<PathBuf>, ConfigError> {
-        let named = sources.file.clone().or_else(|| {
-            sources
-                .env
-                .get("RUGGED_CONFIG")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
-        });
+        let named = sources
+            .file
+            .clone()
+            .or_else(|| sources.env.get("RUGGED_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
         let optional = named.is_none();
         let path = named.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
         let text = match read_text(fs, &path, MAX_FILE) {
@@ -167,11 +145,7 @@ impl Layers {
             Node::Map(entries) => self.add_map(&path, "", entries)?,
             Node::Scalar(_) | Node::List(_) => {
                 let message = "a configuration is a mapping of keys to values".into();
-                return Err(ConfigError::Yaml {
-                    path,
-                    line: None,
-                    message,
-                });
+                return Err(ConfigError::Yaml { path, line: None, message });
             }
         }
         Ok(Some(path))
@@ -184,37 +158,21 @@ impl Layers {
         entries: Vec<(serde_saphyr::Spanned<String>, Node)>,
     ) -> Result<(), ConfigError> {
         for (name, node) in entries {
-            let origin = Origin::File {
-                path: path.to_owned(),
-                line: name.referenced.line(),
-            };
-            let key = if prefix.is_empty() {
-                name.value
-            } else {
-                format!("{prefix}.{}", name.value)
-            };
+            let origin = Origin::File { path: path.to_owned(), line: name.referenced.line() };
+            let key = if prefix.is_empty() { name.value } else { format!("{prefix}.{}", name.value) };
             if let Some(spec) = KEYS.iter().find(|spec| spec.key == key) {
                 let raw = leaf(node).ok_or_else(|| invalid(spec, origin.clone(), "a mapping"))?;
                 let before = self.values.insert(spec.key, (raw, origin.clone()));
                 if before.is_some_and(|(_, before)| before != Origin::Default) {
                     return Err(ConfigError::Twice { key, origin });
                 }
-            } else if KEYS.iter().any(|spec| {
-                spec.key
-                    .strip_prefix(&key)
-                    .is_some_and(|rest| rest.starts_with('.'))
-            }) {
+            } else if KEYS.iter().any(|spec| spec.key.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.'))) {
                 match node {
                     Node::Map(entries) => self.add_map(path, &key, entries)?,
                     Node::Empty => {}
                     Node::Scalar(_) | Node::List(_) => {
                         let expected = "a mapping of further keys".into();
-                        return Err(ConfigError::Invalid {
-                            key,
-                            origin,
-                            value: "a value".into(),
-                            expected,
-                        });
+                        return Err(ConfigError::Invalid { key, origin, value: "a value".into(), expected });
                     }
                 }
             } else {
@@ -230,42 +188,21 @@ impl Layers {
                 continue;
             }
             if let Some(spec) = KEYS.iter().find(|spec| spec.env() == *variable) {
-                self.values.insert(
-                    spec.key,
-                    (Raw::Text(value.clone()), Origin::Env(variable.clone())),
-                );
+                self.values.insert(spec.key, (Raw::Text(value.clone()), Origin::Env(variable.clone())));
                 continue;
             }
             let secret = KEYS.iter().find(|spec| {
-                spec.kind.is_secret()
-                    && variable
-                        .strip_suffix("_FILE")
-                        .is_some_and(|name| name == spec.env())
+                spec.kind.is_secret() && variable.strip_suffix("_FILE").is_some_and(|name| name == spec.env())
             });
             if let Some(spec) = secret {
                 let path = PathBuf::from(value);
-                let origin = Origin::EnvFile {
-                    variable: variable.clone(),
-                    path: path.clone(),
-                };
+                let origin = Origin::EnvFile { variable: variable.clone(), path: path.clone() };
                 if env.contains_key(&spec.env()) {
-                    return Err(ConfigError::Twice {
-                        key: spec.key.into(),
-                        origin,
-                    });
+                    return Err(ConfigError::Twice { key: spec.key.into(), origin });
                 }
-                let text =
-                    read_text(fs, &path, MAX_SECRET).map_err(|source| ConfigError::Unreadable {
-                        path: path.clone(),
-                        source,
-                    })?;
-                self.values.insert(
-                    spec.key,
-                    (
-                        Raw::Text(text.trim_end_matches(['\r', '\n']).to_owned()),
-                        origin,
-                    ),
-                );
+                let text = read_text(fs, &path, MAX_SECRET)
+                    .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+                self.values.insert(spec.key, (Raw::Text(text.trim_end_matches(['\r', '\n']).to_owned()), origin));
             } else if !is_service_link(variable) {
                 let suggestion = closest(variable, KEYS.iter().map(KeySpec::env));
                 return Err(ConfigError::UnknownKey {
@@ -294,8 +231,7 @@ fn is_service_link(variable: &str) -> bool {
 fn read_text(fs: &dyn Fs, path: &Path, max: u64) -> std::io::Result<String> {
     let path = path.canonicalize()?;
     let bytes = durable_fs::durable::read_bounded(fs, &path, max)?;
-    String::from_utf8(bytes)
-        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "not UTF-8 text"))
+    String::from_utf8(bytes).map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "not UTF-8 text"))
 }
 
 fn leaf(node: Node) -> Option<Raw> {
@@ -314,23 +250,14 @@ fn leaf(node: Node) -> Option<Raw> {
 }
 
 pub(super) fn invalid(spec: &KeySpec, origin: Origin, value: &str) -> ConfigError {
-    ConfigError::Invalid {
-        key: spec.key.into(),
-        origin,
-        value: value.into(),
-        expected: spec.kind.expected(),
-    }
+    ConfigError::Invalid { key: spec.key.into(), origin, value: value.into(), expected: spec.kind.expected() }
 }
 
 fn unknown(key: &str, origin: Origin) -> ConfigError {
     let suggestion = closest(key, KEYS.iter().map(|spec| spec.key.to_owned()));
     // What is not a key may be anything, a secret pasted into the wrong place included.
     let key = key.chars().filter(|c| !c.is_control()).take(64).collect();
-    ConfigError::UnknownKey {
-        key,
-        origin,
-        suggestion,
-    }
+    ConfigError::UnknownKey { key, origin, suggestion }
 }
 
 fn closest(given: &str, known: impl Iterator<Item = String>) -> Option<String> {

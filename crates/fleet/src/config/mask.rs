@@ -12,9 +12,7 @@ pub fn mask_url(url: &str) -> String {
     let (address, query) = match rest.rsplit_once('@') {
         // A `?` before the last `@` may be part of a password.
         Some((user_info, host)) => {
-            let (host, query) = host
-                .split_once('?')
-                .map_or((host, None), |(host, query)| (host, Some(query)));
+            let (host, query) = host.split_once('?').map_or((host, None), |(host, query)| (host, Some(query)));
             let user = match user_info.split_once(':') {
                 Some((user, _)) => format!("{user}:***"),
                 None => user_info.to_owned(),
@@ -46,19 +44,10 @@ mod tests {
 
     #[test]
     fn passwords_and_query_values_do_not_show() {
-        assert_eq!(
-            mask_url("amqp://user:s3cret@host:5672/v"),
-            "amqp://user:***@host:5672/v"
-        );
-        assert_eq!(
-            mask_url("amqp://user:s3/c@r?t@host/v"),
-            "amqp://user:***@host/v"
-        );
+        assert_eq!(mask_url("amqp://user:s3cret@host:5672/v"), "amqp://user:***@host:5672/v");
+        assert_eq!(mask_url("amqp://user:s3/c@r?t@host/v"), "amqp://user:***@host/v");
         assert_eq!(mask_url("redis://:s3cret@host/0"), "redis://:***@host/0");
-        assert_eq!(
-            mask_url("redis://host/0?password=s3cret&db"),
-            "redis://host/0?password=***&***"
-        );
+        assert_eq!(mask_url("redis://host/0?password=s3cret&db"), "redis://host/0?password=***&***");
         assert_eq!(mask_url("memory://"), "memory://");
         assert_eq!(mask_url("s3cret"), "***");
     }

@@ -11,10 +11,7 @@ mod mask;
 mod yaml;
 
 #[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests arrange files as someone else would"
-)]
+#[allow(clippy::disallowed_methods, reason = "tests arrange files as someone else would")]
 mod tests;
 
 use std::fmt;
@@ -270,11 +267,7 @@ impl Config {
             state_path: read.path("state_path")?,
             trusted_root,
             consistent_snapshot: read.bool("consistent_snapshot")?,
-            keyid_format: if read.text("keyid_format")? == "legacy" {
-                KeyIdFormat::Legacy
-            } else {
-                KeyIdFormat::Spec
-            },
+            keyid_format: if read.text("keyid_format")? == "legacy" { KeyIdFormat::Legacy } else { KeyIdFormat::Spec },
             store_targets: read.bool("store_targets")?,
             number_of_bins: u32::try_from(read.count("number_of_bins")?).unwrap_or(u32::MAX),
             scheduler_scan_period: read.duration("scheduler_scan_period")?,
@@ -282,16 +275,8 @@ impl Config {
             reconcile_period: read.duration("reconcile_period")?,
             max_clock_skew: Duration::from_secs(read.count("max_clock_skew")?),
             roles: Roles {
-                root: read.role(
-                    "roles.root.threshold",
-                    "roles.root.expiry",
-                    "roles.root.renew_before",
-                )?,
-                targets: read.role(
-                    "roles.targets.threshold",
-                    "roles.targets.expiry",
-                    "roles.targets.renew_before",
-                )?,
+                root: read.role("roles.root.threshold", "roles.root.expiry", "roles.root.renew_before")?,
+                targets: read.role("roles.targets.threshold", "roles.targets.expiry", "roles.targets.renew_before")?,
                 snapshot: read.role(
                     "roles.snapshot.threshold",
                     "roles.snapshot.expiry",
@@ -302,11 +287,7 @@ impl Config {
                     "roles.timestamp.expiry",
                     "roles.timestamp.renew_before",
                 )?,
-                bins: read.role(
-                    "roles.bins.threshold",
-                    "roles.bins.expiry",
-                    "roles.bins.renew_before",
-                )?,
+                bins: read.role("roles.bins.threshold", "roles.bins.expiry", "roles.bins.renew_before")?,
             },
             keys: KeyNames {
                 root: read.names("keys.root")?,
@@ -332,13 +313,7 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(
-                self.settings
-                    .iter()
-                    .map(|setting| (setting.key, &setting.value)),
-            )
-            .finish()
+        f.debug_map().entries(self.settings.iter().map(|setting| (setting.key, &setting.value))).finish()
     }
 }
 
@@ -371,9 +346,7 @@ impl ConfigBuilder {
 
 impl fmt::Debug for ConfigBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.pairs.iter().map(|(key, _)| key))
-            .finish()
+        f.debug_list().entries(self.pairs.iter().map(|(key, _)| key)).finish()
     }
 }
 
@@ -382,16 +355,11 @@ struct Reader<'a>(&'a Layers);
 
 impl Reader<'_> {
     fn value(&self, key: &'static str) -> Result<Value, ConfigError> {
-        let spec = KEYS
-            .iter()
-            .find(|spec| spec.key == key)
-            .ok_or(ConfigError::Table(key))?;
+        let spec = KEYS.iter().find(|spec| spec.key == key).ok_or(ConfigError::Table(key))?;
         let (raw, origin) = self.0.get(key)?;
         spec.kind.parse(raw).ok_or_else(|| {
             let shown = match raw {
-                _ if spec.kind.is_secret() => {
-                    "not an address (it is not shown, as it may hold a password)".to_owned()
-                }
+                _ if spec.kind.is_secret() => "not an address (it is not shown, as it may hold a password)".to_owned(),
                 Raw::List(_) => "a list".to_owned(),
                 Raw::Text(text) if text.is_empty() => "empty".to_owned(),
                 Raw::Text(text) => {
@@ -479,36 +447,20 @@ impl Reader<'_> {
             let value = match (spec.key, self.value(spec.key)?) {
                 ("instance", _) => config.instance.clone(),
                 ("trusted_root", _) => config.trusted_root.display().to_string(),
-                ("roles.root.renew_before", _) => {
-                    config.roles.root.renew_before_seconds.to_string()
-                }
-                ("roles.targets.renew_before", _) => {
-                    config.roles.targets.renew_before_seconds.to_string()
-                }
-                ("roles.snapshot.renew_before", _) => {
-                    config.roles.snapshot.renew_before_seconds.to_string()
-                }
-                ("roles.timestamp.renew_before", _) => {
-                    config.roles.timestamp.renew_before_seconds.to_string()
-                }
-                ("roles.bins.renew_before", _) => {
-                    config.roles.bins.renew_before_seconds.to_string()
-                }
+                ("roles.root.renew_before", _) => config.roles.root.renew_before_seconds.to_string(),
+                ("roles.targets.renew_before", _) => config.roles.targets.renew_before_seconds.to_string(),
+                ("roles.snapshot.renew_before", _) => config.roles.snapshot.renew_before_seconds.to_string(),
+                ("roles.timestamp.renew_before", _) => config.roles.timestamp.renew_before_seconds.to_string(),
+                ("roles.bins.renew_before", _) => config.roles.bins.renew_before_seconds.to_string(),
                 (_, Value::Text(url)) if spec.kind.is_secret() => mask_url(&url),
                 (_, Value::Text(text)) => text,
                 (_, Value::Bool(value)) => value.to_string(),
                 (_, Value::Count(count)) => count.to_string(),
                 (_, Value::Duration(duration)) => duration.as_secs_f64().to_string(),
                 (_, Value::Names(names)) => names.join(","),
-                (_, Value::Address(address)) => address
-                    .map(|address| address.to_string())
-                    .unwrap_or_default(),
+                (_, Value::Address(address)) => address.map(|address| address.to_string()).unwrap_or_default(),
             };
-            settings.push(Setting {
-                key: spec.key,
-                value,
-                origin: origin.clone(),
-            });
+            settings.push(Setting { key: spec.key, value, origin: origin.clone() });
         }
         Ok(settings)
     }

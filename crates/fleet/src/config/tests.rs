@@ -11,16 +11,13 @@ fn load(yaml: Option<&str>, env: &[(&str, &str)], set: &[&str]) -> Result<Config
         std::fs::write(&path, yaml).unwrap();
         path
     });
-    let mut env: BTreeMap<String, String> = env
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let mut env: BTreeMap<String, String> =
+        env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     if file.is_none() {
         // Whatever this machine has in /etc stays out of the tests.
         let empty = dir.path().join("empty.yaml");
         std::fs::write(&empty, "").unwrap();
-        env.entry("RUGGED_CONFIG".into())
-            .or_insert(empty.display().to_string());
+        env.entry("RUGGED_CONFIG".into()).or_insert(empty.display().to_string());
     }
     let set = set.iter().map(|pair| (*pair).to_owned()).collect();
     Config::load(&Sources { file, env, set }, &RealFs)
@@ -34,20 +31,9 @@ fn refused(yaml: &str) -> String {
 fn defaults_are_valid_and_complete() {
     let config = Config::builder().build().unwrap();
     assert_eq!(config.settings().len(), KEYS.len());
-    assert!(
-        config
-            .settings()
-            .iter()
-            .all(|setting| setting.origin == Origin::Default)
-    );
-    assert_eq!(
-        config.metadata_path(),
-        Path::new("/var/rugged/tuf_repo/metadata")
-    );
-    assert_eq!(
-        config.trusted_root,
-        Path::new("/var/rugged/verification_keys/root.json")
-    );
+    assert!(config.settings().iter().all(|setting| setting.origin == Origin::Default));
+    assert_eq!(config.metadata_path(), Path::new("/var/rugged/tuf_repo/metadata"));
+    assert_eq!(config.trusted_root, Path::new("/var/rugged/verification_keys/root.json"));
     assert_eq!(config.roles.timestamp.renew_before_seconds, 28_800);
     assert_eq!(config.health_address, None);
     assert!(!config.instance.is_empty());
@@ -61,11 +47,7 @@ fn every_key_is_documented_and_has_a_variable_of_its_own() {
     assert_eq!(variables.len(), KEYS.len());
     for spec in KEYS {
         assert!(spec.doc.ends_with('.'), "{}", spec.key);
-        assert!(
-            !spec.env().ends_with("_FILE"),
-            "{} would be taken for a secret's file",
-            spec.key
-        );
+        assert!(!spec.env().ends_with("_FILE"), "{} would be taken for a secret's file", spec.key);
     }
 }
 
@@ -74,11 +56,7 @@ fn flags_win_over_environment_over_file_over_default_and_each_says_so() {
     let yaml = "# a comment\nscheduler_scan_period: 0.5\nroles:\n  root:\n    expiry: 100\n    threshold: 3\n  timestamp:\n    expiry: 60\n";
     let config = load(
         Some(yaml),
-        &[
-            ("RUGGED_ROLES_ROOT_EXPIRY", "200"),
-            ("RUGGED_ROLES_TIMESTAMP_EXPIRY", "61"),
-            ("HOME", "/"),
-        ],
+        &[("RUGGED_ROLES_ROOT_EXPIRY", "200"), ("RUGGED_ROLES_TIMESTAMP_EXPIRY", "61"), ("HOME", "/")],
         &["roles.timestamp.expiry=62", "keys.root=root,root1"],
     )
     .unwrap();
@@ -98,31 +76,14 @@ fn flags_win_over_environment_over_file_over_default_and_each_says_so() {
 #[test]
 fn an_unknown_key_is_refused_with_its_line_and_a_suggestion() {
     let message = refused("environment: testing\nshceduler_scan_period: 5\n");
-    assert!(
-        message.contains("config.yaml:2: unknown key `shceduler_scan_period`"),
-        "{message}"
-    );
-    assert!(
-        message.ends_with("did you mean `scheduler_scan_period`?"),
-        "{message}"
-    );
+    assert!(message.contains("config.yaml:2: unknown key `shceduler_scan_period`"), "{message}");
+    assert!(message.ends_with("did you mean `scheduler_scan_period`?"), "{message}");
     let message = refused("roles:\n  root:\n    expires: 5\n");
-    assert!(
-        message.contains(":3: unknown key `roles.root.expires`; did you mean `roles.root.expiry`?"),
-        "{message}"
-    );
-    let message = load(None, &[("RUGGED_BROKER_ULR", "memory://")], &[])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        message.ends_with("did you mean `RUGGED_BROKER_URL`?"),
-        "{message}"
-    );
+    assert!(message.contains(":3: unknown key `roles.root.expires`; did you mean `roles.root.expiry`?"), "{message}");
+    let message = load(None, &[("RUGGED_BROKER_ULR", "memory://")], &[]).unwrap_err().to_string();
+    assert!(message.ends_with("did you mean `RUGGED_BROKER_URL`?"), "{message}");
     let message = load(None, &[], &["repo_pth=/x"]).unwrap_err().to_string();
-    assert_eq!(
-        message,
-        "--set: unknown key `repo_pth`; did you mean `repo_path`?"
-    );
+    assert_eq!(message, "--set: unknown key `repo_pth`; did you mean `repo_path`?");
     assert!(refused("zzz: 1\n").ends_with("unknown key `zzz`"));
 }
 
@@ -133,40 +94,27 @@ fn a_value_of_the_wrong_kind_is_refused_with_key_origin_and_form() {
         message.ends_with("config.yaml:4: `roles.root.threshold` is `many`; expected a whole number from 1 to 1024"),
         "{message}"
     );
-    assert!(
-        refused("number_of_bins: 100\n").ends_with("expected 0 or a power of two from 2 to 16384")
-    );
+    assert!(refused("number_of_bins: 100\n").ends_with("expected 0 or a power of two from 2 to 16384"));
     assert!(refused("repo_path: {a: b}\n").contains("`repo_path` is a mapping; expected a path"));
     assert!(refused("repo_path: [a, b]\n").contains("`repo_path` is a list"));
     assert!(refused("repo_path:\n").contains("`repo_path` is empty"));
-    assert!(
-        refused("roles: 5\n").contains("`roles` is a value; expected a mapping of further keys")
-    );
+    assert!(refused("roles: 5\n").contains("`roles` is a value; expected a mapping of further keys"));
     assert!(refused("- a\n").contains("a configuration is a mapping"));
-    let message = load(None, &[("RUGGED_CONSISTENT_SNAPSHOT", "maybe")], &[])
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        message,
-        "RUGGED_CONSISTENT_SNAPSHOT: `consistent_snapshot` is `maybe`; expected `true` or `false`"
-    );
+    let message = load(None, &[("RUGGED_CONSISTENT_SNAPSHOT", "maybe")], &[]).unwrap_err().to_string();
+    assert_eq!(message, "RUGGED_CONSISTENT_SNAPSHOT: `consistent_snapshot` is `maybe`; expected `true` or `false`");
 }
 
 #[test]
 fn a_key_given_twice_is_refused() {
     assert!(refused("repo_path: /a\nrepo_path: /b\n").contains(":2"));
     assert!(
-        refused("roles: {root: {expiry: 5}}\nroles.root.expiry: 6\n")
-            .contains("`roles.root.expiry` is given twice")
+        refused("roles: {root: {expiry: 5}}\nroles.root.expiry: 6\n").contains("`roles.root.expiry` is given twice")
     );
 }
 
 #[test]
 fn a_renewal_longer_than_the_lifetime_is_refused() {
-    let error = Config::builder()
-        .set("roles.timestamp.expiry", "60")
-        .set("roles.timestamp.renew_before", "60")
-        .build();
+    let error = Config::builder().set("roles.timestamp.expiry", "60").set("roles.timestamp.renew_before", "60").build();
     assert!(matches!(error, Err(ConfigError::Contradiction(_))));
 }
 
@@ -175,21 +123,11 @@ fn secrets_show_nowhere() {
     let secret = "amqp://rugged:s3cret@rabbit:5672/tuf";
     let config = load(Some(&format!("broker_url: {secret}\n")), &[], &[]).unwrap();
     assert_eq!(config.broker_url, secret);
-    assert_eq!(
-        config.setting("broker_url").unwrap().value,
-        "amqp://rugged:***@rabbit:5672/tuf"
-    );
-    for text in [
-        format!("{config:?}"),
-        format!("{:?}", config.settings()),
-        config.shown_broker_url(),
-    ] {
+    assert_eq!(config.setting("broker_url").unwrap().value, "amqp://rugged:***@rabbit:5672/tuf");
+    for text in [format!("{config:?}"), format!("{:?}", config.settings()), config.shown_broker_url()] {
         assert!(!text.contains("s3cret"), "{text}");
     }
-    let sources = Sources {
-        set: vec![format!("broker_url={secret}")],
-        ..Sources::default()
-    };
+    let sources = Sources { set: vec![format!("broker_url={secret}")], ..Sources::default() };
     assert!(!format!("{sources:?}").contains("s3cret"));
     assert!(!format!("{:?}", Config::builder().set("broker_url", secret)).contains("s3cret"));
     for error in [
@@ -198,10 +136,7 @@ fn secrets_show_nowhere() {
         load(None, &[("RUGGED_BROKER_URL", "s3cret")], &[]).unwrap_err(),
         load(None, &[], &["s3cret"]).unwrap_err(),
     ] {
-        assert!(
-            !format!("{error} {error:?}").contains("s3cret"),
-            "{error:?}"
-        );
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
     }
 }
 
@@ -216,71 +151,29 @@ fn a_secret_can_come_from_a_file() {
     let link = link.to_str().unwrap();
     let config = load(None, &[("RUGGED_BROKER_URL_FILE", link)], &[]).unwrap();
     assert_eq!(config.broker_url, "amqp://u:p@h/v");
-    assert!(
-        config
-            .setting("broker_url")
-            .unwrap()
-            .origin
-            .to_string()
-            .starts_with("RUGGED_BROKER_URL_FILE (")
-    );
-    let both = load(
-        None,
-        &[
-            ("RUGGED_BROKER_URL_FILE", link),
-            ("RUGGED_BROKER_URL", "memory://"),
-        ],
-        &[],
-    );
+    assert!(config.setting("broker_url").unwrap().origin.to_string().starts_with("RUGGED_BROKER_URL_FILE ("));
+    let both = load(None, &[("RUGGED_BROKER_URL_FILE", link), ("RUGGED_BROKER_URL", "memory://")], &[]);
     assert!(matches!(both, Err(ConfigError::Twice { .. })));
-    let missing = load(
-        None,
-        &[("RUGGED_BROKER_URL_FILE", "/nonexistent/secret")],
-        &[],
-    );
+    let missing = load(None, &[("RUGGED_BROKER_URL_FILE", "/nonexistent/secret")], &[]);
     assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
     // Only secrets: a path in a file is a mistake.
-    assert!(matches!(
-        load(None, &[("RUGGED_REPO_PATH_FILE", link)], &[]),
-        Err(ConfigError::UnknownKey { .. })
-    ));
+    assert!(matches!(load(None, &[("RUGGED_REPO_PATH_FILE", link)], &[]), Err(ConfigError::UnknownKey { .. })));
 }
 
 #[test]
 fn variables_of_kubernetes_services_are_not_taken_for_keys() {
-    let config = load(
-        None,
-        &[
-            ("RUGGED_SERVICE_HOST", "10.0.0.1"),
-            ("RUGGED_PORT_80_TCP", "tcp://10.0.0.1:80"),
-        ],
-        &[],
-    );
+    let config = load(None, &[("RUGGED_SERVICE_HOST", "10.0.0.1"), ("RUGGED_PORT_80_TCP", "tcp://10.0.0.1:80")], &[]);
     assert!(config.is_ok());
 }
 
 #[test]
 fn a_named_file_must_exist_and_the_default_one_need_not() {
-    let missing = Config::load(
-        &Sources {
-            file: Some("/nonexistent/config.yaml".into()),
-            ..Sources::default()
-        },
-        &RealFs,
-    );
+    let missing =
+        Config::load(&Sources { file: Some("/nonexistent/config.yaml".into()), ..Sources::default() }, &RealFs);
     assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
-    let env = BTreeMap::from([(
-        "RUGGED_CONFIG".to_owned(),
-        "/nonexistent/config.yaml".to_owned(),
-    )]);
+    let env = BTreeMap::from([("RUGGED_CONFIG".to_owned(), "/nonexistent/config.yaml".to_owned())]);
     assert!(matches!(
-        Config::load(
-            &Sources {
-                env,
-                ..Sources::default()
-            },
-            &RealFs
-        ),
+        Config::load(&Sources { env, ..Sources::default() }, &RealFs),
         Err(ConfigError::Unreadable { .. })
     ));
 }
@@ -288,36 +181,21 @@ fn a_named_file_must_exist_and_the_default_one_need_not() {
 #[test]
 fn oversized_and_explosive_files_are_refused() {
     let big = format!("environment: testing\n#{}\n", "x".repeat(1024 * 1024));
-    assert!(matches!(
-        load(Some(&big), &[], &[]),
-        Err(ConfigError::Unreadable { .. })
-    ));
+    assert!(matches!(load(Some(&big), &[], &[]), Err(ConfigError::Unreadable { .. })));
     let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
     for (this, last) in ('b'..='i').zip('a'..='h') {
-        bomb.push_str(&format!(
-            "{this}: &{this} [{}]\n",
-            vec![format!("*{last}"); 9].join(", ")
-        ));
+        bomb.push_str(&format!("{this}: &{this} [{}]\n", vec![format!("*{last}"); 9].join(", ")));
     }
-    assert!(matches!(
-        load(Some(&bomb), &[], &[]),
-        Err(ConfigError::Yaml { .. })
-    ));
+    assert!(matches!(load(Some(&bomb), &[], &[]), Err(ConfigError::Yaml { .. })));
     let deep = format!("repo_path: {}{}\n", "[".repeat(5_000), "]".repeat(5_000));
-    assert!(matches!(
-        load(Some(&deep), &[], &[]),
-        Err(ConfigError::Yaml { .. })
-    ));
+    assert!(matches!(load(Some(&deep), &[], &[]), Err(ConfigError::Yaml { .. })));
 }
 
 #[test]
 fn a_syntax_error_names_its_line() {
     let message = refused("environment: testing\nrepo_path: \"/x\n");
     assert!(message.contains("config.yaml:"), "{message}");
-    assert!(matches!(
-        load(Some("a: b: c\n"), &[], &[]),
-        Err(ConfigError::Yaml { line: Some(1), .. })
-    ));
+    assert!(matches!(load(Some("a: b: c\n"), &[], &[]), Err(ConfigError::Yaml { line: Some(1), .. })));
 }
 
 #[test]
@@ -341,23 +219,11 @@ fn yaml_values_read_as_they_are_written() {
 
 #[test]
 fn an_embedded_fleet_keeps_everything_beneath_its_directory() {
-    let config = Config::beneath(Path::new("/demo"))
-        .set("number_of_bins", "16")
-        .build()
-        .unwrap();
+    let config = Config::beneath(Path::new("/demo")).set("number_of_bins", "16").build().unwrap();
     assert_eq!(config.metadata_path(), Path::new("/demo/repo/metadata"));
-    assert_eq!(
-        config.signing_keys_of("targets"),
-        Path::new("/demo/keys/signing/targets")
-    );
-    assert_eq!(
-        config.trusted_root,
-        Path::new("/demo/keys/verification/root.json")
-    );
+    assert_eq!(config.signing_keys_of("targets"), Path::new("/demo/keys/signing/targets"));
+    assert_eq!(config.trusted_root, Path::new("/demo/keys/verification/root.json"));
     assert_eq!(config.state_of("targets"), Path::new("/demo/state/targets"));
-    assert_eq!(
-        config.setting("number_of_bins").unwrap().origin,
-        Origin::Code
-    );
+    assert_eq!(config.setting("number_of_bins").unwrap().origin, Origin::Code);
     assert!(Config::builder().set("nonsense", "").build().is_err());
 }

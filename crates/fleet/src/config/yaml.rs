@@ -29,18 +29,12 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Node, ConfigError> {
         max_documents: 1,
         max_merge_keys: 64,
     };
-    if text
-        .lines()
-        .all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'))
-    {
+    if text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Node::Empty);
     }
     serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::Yaml {
         path: path.to_owned(),
-        line: error
-            .location()
-            .map(|location| location.line())
-            .filter(|line| *line > 0),
+        line: error.location().map(|location| location.line()).filter(|line| *line > 0),
         message: error.without_snippet().to_string(),
     })
 }

@@ -106,11 +106,7 @@ impl Health {
         max_silence: Duration,
         metrics: Metrics,
     ) -> Self {
-        let main = Loop {
-            name: "main".into(),
-            max_silence,
-            last: Instant::now(),
-        };
+        let main = Loop { name: "main".into(), max_silence, last: Instant::now() };
         let status = WorkerStatus {
             worker: worker.into(),
             instance: instance.into(),
@@ -127,12 +123,7 @@ impl Health {
             loops: BTreeMap::from([(MAIN_LOOP, main)]),
             next_loop: MAIN_LOOP + 1,
         };
-        Self {
-            inner: Arc::new(Inner {
-                data: Mutex::new(data),
-                metrics,
-            }),
-        }
+        Self { inner: Arc::new(Inner { data: Mutex::new(data), metrics }) }
     }
 
     /// The metrics served beside it.
@@ -152,18 +143,8 @@ impl Health {
         let mut data = self.data();
         let id = data.next_loop;
         data.next_loop += 1;
-        data.loops.insert(
-            id,
-            Loop {
-                name: name.into(),
-                max_silence,
-                last: Instant::now(),
-            },
-        );
-        Heartbeat {
-            health: self.clone(),
-            id,
-        }
+        data.loops.insert(id, Loop { name: name.into(), max_silence, last: Instant::now() });
+        Heartbeat { health: self.clone(), id }
     }
 
     /// Changes the state. What it settles on is logged when it differs from the last; work in between is not a change.
@@ -185,10 +166,7 @@ impl Health {
             return;
         }
         match &state {
-            State::Alarm(detail) => tracing::error!(
-                worker.state = "alarm",
-                "alarm, an operator has to act: {detail}"
-            ),
+            State::Alarm(detail) => tracing::error!(worker.state = "alarm", "alarm, an operator has to act: {detail}"),
             State::Waiting(detail) => tracing::warn!(worker.state = "waiting", "waiting: {detail}"),
             State::Ready => tracing::info!(worker.state = "ready", "ready"),
             State::Starting | State::Working => {}
@@ -216,11 +194,7 @@ impl Health {
             tracing::info!(
                 broker.connected = connected,
                 "broker {}",
-                if connected {
-                    "connected"
-                } else {
-                    "not connected"
-                }
+                if connected { "connected" } else { "not connected" }
             );
         }
     }
@@ -252,12 +226,7 @@ impl Health {
     #[must_use]
     pub fn stuck(&self) -> Vec<String> {
         let silent = |one: &&Loop| one.last.elapsed() > one.max_silence;
-        self.data()
-            .loops
-            .values()
-            .filter(silent)
-            .map(|one| one.name.clone())
-            .collect()
+        self.data().loops.values().filter(silent).map(|one| one.name.clone()).collect()
     }
 
     /// What keeps the worker from doing its job; empty while it is ready.
@@ -269,11 +238,7 @@ impl Health {
             missing.push("the broker is not connected".to_owned());
         }
         // Trying again does not end an alarm or a wait; its outcome does.
-        let state = if data.state == State::Working {
-            &data.settled
-        } else {
-            &data.state
-        };
+        let state = if data.state == State::Working { &data.settled } else { &data.state };
         match state {
             State::Ready | State::Working => {}
             State::Starting => missing.push("starting".to_owned()),
@@ -291,10 +256,7 @@ impl Health {
 
     fn data(&self) -> MutexGuard<'_, Data> {
         // Every change is a plain assignment, so that a panic elsewhere leaves nothing half done.
-        self.inner
-            .data
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

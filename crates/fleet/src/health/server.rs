@@ -31,37 +31,25 @@ const MAX_CONNECTION_TIME: Duration = Duration::from_secs(60);
 /// # Errors
 /// [`FleetError::Listen`] when it is taken or not ours.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, FleetError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| FleetError::Listen { address, source })
+    TcpListener::bind(address).await.map_err(|source| FleetError::Listen { address, source })
 }
 
 /// Serves the endpoints until `shutdown`.
 ///
 /// # Errors
 /// [`FleetError::Io`] when serving ends for another reason.
-pub async fn serve(
-    listener: TcpListener,
-    health: Health,
-    shutdown: CancellationToken,
-) -> Result<(), FleetError> {
+pub async fn serve(listener: TcpListener, health: Health, shutdown: CancellationToken) -> Result<(), FleetError> {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/status", get(status))
         .route("/metrics", get(metrics))
         .with_state(health);
-    let listener = Bounded {
-        listener,
-        permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-    };
+    let listener = Bounded { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
-        .map_err(|source| FleetError::Io {
-            what: "serving health".into(),
-            source,
-        })
+        .map_err(|source| FleetError::Io { what: "serving health".into(), source })
 }
 
 async fn livez(State(health): State<Health>) -> Response {
@@ -85,10 +73,7 @@ fn answer(problems: &[String], prefix: &str) -> Response {
     if problems.is_empty() {
         return (StatusCode::OK, "ok\n").into_response();
     }
-    let lines: String = problems
-        .iter()
-        .map(|problem| format!("{prefix}{problem}\n"))
-        .collect();
+    let lines: String = problems.iter().map(|problem| format!("{prefix}{problem}\n")).collect();
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
 }
 
@@ -112,14 +97,7 @@ impl axum::serve::Listener for Bounded {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let deadline = Box::pin(tokio::time::sleep(MAX_CONNECTION_TIME));
-                    return (
-                        Connection {
-                            stream,
-                            deadline,
-                            _permit: permit,
-                        },
-                        peer,
-                    );
+                    return (Connection { stream, deadline, _permit: permit }, peer);
                 }
                 Err(error) => {
                     // Out of descriptors, for one: trying again at once would only spin.
@@ -162,11 +140,7 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.expired(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

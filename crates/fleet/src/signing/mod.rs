@@ -32,12 +32,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When the worker cannot be built, or stops serving its queue without being asked to.
-pub async fn run<R, O, T>(
-    context: Context,
-    queue: &str,
-    open: O,
-    add_tasks: T,
-) -> Result<(), FleetError>
+pub async fn run<R, O, T>(context: Context, queue: &str, open: O, add_tasks: T) -> Result<(), FleetError>
 where
     R: SigningRole,
     O: FnMut() -> Result<R, RoleError> + Send + 'static,
@@ -51,17 +46,13 @@ where
             async move {
                 let RefreshExpiry { force } = arguments.bind(&["force"])?;
                 let (progress, _) = shared.reconcile_and_report(REFRESH_EXPIRY, force).await?;
-                tasks::answer(&RefreshExpiryResult {
-                    renewed: progress.renewed,
-                    bins_renewed: progress.bins_renewed,
-                })
+                tasks::answer(&RefreshExpiryResult { renewed: progress.renewed, bins_renewed: progress.bins_renewed })
             }
         }
     });
     let worker = tasks::build(add_tasks(builder, shared.clone()))?;
     let shutdown = context.shutdown.clone();
-    let reconciling =
-        tokio::spawn(keep_reconciled(context.clone(), shared).instrument(context.span.clone()));
+    let reconciling = tokio::spawn(keep_reconciled(context.clone(), shared).instrument(context.span.clone()));
     let served = worker.run(shutdown.clone()).await;
     let asked = shutdown.is_cancelled();
     // However serving ended, the loop ends with it: a worker that no task reaches has to be started again.
@@ -71,9 +62,7 @@ where
         // A broker that goes while we go is no failure.
         Err(error) if asked => tracing::debug!("serving {queue} ended with: {error}"),
         Err(error) => {
-            return Err(FleetError::Broker(format!(
-                "{queue} cannot be served: {error}"
-            )));
+            return Err(FleetError::Broker(format!("{queue} cannot be served: {error}")));
         }
         Ok(()) if !asked => {
             return Err(FleetError::Internal(format!("{queue} is no longer served")));
@@ -91,20 +80,13 @@ async fn keep_reconciled<R: SigningRole>(context: Context, shared: Arc<Shared<R>
         let next = match shared.reconcile_and_report("reconcile", false).await {
             Ok((_, report)) => {
                 pause = FIRST_PAUSE;
-                let renewal = report
-                    .next_renewal
-                    .map_or(i64::MAX, |due| due.seconds_since(context.clock.now()));
+                let renewal = report.next_renewal.map_or(i64::MAX, |due| due.seconds_since(context.clock.now()));
                 // A renewal that is due and was not made is the role's decision; asking without end would not change it.
-                period.min(Duration::from_secs(
-                    u64::try_from(renewal.max(1)).unwrap_or(1),
-                ))
+                period.min(Duration::from_secs(u64::try_from(renewal.max(1)).unwrap_or(1)))
             }
             Err(RoleError::Alarm(_)) => period,
             Err(
-                RoleError::Waiting(_)
-                | RoleError::Infrastructure(_)
-                | RoleError::Internal(_)
-                | RoleError::Refused(_),
+                RoleError::Waiting(_) | RoleError::Infrastructure(_) | RoleError::Internal(_) | RoleError::Refused(_),
             ) => {
                 let now = pause.min(period);
                 pause = pause.saturating_mul(2);

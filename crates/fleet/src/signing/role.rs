@@ -80,9 +80,7 @@ impl From<RoleError> for TaskError {
         match error {
             RoleError::Waiting(message) => exceptions::exception(exceptions::NOT_READY, message),
             RoleError::Alarm(message) => exceptions::exception(exceptions::ALARM, message),
-            RoleError::Infrastructure(message) => {
-                exceptions::exception(exceptions::INFRASTRUCTURE, message)
-            }
+            RoleError::Infrastructure(message) => exceptions::exception(exceptions::INFRASTRUCTURE, message),
             RoleError::Refused(error) => error,
             RoleError::Internal(message) => exceptions::exception(exceptions::INTERNAL, message),
         }

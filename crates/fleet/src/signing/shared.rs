@@ -44,9 +44,7 @@ pub struct Shared<R> {
 
 impl<R> fmt::Debug for Shared<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("role", &self.worker_role)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("role", &self.worker_role).finish_non_exhaustive()
     }
 }
 
@@ -82,9 +80,7 @@ impl<R: SigningRole> Shared<R> {
     /// # Errors
     /// What the role said.
     pub async fn reconcile(&self, force: bool) -> Result<Progress, RoleError> {
-        self.reconcile_and_report("reconcile", force)
-            .await
-            .map(|(progress, _)| progress)
+        self.reconcile_and_report("reconcile", force).await.map(|(progress, _)| progress)
     }
 
     /// What the worker says of itself; [`Health::worked`] is for tasks that changed something.
@@ -121,12 +117,7 @@ impl<R: SigningRole> Shared<R> {
         self.run(task, true, work).await
     }
 
-    async fn run<T, F>(
-        &self,
-        task: &'static str,
-        reconciles: bool,
-        work: F,
-    ) -> Result<(T, RoleReport), RoleError>
+    async fn run<T, F>(&self, task: &'static str, reconciles: bool, work: F) -> Result<(T, RoleReport), RoleError>
     where
         T: Send + 'static,
         F: FnOnce(&mut R, UtcTime) -> Result<T, RoleError> + Send + 'static,
@@ -147,14 +138,9 @@ impl<R: SigningRole> Shared<R> {
                 }));
                 let outcome = outcome.unwrap_or_else(|panic| {
                     slot.role = None;
-                    Err(RoleError::Internal(format!(
-                        "{task} panicked: {}",
-                        panic_text(panic.as_ref())
-                    )))
+                    Err(RoleError::Internal(format!("{task} panicked: {}", panic_text(panic.as_ref()))))
                 });
-                health
-                    .metrics()
-                    .task(task, label(outcome.as_ref().err()), started.elapsed());
+                health.metrics().task(task, label(outcome.as_ref().err()), started.elapsed());
                 if let Ok((_, report)) = &outcome {
                     publish(&health, worker_role, report);
                 }
@@ -162,9 +148,7 @@ impl<R: SigningRole> Shared<R> {
                 outcome
             })
         });
-        blocking
-            .await
-            .unwrap_or_else(|error| Err(RoleError::Internal(format!("{task}: {error}"))))
+        blocking.await.unwrap_or_else(|error| Err(RoleError::Internal(format!("{task}: {error}"))))
     }
 }
 
@@ -172,12 +156,8 @@ fn state_after(before: State, error: Option<&RoleError>, reconciled: bool) -> St
     match error {
         None if reconciled || !matches!(before, State::Alarm(_)) => State::Ready,
         None | Some(RoleError::Refused(_)) => before,
-        Some(RoleError::Waiting(detail) | RoleError::Infrastructure(detail)) => {
-            State::Waiting(detail.clone())
-        }
-        Some(RoleError::Alarm(detail) | RoleError::Internal(detail)) => {
-            State::Alarm(detail.clone())
-        }
+        Some(RoleError::Waiting(detail) | RoleError::Infrastructure(detail)) => State::Waiting(detail.clone()),
+        Some(RoleError::Alarm(detail) | RoleError::Internal(detail)) => State::Alarm(detail.clone()),
     }
 }
 
@@ -212,9 +192,6 @@ fn publish(health: &Health, role: &'static str, report: &RoleReport) {
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").chars().take(200).collect()
 }

@@ -37,9 +37,7 @@ struct Scripted {
 
 impl SigningRole for Scripted {
     fn reconcile(&mut self, _now: UtcTime, force: bool) -> Result<Progress, RoleError> {
-        let _ = self
-            .events
-            .send(format!("reconcile {} {force}", self.opening));
+        let _ = self.events.send(format!("reconcile {} {force}", self.opening));
         let step = self.script.lock().unwrap().pop_front();
         match step {
             None => Ok(Progress::default()),
@@ -78,24 +76,10 @@ impl Fleet {
         period: &str,
         renewal: Option<UtcTime>,
     ) -> Self {
-        let config = Config::beneath(Path::new("/nonexistent"))
-            .set("reconcile_period", period)
-            .build()
-            .unwrap();
-        let worker = WorkerInfo {
-            name: QUEUE,
-            role: "snapshot",
-            about: "",
-        };
+        let config = Config::beneath(Path::new("/nonexistent")).set("reconcile_period", period).build().unwrap();
+        let worker = WorkerInfo { name: QUEUE, role: "snapshot", about: "" };
         let clock = Arc::new(ManualClock::at(0));
-        let context = Context::new(
-            worker,
-            Arc::new(config),
-            Arc::new(RealFs),
-            broker,
-            clock,
-            CancellationToken::new(),
-        );
+        let context = Context::new(worker, Arc::new(config), Arc::new(RealFs), broker, clock, CancellationToken::new());
         let (sender, events) = channel::unbounded_channel();
         let script = Arc::new(Mutex::new(VecDeque::from(script)));
         let mut openings = VecDeque::from(openings);
@@ -105,22 +89,12 @@ impl Fleet {
             let _ = sender.send(format!("open {opening}"));
             match openings.pop_front() {
                 Some(error) => Err(error),
-                None => Ok(Scripted {
-                    opening,
-                    script: script.clone(),
-                    events: sender.clone(),
-                    renewal,
-                }),
+                None => Ok(Scripted { opening, script: script.clone(), events: sender.clone(), renewal }),
             }
         };
-        let running = tokio::spawn(crate::process::host(context.clone(), move |context| {
-            run(context, QUEUE, open, add_tasks)
-        }));
-        Self {
-            context,
-            events,
-            running,
-        }
+        let running =
+            tokio::spawn(crate::process::host(context.clone(), move |context| run(context, QUEUE, open, add_tasks)));
+        Self { context, events, running }
     }
 
     async fn next(&mut self) -> String {
@@ -145,52 +119,33 @@ fn add_tasks(builder: WorkerBuilder, shared: Arc<Shared<Scripted>>) -> WorkerBui
                 let (gate,): (String,) = arguments.bind_tuple(&["gate"])?;
                 let gate = GATES.lock().unwrap().remove(&gate).unwrap();
                 let opening = shared.with("wait", move |role, _| {
-                    gate.recv()
-                        .map(|()| role.opening)
-                        .map_err(|_| RoleError::Infrastructure("the gate is gone".into()))
+                    gate.recv().map(|()| role.opening).map_err(|_| RoleError::Infrastructure("the gate is gone".into()))
                 });
                 Ok(opening.await?.into())
             }
         })
         .task("fail", move |_, _| {
             let shared = refusing.clone();
-            async move {
-                Ok(shared
-                    .with("fail", |_, _| {
-                        Err::<Value, _>(RoleError::refused("not like that"))
-                    })
-                    .await?)
-            }
+            async move { Ok(shared.with("fail", |_, _| Err::<Value, _>(RoleError::refused("not like that"))).await?) }
         })
 }
 
 async fn call(client: &Client, task: &str, kwargs: Value) -> Result<Value, String> {
     let kwargs: Map<String, Value> = serde_json::from_value(kwargs).unwrap();
-    client
-        .call(QUEUE, task, kwargs, LONG)
-        .await
-        .map_err(|error| error.to_string())
+    client.call(QUEUE, task, kwargs, LONG).await.map_err(|error| error.to_string())
 }
 
 #[tokio::test]
 async fn a_role_is_reconciled_at_start_and_by_itself_while_the_broker_is_away() {
     // Nobody listens there.
-    let broker = connect(
-        "amqp://nobody:nothing@127.0.0.1:1/none",
-        ConnectOptions::default(),
-    )
-    .await
-    .unwrap();
+    let broker = connect("amqp://nobody:nothing@127.0.0.1:1/none", ConnectOptions::default()).await.unwrap();
     let mut fleet = Fleet::start_with(broker, vec![], vec![], "0.001", None);
     assert_eq!(fleet.next().await, "open 1");
     for _ in 0..3 {
         assert_eq!(fleet.next().await, "reconcile 1 false");
     }
     assert_eq!(fleet.context.health.settled(), State::Ready);
-    assert_eq!(
-        fleet.context.health.missing(),
-        ["the broker is not connected"]
-    );
+    assert_eq!(fleet.context.health.missing(), ["the broker is not connected"]);
     fleet.end().await.unwrap();
 }
 
@@ -215,13 +170,7 @@ async fn failures_are_tried_again_with_a_growing_pause_and_alarms_at_the_period(
         Step::Fail(RoleError::Alarm("below the floor".into())),
     ];
     let broker = Arc::new(MemoryBroker::new().connect());
-    let mut fleet = Fleet::start_with(
-        broker,
-        vec![waiting(), waiting(), waiting()],
-        script,
-        "3600",
-        None,
-    );
+    let mut fleet = Fleet::start_with(broker, vec![waiting(), waiting(), waiting()], script, "3600", None);
     let mut pauses = Vec::new();
     assert_eq!(fleet.next().await, "open 1");
     for event in ["open 2", "open 3", "open 4"] {
@@ -256,10 +205,7 @@ async fn ping_and_status_are_answered_while_work_is_blocked() {
     }
     assert_eq!(call(&client, "ping", json!({})).await, Ok("pong".into()));
     let status = call(&client, "status", json!({})).await.unwrap();
-    assert_eq!(
-        (&status["worker"], &status["role"]),
-        (&json!(QUEUE), &json!("snapshot"))
-    );
+    assert_eq!((&status["worker"], &status["role"]), (&json!(QUEUE), &json!("snapshot")));
     assert_eq!(status["broker_connected"], true);
     open_gate.send(()).unwrap();
     assert_eq!(blocked.await.unwrap(), Ok(1.into()));
@@ -274,53 +220,26 @@ async fn ping_and_status_are_answered_while_work_is_blocked() {
 #[tokio::test]
 async fn a_panic_opens_the_role_anew_and_poisons_nothing() {
     let broker = MemoryBroker::new();
-    let renewed = Progress {
-        version: 8,
-        changed: true,
-        renewed: BTreeMap::from([("snapshot".into(), 8)]),
-        bins_renewed: 0,
-    };
-    let script = vec![
-        Step::Do(Progress::default()),
-        Step::Panic,
-        Step::Do(renewed),
-    ];
+    let renewed =
+        Progress { version: 8, changed: true, renewed: BTreeMap::from([("snapshot".into(), 8)]), bins_renewed: 0 };
+    let script = vec![Step::Do(Progress::default()), Step::Panic, Step::Do(renewed)];
     let mut fleet = Fleet::start(Arc::new(broker.connect()), vec![], script);
     assert_eq!(fleet.next().await, "open 1");
     assert_eq!(fleet.next().await, "reconcile 1 false");
     let client = Client::new(Arc::new(broker.connect())).await.unwrap();
-    let error = call(&client, "refresh-expiry", json!({"force": true}))
-        .await
-        .unwrap_err();
-    assert!(
-        error.contains(exceptions::INTERNAL) && error.contains("out of paper"),
-        "{error}"
-    );
+    let error = call(&client, "refresh-expiry", json!({"force": true})).await.unwrap_err();
+    assert!(error.contains(exceptions::INTERNAL) && error.contains("out of paper"), "{error}");
     assert!(matches!(fleet.context.health.settled(), State::Alarm(_)));
-    let result = call(&client, "refresh-expiry", json!({"force": true}))
-        .await
-        .unwrap();
-    assert_eq!(
-        result,
-        json!({"renewed": {"snapshot": 8}, "bins_renewed": 0})
-    );
+    let result = call(&client, "refresh-expiry", json!({"force": true})).await.unwrap();
+    assert_eq!(result, json!({"renewed": {"snapshot": 8}, "bins_renewed": 0}));
     assert_eq!(fleet.context.health.settled(), State::Ready);
-    assert_eq!(
-        fleet.context.health.status().last_work.as_deref(),
-        Some("1970-01-01T00:00:00Z")
-    );
+    assert_eq!(fleet.context.health.status().last_work.as_deref(), Some("1970-01-01T00:00:00Z"));
     assert_eq!(fleet.next().await, "reconcile 1 true");
     assert_eq!(fleet.next().await, "open 2");
     assert_eq!(fleet.next().await, "reconcile 2 true");
     let metrics = fleet.context.metrics.render();
-    assert!(
-        metrics.contains("tuf_fleet_tasks_total{task=\"refresh-expiry\",outcome=\"panic\"} 1"),
-        "{metrics}"
-    );
-    assert!(
-        metrics.contains("tuf_fleet_role_version{role=\"snapshot\"} 7"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("tuf_fleet_tasks_total{task=\"refresh-expiry\",outcome=\"panic\"} 1"), "{metrics}");
+    assert!(metrics.contains("tuf_fleet_role_version{role=\"snapshot\"} 7"), "{metrics}");
     fleet.end().await.unwrap();
 }
 
@@ -331,18 +250,10 @@ async fn a_callers_fault_is_a_typed_exception_and_says_nothing_of_the_role() {
     assert_eq!(fleet.next().await, "open 1");
     let client = Client::new(Arc::new(broker.connect())).await.unwrap();
     let error = call(&client, "fail", json!({})).await.unwrap_err();
-    assert!(
-        error.contains("Refused") && error.contains("not like that"),
-        "{error}"
-    );
+    assert!(error.contains("Refused") && error.contains("not like that"), "{error}");
     assert_eq!(fleet.context.health.settled(), State::Ready);
-    let error = call(&client, "refresh-expiry", json!({"forse": true}))
-        .await
-        .unwrap_err();
-    assert!(
-        error.contains("TypeError") && error.contains("forse"),
-        "{error}"
-    );
+    let error = call(&client, "refresh-expiry", json!({"forse": true})).await.unwrap_err();
+    assert!(error.contains("TypeError") && error.contains("forse"), "{error}");
     fleet.end().await.unwrap();
 }
 
@@ -357,14 +268,8 @@ async fn an_alarm_stays_until_a_reconciliation_succeeds() {
     assert_eq!(fleet.next().await, "open 1");
     assert_eq!(fleet.next().await, "reconcile 1 false");
     let client = Client::new(Arc::new(broker.connect())).await.unwrap();
-    assert_eq!(
-        call(&client, "wait", json!({"gate": "alarmed"})).await,
-        Ok(1.into())
-    );
-    assert_eq!(
-        fleet.context.health.settled(),
-        State::Alarm("a bad signature".into())
-    );
+    assert_eq!(call(&client, "wait", json!({"gate": "alarmed"})).await, Ok(1.into()));
+    assert_eq!(fleet.context.health.settled(), State::Alarm("a bad signature".into()));
     call(&client, "refresh-expiry", json!({})).await.unwrap();
     assert_eq!(fleet.context.health.settled(), State::Ready);
     fleet.end().await.unwrap();
@@ -406,8 +311,5 @@ fn each_error_becomes_the_exception_that_tells_the_caller_what_to_do() {
     ] {
         assert_eq!(advice(&error.into()), expected);
     }
-    assert_eq!(
-        advice(&celery_runtime::TaskError::type_error("x")),
-        Advice::Never
-    );
+    assert_eq!(advice(&celery_runtime::TaskError::type_error("x")), Advice::Never);
 }

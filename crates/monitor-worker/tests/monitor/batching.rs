@@ -24,11 +24,7 @@ async fn all_ready_drops_become_one_batch_oldest_first() {
     assert_eq!((report.taken, report.published), (3, 3));
     assert_eq!(batches(&scene), [3]);
     assert_eq!(scene.chain.books.lock().unwrap().order, ["zebra", "ape", "mole"]);
-    assert_eq!(
-        scene.visible("same/path").as_deref(),
-        Some("mole"),
-        "of two with one path, the later wins"
-    );
+    assert_eq!(scene.visible("same/path").as_deref(), Some("mole"), "of two with one path, the later wins");
 }
 
 #[tokio::test]
@@ -49,10 +45,7 @@ async fn a_receipt_tells_with_what_the_drop_was_published() {
     scene.run().await;
     let receipt = scene.receipt("X").unwrap();
     assert_eq!(receipt.outcome, Outcome::Published);
-    assert_eq!(
-        (receipt.record, receipt.snapshot_version, receipt.timestamp_version),
-        (Some(1), Some(1), Some(1))
-    );
+    assert_eq!((receipt.record, receipt.snapshot_version, receipt.timestamp_version), (Some(1), Some(1), Some(1)));
     assert_eq!(receipt.finished_at, "2001-09-09T01:46:40Z");
     assert!(receipt.batch.is_some() && receipt.digest.is_some());
     assert_eq!(scene.in_post(), Vec::<String>::new());
@@ -62,19 +55,11 @@ async fn a_receipt_tells_with_what_the_drop_was_published() {
 #[tokio::test]
 async fn what_has_no_ready_name_is_ignored() {
     let scene = Scene::new();
-    for dir in [
-        "tuf_tmp_X",
-        "TUF_READY_X",
-        "other",
-        ".nfs0000000000000001",
-        "tuf_rejected_Y",
-    ] {
+    for dir in ["tuf_tmp_X", "TUF_READY_X", "other", ".nfs0000000000000001", "tuf_rejected_Y"] {
         scene.fs.plant(format!("{POST}/{dir}/a"), "a");
     }
     scene.fs.plant(format!("{POST}/tuf_ready_file"), "not a directory");
-    scene
-        .fs
-        .plant_symlink(format!("{POST}/tuf_ready_link"), "/post/tuf_tmp_X");
+    scene.fs.plant_symlink(format!("{POST}/tuf_ready_link"), "/post/tuf_tmp_X");
     let report = scene.run().await;
     assert_eq!((report.taken, report.waiting), (0, 0));
     assert_eq!(scene.in_post().len(), 7);
@@ -94,14 +79,7 @@ async fn upper_case_prefixes_are_taken_on_request() {
 #[tokio::test]
 async fn leftovers_of_nfs_in_a_drop_are_not_targets() {
     let scene = Scene::new();
-    scene.post(
-        "X",
-        &[
-            ("a", "a"),
-            (".nfs00000000004b21f700000001", "old"),
-            (".nfsfile", "kept"),
-        ],
-    );
+    scene.post("X", &[("a", "a"), (".nfs00000000004b21f700000001", "old"), (".nfsfile", "kept")]);
     scene.run().await;
     assert_eq!(scene.receipt("X").unwrap().targets, 2);
 }
@@ -159,9 +137,7 @@ async fn a_disk_that_fills_while_copying_holds_back_and_loses_nothing() {
     scene.post("X", &[("a", "a")]);
     let monitor = scene.open().unwrap();
     for n in 0..6 {
-        scene
-            .fs
-            .fail_at(scene.fs.operations() + n, std::io::ErrorKind::StorageFull);
+        scene.fs.fail_at(scene.fs.operations() + n, std::io::ErrorKind::StorageFull);
     }
     for _ in 0..8 {
         let _ = monitor.run_cycle(&scene.chain).await;
@@ -194,10 +170,7 @@ async fn pause_stops_intake_only_and_survives_a_restart() {
     scene.post("before", &[("a", "a")]);
     let monitor = scene.open().unwrap();
     // Taken in, but the chain does not answer yet.
-    let unavailable = monitor_worker::ChainError::Unavailable {
-        task: "add-targets",
-        reason: "no".into(),
-    };
+    let unavailable = monitor_worker::ChainError::Unavailable { task: "add-targets", reason: "no".into() };
     scene.chain.books.lock().unwrap().failures.push(unavailable);
     assert!(monitor.run_cycle(&scene.chain).await.is_err());
     let set = monitor.set_paused(true, Some("maintenance".into())).await.unwrap();
@@ -208,11 +181,7 @@ async fn pause_stops_intake_only_and_survives_a_restart() {
     let monitor = scene.open().unwrap();
     assert_eq!(monitor.processing(), set);
     let report = scene.drain(&monitor).await;
-    assert_eq!(
-        (report.published, report.waiting),
-        (1, 1),
-        "what was taken in is finished"
-    );
+    assert_eq!((report.published, report.waiting), (1, 1), "what was taken in is finished");
     let again = monitor.set_paused(true, Some("other".into())).await.unwrap();
     assert_eq!(again, set, "pausing again keeps the first reason");
     assert!(!monitor.set_paused(false, None).await.unwrap().paused);
@@ -269,17 +238,11 @@ async fn a_damaged_batch_directory_is_replaced() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a"), ("b", "b")]);
     let monitor = scene.open().unwrap();
-    let gone = monitor_worker::ChainError::Unavailable {
-        task: "add-targets",
-        reason: "no".into(),
-    };
+    let gone = monitor_worker::ChainError::Unavailable { task: "add-targets", reason: "no".into() };
     scene.chain.books.lock().unwrap().failures.push(gone);
     assert!(monitor.run_cycle(&scene.chain).await.is_err());
     let batch = scene.in_inbound().pop().unwrap();
-    scene
-        .fs
-        .remove_file(&Path::new(INBOUND).join(&batch).join("0/b"))
-        .unwrap();
+    scene.fs.remove_file(&Path::new(INBOUND).join(&batch).join("0/b")).unwrap();
     assert_eq!(scene.drain(&monitor).await.published, 1);
     assert_eq!(scene.in_inbound(), Vec::<String>::new());
 }
@@ -289,19 +252,13 @@ async fn a_batch_that_holds_other_bytes_is_staged_again() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
     let monitor = scene.open().unwrap();
-    let unavailable = monitor_worker::ChainError::Unavailable {
-        task: "add-targets",
-        reason: "no".into(),
-    };
+    let unavailable = monitor_worker::ChainError::Unavailable { task: "add-targets", reason: "no".into() };
     scene.chain.books.lock().unwrap().failures.push(unavailable);
     assert!(monitor.run_cycle(&scene.chain).await.is_err());
     let batch = scene.in_inbound().pop().unwrap();
     assert!(scene.fs.corrupt(Path::new(INBOUND).join(&batch).join("0/a"), "b"));
     scene.chain.books.lock().unwrap().damage_expected = true;
-    assert!(
-        monitor.run_cycle(&scene.chain).await.is_err(),
-        "the targets-worker notices"
-    );
+    assert!(monitor.run_cycle(&scene.chain).await.is_err(), "the targets-worker notices");
     assert_eq!(scene.drain(&monitor).await.published, 1);
     assert_eq!(scene.visible("a").as_deref(), Some("a"));
 }
@@ -359,12 +316,8 @@ async fn two_monitors_on_one_directory_publish_every_drop_once() {
     let books = chain.books.lock().unwrap();
     assert_eq!(books.order.len(), 60, "each once");
     assert_eq!(books.visible.len(), 180);
-    let mut names: Vec<_> = fs
-        .read_dir(&at("post"))
-        .unwrap()
-        .into_iter()
-        .map(|e| e.name.into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        fs.read_dir(&at("post")).unwrap().into_iter().map(|e| e.name.into_string().unwrap()).collect();
     names.retain(|name| !name.starts_with("tuf_receipt_"));
     assert_eq!(names, Vec::<String>::new());
 }

@@ -16,18 +16,13 @@ fn three_kinds() -> Scene {
     scene.post("one", &[("one.txt", "1")]);
     scene.post("two", GOOD);
     scene.post("link", &[("fine.txt", "fine")]);
-    scene
-        .fs
-        .plant_symlink(format!("{POST}/tuf_ready_link/link"), "/etc/passwd");
+    scene.fs.plant_symlink(format!("{POST}/tuf_ready_link/link"), "/etc/passwd");
     scene.post("bad", &[("bad.txt", "BAD")]);
     scene
 }
 
 fn outcomes(scene: &Scene) -> BTreeMap<&'static str, Outcome> {
-    ["one", "two", "link", "bad"]
-        .into_iter()
-        .filter_map(|name| Some((name, scene.outcome(name)?)))
-        .collect()
+    ["one", "two", "link", "bad"].into_iter().filter_map(|name| Some((name, scene.outcome(name)?))).collect()
 }
 
 fn check(scene: &Scene, at: &str) {
@@ -44,25 +39,14 @@ fn check(scene: &Scene, at: &str) {
     let mut order = books.order.clone();
     order.sort();
     assert_eq!(order, ["one", "two"], "published once each: {at}");
-    let visible: Vec<_> = books
-        .visible
-        .iter()
-        .map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
-        .collect();
-    assert_eq!(
-        visible,
-        [("one.txt", b"1".as_slice()), ("p/a.txt", b"a"), ("p/q/b.txt", b"bb")],
-        "{at}"
-    );
+    let visible: Vec<_> = books.visible.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+    assert_eq!(visible, [("one.txt", b"1".as_slice()), ("p/a.txt", b"a"), ("p/q/b.txt", b"bb")], "{at}");
     for kept in ["tuf_rejected_link/fine.txt", "tuf_rejected_bad/bad.txt"] {
         assert!(scene.fs.contents(format!("{POST}/{kept}")).is_some(), "{kept}: {at}");
     }
     for name in ["link", "bad"] {
         let reason = scene.fs.contents(format!("{POST}/tuf_rejected_{name}/REASON.json"));
-        assert!(
-            reason.is_some_and(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).is_ok()),
-            "{at}"
-        );
+        assert!(reason.is_some_and(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).is_ok()), "{at}");
     }
 }
 
@@ -109,10 +93,7 @@ async fn stopped_at_every_operation_every_drop_ends_once_and_whole() {
                 let at = format!("stopped at {n} ({doing:?}, after: {after}), {mode:?}");
                 check(&scene, &at);
                 let now = outcomes(&scene);
-                assert!(
-                    said.iter().all(|(name, outcome)| now[name] == *outcome),
-                    "what was said holds: {at}"
-                );
+                assert!(said.iter().all(|(name, outcome)| now[name] == *outcome), "what was said holds: {at}");
                 points += 1;
             }
         }
@@ -141,12 +122,9 @@ async fn stopped_twice_the_third_start_finishes() {
 #[tokio::test]
 async fn an_operation_that_fails_once_delays_and_loses_nothing() {
     let operations = operations().await;
-    for kind in [
-        ErrorKind::StorageFull,
-        ErrorKind::Other,
-        ErrorKind::StaleNetworkFileHandle,
-        ErrorKind::PermissionDenied,
-    ] {
+    for kind in
+        [ErrorKind::StorageFull, ErrorKind::Other, ErrorKind::StaleNetworkFileHandle, ErrorKind::PermissionDenied]
+    {
         for n in 0..operations {
             let scene = three_kinds();
             scene.fs.fail_at(n, kind);
@@ -200,9 +178,7 @@ fn check_but_reasons(scene: &Scene, at: &str) {
 async fn a_process_that_dies_between_signing_and_receipts_publishes_once() {
     let scene = three_kinds();
     let monitor = scene.open().unwrap();
-    scene
-        .fs
-        .fail_path(format!("{}/receipts", crate::scene::STATE), ErrorKind::Other);
+    scene.fs.fail_path(format!("{}/receipts", crate::scene::STATE), ErrorKind::Other);
     let _ = monitor.run_cycle(&scene.chain).await;
     drop(monitor);
     scene.fs.heal();

@@ -19,10 +19,7 @@ async fn rejected(prepare: impl FnOnce(&Scene)) -> String {
     assert_eq!((report.published, report.rejected), (1, 1), "the rest goes on");
     assert_eq!(scene.visible("good.txt").as_deref(), Some("good"));
     let reason = scene.reason("X");
-    let file = scene
-        .fs
-        .contents(format!("{POST}/tuf_rejected_X/REASON.json"))
-        .expect("REASON.json");
+    let file = scene.fs.contents(format!("{POST}/tuf_rejected_X/REASON.json")).expect("REASON.json");
     let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
     assert_eq!(file["reason"], reason.as_str());
     assert_eq!(file["name"], "X");
@@ -56,10 +53,7 @@ async fn an_empty_drop_is_rejected() {
 
 #[tokio::test]
 async fn a_drop_with_only_a_manifest_is_rejected() {
-    assert_eq!(
-        rejected(|scene| scene.post("X", &[("SHA256SUMS", "")])).await,
-        "the drop holds no files"
-    );
+    assert_eq!(rejected(|scene| scene.post("X", &[("SHA256SUMS", "")])).await, "the drop holds no files");
 }
 
 #[tokio::test]
@@ -82,23 +76,13 @@ async fn files_and_manifest_must_agree_exactly() {
     }
     let listed = format!("{SUM_OF_A}  a\n{SUM_OF_A}  missing\n");
     let reason = rejected(|scene| scene.post("X", &[("a", "a"), ("SHA256SUMS", &listed)])).await;
-    assert!(
-        reason.contains("\"missing\" is listed in SHA256SUMS and missing"),
-        "{reason}"
-    );
+    assert!(reason.contains("\"missing\" is listed in SHA256SUMS and missing"), "{reason}");
 }
 
 #[tokio::test]
 async fn a_manifest_that_agrees_is_not_a_target() {
     let scene = Scene::new();
-    scene.post(
-        "X",
-        &[
-            ("a", "a"),
-            ("SHA256SUMS", &format!("{SUM_OF_A} *./a\n")),
-            ("sub/SHA256SUMS", "x"),
-        ],
-    );
+    scene.post("X", &[("a", "a"), ("SHA256SUMS", &format!("{SUM_OF_A} *./a\n")), ("sub/SHA256SUMS", "x")]);
     scene.run().await;
     // The manifest lists every file, a file of its name further down included.
     assert!(scene.reason("X").contains("\"sub/SHA256SUMS\" is not listed"));
@@ -153,10 +137,7 @@ async fn a_rejected_directory_can_be_renamed_back_to_ready() {
     scene.fs.plant_symlink(format!("{POST}/tuf_ready_X/link"), "a");
     scene.run().await;
     scene.fs.remove_file(Path::new("/post/tuf_rejected_X/link")).unwrap();
-    scene
-        .fs
-        .rename(Path::new("/post/tuf_rejected_X"), Path::new("/post/tuf_ready_X"))
-        .unwrap();
+    scene.fs.rename(Path::new("/post/tuf_rejected_X"), Path::new("/post/tuf_ready_X")).unwrap();
     scene.run().await;
     assert_eq!(scene.outcome("X"), Some(Outcome::Published));
     assert_eq!(scene.visible("REASON.json"), None);
@@ -170,32 +151,21 @@ async fn a_producers_own_reason_json_is_a_target_and_is_left_alone() {
     scene.post("bad", &[("REASON.json", "mine"), ("a", "BAD")]);
     scene.run().await;
     assert_eq!(scene.visible("REASON.json").as_deref(), Some("{}"));
-    let kept = scene
-        .fs
-        .contents(format!("{POST}/tuf_rejected_bad/REASON.json"))
-        .unwrap();
+    let kept = scene.fs.contents(format!("{POST}/tuf_rejected_bad/REASON.json")).unwrap();
     assert_eq!(kept, b"mine");
     assert!(scene.reason("bad").contains("is bad"));
 }
 
 #[tokio::test]
 async fn a_fault_of_the_machine_rejects_nothing() {
-    for kind in [
-        ErrorKind::Other,
-        ErrorKind::StaleNetworkFileHandle,
-        ErrorKind::StorageFull,
-    ] {
+    for kind in [ErrorKind::Other, ErrorKind::StaleNetworkFileHandle, ErrorKind::StorageFull] {
         let scene = Scene::new();
         scene.post("unreadable", &[("a", "a")]);
         scene.post("good", &[("b", "b")]);
         scene.fs.fail_path(format!("{POST}/tuf_processing_unreadable/a"), kind);
         let monitor = scene.open().unwrap();
         let report = scene.drain(&monitor).await;
-        assert_eq!(
-            (report.published, report.rejected, report.waiting),
-            (1, 0, 1),
-            "others pass"
-        );
+        assert_eq!((report.published, report.rejected, report.waiting), (1, 0, 1), "others pass");
         assert_eq!(report.held[0].0, "unreadable");
         scene.post("later", &[("c", "c")]);
         assert_eq!(scene.drain(&monitor).await.published, 1, "later ones pass as well");
@@ -218,10 +188,7 @@ async fn an_unavailable_chain_rejects_nothing() {
     scene.post("X", &[("a", "a")]);
     let monitor = scene.open().unwrap();
     for failure in [
-        ChainError::Unavailable {
-            task: "add-targets",
-            reason: "no space".into(),
-        },
+        ChainError::Unavailable { task: "add-targets", reason: "no space".into() },
         ChainError::BatchMissing("gone".into()),
         ChainError::Stopped("add-targets"),
     ] {
@@ -252,16 +219,7 @@ async fn a_failing_batch_is_halved_until_the_bad_drop_is_alone() {
 async fn a_failure_that_passes_rejects_nothing() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
-    let failed = ChainError::Failed {
-        task: "add-targets",
-        reason: "once".into(),
-    };
-    scene
-        .chain
-        .books
-        .lock()
-        .unwrap()
-        .failures
-        .extend([failed.clone(), failed]);
+    let failed = ChainError::Failed { task: "add-targets", reason: "once".into() };
+    scene.chain.books.lock().unwrap().failures.extend([failed.clone(), failed]);
     assert_eq!(scene.run().await.published, 1);
 }

@@ -49,11 +49,7 @@ pub struct FakeChain {
 
 impl FakeChain {
     pub fn new(fs: Arc<dyn Fs>, inbound: &Path) -> Self {
-        Self {
-            fs,
-            inbound: inbound.to_owned(),
-            books: Mutex::default(),
-        }
+        Self { fs, inbound: inbound.to_owned(), books: Mutex::default() }
     }
 
     fn files(&self, dir: &Path, prefix: &str, out: &mut BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
@@ -96,16 +92,10 @@ impl FakeChain {
             }
             assert_eq!(drop.digest, digest(&files), "a visible batch is whole");
             if files.values().any(|bytes| bytes.starts_with(b"POISON")) {
-                let failed = ChainError::Failed {
-                    task: "add-targets",
-                    reason: "the poison works".into(),
-                };
+                let failed = ChainError::Failed { task: "add-targets", reason: "the poison works".into() };
                 return Ok(Err(failed));
             }
-            let bad = files
-                .iter()
-                .find(|(_, bytes)| bytes.starts_with(b"BAD"))
-                .map(|(name, _)| name.clone());
+            let bad = files.iter().find(|(_, bytes)| bytes.starts_with(b"BAD")).map(|(name, _)| name.clone());
             let verdict = DropVerdict {
                 name: drop.name.clone(),
                 digest: drop.digest.clone(),
@@ -128,10 +118,7 @@ impl FakeChain {
 /// The digest that the documentation promises.
 pub fn digest(files: &BTreeMap<String, Vec<u8>>) -> String {
     let hash = |bytes: &[u8]| hex::encode(ring::digest::digest(&ring::digest::SHA256, bytes));
-    let lines: String = files
-        .iter()
-        .map(|(name, bytes)| format!("{} {} {name}\n", hash(bytes), bytes.len()))
-        .collect();
+    let lines: String = files.iter().map(|(name, bytes)| format!("{} {} {name}\n", hash(bytes), bytes.len())).collect();
     hash(lines.as_bytes())
 }
 
@@ -144,34 +131,22 @@ impl Chain for FakeChain {
         match self.add(batch) {
             Ok(result) => result,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(ChainError::BatchMissing(batch.to_owned())),
-            Err(e) => Err(ChainError::Unavailable {
-                task: "add-targets",
-                reason: e.to_string(),
-            }),
+            Err(e) => Err(ChainError::Unavailable { task: "add-targets", reason: e.to_string() }),
         }
     }
 
     async fn update_snapshot(&self) -> Result<UpdateResult, ChainError> {
         let mut books = self.books.lock().unwrap();
         books.snapshot = books.record;
-        Ok(UpdateResult {
-            version: books.snapshot,
-            changed: true,
-        })
+        Ok(UpdateResult { version: books.snapshot, changed: true })
     }
 
     async fn update_timestamp(&self) -> Result<UpdateResult, ChainError> {
         let mut books = self.books.lock().unwrap();
-        assert_eq!(
-            books.snapshot, books.record,
-            "the snapshot is updated before the timestamp"
-        );
+        assert_eq!(books.snapshot, books.record, "the snapshot is updated before the timestamp");
         books.timestamp = books.snapshot;
         books.visible = books.signed.clone();
-        Ok(UpdateResult {
-            version: books.timestamp,
-            changed: true,
-        })
+        Ok(UpdateResult { version: books.timestamp, changed: true })
     }
 }
 
@@ -191,12 +166,7 @@ impl Scene {
         fs.set_time(START);
         let settings = Settings::new(POST.into(), INBOUND.into(), STATE.into(), "one");
         let chain = FakeChain::new(Arc::new(fs.clone()), Path::new(INBOUND));
-        Self {
-            fs,
-            clock: Arc::new(ManualClock::at(START)),
-            chain,
-            settings,
-        }
+        Self { fs, clock: Arc::new(ManualClock::at(START)), chain, settings }
     }
 
     /// Posts `tuf_ready_NAME`, a second after whatever came before.
@@ -254,10 +224,7 @@ impl Scene {
 
     pub fn visible(&self, path: &str) -> Option<String> {
         let books = self.chain.books.lock().unwrap();
-        books
-            .visible
-            .get(path)
-            .map(|bytes| String::from_utf8(bytes.clone()).unwrap())
+        books.visible.get(path).map(|bytes| String::from_utf8(bytes.clone()).unwrap())
     }
 
     /// Names in the drop directory. Receipts are left out, and so are temporary files, which are collected by age.

@@ -48,11 +48,7 @@ impl Fleet {
             .set("instance", "test")
             .build()
             .unwrap();
-        for path in [
-            &config.post_to_tuf_path,
-            &config.inbound_targets_path,
-            &config.state_path,
-        ] {
+        for path in [&config.post_to_tuf_path, &config.inbound_targets_path, &config.state_path] {
             RealFs.create_dir(path, 0o755).unwrap();
         }
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
@@ -83,16 +79,7 @@ impl Fleet {
                 tokio::task::yield_now().await;
             }
         }
-        Self {
-            dir,
-            client,
-            chain,
-            failures,
-            asked,
-            shutdown,
-            tasks,
-            monitor,
-        }
+        Self { dir, client, chain, failures, asked, shutdown, tasks, monitor }
     }
 
     fn post_dir(&self) -> PathBuf {
@@ -103,28 +90,15 @@ impl Fleet {
         let tmp = self.post_dir().join(format!("tuf_tmp_{name}"));
         RealFs.create_dir(&tmp, 0o755).unwrap();
         for (file, text) in files {
-            RealFs
-                .create_new(&tmp.join(file), 0o644)
-                .unwrap()
-                .write_all(text.as_bytes())
-                .unwrap();
+            RealFs.create_new(&tmp.join(file), 0o644).unwrap().write_all(text.as_bytes()).unwrap();
         }
-        RealFs
-            .rename(&tmp, &self.post_dir().join(format!("tuf_ready_{name}")))
-            .unwrap();
+        RealFs.rename(&tmp, &self.post_dir().join(format!("tuf_ready_{name}"))).unwrap();
     }
 
     async fn call(&self, task: &str, kwargs: Value, exchange: Option<&str>) -> Result<Value, CallError> {
-        let Value::Object(kwargs) = kwargs else {
-            panic!("arguments are an object")
-        };
-        let options = SendOptions {
-            exchange: exchange.map(str::to_owned),
-            ..SendOptions::default()
-        };
-        self.client
-            .call_with(MONITOR_QUEUE, task, kwargs, options, DEADLINE)
-            .await
+        let Value::Object(kwargs) = kwargs else { panic!("arguments are an object") };
+        let options = SendOptions { exchange: exchange.map(str::to_owned), ..SendOptions::default() };
+        self.client.call_with(MONITOR_QUEUE, task, kwargs, options, DEADLINE).await
     }
 
     async fn find(&self) -> FindNewTargets {
@@ -192,35 +166,16 @@ fn play(
                     return Err(failure);
                 }
                 let batch = arguments.batch.expect("a batch");
-                done(
-                    chain
-                        .add_targets(&batch)
-                        .await
-                        .map(|result| serde_json::to_value(result).unwrap()),
-                )
+                done(chain.add_targets(&batch).await.map(|result| serde_json::to_value(result).unwrap()))
             }
         }),
         SNAPSHOT_QUEUE => builder.task(UPDATE_SNAPSHOT, move |_, _| {
             let chain = folding.clone();
-            async move {
-                done(
-                    chain
-                        .update_snapshot()
-                        .await
-                        .map(|result| serde_json::to_value(result).unwrap()),
-                )
-            }
+            async move { done(chain.update_snapshot().await.map(|result| serde_json::to_value(result).unwrap())) }
         }),
         _ => builder.task(UPDATE_TIMESTAMP, move |_, _| {
             let chain = showing.clone();
-            async move {
-                done(
-                    chain
-                        .update_timestamp()
-                        .await
-                        .map(|result| serde_json::to_value(result).unwrap()),
-                )
-            }
+            async move { done(chain.update_timestamp().await.map(|result| serde_json::to_value(result).unwrap())) }
         }),
     };
     builder.build().unwrap()
@@ -228,9 +183,7 @@ fn play(
 
 fn class(error: CallError) -> String {
     match error {
-        CallError::TaskFailed {
-            exc_type, exc_module, ..
-        } => format!("{}.{exc_type}", exc_module.unwrap()),
+        CallError::TaskFailed { exc_type, exc_module, .. } => format!("{}.{exc_type}", exc_module.unwrap()),
         other => panic!("{other}"),
     }
 }
@@ -265,17 +218,11 @@ async fn find_new_targets_runs_a_cycle_and_reports_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pausing_is_for_operators_and_stops_intake() {
     let fleet = Fleet::start("0.05").await;
-    let refused = fleet
-        .call(PAUSE_PROCESSING, json!({"reason": "x"}), None)
-        .await
-        .unwrap_err();
+    let refused = fleet.call(PAUSE_PROCESSING, json!({"reason": "x"}), None).await.unwrap_err();
     assert_eq!(class(refused), "tuf_fleet.exceptions.NotPermitted");
     // The state directory is opened right after the start.
     let paused = loop {
-        match fleet
-            .call(PAUSE_PROCESSING, json!({"reason": "re-binning"}), Some(ADMIN_EXCHANGE))
-            .await
-        {
+        match fleet.call(PAUSE_PROCESSING, json!({"reason": "re-binning"}), Some(ADMIN_EXCHANGE)).await {
             Ok(paused) => break paused,
             Err(error) => assert_eq!(class(error), "tuf_fleet.exceptions.NotReady"),
         }
@@ -288,10 +235,7 @@ async fn pausing_is_for_operators_and_stops_intake() {
     let status = fleet.status().await;
     assert_eq!(status.processing.unwrap().reason.as_deref(), Some("re-binning"));
     assert_eq!(status.drops["ready"], 1);
-    fleet
-        .call(RESUME_PROCESSING, json!({}), Some(ADMIN_EXCHANGE))
-        .await
-        .unwrap();
+    fleet.call(RESUME_PROCESSING, json!({}), Some(ADMIN_EXCHANGE)).await.unwrap();
     fleet.receipt("X").await;
     fleet.stop().await;
 }
@@ -327,20 +271,14 @@ async fn refresh_expiry_asks_the_roles_in_order() {
     let renewed: RefreshExpiryResult = serde_json::from_value(renewed).unwrap();
     assert_eq!(renewed.renewed.len(), 3);
     assert_eq!(renewed.bins_renewed, 3);
-    assert_eq!(
-        *fleet.asked.lock().unwrap(),
-        [TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE]
-    );
+    assert_eq!(*fleet.asked.lock().unwrap(), [TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE]);
     fleet.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_arguments_are_a_type_error() {
     let fleet = Fleet::start("3600").await;
-    let error = fleet
-        .call(FIND_NEW_TARGETS, json!({"surplus": 1}), None)
-        .await
-        .unwrap_err();
+    let error = fleet.call(FIND_NEW_TARGETS, json!({"surplus": 1}), None).await.unwrap_err();
     assert_eq!(class(error), "builtins.TypeError");
     assert_eq!(fleet.call("ping", json!({}), None).await.unwrap(), "pong");
     fleet.stop().await;

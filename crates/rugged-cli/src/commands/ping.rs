@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::args;
 use crate::error::CliError;
 use crate::exit_code;
-use crate::output::{Output, table};
-use crate::reach::{Reach, WORKER_NAMES};
+use crate::output::{Output, one_line, table};
+use crate::reach::{Reach, WORKER_NAMES, explain};
 
 #[derive(Serialize)]
 struct Answer {
@@ -44,12 +44,15 @@ pub async fn run(config: &Config, args: args::Ping, output: Output) -> Result<u8
                         problem: None,
                     }
                 }
-                Err(error) => Answer {
-                    worker,
-                    answered: false,
-                    milliseconds: None,
-                    problem: Some(error.to_string()),
-                },
+                Err(error) => {
+                    let problem = Some(explain(&worker, PING, &error, deadline).message);
+                    Answer {
+                        worker,
+                        answered: false,
+                        milliseconds: None,
+                        problem,
+                    }
+                }
             }
         }
     }))
@@ -60,7 +63,7 @@ pub async fn run(config: &Config, args: args::Ping, output: Output) -> Result<u8
         let row = |answer: &Answer| {
             let said = match (answer.milliseconds, &answer.problem) {
                 (Some(milliseconds), _) => format!("pong in {milliseconds:.1} ms"),
-                (None, problem) => format!("no answer: {}", problem.as_deref().unwrap_or("-")),
+                (None, problem) => problem.as_deref().map_or_else(|| "no answer".to_owned(), one_line),
             };
             vec![answer.worker.clone(), said]
         };

@@ -16,7 +16,7 @@ use crate::args;
 use crate::error::CliError;
 use crate::exit_code;
 use crate::output::{Output, one_line, table};
-use crate::reach::{Reach, WORKER_NAMES};
+use crate::reach::{Reach, WORKER_NAMES, explain};
 use crate::verify::{self, Opened, Place, RoleState};
 
 #[derive(Serialize)]
@@ -92,9 +92,11 @@ pub async fn run(config: &Config, args: args::Status, output: Output) -> Result<
 
 async fn ask(reach: &Reach, worker: &str, deadline: Duration) -> Worker {
     let answer = Reach::ask(reach.client(), worker, STATUS, deadline).await;
-    let status = answer.map_err(|error| error.to_string()).and_then(|value| {
-        serde_json::from_value(value).map_err(|error| format!("answered what this version does not know: {error}"))
-    });
+    let status = answer
+        .map_err(|error| explain(worker, STATUS, &error, deadline).message)
+        .and_then(|value| {
+            serde_json::from_value(value).map_err(|error| format!("answered what this version does not know: {error}"))
+        });
     let worker = worker.to_owned();
     match status {
         Ok(status) => Worker {

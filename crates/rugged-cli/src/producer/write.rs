@@ -42,7 +42,8 @@ pub struct Posted {
 /// is the last moment at which the fleet does not know of it.
 ///
 /// # Errors
-/// Nothing was handed over then, and what was copied is removed again as far as possible.
+/// Nothing was handed over then, and what was copied is removed again as far as possible; only when the rename itself
+/// could not be made durable is the drop there, as the message says.
 pub fn post<T>(
     fs: &dyn Fs,
     post: &Path,
@@ -91,7 +92,12 @@ pub fn post<T>(
             return Err(CliError::writing(&ready, &error));
         }
     }
-    durable::sync_dir(fs, post).map_err(|error| CliError::writing(post, &error))?;
+    durable::sync_dir(fs, post).map_err(|error| {
+        CliError::infrastructure(format!(
+            "{} is posted, and may not survive a power cut: {error}",
+            ready.display()
+        ))
+    })?;
     let posted = Posted {
         name: name.as_str().to_owned(),
         digest: drop_digest(&files),

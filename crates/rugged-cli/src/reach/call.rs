@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::error::CliError;
 use crate::output::one_line;
 
+/// The error for a call of `task` on `queue` that failed with `error`.
+#[must_use]
 pub fn explain(queue: &str, task: &str, error: &CallError, deadline: Duration) -> CliError {
     match error {
         CallError::Timeout { .. } => {

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::error::CliError;
 
+pub use call::explain;
 pub use embedded::{Embedded, Hosted};
 
 /// Every worker with a queue, in the order of the chain.

@@ -29,9 +29,8 @@ impl Json {
 
     fn from_canonical_bytes(bytes: Vec<u8>) -> Result<Self, CanonicalError> {
         debug_assert!(is_canonical(&bytes));
-        let text = String::from_utf8(bytes).map_err(|error| CanonicalError::Utf8 {
-            at: error.utf8_error().valid_up_to(),
-        })?;
+        let text =
+            String::from_utf8(bytes).map_err(|error| CanonicalError::Utf8 { at: error.utf8_error().valid_up_to() })?;
         Ok(Self(text.into()))
     }
 

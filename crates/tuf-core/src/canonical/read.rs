@@ -14,10 +14,7 @@ pub struct ReadError {
 
 impl ReadError {
     pub(crate) fn new(problem: impl Into<String>) -> Self {
-        Self {
-            path: Vec::new(),
-            problem: problem.into(),
-        }
+        Self { path: Vec::new(), problem: problem.into() }
     }
 
     pub(crate) fn missing(field: &'static str) -> Self {
@@ -26,8 +23,7 @@ impl ReadError {
 
     /// The error seen from one level further out.
     pub(crate) fn at(mut self, key: &str) -> Self {
-        self.path
-            .push(key.chars().take(80).flat_map(char::escape_debug).collect());
+        self.path.push(key.chars().take(80).flat_map(char::escape_debug).collect());
         self
     }
 }
@@ -68,11 +64,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(&self) -> Result<(), ReadError> {
-        if self.pos == self.text.len() {
-            Ok(())
-        } else {
-            Err(ReadError::new("unexpected text at the end"))
-        }
+        if self.pos == self.text.len() { Ok(()) } else { Err(ReadError::new("unexpected text at the end")) }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -140,11 +132,7 @@ impl<'a> Reader<'a> {
         let mut text = String::with_capacity(raw.len());
         let mut characters = raw.chars();
         while let Some(character) = characters.next() {
-            let character = if character == '\\' {
-                characters.next().unwrap_or('\\')
-            } else {
-                character
-            };
+            let character = if character == '\\' { characters.next().unwrap_or('\\') } else { character };
             text.push(character);
         }
         Ok(Cow::Owned(text))
@@ -158,10 +146,7 @@ impl<'a> Reader<'a> {
         let start = self.pos;
         let bytes = self.text.as_bytes();
         loop {
-            match bytes
-                .get(self.pos..)
-                .and_then(|rest| rest.iter().position(|&b| b == b'"' || b == b'\\'))
-            {
+            match bytes.get(self.pos..).and_then(|rest| rest.iter().position(|&b| b == b'"' || b == b'\\')) {
                 None => return Err(ReadError::new("a string without an end")),
                 Some(plain) => {
                     self.pos += plain;

@@ -43,9 +43,7 @@ pub(crate) fn checked_text(raw: &[u8]) -> Result<&str, CanonicalError> {
     if raw.len() > MAX_BYTES {
         return Err(CanonicalError::TooLarge);
     }
-    std::str::from_utf8(raw).map_err(|error| CanonicalError::Utf8 {
-        at: error.valid_up_to(),
-    })
+    std::str::from_utf8(raw).map_err(|error| CanonicalError::Utf8 { at: error.valid_up_to() })
 }
 
 /// The bytes are JSON perhaps, canonical certainly not.
@@ -65,13 +63,7 @@ pub(crate) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str, raw_controls: bool) -> Self {
-        Self {
-            text,
-            bytes: text.as_bytes(),
-            pos: 0,
-            depth: 0,
-            raw_controls,
-        }
+        Self { text, bytes: text.as_bytes(), pos: 0, depth: 0, raw_controls }
     }
 
     /// Goes back to a position outside of any object or array entered since.
@@ -189,10 +181,7 @@ impl<'a> Scanner<'a> {
         let start = self.pos;
         loop {
             let rest = &self.bytes[self.pos..];
-            let plain = rest
-                .iter()
-                .position(|&b| b == b'"' || b == b'\\' || b < 0x20)
-                .ok_or(NotCanonical)?;
+            let plain = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).ok_or(NotCanonical)?;
             self.pos += plain;
             match rest[plain] {
                 b'"' => {
@@ -411,9 +400,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn literal(&mut self, word: &'static str) -> Option<()> {
-        self.bytes[self.pos..]
-            .starts_with(word.as_bytes())
-            .then(|| self.pos += word.len())
+        self.bytes[self.pos..].starts_with(word.as_bytes()).then(|| self.pos += word.len())
     }
 
     /// Steps over an integer: its sign and magnitude.
@@ -431,10 +418,7 @@ impl<'a> Scanner<'a> {
             return Err(self.syntax("expected a digit"));
         }
         if self.bytes[digits] == b'0' && self.pos - digits > 1 {
-            return Err(CanonicalError::Syntax {
-                at: digits,
-                problem: "a number with a leading zero",
-            });
+            return Err(CanonicalError::Syntax { at: digits, problem: "a number with a leading zero" });
         }
         if matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
             return Err(CanonicalError::Float { at: Some(start) });
@@ -461,11 +445,7 @@ fn cmp_bytes(a: &[u8], b: &[u8]) -> Ordering {
     // escape cannot meet a first half, as the halves before it agree.
     let in_escape = a[..at].iter().rev().take_while(|&&b| b == b'\\').count() % 2 == 1;
     let character = |s: &[u8]| {
-        if !in_escape && s[at] == b'\\' {
-            s.get(at + 1).copied().unwrap_or(0)
-        } else {
-            s[at]
-        }
+        if !in_escape && s[at] == b'\\' { s.get(at + 1).copied().unwrap_or(0) } else { s[at] }
     };
     character(a).cmp(&character(b))
 }

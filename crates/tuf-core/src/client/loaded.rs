@@ -31,11 +31,7 @@ impl LoadedRole {
             by_pattern: Vec::new(),
             targets,
         };
-        let roles = loaded
-            .targets
-            .delegations
-            .as_ref()
-            .map_or(&[][..], |delegations| &delegations.roles);
+        let roles = loaded.targets.delegations.as_ref().map_or(&[][..], |delegations| &delegations.roles);
         for (index, role) in roles.iter().enumerate() {
             loaded.by_name.insert(role.name.clone(), index);
             match &role.paths {
@@ -60,38 +56,19 @@ impl LoadedRole {
             return Vec::new();
         };
         if let Some(succinct) = &delegations.succinct_roles {
-            return vec![Child {
-                name: succinct.bin_for(path),
-                terminating: true,
-            }];
+            return vec![Child { name: succinct.bin_for(path), terminating: true }];
         }
-        let hash = if self.prefix_lengths.is_empty() {
-            String::new()
-        } else {
-            path_hash(path)
-        };
-        let mut found: Vec<usize> = self
-            .by_pattern
-            .iter()
-            .copied()
-            .filter(|&index| delegations.roles[index].covers(path, &hash))
-            .collect();
+        let hash = if self.prefix_lengths.is_empty() { String::new() } else { path_hash(path) };
+        let mut found: Vec<usize> =
+            self.by_pattern.iter().copied().filter(|&index| delegations.roles[index].covers(path, &hash)).collect();
         for &length in &self.prefix_lengths {
-            found.extend(
-                hash.get(..length)
-                    .and_then(|prefix| self.by_prefix.get(prefix))
-                    .into_iter()
-                    .flatten(),
-            );
+            found.extend(hash.get(..length).and_then(|prefix| self.by_prefix.get(prefix)).into_iter().flatten());
         }
         found.sort_unstable();
         found.dedup();
         let child = |index: usize| {
             let role = &delegations.roles[index];
-            Child {
-                name: role.name.clone(),
-                terminating: role.terminating,
-            }
+            Child { name: role.name.clone(), terminating: role.terminating }
         };
         found.into_iter().map(child).collect()
     }
@@ -114,8 +91,6 @@ impl LoadedRole {
         if delegations.succinct_roles.is_some() {
             return delegations.keys_for(name);
         }
-        self.by_name
-            .get(name)
-            .map(|&index| delegations.roles[index].role_keys())
+        self.by_name.get(name).map(|&index| delegations.roles[index].role_keys())
     }
 }

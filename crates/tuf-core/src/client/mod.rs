@@ -126,14 +126,8 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
     /// [`ClientError::Root`] if the kept root is not root metadata signed by its own keys.
     pub fn from_state(state: &TrustedState, metadata: M, targets: T, limits: Limits) -> Result<Self, ClientError> {
         let mut client = Self::new(&state.root, metadata, targets, limits)?;
-        client.timestamp = state
-            .timestamp
-            .as_deref()
-            .and_then(|file| client.kept(RoleName::timestamp(), file));
-        client.snapshot = state
-            .snapshot
-            .as_deref()
-            .and_then(|file| client.kept(RoleName::snapshot(), file));
+        client.timestamp = state.timestamp.as_deref().and_then(|file| client.kept(RoleName::timestamp(), file));
+        client.snapshot = state.snapshot.as_deref().and_then(|file| client.kept(RoleName::snapshot(), file));
         Ok(client)
     }
 
@@ -141,10 +135,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         let envelope = Envelope::parse(file).ok()?;
         self.chain.verify(&role, &envelope).ok()?;
         let metadata = D::from_envelope(&envelope).ok()?;
-        Some(Trusted {
-            metadata,
-            file: envelope.into_file(),
-        })
+        Some(Trusted { metadata, file: envelope.into_file() })
     }
 
     /// What to keep for the next run.
@@ -202,9 +193,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         let before = self.chain.clone();
         let metadata = &self.metadata;
         let max = MAX_ROOT_BYTES as u64;
-        let walked = self
-            .chain
-            .walk(&mut |version| fetch::read_all(metadata, &format!("{version}.root.json"), max));
+        let walked = self.chain.walk(&mut |version| fetch::read_all(metadata, &format!("{version}.root.json"), max));
         if self.chain.version() != before.version() {
             self.roles.clear();
             self.forget_after_rotation(&before);
@@ -221,14 +210,8 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
     fn forget_after_rotation(&mut self, before: &RootChain) {
         let changed = |role: RoleName| {
             let keys = |chain: &RootChain| {
-                let listed = chain
-                    .keys_for(&role)
-                    .map(|keys| keys.keyids.clone())
-                    .unwrap_or_default();
-                let mut keys: Vec<_> = listed
-                    .into_iter()
-                    .map(|id| (chain.root().keys.get(&id).cloned(), id))
-                    .collect();
+                let listed = chain.keys_for(&role).map(|keys| keys.keyids.clone()).unwrap_or_default();
+                let mut keys: Vec<_> = listed.into_iter().map(|id| (chain.root().keys.get(&id).cloned(), id)).collect();
                 keys.sort_by(|(_, a), (_, b)| a.cmp(b));
                 keys
             };
@@ -240,14 +223,8 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
             return;
         }
         // Same keys, perhaps a higher threshold.
-        self.timestamp = self
-            .timestamp
-            .take()
-            .and_then(|old| self.kept(RoleName::timestamp(), &old.file));
-        self.snapshot = self
-            .snapshot
-            .take()
-            .and_then(|old| self.kept(RoleName::snapshot(), &old.file));
+        self.timestamp = self.timestamp.take().and_then(|old| self.kept(RoleName::timestamp(), &old.file));
+        self.snapshot = self.snapshot.take().and_then(|old| self.kept(RoleName::snapshot(), &old.file));
     }
 
     fn refresh_timestamp(&mut self, now: UtcTime) -> Result<(), ClientError> {
@@ -256,12 +233,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         let file = fetch::read_all(&self.metadata, PATH, self.limits.timestamp_bytes)?
             .ok_or_else(|| ClientError::Missing { path: PATH.to_owned() })?;
         let envelope = parse(PATH, file)?;
-        self.chain
-            .verify(&role, &envelope)
-            .map_err(|error| ClientError::Signature {
-                path: PATH.to_owned(),
-                error,
-            })?;
+        self.chain.verify(&role, &envelope).map_err(|error| ClientError::Signature { path: PATH.to_owned(), error })?;
         let new: Timestamp = read(PATH, &envelope)?;
         if let Some(Trusted { metadata: trusted, .. }) = &self.timestamp {
             not_back(&role, trusted.version, new.version)?;
@@ -272,19 +244,13 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
             not_back(&RoleName::snapshot(), trusted.snapshot.version, new.snapshot.version)?;
         }
         not_expired(&role, &new, now)?;
-        self.timestamp = Some(Trusted {
-            metadata: new,
-            file: envelope.into_file(),
-        });
+        self.timestamp = Some(Trusted { metadata: new, file: envelope.into_file() });
         Ok(())
     }
 
     fn refresh_snapshot(&mut self, now: UtcTime) -> Result<(), ClientError> {
         let role = RoleName::snapshot();
-        let Some(Trusted {
-            metadata: timestamp, ..
-        }) = &self.timestamp
-        else {
+        let Some(Trusted { metadata: timestamp, .. }) = &self.timestamp else {
             return Err(ClientError::NotRefreshed);
         };
         let listed = timestamp.snapshot.clone();
@@ -296,12 +262,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         }
         let (path, file) = self.fetch_listed(&role, &listed, self.limits.snapshot_bytes)?;
         let envelope = parse(&path, file)?;
-        self.chain
-            .verify(&role, &envelope)
-            .map_err(|error| ClientError::Signature {
-                path: path.clone(),
-                error,
-            })?;
+        self.chain.verify(&role, &envelope).map_err(|error| ClientError::Signature { path: path.clone(), error })?;
         let new: Snapshot = read(&path, &envelope)?;
         is_version(&path, &listed, new.version)?;
         if let Some(Trusted { metadata: trusted, .. }) = &self.snapshot {
@@ -314,10 +275,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         }
         not_expired(&role, &new, now)?;
         self.roles.clear();
-        self.snapshot = Some(Trusted {
-            metadata: new,
-            file: envelope.into_file(),
-        });
+        self.snapshot = Some(Trusted { metadata: new, file: envelope.into_file() });
         Ok(())
     }
 
@@ -331,29 +289,19 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         let Some(Trusted { metadata: snapshot, .. }) = &self.snapshot else {
             return Err(ClientError::NotRefreshed);
         };
-        let listed = snapshot
-            .meta
-            .get(role)
-            .ok_or_else(|| ClientError::NotInSnapshot { role: role.clone() })?
-            .clone();
+        let listed = snapshot.meta.get(role).ok_or_else(|| ClientError::NotInSnapshot { role: role.clone() })?.clone();
         let (path, file) = self.fetch_listed(role, &listed, self.limits.targets_bytes)?;
         let envelope = parse(&path, file)?;
         match parent {
             None => self.chain.verify(role, &envelope),
             Some(parent) => {
-                let not_delegated = || ClientError::NotDelegated {
-                    role: role.clone(),
-                    parent: parent.name.clone(),
-                };
+                let not_delegated = || ClientError::NotDelegated { role: role.clone(), parent: parent.name.clone() };
                 let keys = parent.role.keys_for(role).ok_or_else(not_delegated)?;
                 let delegations = parent.role.targets.delegations.as_ref().ok_or_else(not_delegated)?;
                 verify::envelope(&envelope, &delegations.keys, &keys)
             }
         }
-        .map_err(|error| ClientError::Signature {
-            path: path.clone(),
-            error,
-        })?;
+        .map_err(|error| ClientError::Signature { path: path.clone(), error })?;
         let targets: Targets = read(&path, &envelope)?;
         drop(envelope);
         is_version(&path, &listed, targets.version)?;
@@ -378,17 +326,11 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
 }
 
 fn parse(path: &str, file: Vec<u8>) -> Result<Envelope, ClientError> {
-    Envelope::parse(file).map_err(|error| ClientError::Parse {
-        path: path.to_owned(),
-        error,
-    })
+    Envelope::parse(file).map_err(|error| ClientError::Parse { path: path.to_owned(), error })
 }
 
 fn read<D: Metadata>(path: &str, envelope: &Envelope) -> Result<D, ClientError> {
-    D::from_envelope(envelope).map_err(|error| ClientError::Parse {
-        path: path.to_owned(),
-        error,
-    })
+    D::from_envelope(envelope).map_err(|error| ClientError::Parse { path: path.to_owned(), error })
 }
 
 fn is_listed(path: &str, listed: &RoleMeta, file: &[u8]) -> Result<(), ClientError> {
@@ -396,17 +338,10 @@ fn is_listed(path: &str, listed: &RoleMeta, file: &[u8]) -> Result<(), ClientErr
     if let Some(expected) = listed.length
         && found != expected
     {
-        return Err(ClientError::Length {
-            path: path.to_owned(),
-            found,
-            expected,
-        });
+        return Err(ClientError::Length { path: path.to_owned(), found, expected });
     }
     match &listed.hashes {
-        Some(hashes) => hashes.check(file).map_err(|error| ClientError::Hash {
-            path: path.to_owned(),
-            error,
-        }),
+        Some(hashes) => hashes.check(file).map_err(|error| ClientError::Hash { path: path.to_owned(), error }),
         None => Ok(()),
     }
 }
@@ -415,20 +350,12 @@ fn is_version(path: &str, listed: &RoleMeta, found: u64) -> Result<(), ClientErr
     if found == listed.version {
         return Ok(());
     }
-    Err(ClientError::Version {
-        path: path.to_owned(),
-        found,
-        expected: listed.version,
-    })
+    Err(ClientError::Version { path: path.to_owned(), found, expected: listed.version })
 }
 
 fn not_back(role: &RoleName, trusted: u64, found: u64) -> Result<(), ClientError> {
     if found < trusted {
-        return Err(ClientError::Rollback {
-            role: role.clone(),
-            trusted,
-            found,
-        });
+        return Err(ClientError::Rollback { role: role.clone(), trusted, found });
     }
     Ok(())
 }

@@ -36,10 +36,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
             }
             let mut children = Vec::new();
             for child in role.children(path) {
-                let parent = Parent {
-                    name: name.clone(),
-                    role: Arc::clone(&role),
-                };
+                let parent = Parent { name: name.clone(), role: Arc::clone(&role) };
                 children.push((Some(parent), child.name));
                 if child.terminating {
                     // Neither the siblings after it nor anything left over from before is searched.
@@ -104,9 +101,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
     /// [`ClientError::UnknownTarget`] if no role lists it; otherwise as [`Client::find_target`], and if the content
     /// is missing, not the listed one, or cannot be written.
     pub fn download_to(&mut self, path: &TargetPath, to: &mut dyn Write) -> Result<TargetMeta, ClientError> {
-        let meta = self
-            .find_target(path)?
-            .ok_or_else(|| ClientError::UnknownTarget { path: path.clone() })?;
+        let meta = self.find_target(path)?.ok_or_else(|| ClientError::UnknownTarget { path: path.clone() })?;
         let location = match best_hash(&meta) {
             Some(hash) if self.chain.root().consistent_snapshot => path.hash_prefixed(&hash),
             _ => path.as_str().to_owned(),
@@ -125,40 +120,21 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
             };
             length += count as u64;
             if length > meta.length {
-                return Err(ClientError::TooLarge {
-                    path: location,
-                    max: meta.length,
-                });
+                return Err(ClientError::TooLarge { path: location, max: meta.length });
             }
             checker.update(&buffer[..count]);
-            to.write_all(&buffer[..count]).map_err(|error| ClientError::Write {
-                path: path.clone(),
-                error,
-            })?;
+            to.write_all(&buffer[..count]).map_err(|error| ClientError::Write { path: path.clone(), error })?;
         }
         if length < meta.length {
-            return Err(ClientError::Length {
-                path: location,
-                found: length,
-                expected: meta.length,
-            });
+            return Err(ClientError::Length { path: location, found: length, expected: meta.length });
         }
-        checker
-            .finish()
-            .map_err(|error| ClientError::Hash { path: location, error })?;
+        checker.finish().map_err(|error| ClientError::Hash { path: location, error })?;
         Ok(meta)
     }
 }
 
 /// The hash in the name of the file: sha256 if listed, as every publisher writes that one.
 fn best_hash(meta: &TargetMeta) -> Option<String> {
-    let listed = |wanted: &str| {
-        meta.hashes
-            .iter()
-            .find(|(name, _)| *name == wanted)
-            .map(|(_, text)| text)
-    };
-    listed("sha256")
-        .or_else(|| listed("sha512"))
-        .or_else(|| meta.hashes.iter().next().map(|(_, text)| text))
+    let listed = |wanted: &str| meta.hashes.iter().find(|(name, _)| *name == wanted).map(|(_, text)| text);
+    listed("sha256").or_else(|| listed("sha512")).or_else(|| meta.hashes.iter().next().map(|(_, text)| text))
 }

@@ -46,10 +46,7 @@ impl<'a> Der<'a> {
             0..=0x7f => (usize::from(first), rest),
             0x81..=0x83 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f)).ok_or(SHORT)?;
-                (
-                    bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)),
-                    rest,
-                )
+                (bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)), rest)
             }
             _ => return Err(SHORT),
         };
@@ -60,11 +57,7 @@ impl<'a> Der<'a> {
 
     /// The same, if the next element has this tag.
     pub(super) fn take_optional(&mut self, tag: u8) -> Result<Option<&'a [u8]>, KeyError> {
-        if self.0.first() == Some(&tag) {
-            self.take(tag).map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.0.first() == Some(&tag) { self.take(tag).map(Some) } else { Ok(None) }
     }
 
     pub(super) fn sequence(&mut self) -> Result<Der<'a>, KeyError> {
@@ -89,9 +82,9 @@ impl<'a> Der<'a> {
                 Some(curve) => Self::curve(curve),
                 None => Err(KeyError::Unsupported("an EC key without a named curve".to_owned())),
             },
-            _ => Err(KeyError::Unsupported(
-                "neither Ed25519, nor ECDSA P-256, nor RSA (plain rsaEncryption)".to_owned(),
-            )),
+            _ => {
+                Err(KeyError::Unsupported("neither Ed25519, nor ECDSA P-256, nor RSA (plain rsaEncryption)".to_owned()))
+            }
         }
     }
 
@@ -99,9 +92,7 @@ impl<'a> Der<'a> {
         match oid {
             PRIME256V1 => Ok(Algorithm::P256),
             SECP384R1 => Ok(Algorithm::P384),
-            _ => Err(KeyError::Unsupported(
-                "an EC key on a curve other than P-256".to_owned(),
-            )),
+            _ => Err(KeyError::Unsupported("an EC key on a curve other than P-256".to_owned())),
         }
     }
 
@@ -128,10 +119,7 @@ pub(super) fn write_spki(algorithm: Algorithm, key: &[u8]) -> Vec<u8> {
         Algorithm::Rsa => [element(OID, RSA_ENCRYPTION), vec![0x05, 0x00]].concat(),
     };
     let bits = [&[0], key].concat();
-    element(
-        SEQUENCE,
-        &[element(SEQUENCE, &identifier), element(BIT_STRING, &bits)].concat(),
-    )
+    element(SEQUENCE, &[element(SEQUENCE, &identifier), element(BIT_STRING, &bits)].concat())
 }
 
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -151,7 +139,5 @@ pub(super) fn rsa_bits(pkcs1: &[u8]) -> Result<usize, KeyError> {
     let modulus = Der::new(pkcs1).sequence()?.take(INTEGER)?;
     let from = modulus.iter().position(|&byte| byte != 0).unwrap_or(modulus.len());
     let significant = &modulus[from..];
-    Ok(significant
-        .first()
-        .map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize))
+    Ok(significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize))
 }

@@ -18,9 +18,7 @@ pub struct Generated {
 
 impl fmt::Debug for Generated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Generated")
-            .field("public", &self.public)
-            .finish_non_exhaustive()
+        f.debug_struct("Generated").field("public", &self.public).finish_non_exhaustive()
     }
 }
 
@@ -34,9 +32,8 @@ fn no_randomness(_: ring::error::Unspecified) -> KeyError {
 /// [`KeyError`] if `rng` has no randomness.
 pub fn ed25519(rng: &dyn SecureRandom) -> Result<Generated, KeyError> {
     // PKCS#8 version 1, as OpenSSL writes it; version 2, which ring writes, is refused by older OpenSSL.
-    const BEFORE_SEED: [u8; 16] = [
-        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-    ];
+    const BEFORE_SEED: [u8; 16] =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
     let mut pkcs8 = Zeroizing::new([0u8; 48]);
     pkcs8[..16].copy_from_slice(&BEFORE_SEED);
     rng.fill(&mut pkcs8[16..]).map_err(no_randomness)?;

@@ -18,10 +18,7 @@ pub(super) fn decode(pem: &[u8]) -> Result<(&str, Zeroizing<Vec<u8>>), KeyError>
     let mut lines = text.lines().map(str::trim_ascii);
     let mut found = None;
     while let Some(line) = lines.next() {
-        let Some(label) = line
-            .strip_prefix("-----BEGIN ")
-            .and_then(|rest| rest.strip_suffix("-----"))
-        else {
+        let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else {
             continue;
         };
         // Enough for every line, so that no reallocation leaves a copy behind.
@@ -48,9 +45,7 @@ pub(super) fn decode(pem: &[u8]) -> Result<(&str, Zeroizing<Vec<u8>>), KeyError>
             return Err(KeyError::Pem("more than one block"));
         }
         let mut der = Zeroizing::new(vec![0; body.len()]);
-        let length = STANDARD
-            .decode_slice(body.as_bytes(), &mut der)
-            .map_err(|_| KeyError::Pem("invalid base64"))?;
+        let length = STANDARD.decode_slice(body.as_bytes(), &mut der).map_err(|_| KeyError::Pem("invalid base64"))?;
         der.truncate(length);
         found = Some((label, der));
     }

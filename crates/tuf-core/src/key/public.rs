@@ -109,9 +109,7 @@ impl PublicKey {
             Algorithm::P256 if key.len() == 65 && key[0] == 4 => ("ecdsa", "ecdsa-sha2-nistp256", pem()),
             Algorithm::P256 => return Err(KeyError::Unsupported("a compressed EC point".to_owned())),
             Algorithm::P384 => {
-                return Err(KeyError::Unsupported(
-                    "an EC key on a curve other than P-256".to_owned(),
-                ));
+                return Err(KeyError::Unsupported("an EC key on a curve other than P-256".to_owned()));
             }
             Algorithm::Rsa => {
                 if der::rsa_bits(key)? < 2048 {
@@ -142,10 +140,9 @@ impl PublicKey {
     pub fn key_id(&self, format: KeyIdFormat) -> KeyId {
         const MEMBER: &str = "keyid_hash_algorithms";
         let canonical = match format {
-            KeyIdFormat::Legacy if self.extra.get(MEMBER).is_none() => self
-                .clone()
-                .with_extra(MEMBER, Json::trusted(r#"["sha256","sha512"]"#))
-                .to_canonical(),
+            KeyIdFormat::Legacy if self.extra.get(MEMBER).is_none() => {
+                self.clone().with_extra(MEMBER, Json::trusted(r#"["sha256","sha512"]"#)).to_canonical()
+            }
             KeyIdFormat::Spec | KeyIdFormat::Legacy => self.to_canonical(),
         };
         KeyId::from_digest(&sha256(&canonical))
@@ -179,10 +176,7 @@ impl PublicKey {
             ("ecdsa" | "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384") => Algorithm::P384,
             ("rsa", "rsassa-pss-sha256") => Algorithm::Rsa,
             (keytype, scheme) => {
-                return Err(SignatureError::Unsupported {
-                    keytype: keytype.to_owned(),
-                    scheme: scheme.to_owned(),
-                });
+                return Err(SignatureError::Unsupported { keytype: keytype.to_owned(), scheme: scheme.to_owned() });
             }
         };
         let bytes = match algorithm {

@@ -43,9 +43,7 @@ enum Pair {
 
 impl fmt::Debug for FileSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSigner")
-            .field("public", &self.public)
-            .finish_non_exhaustive()
+        f.debug_struct("FileSigner").field("public", &self.public).finish_non_exhaustive()
     }
 }
 
@@ -75,14 +73,10 @@ impl FileSigner {
                 ));
             }
             "PUBLIC KEY" => {
-                return Err(KeyError::Unsupported(
-                    "a public key where a private one is needed".to_owned(),
-                ));
+                return Err(KeyError::Unsupported("a public key where a private one is needed".to_owned()));
             }
             _ => {
-                return Err(KeyError::Unsupported(
-                    "a PEM block that is not a private key".to_owned(),
-                ));
+                return Err(KeyError::Unsupported("a PEM block that is not a private key".to_owned()));
             }
         };
         let public = match &pair {
@@ -102,9 +96,7 @@ impl FileSigner {
                 .map(Pair::Ed25519)
                 .map_err(|_| KeyError::Malformed("the Ed25519 key is inconsistent")),
             Algorithm::P256 => ec_pair(Der::new(inside.take(der::OCTET_STRING)?), Some(Algorithm::P256), random),
-            Algorithm::P384 => Err(KeyError::Unsupported(
-                "an EC key on a curve other than P-256".to_owned(),
-            )),
+            Algorithm::P384 => Err(KeyError::Unsupported("an EC key on a curve other than P-256".to_owned())),
             Algorithm::Rsa => {
                 let pkcs1 = inside.take(der::OCTET_STRING)?;
                 Ok(Pair::Rsa(Box::new(RsaKeyPair::from_der(pkcs1).map_err(rsa_rejected)?)))
@@ -129,9 +121,7 @@ fn ec_pair(mut der: Der<'_>, curve: Option<Algorithm>, random: &SystemRandom) ->
         None => curve,
     };
     if curve != Some(Algorithm::P256) {
-        return Err(KeyError::Unsupported(
-            "an EC key on a curve other than P-256".to_owned(),
-        ));
+        return Err(KeyError::Unsupported("an EC key on a curve other than P-256".to_owned()));
     }
     let Some(point) = inside.take_optional(der::CONTEXT_1)? else {
         return Err(KeyError::Unsupported(
@@ -169,14 +159,10 @@ impl Signer for FileSigner {
         let failed = |_| SignError("no randomness, or an unusable key".to_owned());
         match &self.pair {
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
-            Pair::P256(pair) => pair
-                .sign(&self.random, message)
-                .map(|s| s.as_ref().to_vec())
-                .map_err(failed),
+            Pair::P256(pair) => pair.sign(&self.random, message).map(|s| s.as_ref().to_vec()).map_err(failed),
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&RSA_PSS_SHA256, &self.random, message, &mut signature)
-                    .map_err(failed)?;
+                pair.sign(&RSA_PSS_SHA256, &self.random, message, &mut signature).map_err(failed)?;
                 Ok(signature)
             }
         }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::parallel::beside;
 use super::{MAX_TARGETS, RoleError, Trust, versioned};
 use crate::bins::{BINS_ROLE, is_bin};
+use crate::canonical::read::{Reader, Wire};
 use crate::document::{Document, DocumentType};
 use crate::envelope::Envelope;
+use crate::key::PublicKey;
 use crate::log::Digest;
 use crate::names::{KeyId, RoleName};
-use crate::key::PublicKey;
-use crate::canonical::read::{Reader, Wire};
 use crate::schema::{Delegations, RoleKeys};
 use crate::store::Store;
 use crate::verify;
@@ -99,10 +99,8 @@ impl RoleReader {
     ) -> Result<(Document, u64), RoleError> {
         let name = versioned(role, version)?;
         let alarm = |reason: String| RoleError::Alarm(format!("{name}: {reason}"));
-        let bytes = self
-            .metadata
-            .read(&name, MAX_TARGETS)?
-            .ok_or_else(|| alarm("it is referred to but not there".into()))?;
+        let bytes =
+            self.metadata.read(&name, MAX_TARGETS)?.ok_or_else(|| alarm("it is referred to but not there".into()))?;
         let length = bytes.len() as u64;
         let other_bytes = || alarm("its bytes are not those its commit record names".into());
         if matches!(expect, Expect::Record(expected, _) if expected != length) {
@@ -119,8 +117,8 @@ impl RoleReader {
             return Err(other_bytes());
         }
         signatures.map_err(alarm)?;
-        let document = Document::parse(DocumentType::Targets, envelope.into_signed())
-            .map_err(|error| alarm(error.to_string()))?;
+        let document =
+            Document::parse(DocumentType::Targets, envelope.into_signed()).map_err(|error| alarm(error.to_string()))?;
         if document.version() != version {
             return Err(alarm(format!("it says it is version {}", document.version())));
         }

@@ -147,9 +147,8 @@ impl SnapshotRole {
                 // A role listed once is listed for ever: clients refuse a snapshot in which one vanished.
                 for (key, _) in newest.iter().flat_map(|document| document.iter()) {
                     let role = key.strip_suffix(b".json").unwrap_or(&key);
-                    let known = std::str::from_utf8(role).is_ok_and(|role| {
-                        RoleName::new(role).is_ok_and(|role| table.contains_key(&role))
-                    });
+                    let known = std::str::from_utf8(role)
+                        .is_ok_and(|role| RoleName::new(role).is_ok_and(|role| table.contains_key(&role)));
                     if !known {
                         let role = String::from_utf8_lossy(role);
                         return Err(RoleError::Alarm(format!("the snapshot lists {role}, the commit log does not")));
@@ -164,9 +163,8 @@ impl SnapshotRole {
     /// Checks every changed role before vouching for it.
     fn verify(&mut self, changed: &[(RoleName, RoleRef)]) -> Result<(), RoleError> {
         let table = self.log.roles();
-        let known = |role: &RoleName| {
-            table.get(role).map(|entry| (entry.version, Expect::Record(entry.length, entry.sha256)))
-        };
+        let known =
+            |role: &RoleName| table.get(role).map(|entry| (entry.version, Expect::Record(entry.length, entry.sha256)));
         let first = |wanted: &dyn Fn(&str) -> bool| changed.iter().find(|(role, _)| wanted(role.as_str()));
         for kind in [&(|role: &str| role == BINS_ROLE) as &dyn Fn(&str) -> bool, &is_bin] {
             if let Some((role, _)) = first(kind) {
@@ -175,8 +173,7 @@ impl SnapshotRole {
         }
         let (reader, trust) = (&self.reader, &self.trust);
         try_map(changed.iter().collect(), |(role, entry)| {
-            let (document, _) =
-                reader.read(trust, role, entry.version, Expect::Record(entry.length, entry.sha256))?;
+            let (document, _) = reader.read(trust, role, entry.version, Expect::Record(entry.length, entry.sha256))?;
             if document.expires() == entry.expires {
                 Ok(())
             } else {
@@ -201,9 +198,8 @@ impl SnapshotRole {
         let expires = self.lifetime.expiry(now);
         let document = match self.snapshots.newest() {
             Some(newest) => newest.document.edit(&entries, version, expires),
-            None => {
-                Document::empty(DocumentType::Snapshot, version, expires, BTreeMap::new()).edit(&entries, version, expires)
-            }
+            None => Document::empty(DocumentType::Snapshot, version, expires, BTreeMap::new())
+                .edit(&entries, version, expires),
         };
         let bytes = self.trust.sign(&RoleName::snapshot(), document.signed())?;
         let name = versioned(&RoleName::snapshot(), version)?;
@@ -213,19 +209,14 @@ impl SnapshotRole {
             // Still dirty: the roles stay to be compared with whatever the other writer made.
             return Ok(None);
         }
-        self.snapshots.wrote(Snapshot {
-            document: Arc::new(document),
-            length: bytes.len() as u64,
-            sha256,
-        });
+        self.snapshots.wrote(Snapshot { document: Arc::new(document), length: bytes.len() as u64, sha256 });
         self.dirty = Some(BTreeSet::new());
         Ok(Some(version))
     }
 
     fn raise(&mut self, version: u64) -> Result<(), RoleError> {
         let root = self.trust.version();
-        let record =
-            self.log.head_digest().map(|digest| RecordFloor { digest, number: self.log.head() });
+        let record = self.log.head_digest().map(|digest| RecordFloor { digest, number: self.log.head() });
         self.floor.raise(|floor| {
             floor.root = root;
             floor.record = record;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::parallel::{beside, try_map};
 use super::{Lifetime, MAX_TARGETS, Repository, RoleError, Trust, free_version, versioned};
 use crate::bins::{BINS_ROLE, BinLayout, is_bin};
+use crate::canonical::Extra;
+use crate::canonical::read::Wire;
 use crate::document::{Document, DocumentType};
 use crate::envelope::Envelope;
 use crate::floor::{FloorFile, RecordFloor};
 use crate::log::{Appended, Digest, Log, Outcome, RoleRef};
 use crate::names::{RoleName, TargetPath};
-use crate::canonical::Extra;
-use crate::canonical::read::Wire;
 use crate::schema::{DelegatedPaths, DelegatedRole, Delegations, HashPrefix};
 use crate::store::{Created, NewFile, Store};
 use crate::time::UtcTime;
@@ -118,6 +118,9 @@ pub struct TargetsRole {
     /// The layout of a table of so many roles.
     known_layout: Cell<Option<(usize, Layout)>>,
 }
+
+/// A record's number, and the new version of each role in it.
+type Published = (u64, BTreeMap<RoleName, u64>);
 
 /// A role's next version, not written yet.
 struct Draft {
@@ -323,7 +326,8 @@ impl TargetsRole {
             drafts.push(Draft { role, document: Document::empty(DocumentType::Targets, 1, expires, extra) });
             Ok::<_, RoleError>(())
         };
-        let delegating = |roles| Ok::<_, RoleError>(BTreeMap::from([("delegations".to_owned(), self.delegate(roles)?)]));
+        let delegating =
+            |roles| Ok::<_, RoleError>(BTreeMap::from([("delegations".to_owned(), self.delegate(roles)?)]));
         match self.policy.layout {
             Layout::Flat => empty("targets".into(), expires, BTreeMap::new())?,
             Layout::Bins(layout) => {
@@ -480,7 +484,7 @@ impl TargetsRole {
         drafts: Vec<Draft>,
         results: BTreeMap<String, Outcome>,
         now: UtcTime,
-    ) -> Result<Option<(u64, BTreeMap<RoleName, u64>)>, RoleError> {
+    ) -> Result<Option<Published>, RoleError> {
         let metadata = self.repository.metadata.as_ref();
         let trust = &self.trust;
         let mut refs = BTreeMap::new();
@@ -594,7 +598,10 @@ pub(super) fn check_log_floor(log: &Log, floor: Option<RecordFloor>) -> Result<(
         )));
     }
     if log.head() == floor.number && log.head_digest() != Some(floor.digest) {
-        return Err(RoleError::Alarm(format!("record {} is not the one signed before: its digest differs", floor.number)));
+        return Err(RoleError::Alarm(format!(
+            "record {} is not the one signed before: its digest differs",
+            floor.number
+        )));
     }
     Ok(())
 }

@@ -6,12 +6,12 @@ use super::delegated::RoleReader;
 use super::snapshot::listed_version;
 use super::snapshots::{Snapshot, Snapshots};
 use super::{Lifetime, MAX_TIMESTAMP, Repository, RoleError, Trust, Update, plain};
+use crate::canonical::Extra;
 use crate::document::Document;
 use crate::envelope::Envelope;
 use crate::floor::FloorFile;
 use crate::log::number_of;
 use crate::names::RoleName;
-use crate::canonical::Extra;
 use crate::schema::{Hashes, Metadata, RoleMeta, SpecVersion, Timestamp};
 use crate::store::{Created, FileName, ReplaceOptions};
 use crate::time::UtcTime;
@@ -201,7 +201,9 @@ impl TimestampRole {
                 Ok(signed) if signed.timestamp.version == version && self.snapshot_of(&signed)?.is_some() => {
                     return Ok(Some(signed));
                 }
-                Ok(_) => tracing::error!(timestamp.version = version, ".{version}.{SERVED} is skipped: it does not fit"),
+                Ok(_) => {
+                    tracing::error!(timestamp.version = version, ".{version}.{SERVED} is skipped: it does not fit")
+                }
                 Err(reason) => {
                     tracing::error!(timestamp.version = version, ".{version}.{SERVED} is skipped: {reason}");
                 }

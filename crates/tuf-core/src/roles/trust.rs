@@ -9,7 +9,7 @@ use crate::envelope::Envelope;
 use crate::key::{PublicKey, Signer};
 use crate::names::{KeyId, RoleName};
 use crate::root_chain::RootChain;
-use crate::schema::{Root, RoleKeys};
+use crate::schema::{RoleKeys, Root};
 use crate::store::Store;
 use crate::time::UtcTime;
 use crate::{envelope, verify};
@@ -89,10 +89,7 @@ impl Trust {
     /// # Errors
     /// [`RoleError::Alarm`] when the root does not name it.
     pub fn role_keys(&self, role: &RoleName) -> Result<&RoleKeys, RoleError> {
-        self.root()
-            .roles
-            .get(role)
-            .ok_or_else(|| RoleError::Alarm(format!("the root does not name the role {role}")))
+        self.root().roles.get(role).ok_or_else(|| RoleError::Alarm(format!("the root does not name the role {role}")))
     }
 
     /// Whether an envelope carries a threshold of a top-level role's signatures.

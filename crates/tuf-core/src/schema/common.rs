@@ -39,16 +39,13 @@ impl SpecVersion {
             return Ok(Self::default());
         }
         let parts: Vec<&str> = text.split('.').collect();
-        let numeric = parts
-            .iter()
-            .all(|part| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit()));
+        let numeric =
+            parts.iter().all(|part| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit()));
         if !numeric || !(2..=3).contains(&parts.len()) {
             return Err(ReadError::new("is not a version of the form 1.x.y"));
         }
         if parts[0] != "1" {
-            return Err(ReadError::new(format!(
-                "version {text} of the specification is not supported, only 1.x.y"
-            )));
+            return Err(ReadError::new(format!("version {text} of the specification is not supported, only 1.x.y")));
         }
         Ok(Self(Cow::Owned(text.to_owned())))
     }
@@ -85,9 +82,7 @@ pub trait Metadata: Wire {
     /// # Errors
     /// [`ParseError::NotCanonical`], or [`ParseError::Shape`] naming the member that is missing or wrong.
     fn from_canonical(signed: &[u8]) -> Result<Self, ParseError> {
-        let text = std::str::from_utf8(signed)
-            .ok()
-            .filter(|text| is_canonical(text.as_bytes()));
+        let text = std::str::from_utf8(signed).ok().filter(|text| is_canonical(text.as_bytes()));
         Ok(read_all(text.ok_or(ParseError::NotCanonical)?)?)
     }
 
@@ -244,11 +239,7 @@ impl RoleKeys {
     /// A role without unknown members.
     #[must_use]
     pub fn new(keyids: Vec<KeyId>, threshold: u32) -> Self {
-        Self {
-            keyids,
-            threshold,
-            extra: Extra::new(),
-        }
+        Self { keyids, threshold, extra: Extra::new() }
     }
 }
 
@@ -295,12 +286,7 @@ impl RoleMeta {
     /// A version alone.
     #[must_use]
     pub fn new(version: u64) -> Self {
-        Self {
-            version,
-            length: None,
-            hashes: None,
-            extra: Extra::new(),
-        }
+        Self { version, length: None, hashes: None, extra: Extra::new() }
     }
 }
 
@@ -316,12 +302,7 @@ impl Wire for RoleMeta {
             }
             Ok(())
         })?;
-        Ok(Self {
-            version: version.ok_or(ReadError::missing("version"))?,
-            length,
-            hashes,
-            extra,
-        })
+        Ok(Self { version: version.ok_or(ReadError::missing("version"))?, length, hashes, extra })
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -31,21 +31,14 @@ impl Delegations {
     /// Delegation to listed roles.
     #[must_use]
     pub fn new(keys: BTreeMap<KeyId, PublicKey>, roles: Vec<DelegatedRole>) -> Self {
-        Self {
-            keys,
-            roles,
-            succinct_roles: None,
-            extra: Extra::new(),
-        }
+        Self { keys, roles, succinct_roles: None, extra: Extra::new() }
     }
 
     /// Keys and threshold of a role delegated here, or `None` if there is no such role.
     #[must_use]
     pub fn keys_for(&self, name: &RoleName) -> Option<RoleKeys> {
         if let Some(succinct) = &self.succinct_roles {
-            return succinct
-                .is_bin(name)
-                .then(|| RoleKeys::new(succinct.keyids.clone(), succinct.threshold));
+            return succinct.is_bin(name).then(|| RoleKeys::new(succinct.keyids.clone(), succinct.threshold));
         }
         let role = self.roles.iter().find(|role| role.name == *name)?;
         Some(role.role_keys())
@@ -56,9 +49,7 @@ impl Delegations {
     /// # Errors
     /// [`ParseError`] if the bytes are not canonical or not delegations.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, ParseError> {
-        let text = std::str::from_utf8(bytes)
-            .ok()
-            .filter(|text| is_canonical(text.as_bytes()));
+        let text = std::str::from_utf8(bytes).ok().filter(|text| is_canonical(text.as_bytes()));
         let mut reader = Reader::new(text.ok_or(ParseError::NotCanonical)?);
         let delegations = Self::read(&mut reader)?;
         reader.finish()?;
@@ -199,16 +190,12 @@ impl Wire for DelegatedRole {
             (Some(patterns), None) => DelegatedPaths::Patterns(patterns),
             (None, Some(prefixes)) => DelegatedPaths::HashPrefixes(prefixes),
             _ => {
-                return Err(ReadError::new(
-                    "exactly one of `paths` and `path_hash_prefixes` is needed",
-                ));
+                return Err(ReadError::new("exactly one of `paths` and `path_hash_prefixes` is needed"));
             }
         };
         let name = name.ok_or(ReadError::missing("name"))?;
         if name.is_top_level() {
-            return Err(ReadError::new(format!(
-                "the top-level role {name} cannot be delegated to"
-            )));
+            return Err(ReadError::new(format!("the top-level role {name} cannot be delegated to")));
         }
         Ok(Self {
             name,
@@ -230,11 +217,7 @@ impl Wire for DelegatedRole {
                 write_list(object.field("path_hash_prefixes"), texts, write_str);
             }
             DelegatedPaths::Patterns(patterns) => {
-                write_list(
-                    object.field("paths"),
-                    patterns.iter().map(PathPattern::as_str),
-                    write_str,
-                );
+                write_list(object.field("paths"), patterns.iter().map(PathPattern::as_str), write_str);
             }
         }
         write_bool(object.field("terminating"), self.terminating);
@@ -291,13 +274,7 @@ impl SuccinctRoles {
         if !(1..=32).contains(&bit_length) || RoleName::new(&format!("{name_prefix}-00000000")).is_err() {
             return Err(SuccinctError(()));
         }
-        Ok(Self {
-            keyids,
-            threshold,
-            bit_length,
-            name_prefix,
-            extra: Extra::new(),
-        })
+        Ok(Self { keyids, threshold, bit_length, name_prefix, extra: Extra::new() })
     }
 
     /// How many leading bits of the sha256 of a path choose its bin: 1 to 32.
@@ -341,10 +318,7 @@ impl SuccinctRoles {
     /// Whether `name` is that of a bin.
     #[must_use]
     pub fn is_bin(&self, name: &RoleName) -> bool {
-        let suffix = name
-            .as_str()
-            .strip_prefix(self.name_prefix.as_str())
-            .and_then(|rest| rest.strip_prefix('-'));
+        let suffix = name.as_str().strip_prefix(self.name_prefix.as_str()).and_then(|rest| rest.strip_prefix('-'));
         suffix.is_some_and(|suffix| {
             suffix.len() == self.digits()
                 && suffix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))

@@ -39,11 +39,7 @@ impl Hashes {
     /// sha256 alone.
     #[must_use]
     pub fn from_sha256(sha256: [u8; 32]) -> Self {
-        Self {
-            sha256: Some(sha256),
-            sha512: None,
-            others: BTreeMap::new(),
-        }
+        Self { sha256: Some(sha256), sha512: None, others: BTreeMap::new() }
     }
 
     /// These and sha512.
@@ -121,9 +117,7 @@ pub struct HashChecker<'a> {
 
 impl std::fmt::Debug for HashChecker<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HashChecker")
-            .field("expected", self.expected)
-            .finish_non_exhaustive()
+        f.debug_struct("HashChecker").field("expected", self.expected).finish_non_exhaustive()
     }
 }
 
@@ -167,21 +161,14 @@ impl HashChecker<'_> {
 fn decode(text: &str, digest: &mut [u8]) -> Result<(), ReadError> {
     let lower = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if !lower || hex::decode_to_slice(text, digest).is_err() {
-        return Err(ReadError::new(format!(
-            "expected {} lower-case hexadecimal digits",
-            digest.len() * 2
-        )));
+        return Err(ReadError::new(format!("expected {} lower-case hexadecimal digits", digest.len() * 2)));
     }
     Ok(())
 }
 
 impl Wire for Hashes {
     fn read(reader: &mut Reader<'_>) -> Result<Self, ReadError> {
-        let mut hashes = Self {
-            sha256: None,
-            sha512: None,
-            others: BTreeMap::new(),
-        };
+        let mut hashes = Self { sha256: None, sha512: None, others: BTreeMap::new() };
         reader.object(|name, reader| {
             let text = reader.string()?;
             match name {
@@ -225,11 +212,7 @@ impl Wire for Hashes {
                 out.push(b'"');
             }
             if let Some(sha512) = &self.sha512 {
-                out.extend_from_slice(if self.sha256.is_some() {
-                    b",\"sha512\":\""
-                } else {
-                    b"\"sha512\":\""
-                });
+                out.extend_from_slice(if self.sha256.is_some() { b",\"sha512\":\"" } else { b"\"sha512\":\"" });
                 write_hex(out, &sha512[..]);
                 out.push(b'"');
             }

@@ -76,15 +76,7 @@ impl Wire for Root {
         }
         let consistent_snapshot = consistent_snapshot.ok_or(ReadError::missing("consistent_snapshot"))?;
         let keys = keys.ok_or(ReadError::missing("keys"))?;
-        Ok(Self {
-            spec_version,
-            consistent_snapshot,
-            version,
-            expires,
-            keys,
-            roles,
-            extra,
-        })
+        Ok(Self { spec_version, consistent_snapshot, version, expires, keys, roles, extra })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -93,10 +85,7 @@ impl Wire for Root {
         write_bool(object.field("consistent_snapshot"), self.consistent_snapshot);
         write_str(object.field("expires"), &self.expires.to_string());
         write_keys(object.field("keys"), &self.keys);
-        write_map(
-            object.field("roles"),
-            self.roles.iter().map(|(name, role)| (name.as_str(), role)),
-        );
+        write_map(object.field("roles"), self.roles.iter().map(|(name, role)| (name.as_str(), role)));
         write_str(object.field("spec_version"), self.spec_version.as_str());
         write_u64(object.field("version"), self.version);
         object.finish();

@@ -32,13 +32,7 @@ impl Snapshot {
     /// New metadata in the current format, without unknown members.
     #[must_use]
     pub fn new(version: u64, expires: UtcTime, meta: BTreeMap<RoleName, RoleMeta>) -> Self {
-        Self {
-            spec_version: SpecVersion::default(),
-            version,
-            expires,
-            meta,
-            extra: Extra::new(),
-        }
+        Self { spec_version: SpecVersion::default(), version, expires, meta, extra: Extra::new() }
     }
 }
 
@@ -56,10 +50,7 @@ impl Metadata for Snapshot {
 
 /// The order of `NAME.json`, which is not that of `NAME`: `a-b.json` comes before `a.json`.
 fn cmp_file_names(a: &RoleName, b: &RoleName) -> Ordering {
-    a.as_str()
-        .bytes()
-        .chain(".json".bytes())
-        .cmp(b.as_str().bytes().chain(".json".bytes()))
+    a.as_str().bytes().chain(".json".bytes()).cmp(b.as_str().bytes().chain(".json".bytes()))
 }
 
 impl Wire for Snapshot {
@@ -87,13 +78,7 @@ impl Wire for Snapshot {
         })?;
         let (spec_version, version, expires) = header.finish()?;
         let meta = meta.ok_or(ReadError::missing("meta"))?;
-        Ok(Self {
-            spec_version,
-            version,
-            expires,
-            meta,
-            extra,
-        })
+        Ok(Self { spec_version, version, expires, meta, extra })
     }
 
     fn write(&self, out: &mut Vec<u8>) {

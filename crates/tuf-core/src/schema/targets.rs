@@ -32,14 +32,7 @@ impl Targets {
     /// New metadata in the current format, without unknown members.
     #[must_use]
     pub fn new(version: u64, expires: UtcTime, targets: BTreeMap<TargetPath, TargetMeta>) -> Self {
-        Self {
-            spec_version: SpecVersion::default(),
-            version,
-            expires,
-            targets,
-            delegations: None,
-            extra: Extra::new(),
-        }
+        Self { spec_version: SpecVersion::default(), version, expires, targets, delegations: None, extra: Extra::new() }
     }
 }
 
@@ -80,14 +73,7 @@ impl Wire for Targets {
         })?;
         let (spec_version, version, expires) = header.finish()?;
         let targets = targets.ok_or(ReadError::missing("targets"))?;
-        Ok(Self {
-            spec_version,
-            version,
-            expires,
-            targets,
-            delegations,
-            extra,
-        })
+        Ok(Self { spec_version, version, expires, targets, delegations, extra })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -98,10 +84,7 @@ impl Wire for Targets {
         }
         write_str(object.field("expires"), &self.expires.to_string());
         write_str(object.field("spec_version"), self.spec_version.as_str());
-        write_map(
-            object.field("targets"),
-            self.targets.iter().map(|(path, meta)| (path.as_str(), meta)),
-        );
+        write_map(object.field("targets"), self.targets.iter().map(|(path, meta)| (path.as_str(), meta)));
         write_u64(object.field("version"), self.version);
         object.finish();
     }
@@ -124,12 +107,7 @@ impl TargetMeta {
     /// Length and hashes alone.
     #[must_use]
     pub fn new(length: u64, hashes: Hashes) -> Self {
-        Self {
-            length,
-            hashes,
-            custom: None,
-            extra: Extra::new(),
-        }
+        Self { length, hashes, custom: None, extra: Extra::new() }
     }
 
     /// Reads one entry of a `targets` object from its canonical text, as [`TargetMeta::to_canonical`] writes it.
@@ -138,9 +116,7 @@ impl TargetMeta {
     /// Text saying what is wrong, if the bytes are not canonical or not such an entry.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, crate::envelope::ParseError> {
         use crate::envelope::ParseError;
-        let text = std::str::from_utf8(bytes)
-            .ok()
-            .filter(|text| crate::canonical::is_canonical(text.as_bytes()));
+        let text = std::str::from_utf8(bytes).ok().filter(|text| crate::canonical::is_canonical(text.as_bytes()));
         let mut reader = Reader::new(text.ok_or(ParseError::NotCanonical)?);
         let meta = Self::read(&mut reader)?;
         reader.finish()?;
@@ -179,9 +155,7 @@ impl Wire for TargetMeta {
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out, &self.extra);
         if let Some(custom) = &self.custom {
-            object
-                .field("custom")
-                .extend_from_slice(custom.as_canonical().as_bytes());
+            object.field("custom").extend_from_slice(custom.as_canonical().as_bytes());
         }
         self.hashes.write(object.field("hashes"));
         write_u64(object.field("length"), self.length);

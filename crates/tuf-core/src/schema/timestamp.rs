@@ -28,13 +28,7 @@ impl Timestamp {
     /// New metadata in the current format, without unknown members.
     #[must_use]
     pub fn new(version: u64, expires: UtcTime, snapshot: RoleMeta) -> Self {
-        Self {
-            spec_version: SpecVersion::default(),
-            version,
-            expires,
-            snapshot,
-            extra: Extra::new(),
-        }
+        Self { spec_version: SpecVersion::default(), version, expires, snapshot, extra: Extra::new() }
     }
 }
 
@@ -70,13 +64,7 @@ impl Wire for Timestamp {
         })?;
         let (spec_version, version, expires) = header.finish()?;
         let snapshot = snapshot.ok_or(ReadError::missing("snapshot.json").at("meta"))?;
-        Ok(Self {
-            spec_version,
-            version,
-            expires,
-            snapshot,
-            extra,
-        })
+        Ok(Self { spec_version, version, expires, snapshot, extra })
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -1,11 +1,6 @@
 //! What every [`Store`] must do.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a check fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a check fails by panicking")]
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,10 +40,7 @@ fn read(store: &dyn Store, file: &str) -> Option<Vec<u8>> {
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
-    ring::digest::digest(&ring::digest::SHA256, bytes)
-        .as_ref()
-        .try_into()
-        .unwrap()
+    ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().try_into().unwrap()
 }
 
 fn create(store: &dyn Store, file: &str, bytes: &[u8]) -> Created {
@@ -82,10 +74,7 @@ fn a_batch_says_what_became_of_each_file(store: &dyn Store) {
         NewFile::bytes(name("dir/taken"), &b"other"[..]),
         NewFile::bytes(name("dir/new"), b"owned".to_vec()),
     ]);
-    assert_eq!(
-        made.unwrap(),
-        [Created::New, Created::Same, Created::Conflict, Created::New]
-    );
+    assert_eq!(made.unwrap(), [Created::New, Created::Same, Created::Conflict, Created::New]);
     assert_eq!(read(store, "dir/taken").unwrap(), b"t");
     assert_eq!(read(store, "dir/new").unwrap(), b"owned");
     assert_eq!(store.create_all(Vec::new()).unwrap(), []);
@@ -94,16 +83,11 @@ fn a_batch_says_what_became_of_each_file(store: &dyn Store) {
 fn a_large_batch_is_created_whole(store: &dyn Store) {
     let file = |i: usize| format!("bins/{}/{i}.json", i % 7);
     let batch = |range: std::ops::Range<usize>| {
-        range
-            .map(|i| NewFile::bytes(name(&file(i)), file(i).into_bytes()))
-            .collect::<Vec<_>>()
+        range.map(|i| NewFile::bytes(name(&file(i)), file(i).into_bytes())).collect::<Vec<_>>()
     };
     assert_eq!(store.create_all(batch(0..50)).unwrap(), [Created::New; 50]);
     let again = store.create_all(batch(25..75)).unwrap();
-    assert!(
-        again.iter().take(25).all(|c| *c == Created::Same)
-            && again.iter().skip(25).all(|c| *c == Created::New)
-    );
+    assert!(again.iter().take(25).all(|c| *c == Created::Same) && again.iter().skip(25).all(|c| *c == Created::New));
     for i in 0..75 {
         assert_eq!(read(store, &file(i)).unwrap(), file(i).as_bytes());
     }
@@ -113,90 +97,42 @@ fn a_large_batch_is_created_whole(store: &dyn Store) {
 fn streams_are_hashed_once_and_named_later(store: &dyn Store) {
     let bytes: Vec<u8> = (0..600_000_u32).map(|i| (i % 251) as u8).collect();
     let staged = store.stage("targets", &mut &bytes[..], 600_000).unwrap();
-    assert_eq!(
-        (staged.length(), *staged.sha256()),
-        (600_000, sha256(&bytes))
-    );
-    assert_eq!(
-        store.list("targets").unwrap(),
-        [""; 0],
-        "a staged stream has no name"
-    );
-    let names = vec![
-        name("targets/dir/HASH.name"),
-        name("targets/dir/HASH.dir/name"),
-    ];
-    let made = store.create_all(vec![
-        NewFile::staged(names.clone(), staged),
-        NewFile::bytes(name("metadata/x"), &b"x"[..]),
-    ]);
+    assert_eq!((staged.length(), *staged.sha256()), (600_000, sha256(&bytes)));
+    assert_eq!(store.list("targets").unwrap(), [""; 0], "a staged stream has no name");
+    let names = vec![name("targets/dir/HASH.name"), name("targets/dir/HASH.dir/name")];
+    let made =
+        store.create_all(vec![NewFile::staged(names.clone(), staged), NewFile::bytes(name("metadata/x"), &b"x"[..])]);
     assert_eq!(made.unwrap(), [Created::New, Created::New]);
     for file in &names {
         assert_eq!(read(store, file.as_str()).unwrap(), bytes);
         let digest = store.digest(file, 600_000).unwrap().unwrap();
-        assert_eq!(
-            digest,
-            Digest {
-                length: 600_000,
-                sha256: sha256(&bytes)
-            }
-        );
+        assert_eq!(digest, Digest { length: 600_000, sha256: sha256(&bytes) });
     }
     let mut opened = Vec::new();
-    store
-        .open(&names[0])
-        .unwrap()
-        .unwrap()
-        .read_to_end(&mut opened)
-        .unwrap();
+    store.open(&names[0]).unwrap().unwrap().read_to_end(&mut opened).unwrap();
     assert_eq!(opened, bytes);
     assert!(store.open(&name("targets/none")).unwrap().is_none());
 
     let stage = |bytes: &[u8]| store.stage("targets", &mut &bytes[..], 1 << 20).unwrap();
-    let again = vec![
-        NewFile::staged(names.clone(), stage(&bytes)),
-        NewFile::staged(names.clone(), stage(b"other")),
-    ];
-    assert_eq!(
-        store.create_all(again).unwrap(),
-        [Created::Same, Created::Conflict]
-    );
+    let again = vec![NewFile::staged(names.clone(), stage(&bytes)), NewFile::staged(names.clone(), stage(b"other"))];
+    assert_eq!(store.create_all(again).unwrap(), [Created::Same, Created::Conflict]);
     // The worst of several names.
     let half = vec![name("targets/fresh"), names[0].clone()];
-    assert_eq!(
-        store
-            .create_all(vec![NewFile::staged(half, stage(&bytes))])
-            .unwrap(),
-        [Created::New]
-    );
-    let many: Vec<NewFile<'_>> = (0..40)
-        .map(|i| NewFile::staged(vec![name(&format!("targets/m/{i}"))], stage(&[i])))
-        .collect();
+    assert_eq!(store.create_all(vec![NewFile::staged(half, stage(&bytes))]).unwrap(), [Created::New]);
+    let many: Vec<NewFile<'_>> =
+        (0..40).map(|i| NewFile::staged(vec![name(&format!("targets/m/{i}"))], stage(&[i]))).collect();
     assert_eq!(store.create_all(many).unwrap(), [Created::New; 40]);
     assert_eq!(read(store, "targets/m/39").unwrap(), [39]);
 
     drop(stage(b"dropped"));
     assert_eq!(store.list("targets").unwrap(), ["fresh"]);
-    assert_eq!(
-        store.remove_stale("targets", i64::MAX).unwrap(),
-        0,
-        "nothing is left behind"
-    );
+    assert_eq!(store.remove_stale("targets", i64::MAX).unwrap(), 0, "nothing is left behind");
 }
 
 fn streams_that_fail_leave_nothing(store: &dyn Store) {
     let long = store.stage("", &mut io::repeat(7), 1000).unwrap_err();
-    assert!(
-        matches!(long, StoreError::TooLarge { max: 1000, .. }),
-        "{long:?}"
-    );
-    assert_eq!(
-        store
-            .stage("", &mut io::repeat(7).take(1000), 1000)
-            .unwrap()
-            .length(),
-        1000
-    );
+    assert!(matches!(long, StoreError::TooLarge { max: 1000, .. }), "{long:?}");
+    assert_eq!(store.stage("", &mut io::repeat(7).take(1000), 1000).unwrap().length(), 1000);
 
     struct Failing;
     impl Read for Failing {
@@ -204,49 +140,23 @@ fn streams_that_fail_leave_nothing(store: &dyn Store) {
             Err(io::Error::other("the producer went away"))
         }
     }
-    let failed = store
-        .stage("", &mut (&b"start"[..]).chain(Failing), 1000)
-        .unwrap_err();
+    let failed = store.stage("", &mut (&b"start"[..]).chain(Failing), 1000).unwrap_err();
     assert!(matches!(failed, StoreError::Source { .. }), "{failed:?}");
-    assert_eq!(
-        store.remove_stale("", i64::MAX).unwrap(),
-        0,
-        "nothing is left behind"
-    );
+    assert_eq!(store.remove_stale("", i64::MAX).unwrap(), 0, "nothing is left behind");
 }
 
 fn replaced_files_get_newer_times(store: &dyn Store) {
     let file = name("metadata/timestamp.json");
     let mtime = || store.stat(&file).unwrap().unwrap().mtime;
-    store
-        .replace(&file, b"1", ReplaceOptions::default())
-        .unwrap();
+    store.replace(&file, b"1", ReplaceOptions::default()).unwrap();
     let first = mtime();
-    store
-        .replace(&file, b"22", ReplaceOptions::default())
-        .unwrap();
+    store.replace(&file, b"22", ReplaceOptions::default()).unwrap();
     assert_eq!(store.read(&file, 10).unwrap().unwrap(), b"22");
     assert!(mtime() > first);
     let after = mtime() + 1000;
-    store
-        .replace(
-            &file,
-            b"3",
-            ReplaceOptions {
-                mtime_after: Some(after),
-            },
-        )
-        .unwrap();
+    store.replace(&file, b"3", ReplaceOptions { mtime_after: Some(after) }).unwrap();
     assert_eq!(mtime(), after + 1);
-    store
-        .replace(
-            &file,
-            b"3",
-            ReplaceOptions {
-                mtime_after: Some(5),
-            },
-        )
-        .unwrap();
+    store.replace(&file, b"3", ReplaceOptions { mtime_after: Some(5) }).unwrap();
     assert_eq!(mtime(), after + 2);
     assert_eq!(store.list("metadata").unwrap(), ["timestamp.json"]);
 }
@@ -260,36 +170,16 @@ fn copies_are_files_of_their_own(store: &dyn Store) {
         expected,
         options: ReplaceOptions::default(),
     };
-    let seven = Digest {
-        length: 5,
-        sha256: sha256(b"seven"),
-    };
+    let seven = Digest { length: 5, sha256: sha256(b"seven") };
     assert_eq!(store.copy_all(&[copy("7", Some(seven))]).unwrap(), [seven]);
     assert_eq!(read(store, "metadata/snapshot.json").unwrap(), b"seven");
-    let first = store
-        .stat(&name("metadata/snapshot.json"))
-        .unwrap()
-        .unwrap()
-        .mtime;
+    let first = store.stat(&name("metadata/snapshot.json")).unwrap().unwrap().mtime;
     store.copy_all(&[copy("8", None)]).unwrap();
     assert_eq!(read(store, "metadata/snapshot.json").unwrap(), b"eight");
-    assert!(
-        store
-            .stat(&name("metadata/snapshot.json"))
-            .unwrap()
-            .unwrap()
-            .mtime
-            > first
-    );
+    assert!(store.stat(&name("metadata/snapshot.json")).unwrap().unwrap().mtime > first);
     assert_eq!(read(store, "metadata/7.snapshot.json").unwrap(), b"seven");
     // Replacing the copy leaves the original alone.
-    store
-        .replace(
-            &name("metadata/snapshot.json"),
-            b"nine",
-            ReplaceOptions::default(),
-        )
-        .unwrap();
+    store.replace(&name("metadata/snapshot.json"), b"nine", ReplaceOptions::default()).unwrap();
     assert_eq!(read(store, "metadata/8.snapshot.json").unwrap(), b"eight");
 }
 
@@ -300,23 +190,14 @@ fn copies_of_wrong_bytes_replace_nothing(store: &dyn Store) {
     let copy = |from: &str, expected: &[u8]| CopyFile {
         from: name(from),
         to: name("to"),
-        expected: Some(Digest {
-            length: expected.len() as u64,
-            sha256: sha256(expected),
-        }),
+        expected: Some(Digest { length: expected.len() as u64, sha256: sha256(expected) }),
         options: ReplaceOptions::default(),
     };
-    for wrong in [
-        copy("bad", b"good"),
-        copy("bad", b"ba"),
-        copy("bad", b"bad! and more"),
-    ] {
+    for wrong in [copy("bad", b"good"), copy("bad", b"ba"), copy("bad", b"bad! and more")] {
         let error = store.copy_all(&[copy("good", b"good"), wrong]).unwrap_err();
         assert!(matches!(error, StoreError::Mismatch { .. }), "{error:?}");
     }
-    let error = store
-        .copy_all(&[copy("good", b"good"), copy("missing", b"")])
-        .unwrap_err();
+    let error = store.copy_all(&[copy("good", b"good"), copy("missing", b"")]).unwrap_err();
     assert!(matches!(error, StoreError::NotFound { .. }), "{error:?}");
     assert_eq!(read(store, "to").unwrap(), b"old");
     assert_eq!(store.list("").unwrap(), ["bad", "good", "to"]);
@@ -340,22 +221,12 @@ fn many_copies_are_made_together(store: &dyn Store) {
 }
 
 fn lists_show_one_directory(store: &dyn Store) {
-    for file in [
-        "metadata/10.root.json",
-        "metadata/2.root.json",
-        "metadata/.2.timestamp.json",
-        "metadata/bin/x",
-        "top",
-    ] {
+    for file in ["metadata/10.root.json", "metadata/2.root.json", "metadata/.2.timestamp.json", "metadata/bin/x", "top"]
+    {
         create(store, file, b"x");
     }
-    let _staged = store
-        .stage("metadata", &mut &b"temporary"[..], 100)
-        .unwrap();
-    assert_eq!(
-        store.list("metadata").unwrap(),
-        [".2.timestamp.json", "10.root.json", "2.root.json"]
-    );
+    let _staged = store.stage("metadata", &mut &b"temporary"[..], 100).unwrap();
+    assert_eq!(store.list("metadata").unwrap(), [".2.timestamp.json", "10.root.json", "2.root.json"]);
     assert_eq!(store.list_dirs("metadata").unwrap(), ["bin"]);
     assert_eq!(store.list("").unwrap(), ["top"]);
     assert_eq!(store.list_dirs("").unwrap(), ["metadata"]);
@@ -376,14 +247,8 @@ fn removing_what_is_gone_succeeds(store: &dyn Store) {
 fn reads_are_bounded(store: &dyn Store) {
     create(store, "f", b"12345");
     assert_eq!(store.read(&name("f"), 5).unwrap().unwrap(), b"12345");
-    for error in [
-        store.read(&name("f"), 4).unwrap_err(),
-        store.digest(&name("f"), 4).unwrap_err(),
-    ] {
-        assert!(
-            matches!(error, StoreError::TooLarge { max: 4, .. }),
-            "{error:?}"
-        );
+    for error in [store.read(&name("f"), 4).unwrap_err(), store.digest(&name("f"), 4).unwrap_err()] {
+        assert!(matches!(error, StoreError::TooLarge { max: 4, .. }), "{error:?}");
     }
     assert_eq!(store.digest(&name("none"), 4).unwrap(), None);
 }
@@ -391,21 +256,9 @@ fn reads_are_bounded(store: &dyn Store) {
 fn bad_directories_are_refused(store: &dyn Store) {
     for dir in ["..", "/etc", "a//b", "a/"] {
         assert!(matches!(store.list(dir), Err(StoreError::Name(_))), "{dir}");
-        assert!(
-            matches!(store.list_dirs(dir), Err(StoreError::Name(_))),
-            "{dir}"
-        );
-        assert!(
-            matches!(
-                store.stage(dir, &mut io::empty(), 1),
-                Err(StoreError::Name(_))
-            ),
-            "{dir}"
-        );
-        assert!(
-            matches!(store.remove_stale(dir, 0), Err(StoreError::Name(_))),
-            "{dir}"
-        );
+        assert!(matches!(store.list_dirs(dir), Err(StoreError::Name(_))), "{dir}");
+        assert!(matches!(store.stage(dir, &mut io::empty(), 1), Err(StoreError::Name(_))), "{dir}");
+        assert!(matches!(store.remove_stale(dir, 0), Err(StoreError::Name(_))), "{dir}");
     }
 }
 
@@ -436,19 +289,10 @@ fn racing_creators_have_one_winner(store: &dyn Store) {
             })
         };
         let running: Vec<_> = (0..4).map(race).collect();
-        running
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let winners: Vec<usize> = (0..4).filter(|i| results[*i] == Created::New).collect();
     assert_eq!(winners.len(), 1, "{results:?}");
-    assert_eq!(
-        results
-            .iter()
-            .filter(|result| **result == Created::Conflict)
-            .count(),
-        3
-    );
+    assert_eq!(results.iter().filter(|result| **result == Created::Conflict).count(), 3);
     assert_eq!(read(store, "log/17").unwrap(), [winners[0] as u8]);
 }

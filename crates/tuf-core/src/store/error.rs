@@ -87,23 +87,11 @@ impl StoreError {
         let name = name.into();
         match source.kind() {
             io::ErrorKind::NotFound => Self::NotFound { doing, name },
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace {
-                doing,
-                name,
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { doing, name, source },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::Permission {
-                    doing,
-                    name,
-                    source,
-                }
+                Self::Permission { doing, name, source }
             }
-            _ => Self::Io {
-                doing,
-                name,
-                source,
-            },
+            _ => Self::Io { doing, name, source },
         }
     }
 }

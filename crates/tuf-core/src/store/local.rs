@@ -12,8 +12,8 @@ use durable_fs::{FileKind, Fs, ReadFile, WriteFile};
 
 use super::staged::hash;
 use super::{
-    Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions,
-    Staged, Store, StoreError,
+    Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
+    StoreError,
 };
 
 /// Staged files whose descriptor is kept, so that a small batch is synced file by file instead of by `syncfs`.
@@ -38,14 +38,7 @@ impl LocalStore {
     /// readable by all (mode 0644, directories 0755, less the umask).
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> Self {
-        Self {
-            fs,
-            root,
-            file_mode: 0o644,
-            dir_mode: 0o755,
-            dirs: Arc::default(),
-            open_staged: Arc::default(),
-        }
+        Self { fs, root, file_mode: 0o644, dir_mode: 0o755, dirs: Arc::default(), open_staged: Arc::default() }
     }
 
     /// Other modes for files and directories it creates, such as `0o640` and `0o750` for a store that is not served.
@@ -61,9 +54,8 @@ impl LocalStore {
     /// # Errors
     /// Whatever the file system said.
     pub fn make_root(&self) -> Result<(), StoreError> {
-        durable::create_dir_all(self.fs.as_ref(), &self.root, self.dir_mode).map_err(|error| {
-            StoreError::from_io("create the store", self.root.display().to_string(), error)
-        })
+        durable::create_dir_all(self.fs.as_ref(), &self.root, self.dir_mode)
+            .map_err(|error| StoreError::from_io("create the store", self.root.display().to_string(), error))
     }
 
     /// The directory it is in.
@@ -106,11 +98,7 @@ impl LocalStore {
     }
 
     /// Runs an operation that needs sub-directories; once more, after making them, when one that was known is gone.
-    fn in_dirs<T>(
-        &self,
-        dirs: &BTreeSet<String>,
-        mut run: impl FnMut() -> io::Result<T>,
-    ) -> io::Result<T> {
+    fn in_dirs<T>(&self, dirs: &BTreeSet<String>, mut run: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         dirs.iter().try_for_each(|dir| self.make_dir(dir))?;
         match run() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -124,18 +112,11 @@ impl LocalStore {
 
     fn temp(&self, dir: &str) -> io::Result<TempFile<'_>> {
         let dirs = BTreeSet::from([dir.to_owned()]);
-        self.in_dirs(&dirs, || {
-            TempFile::new(self.fs.as_ref(), &self.root.join(dir), self.file_mode)
-        })
+        self.in_dirs(&dirs, || TempFile::new(self.fs.as_ref(), &self.root.join(dir), self.file_mode))
     }
 
     /// Gives a temporary file a modification time above that of the file it will replace.
-    fn raise_mtime(
-        &self,
-        temp: &mut TempFile<'_>,
-        to: &Path,
-        options: ReplaceOptions,
-    ) -> io::Result<()> {
+    fn raise_mtime(&self, temp: &mut TempFile<'_>, to: &Path, options: ReplaceOptions) -> io::Result<()> {
         let previous = durable::stat_if_there(self.fs.as_ref(), to)?.map(|stat| stat.mtime);
         if let Some(after) = previous.max(options.mtime_after) {
             let now = self.fs.stat(temp.path())?.mtime;
@@ -153,9 +134,7 @@ impl LocalStore {
             .map_err(|error| self.error("list", dir, error))?
             .unwrap_or_default()
             .into_iter()
-            .filter(|entry| {
-                entry.kind == kind && !is_temp_name(&entry.name) && !is_nfs_remnant(&entry.name)
-            })
+            .filter(|entry| entry.kind == kind && !is_temp_name(&entry.name) && !is_nfs_remnant(&entry.name))
             // A name that is not UTF-8 is nothing this store wrote.
             .filter_map(|entry| entry.name.into_string().ok())
             .collect();
@@ -167,11 +146,7 @@ impl LocalStore {
     fn there<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                self.nothing(None)
-            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => self.nothing(None),
             Err(error) => Err(error),
         }
     }
@@ -186,35 +161,23 @@ impl LocalStore {
     }
 
     fn error(&self, doing: &'static str, name: &str, error: io::Error) -> StoreError {
-        let name = if name.is_empty() {
-            self.root.display().to_string()
-        } else {
-            name.to_owned()
-        };
+        let name = if name.is_empty() { self.root.display().to_string() } else { name.to_owned() };
         StoreError::from_io(doing, name, error)
     }
 }
 
 impl fmt::Debug for LocalStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalStore")
-            .field("root", &self.root)
-            .finish_non_exhaustive()
+        f.debug_struct("LocalStore").field("root", &self.root).finish_non_exhaustive()
     }
 }
 
 impl Store for LocalStore {
     fn create_all(&self, mut files: Vec<NewFile<'_>>) -> Result<Vec<Created>, StoreError> {
         const DOING: &str = "create";
-        let dirs: BTreeSet<String> = files
-            .iter()
-            .flat_map(|f| &f.names)
-            .map(|name| name.dir().to_owned())
-            .collect();
-        let paths: Vec<Vec<PathBuf>> = files
-            .iter()
-            .map(|file| file.names.iter().map(|name| self.path(name)).collect())
-            .collect();
+        let dirs: BTreeSet<String> = files.iter().flat_map(|f| &f.names).map(|name| name.dir().to_owned()).collect();
+        let paths: Vec<Vec<PathBuf>> =
+            files.iter().map(|file| file.names.iter().map(|name| self.path(name)).collect()).collect();
         let label = match files.first().and_then(|file| file.names.first()) {
             None => String::new(),
             Some(name) if files.len() == 1 => name.as_str().to_owned(),
@@ -223,10 +186,7 @@ impl Store for LocalStore {
         // A staged file of another store would be looked for where it is not.
         for file in &files {
             if matches!(&file.content, Content::Staged(staged) if !staged.held.is::<StagedFile>()) {
-                return Err(StoreError::Mismatch {
-                    doing: DOING,
-                    name: label,
-                });
+                return Err(StoreError::Mismatch { doing: DOING, name: label });
             }
         }
         let outcomes = self.in_dirs(&dirs, || {
@@ -261,12 +221,7 @@ impl Store for LocalStore {
             .collect())
     }
 
-    fn replace(
-        &self,
-        name: &FileName,
-        bytes: &[u8],
-        options: ReplaceOptions,
-    ) -> Result<(), StoreError> {
+    fn replace(&self, name: &FileName, bytes: &[u8], options: ReplaceOptions) -> Result<(), StoreError> {
         let path = self.path(name);
         let replaced = self.temp(name.dir()).and_then(|mut temp| {
             temp.write_bytes(bytes)?;
@@ -285,13 +240,8 @@ impl Store for LocalStore {
         let mut written = Vec::with_capacity(copies.len());
         for copy in copies {
             let from = copy.from.as_str();
-            let opened = self
-                .open_file(&copy.from)
-                .map_err(|error| self.error(DOING, from, error))?;
-            let mut source = opened.ok_or_else(|| StoreError::NotFound {
-                doing: DOING,
-                name: from.to_owned(),
-            })?;
+            let opened = self.open_file(&copy.from).map_err(|error| self.error(DOING, from, error))?;
+            let mut source = opened.ok_or_else(|| StoreError::NotFound { doing: DOING, name: from.to_owned() })?;
             let in_to = |error| self.error(DOING, copy.to.as_str(), error);
             let mut temp = self.temp(copy.to.dir()).map_err(in_to)?;
             let max = copy.expected.map_or(u64::MAX, |expected| expected.length);
@@ -301,22 +251,15 @@ impl Store for LocalStore {
             };
             let digest = digest
                 .filter(|digest| copy.expected.is_none_or(|expected| expected == *digest))
-                .ok_or_else(|| StoreError::Mismatch {
-                    doing: DOING,
-                    name: from.to_owned(),
-                })?;
-            self.raise_mtime(&mut temp, &self.path(&copy.to), copy.options)
-                .map_err(in_to)?;
+                .ok_or_else(|| StoreError::Mismatch { doing: DOING, name: from.to_owned() })?;
+            self.raise_mtime(&mut temp, &self.path(&copy.to), copy.options).map_err(in_to)?;
             if singly {
                 temp.sync().map_err(in_to)?;
             }
             temp.close();
             written.push((digest, temp));
         }
-        let dirs: BTreeSet<PathBuf> = copies
-            .iter()
-            .map(|copy| self.root.join(copy.to.dir()))
-            .collect();
+        let dirs: BTreeSet<PathBuf> = copies.iter().map(|copy| self.root.join(copy.to.dir())).collect();
         let dirs: BTreeSet<&Path> = dirs.iter().map(PathBuf::as_path).collect();
         let in_root = |error| self.error(DOING, "", error);
         if !singly {
@@ -325,8 +268,7 @@ impl Store for LocalStore {
         let mut digests = Vec::with_capacity(copies.len());
         for (copy, (digest, temp)) in copies.iter().zip(written) {
             let path = self.path(&copy.to);
-            temp.persist_over(&path)
-                .map_err(|error| self.error(DOING, copy.to.as_str(), error))?;
+            temp.persist_over(&path).map_err(|error| self.error(DOING, copy.to.as_str(), error))?;
             digests.push(digest);
         }
         durable::sync_dirs(fs, &dirs).map_err(in_root)?;
@@ -334,24 +276,16 @@ impl Store for LocalStore {
     }
 
     fn read(&self, name: &FileName, max: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.there(durable::read_bounded(
-            self.fs.as_ref(),
-            &self.path(name),
-            max,
-        )) {
-            Err(error) if error.kind() == ErrorKind::FileTooLarge => Err(StoreError::TooLarge {
-                doing: "read",
-                name: name.as_str().to_owned(),
-                max,
-            }),
+        match self.there(durable::read_bounded(self.fs.as_ref(), &self.path(name), max)) {
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                Err(StoreError::TooLarge { doing: "read", name: name.as_str().to_owned(), max })
+            }
             other => other.map_err(|error| self.error("read", name.as_str(), error)),
         }
     }
 
     fn open(&self, name: &FileName) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
-        let file = self
-            .open_file(name)
-            .map_err(|error| self.error("open", name.as_str(), error))?;
+        let file = self.open_file(name).map_err(|error| self.error("open", name.as_str(), error))?;
         Ok(file.map(|file| Box::new(file) as Box<dyn Read + Send>))
     }
 
@@ -359,12 +293,7 @@ impl Store for LocalStore {
         let path = self.path(name);
         let stat = self.there(durable::retry_stale(|| self.fs.stat(&path)));
         let stat = stat.map_err(|error| self.error("stat", name.as_str(), error))?;
-        Ok(stat
-            .filter(|stat| stat.kind == FileKind::File)
-            .map(|stat| FileStat {
-                len: stat.len,
-                mtime: stat.mtime,
-            }))
+        Ok(stat.filter(|stat| stat.kind == FileKind::File).map(|stat| FileStat { len: stat.len, mtime: stat.mtime }))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<String>, StoreError> {
@@ -378,9 +307,7 @@ impl Store for LocalStore {
     fn remove(&self, names: &[FileName]) -> Result<(), StoreError> {
         const DOING: &str = "remove";
         let fs = self.fs.as_ref();
-        let mut result = self
-            .nothing(())
-            .map_err(|error| self.error(DOING, "", error));
+        let mut result = self.nothing(()).map_err(|error| self.error(DOING, "", error));
         let mut dirs = BTreeSet::new();
         for name in names {
             match durable::remove_file_if_there(fs, &self.path(name)) {
@@ -390,11 +317,8 @@ impl Store for LocalStore {
             }
         }
         // Names that were not there may have been removed by a process that died before it synced.
-        let dirs: BTreeSet<&Path> = dirs
-            .iter()
-            .map(PathBuf::as_path)
-            .filter(|dir| fs.stat(&dir.join(".")).is_ok())
-            .collect();
+        let dirs: BTreeSet<&Path> =
+            dirs.iter().map(PathBuf::as_path).filter(|dir| fs.stat(&dir.join(".")).is_ok()).collect();
         result.and(durable::sync_dirs(fs, &dirs).map_err(|error| self.error(DOING, "", error)))
     }
 
@@ -403,9 +327,7 @@ impl Store for LocalStore {
         if !dir.is_empty() {
             FileName::new(dir)?;
         }
-        let mut temp = self
-            .temp(dir)
-            .map_err(|error| self.error(DOING, dir, error))?;
+        let mut temp = self.temp(dir).map_err(|error| self.error(DOING, dir, error))?;
         let written = hash(reader, max, |piece| temp.write_bytes(piece));
         let digest = written.map_err(|error| error.in_source(DOING, dir, max))?;
         let open = Arc::clone(&self.open_staged);
@@ -413,13 +335,7 @@ impl Store for LocalStore {
             temp.close();
         }
         let (path, file) = temp.keep();
-        let held = StagedFile {
-            fs: Arc::clone(&self.fs),
-            path,
-            file,
-            named: true,
-            open,
-        };
+        let held = StagedFile { fs: Arc::clone(&self.fs), path, file, named: true, open };
         Ok(Staged::new(digest, Box::new(held)))
     }
 
@@ -427,14 +343,9 @@ impl Store for LocalStore {
         const DOING: &str = "remove temporary files in";
         let path = self.dir_path(dir)?;
         let entries = self.there(durable::retry_stale(|| self.fs.read_dir(&path)));
-        let entries = entries
-            .map_err(|error| self.error(DOING, dir, error))?
-            .unwrap_or_default();
+        let entries = entries.map_err(|error| self.error(DOING, dir, error))?.unwrap_or_default();
         let mut removed = 0_u64;
-        for entry in entries
-            .into_iter()
-            .filter(|entry| entry.kind == FileKind::File && is_temp_name(&entry.name))
-        {
+        for entry in entries.into_iter().filter(|entry| entry.kind == FileKind::File && is_temp_name(&entry.name)) {
             let temp = path.join(&entry.name);
             if self.fs.stat(&temp).is_ok_and(|stat| stat.mtime < before)
                 && durable::remove_file_if_there(self.fs.as_ref(), &temp).is_ok_and(|was| was)
@@ -447,8 +358,7 @@ impl Store for LocalStore {
 
     fn lock(&self, name: &FileName) -> Result<Box<dyn LockGuard>, StoreError> {
         let dirs = BTreeSet::from([name.dir().to_owned()]);
-        self.in_dirs(&dirs, || self.fs.lock(&self.path(name)))
-            .map_err(|error| self.error("lock", name.as_str(), error))
+        self.in_dirs(&dirs, || self.fs.lock(&self.path(name))).map_err(|error| self.error("lock", name.as_str(), error))
     }
 }
 

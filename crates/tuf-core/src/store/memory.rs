@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::staged::hash;
 use super::{
-    Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions,
-    Staged, Store, StoreError,
+    Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
+    StoreError,
 };
 
 type Bytes = Arc<[u8]>;
@@ -51,13 +51,8 @@ impl MemoryStore {
         options: ReplaceOptions,
     ) {
         let previous = files.get(name).map(|(_, mtime)| *mtime);
-        let above = previous
-            .max(options.mtime_after)
-            .map_or(i64::MIN, |at| at.saturating_add(1));
-        files.insert(
-            name.clone(),
-            (bytes, self.time.load(Ordering::Relaxed).max(above)),
-        );
+        let above = previous.max(options.mtime_after).map_or(i64::MIN, |at| at.saturating_add(1));
+        files.insert(name.clone(), (bytes, self.time.load(Ordering::Relaxed).max(above)));
     }
 
     /// The names below `dir`, as paths relative to it.
@@ -65,25 +60,14 @@ impl MemoryStore {
         if !dir.is_empty() {
             FileName::new(dir)?;
         }
-        let prefix = if dir.is_empty() {
-            String::new()
-        } else {
-            format!("{dir}/")
-        };
-        Ok(self
-            .files()
-            .keys()
-            .filter_map(|name| name.as_str().strip_prefix(&prefix))
-            .map(str::to_owned)
-            .collect())
+        let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        Ok(self.files().keys().filter_map(|name| name.as_str().strip_prefix(&prefix)).map(str::to_owned).collect())
     }
 }
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore")
-            .field("files", &self.files().len())
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryStore").field("files", &self.files().len()).finish_non_exhaustive()
     }
 }
 
@@ -96,10 +80,7 @@ impl Store for MemoryStore {
                 Content::Bytes(bytes) => bytes.as_ref().into(),
                 Content::Staged(staged) => {
                     let found = staged.held.downcast_ref::<Bytes>().map(Arc::clone);
-                    found.ok_or(StoreError::Mismatch {
-                        doing: "create",
-                        name: names_of(&file.names),
-                    })?
+                    found.ok_or(StoreError::Mismatch { doing: "create", name: names_of(&file.names) })?
                 }
             };
             let mut result = Created::Same;
@@ -109,12 +90,7 @@ impl Store for MemoryStore {
                     Some(true) => {}
                     Some(false) => result = Created::Conflict,
                     None => {
-                        self.put(
-                            &mut files,
-                            &name,
-                            Arc::clone(&bytes),
-                            ReplaceOptions::default(),
-                        );
+                        self.put(&mut files, &name, Arc::clone(&bytes), ReplaceOptions::default());
                         if result == Created::Same {
                             result = Created::New;
                         }
@@ -126,12 +102,7 @@ impl Store for MemoryStore {
         Ok(results)
     }
 
-    fn replace(
-        &self,
-        name: &FileName,
-        bytes: &[u8],
-        options: ReplaceOptions,
-    ) -> Result<(), StoreError> {
+    fn replace(&self, name: &FileName, bytes: &[u8], options: ReplaceOptions) -> Result<(), StoreError> {
         self.put(&mut self.files(), name, bytes.into(), options);
         Ok(())
     }
@@ -141,18 +112,11 @@ impl Store for MemoryStore {
         let mut taken = Vec::with_capacity(copies.len());
         for copy in copies {
             let name = copy.from.as_str();
-            let not_found = || StoreError::NotFound {
-                doing: DOING,
-                name: name.to_owned(),
-            };
+            let not_found = || StoreError::NotFound { doing: DOING, name: name.to_owned() };
             let bytes = self.get(&copy.from).ok_or_else(not_found)?;
-            let digest = hash(&mut &bytes[..], u64::MAX, |_| Ok(()))
-                .map_err(|e| e.in_store(DOING, name, u64::MAX))?;
+            let digest = hash(&mut &bytes[..], u64::MAX, |_| Ok(())).map_err(|e| e.in_store(DOING, name, u64::MAX))?;
             if copy.expected.is_some_and(|expected| expected != digest) {
-                return Err(StoreError::Mismatch {
-                    doing: DOING,
-                    name: name.to_owned(),
-                });
+                return Err(StoreError::Mismatch { doing: DOING, name: name.to_owned() });
             }
             taken.push((bytes, digest));
         }
@@ -165,43 +129,28 @@ impl Store for MemoryStore {
 
     fn read(&self, name: &FileName, max: u64) -> Result<Option<Vec<u8>>, StoreError> {
         match self.get(name) {
-            Some(bytes) if bytes.len() as u64 > max => Err(StoreError::TooLarge {
-                doing: "read",
-                name: name.as_str().to_owned(),
-                max,
-            }),
+            Some(bytes) if bytes.len() as u64 > max => {
+                Err(StoreError::TooLarge { doing: "read", name: name.as_str().to_owned(), max })
+            }
             found => Ok(found.map(|bytes| bytes.to_vec())),
         }
     }
 
     fn open(&self, name: &FileName) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
-        Ok(self
-            .get(name)
-            .map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>))
+        Ok(self.get(name).map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>))
     }
 
     fn stat(&self, name: &FileName) -> Result<Option<FileStat>, StoreError> {
-        Ok(self.files().get(name).map(|(bytes, mtime)| FileStat {
-            len: bytes.len() as u64,
-            mtime: *mtime,
-        }))
+        Ok(self.files().get(name).map(|(bytes, mtime)| FileStat { len: bytes.len() as u64, mtime: *mtime }))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<String>, StoreError> {
-        Ok(self
-            .below(dir)?
-            .into_iter()
-            .filter(|name| !name.contains('/'))
-            .collect())
+        Ok(self.below(dir)?.into_iter().filter(|name| !name.contains('/')).collect())
     }
 
     fn list_dirs(&self, dir: &str) -> Result<Vec<String>, StoreError> {
-        let mut dirs: Vec<String> = self
-            .below(dir)?
-            .iter()
-            .filter_map(|name| name.split_once('/'))
-            .map(|(dir, _)| dir.to_owned())
-            .collect();
+        let mut dirs: Vec<String> =
+            self.below(dir)?.iter().filter_map(|name| name.split_once('/')).map(|(dir, _)| dir.to_owned()).collect();
         dirs.sort();
         dirs.dedup();
         Ok(dirs)
@@ -235,30 +184,16 @@ impl Store for MemoryStore {
     }
 
     fn lock(&self, name: &FileName) -> Result<Box<dyn LockGuard>, StoreError> {
-        let mut held = self
-            .locks
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.locks.held.lock().unwrap_or_else(PoisonError::into_inner);
         while !held.insert(name.clone()) {
-            held = self
-                .locks
-                .released
-                .wait(held)
-                .unwrap_or_else(PoisonError::into_inner);
+            held = self.locks.released.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(Box::new(MemoryLock {
-            locks: Arc::clone(&self.locks),
-            name: name.clone(),
-        }))
+        Ok(Box::new(MemoryLock { locks: Arc::clone(&self.locks), name: name.clone() }))
     }
 }
 
 fn names_of(names: &[FileName]) -> String {
-    names
-        .first()
-        .map(|name| name.as_str().to_owned())
-        .unwrap_or_default()
+    names.first().map(|name| name.as_str().to_owned()).unwrap_or_default()
 }
 
 #[derive(Default)]
@@ -276,11 +211,7 @@ impl LockGuard for MemoryLock {}
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        self.locks
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.name);
+        self.locks.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
         self.locks.released.notify_all();
     }
 }

@@ -43,19 +43,13 @@ pub struct NewFile<'a> {
 impl<'a> NewFile<'a> {
     /// A file of one name from bytes in memory.
     pub fn bytes(name: FileName, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
-        Self {
-            names: vec![name],
-            content: Content::Bytes(bytes.into()),
-        }
+        Self { names: vec![name], content: Content::Bytes(bytes.into()) }
     }
 
     /// A file of one or more names from a staged stream.
     #[must_use]
     pub fn staged(names: Vec<FileName>, staged: Staged) -> Self {
-        Self {
-            names,
-            content: Content::Staged(staged),
-        }
+        Self { names, content: Content::Staged(staged) }
     }
 }
 
@@ -137,12 +131,7 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// # Errors
     /// On failure the name holds the old bytes or the new ones.
-    fn replace(
-        &self,
-        name: &FileName,
-        bytes: &[u8],
-        options: ReplaceOptions,
-    ) -> Result<(), StoreError>;
+    fn replace(&self, name: &FileName, bytes: &[u8], options: ReplaceOptions) -> Result<(), StoreError>;
 
     /// Replaces files by copies of others, in the order given, each with bytes of its own (never a link): all copies
     /// are durable before the first name moves, and all names are when it returns. What was copied, in order.
@@ -173,9 +162,7 @@ pub trait Store: Debug + Send + Sync {
         let Some(mut file) = self.open(name)? else {
             return Ok(None);
         };
-        staged::hash(&mut file, max, |_| Ok(()))
-            .map(Some)
-            .map_err(|error| error.in_store(DOING, name.as_str(), max))
+        staged::hash(&mut file, max, |_| Ok(())).map(Some).map_err(|error| error.in_store(DOING, name.as_str(), max))
     }
 
     /// Length and modification time; `None` when there is no such file.

@@ -35,10 +35,7 @@ impl FileName {
         let name = name.into();
         match fault(&name) {
             None => Ok(Self(name)),
-            Some(reason) => Err(InvalidFileName {
-                name: name.chars().take(MAX_COMPONENT).collect(),
-                reason,
-            }),
+            Some(reason) => Err(InvalidFileName { name: name.chars().take(MAX_COMPONENT).collect(), reason }),
         }
     }
 
@@ -115,23 +112,12 @@ mod tests {
     fn ordinary_names_are_accepted_and_split() {
         for (name, dir, base) in [
             ("1.root.json", "", "1.root.json"),
-            (
-                "metadata/.7.timestamp.json",
-                "metadata",
-                ".7.timestamp.json",
-            ),
-            (
-                "targets/a b/ä~+@%=,.tar.gz",
-                "targets/a b",
-                "ä~+@%=,.tar.gz",
-            ),
+            ("metadata/.7.timestamp.json", "metadata", ".7.timestamp.json"),
+            ("targets/a b/ä~+@%=,.tar.gz", "targets/a b", "ä~+@%=,.tar.gz"),
             ("a/..b/c..", "a/..b", "c.."),
         ] {
             let parsed = FileName::new(name).unwrap();
-            assert_eq!(
-                (parsed.dir(), parsed.base(), parsed.as_str()),
-                (dir, base, name)
-            );
+            assert_eq!((parsed.dir(), parsed.base(), parsed.as_str()), (dir, base, name));
         }
     }
 

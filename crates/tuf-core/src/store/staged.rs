@@ -41,9 +41,7 @@ impl Staged {
 
 impl fmt::Debug for Staged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Staged")
-            .field("length", &self.digest.length)
-            .finish_non_exhaustive()
+        f.debug_struct("Staged").field("length", &self.digest.length).finish_non_exhaustive()
     }
 }
 
@@ -58,11 +56,7 @@ impl HashError {
     /// For streams that come from the store itself.
     pub(super) fn in_store(self, doing: &'static str, name: &str, max: u64) -> StoreError {
         match self {
-            Self::TooLarge => StoreError::TooLarge {
-                doing,
-                name: name.to_owned(),
-                max,
-            },
+            Self::TooLarge => StoreError::TooLarge { doing, name: name.to_owned(), max },
             Self::Read(source) | Self::Write(source) => StoreError::from_io(doing, name, source),
         }
     }
@@ -70,10 +64,7 @@ impl HashError {
     /// For streams that come from elsewhere.
     pub(super) fn in_source(self, doing: &'static str, name: &str, max: u64) -> StoreError {
         match self {
-            Self::Read(source) => StoreError::Source {
-                name: name.to_owned(),
-                source,
-            },
+            Self::Read(source) => StoreError::Source { name: name.to_owned(), source },
             other => other.in_store(doing, name, max),
         }
     }

@@ -15,10 +15,7 @@ fn keys_are_sorted_by_code_point_and_space_goes_away() {
         r#"{"":-5,"a":{},"b":[1,true,null]}"#
     );
     // U+1F600 is after U+FFFD by code point, before it by UTF-16.
-    assert_eq!(
-        canonical("{\"\u{1f600}\":1,\"\u{fffd}\":2}"),
-        "{\"\u{fffd}\":2,\"\u{1f600}\":1}"
-    );
+    assert_eq!(canonical("{\"\u{1f600}\":1,\"\u{fffd}\":2}"), "{\"\u{fffd}\":2,\"\u{1f600}\":1}");
 }
 
 #[test]
@@ -26,20 +23,14 @@ fn keys_are_sorted_by_what_they_say_not_by_how_they_are_escaped() {
     // `"` is 0x22, `#` 0x23, `[` 0x5b, `\` 0x5c, `]` 0x5d.
     assert_eq!(canonical(r##"{"a#":1,"a\"":2}"##), r##"{"a\"":2,"a#":1}"##);
     assert_eq!(canonical(r#"{"]":1,"\\":2,"[":3}"#), r#"{"[":3,"\\":2,"]":1}"#);
-    assert_eq!(
-        canonical(r#"{"\\\"":1,"\\\\":2,"\\a":3}"#),
-        r#"{"\\\"":1,"\\\\":2,"\\a":3}"#
-    );
+    assert_eq!(canonical(r#"{"\\\"":1,"\\\\":2,"\\a":3}"#), r#"{"\\\"":1,"\\\\":2,"\\a":3}"#);
     assert!(is_canonical(r##"{"a\"":2,"a#":1}"##.as_bytes()));
     assert!(!is_canonical(r##"{"a#":2,"a\"":1}"##.as_bytes()));
 }
 
 #[test]
 fn strings_keep_two_escapes_and_lose_all_others() {
-    assert_eq!(
-        canonical(r#""\"\\\/\u0041\u00e9\ud83d\ude00\u0022\u005C""#),
-        "\"\\\"\\\\/Aé😀\\\"\\\\\""
-    );
+    assert_eq!(canonical(r#""\"\\\/\u0041\u00e9\ud83d\ude00\u0022\u005C""#), "\"\\\"\\\\/Aé😀\\\"\\\\\"");
     assert_eq!(canonical(r#""\b\f\n\r\t\u0000""#), "\"\u{8}\u{c}\n\r\t\u{0}\"");
 }
 
@@ -88,35 +79,20 @@ fn what_has_no_canonical_form_is_refused() {
         "[1 2]",
         "NaN",
     ] {
-        assert!(
-            matches!(canonicalize(json.as_bytes()), Err(CanonicalError::Syntax { .. })),
-            "{json}"
-        );
+        assert!(matches!(canonicalize(json.as_bytes()), Err(CanonicalError::Syntax { .. })), "{json}");
     }
     for json in ["1.0", "[1e3]", "-0.5", "1E2"] {
-        assert!(
-            matches!(canonicalize(json.as_bytes()), Err(CanonicalError::Float { .. })),
-            "{json}"
-        );
+        assert!(matches!(canonicalize(json.as_bytes()), Err(CanonicalError::Float { .. })), "{json}");
     }
     for json in ["9007199254740992", "-9007199254740992", "99999999999999999999999"] {
-        assert!(
-            matches!(canonicalize(json.as_bytes()), Err(CanonicalError::Integer { .. })),
-            "{json}"
-        );
+        assert!(matches!(canonicalize(json.as_bytes()), Err(CanonicalError::Integer { .. })), "{json}");
     }
-    assert_eq!(
-        canonical("[9007199254740991,-9007199254740991,-0]"),
-        "[9007199254740991,-9007199254740991,0]"
-    );
+    assert_eq!(canonical("[9007199254740991,-9007199254740991,-0]"), "[9007199254740991,-9007199254740991,0]");
     assert!(matches!(canonicalize(b"\"\xff\""), Err(CanonicalError::Utf8 { at: 1 })));
     assert!(
         matches!(canonicalize(br#"{"a":1,"b":2,"\u0061":3}"#), Err(CanonicalError::DuplicateKey { key }) if key == "a")
     );
-    assert!(matches!(
-        canonicalize(br#"{"a":1,"a":3}"#),
-        Err(CanonicalError::DuplicateKey { .. })
-    ));
+    assert!(matches!(canonicalize(br#"{"a":1,"a":3}"#), Err(CanonicalError::DuplicateKey { .. })));
 }
 
 #[test]
@@ -131,18 +107,9 @@ fn nesting_is_bounded() {
 
 #[test]
 fn values_with_floats_are_refused() {
-    assert!(matches!(
-        Json::from_value(&json!({"a": 1.5})),
-        Err(CanonicalError::Float { at: None })
-    ));
-    assert!(matches!(
-        Json::from_value(&json!(1u64 << 53)),
-        Err(CanonicalError::Integer { at: None })
-    ));
-    assert_eq!(
-        Json::from_value(&json!({"b": -1, "a": []})).unwrap().as_canonical(),
-        r#"{"a":[],"b":-1}"#
-    );
+    assert!(matches!(Json::from_value(&json!({"a": 1.5})), Err(CanonicalError::Float { at: None })));
+    assert!(matches!(Json::from_value(&json!(1u64 << 53)), Err(CanonicalError::Integer { at: None })));
+    assert_eq!(Json::from_value(&json!({"b": -1, "a": []})).unwrap().as_canonical(), r#"{"a":[],"b":-1}"#);
 }
 
 #[test]

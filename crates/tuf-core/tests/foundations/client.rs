@@ -10,14 +10,7 @@ use crate::repo::{Key, Repo, file, keys_of, later, now, path, role};
 
 fn delegate(repo: &Repo, name: &str, terminating: bool, paths: DelegatedPaths) -> DelegatedRole {
     let keyids = vec![repo.targets_key.id.clone()];
-    DelegatedRole {
-        name: role(name),
-        keyids,
-        threshold: 1,
-        terminating,
-        paths,
-        extra: Extra::new(),
-    }
+    DelegatedRole { name: role(name), keyids, threshold: 1, terminating, paths, extra: Extra::new() }
 }
 
 fn patterns(list: &[&str]) -> DelegatedPaths {
@@ -25,9 +18,7 @@ fn patterns(list: &[&str]) -> DelegatedPaths {
 }
 
 fn listing(repo: &Repo, entries: &[(&str, &[u8])]) -> Targets {
-    let entries = entries
-        .iter()
-        .map(|(name, content)| (path(name), repo.store(name, content)));
+    let entries = entries.iter().map(|(name, content)| (path(name), repo.store(name, content)));
     Targets::new(1, later(), entries.collect())
 }
 
@@ -70,10 +61,8 @@ fn nothing_is_answered_before_a_refresh_or_after_a_failed_one() {
 #[test]
 fn roles_are_searched_in_order_and_the_first_one_wins() {
     let mut repo = Repo::new();
-    let roles = vec![
-        delegate(&repo, "one", false, patterns(&["a/*"])),
-        delegate(&repo, "two", false, patterns(&["*/*"])),
-    ];
+    let roles =
+        vec![delegate(&repo, "one", false, patterns(&["a/*"])), delegate(&repo, "two", false, patterns(&["*/*"]))];
     repo.targets.delegations = Some(Delegations::new(keys_of(&[&repo.targets_key]), roles));
     let one = listing(&repo, &[("a/x", b"one"), ("b/x", b"not trusted with")]);
     let two = listing(&repo, &[("a/x", b"two"), ("b/x", b"two"), ("c", b"not trusted with")]);
@@ -91,17 +80,12 @@ fn roles_are_searched_in_order_and_the_first_one_wins() {
 #[test]
 fn a_terminating_role_ends_the_search_at_every_level() {
     let mut repo = Repo::new();
-    let roles = vec![
-        delegate(&repo, "outer", false, patterns(&["*"])),
-        delegate(&repo, "last", false, patterns(&["*"])),
-    ];
+    let roles =
+        vec![delegate(&repo, "outer", false, patterns(&["*"])), delegate(&repo, "last", false, patterns(&["*"]))];
     let keys = keys_of(&[&repo.targets_key]);
     repo.targets.delegations = Some(Delegations::new(keys.clone(), roles));
     let mut outer = listing(&repo, &[]);
-    outer.delegations = Some(Delegations::new(
-        keys,
-        vec![delegate(&repo, "inner", true, patterns(&["a"]))],
-    ));
+    outer.delegations = Some(Delegations::new(keys, vec![delegate(&repo, "inner", true, patterns(&["a"]))]));
     let last = listing(&repo, &[("a", b"last"), ("b", b"last")]);
     let inner = listing(&repo, &[]);
     repo.delegated = BTreeMap::from([(role("outer"), outer), (role("inner"), inner), (role("last"), last)]);
@@ -138,25 +122,16 @@ fn hashed_bins_two_levels_deep_are_followed() {
     let digits = || (0..16).map(|digit| format!("{digit:x}"));
     let every = DelegatedPaths::HashPrefixes(digits().map(|digit| prefix(&digit)).collect());
     let one = |digit: &str| DelegatedPaths::HashPrefixes(vec![prefix(digit)]);
-    repo.targets.delegations = Some(Delegations::new(
-        keys.clone(),
-        vec![delegate(&repo, "bins", false, every)],
-    ));
+    repo.targets.delegations = Some(Delegations::new(keys.clone(), vec![delegate(&repo, "bins", false, every)]));
     let mut bins = listing(&repo, &[]);
-    let roles = digits()
-        .map(|digit| delegate(&repo, &format!("bin_{digit}"), false, one(&digit)))
-        .collect();
+    let roles = digits().map(|digit| delegate(&repo, &format!("bin_{digit}"), false, one(&digit))).collect();
     bins.delegations = Some(Delegations::new(keys, roles));
     repo.delegated.insert(role("bins"), bins);
     for digit in digits() {
         let names: Vec<_> = (0..40).map(|n| format!("f/{n}")).collect();
-        let own: Vec<_> = names
-            .iter()
-            .filter(|name| path_hash(&path(name)).starts_with(&digit))
-            .collect();
+        let own: Vec<_> = names.iter().filter(|name| path_hash(&path(name)).starts_with(&digit)).collect();
         let entries: Vec<_> = own.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
-        repo.delegated
-            .insert(role(&format!("bin_{digit}")), listing(&repo, &entries));
+        repo.delegated.insert(role(&format!("bin_{digit}")), listing(&repo, &entries));
     }
     repo.publish();
     let mut client = repo.client();
@@ -174,11 +149,7 @@ fn succinct_bins_are_followed() {
     }
     for name in ["a", "b", "c", "d", "e/f"] {
         let entry = repo.store(name, name.as_bytes());
-        repo.delegated
-            .get_mut(&succinct.bin_for(&path(name)))
-            .unwrap()
-            .targets
-            .insert(path(name), entry);
+        repo.delegated.get_mut(&succinct.bin_for(&path(name))).unwrap().targets.insert(path(name), entry);
     }
     let mut delegations = Delegations::new(keys_of(&[&repo.targets_key]), vec![]);
     delegations.succinct_roles = Some(succinct);
@@ -194,10 +165,7 @@ fn succinct_bins_are_followed() {
 fn too_many_roles_are_not_searched() {
     let mut repo = Repo::new();
     let names: Vec<_> = (0..40).map(|n| format!("r{n}")).collect();
-    let roles = names
-        .iter()
-        .map(|name| delegate(&repo, name, false, patterns(&["*"])))
-        .collect();
+    let roles = names.iter().map(|name| delegate(&repo, name, false, patterns(&["*"]))).collect();
     repo.targets.delegations = Some(Delegations::new(keys_of(&[&repo.targets_key]), roles));
     repo.delegated = names.iter().map(|name| (role(name), listing(&repo, &[]))).collect();
     let late = listing(&repo, &[("early", b"1")]);
@@ -208,10 +176,7 @@ fn too_many_roles_are_not_searched() {
     let mut client = repo.client();
     client.refresh(now()).unwrap();
     assert!(client.find_target(&path("early")).unwrap().is_some());
-    assert!(matches!(
-        client.find_target(&path("late")),
-        Err(ClientError::TooManyRoles { max: 33 })
-    ));
+    assert!(matches!(client.find_target(&path("late")), Err(ClientError::TooManyRoles { max: 33 })));
 }
 
 #[test]
@@ -227,21 +192,11 @@ fn kept_state_guards_against_going_back() {
     let again = |state| Client::from_state(state, repo.metadata.clone(), repo.contents.clone(), Limits::default());
     let mut client = again(&state).unwrap();
     assert_eq!(client.snapshot().unwrap().version, 2);
-    assert!(matches!(
-        client.refresh(now()),
-        Err(ClientError::Rollback {
-            trusted: 2,
-            found: 1,
-            ..
-        })
-    ));
+    assert!(matches!(client.refresh(now()), Err(ClientError::Rollback { trusted: 2, found: 1, .. })));
     // Without the state, the old timestamp is as good as any.
     repo.client().refresh(now()).unwrap();
     // Kept files that do not verify are dropped.
-    let damaged = tuf_core::client::TrustedState {
-        timestamp: Some(b"{}".to_vec()),
-        ..state.clone()
-    };
+    let damaged = tuf_core::client::TrustedState { timestamp: Some(b"{}".to_vec()), ..state.clone() };
     assert!(again(&damaged).unwrap().timestamp().is_none());
 }
 
@@ -262,10 +217,7 @@ fn new_timestamp_keys_let_versions_start_again() {
     repo.timestamp.version = 0;
     repo.publish_timestamp();
     client.refresh(now()).unwrap();
-    assert_eq!(
-        (client.timestamp().unwrap().version, client.snapshot().unwrap().version),
-        (1, 1)
-    );
+    assert_eq!((client.timestamp().unwrap().version, client.snapshot().unwrap().version), (1, 1));
 }
 
 #[test]
@@ -291,8 +243,7 @@ fn a_timestamp_of_the_same_version_changes_nothing() {
     client.refresh(now()).unwrap();
     let mut other = repo.timestamp.clone();
     other.snapshot.version = 7;
-    repo.metadata
-        .put("timestamp.json", file(&other, &[&repo.timestamp_key]));
+    repo.metadata.put("timestamp.json", file(&other, &[&repo.timestamp_key]));
     client.refresh(now()).unwrap();
     assert_eq!(client.snapshot().unwrap().version, 1);
     assert!(client.find_target(&path("a")).unwrap().is_some());

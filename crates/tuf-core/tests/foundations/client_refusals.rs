@@ -18,18 +18,11 @@ fn with_delegated() -> Repo {
     let mut repo = Repo::new();
     let paths = DelegatedPaths::Patterns(vec![PathPattern::new("d/*").unwrap()]);
     let keyids = vec![repo.targets_key.id.clone()];
-    let roles = vec![DelegatedRole {
-        name: role("d"),
-        keyids,
-        threshold: 1,
-        terminating: false,
-        paths,
-        extra: Extra::new(),
-    }];
+    let roles =
+        vec![DelegatedRole { name: role("d"), keyids, threshold: 1, terminating: false, paths, extra: Extra::new() }];
     repo.targets.delegations = Some(Delegations::new(keys_of(&[&repo.targets_key]), roles));
     let entry = repo.store("d/x", b"x");
-    repo.delegated
-        .insert(role("d"), Targets::new(1, later(), [(path("d/x"), entry)].into()));
+    repo.delegated.insert(role("d"), Targets::new(1, later(), [(path("d/x"), entry)].into()));
     repo.publish();
     repo
 }
@@ -76,10 +69,7 @@ fn expired_metadata_of_every_role() {
     let mut root = repo.root(2);
     root.expires = now();
     repo.metadata.put("2.root.json", file(&root, &[&repo.root_key]));
-    assert!(matches!(
-        refusal(&repo),
-        ClientError::Root(RootError::Expired { version: 2, .. })
-    ));
+    assert!(matches!(refusal(&repo), ClientError::Root(RootError::Expired { version: 2, .. })));
 }
 
 #[test]
@@ -118,10 +108,7 @@ fn signatures_by_other_keys() {
     replace_delegated(&mut repo, &targets, &stranger);
     let mut client = repo.client();
     client.refresh(now()).unwrap();
-    assert!(matches!(
-        client.find_target(&path("d/x")),
-        Err(ClientError::Signature { .. })
-    ));
+    assert!(matches!(client.find_target(&path("d/x")), Err(ClientError::Signature { .. })));
     assert!(matches!(client.all_targets(), Err(ClientError::Signature { .. })));
 }
 
@@ -130,20 +117,14 @@ fn a_root_the_old_keys_did_not_sign() {
     let mut repo = published();
     repo.root_key = Key::new();
     repo.publish_root(2, &[&repo.root_key]);
-    assert!(matches!(
-        refusal(&repo),
-        ClientError::Root(RootError::NotSignedByPrevious { .. })
-    ));
+    assert!(matches!(refusal(&repo), ClientError::Root(RootError::NotSignedByPrevious { .. })));
 }
 
 #[test]
 fn a_root_chain_that_skips() {
     let repo = published();
     repo.metadata.put("2.root.json", file(&repo.root(3), &[&repo.root_key]));
-    assert!(matches!(
-        refusal(&repo),
-        ClientError::Root(RootError::Version { found: 3, expected: 2 })
-    ));
+    assert!(matches!(refusal(&repo), ClientError::Root(RootError::Version { found: 3, expected: 2 })));
 }
 
 #[test]
@@ -176,14 +157,7 @@ fn files_that_are_not_those_listed() {
     // Hash and length fit, the version does not.
     repo.snapshot.meta.insert(role("targets"), Repo::meta(1, &bytes));
     repo.publish_snapshot();
-    assert!(matches!(
-        refusal(&repo),
-        ClientError::Version {
-            found: 7,
-            expected: 1,
-            ..
-        }
-    ));
+    assert!(matches!(refusal(&repo), ClientError::Version { found: 7, expected: 1, .. }));
 }
 
 #[test]
@@ -209,11 +183,7 @@ fn versions_that_go_back() {
     repo.timestamp.snapshot = RoleMeta::new(1);
     repo.publish_timestamp();
     assert!(matches!(client.refresh(now()), Err(ClientError::Rollback { role, .. }) if role == "snapshot"));
-    assert_eq!(
-        client.timestamp().unwrap().version,
-        good.version,
-        "a refused timestamp is not kept"
-    );
+    assert_eq!(client.timestamp().unwrap().version, good.version, "a refused timestamp is not kept");
 
     // A newer snapshot with older targets.
     repo.targets.version = 4;
@@ -233,33 +203,20 @@ fn a_role_the_snapshot_does_not_list() {
     repo.publish_snapshot();
     let mut client = repo.client();
     client.refresh(now()).unwrap();
-    assert!(matches!(
-        client.find_target(&path("d/x")),
-        Err(ClientError::NotInSnapshot { .. })
-    ));
+    assert!(matches!(client.find_target(&path("d/x")), Err(ClientError::NotInSnapshot { .. })));
 }
 
 #[test]
 fn files_larger_than_the_ceilings() {
     let repo = published();
-    let limits = Limits {
-        timestamp_bytes: 100,
-        ..Limits::default()
-    };
+    let limits = Limits { timestamp_bytes: 100, ..Limits::default() };
     let client = |limits| {
         let root = repo.metadata.get("1.root.json");
         Client::new(&root, repo.metadata.clone(), repo.contents.clone(), limits).unwrap()
     };
-    assert!(matches!(
-        client(limits).refresh(now()),
-        Err(ClientError::TooLarge { max: 100, .. })
-    ));
+    assert!(matches!(client(limits).refresh(now()), Err(ClientError::TooLarge { max: 100, .. })));
     // A listed length takes the place of the ceiling.
-    let limits = Limits {
-        targets_bytes: 100,
-        snapshot_bytes: 100,
-        ..Limits::default()
-    };
+    let limits = Limits { targets_bytes: 100, snapshot_bytes: 100, ..Limits::default() };
     client(limits).refresh(now()).unwrap();
     repo.metadata.put("2.root.json", vec![b' '; 600_000]);
     assert!(matches!(refusal(&repo), ClientError::TooLarge { .. }));
@@ -270,11 +227,7 @@ fn content_that_is_not_the_target() {
     let repo = published();
     let mut client = repo.client();
     client.refresh(now()).unwrap();
-    let (_, hash) = Hashes::sha256_of(b"a")
-        .iter()
-        .next()
-        .map(|(name, hash)| (name.to_owned(), hash))
-        .unwrap();
+    let (_, hash) = Hashes::sha256_of(b"a").iter().next().map(|(name, hash)| (name.to_owned(), hash)).unwrap();
     let at = path("a").hash_prefixed(&hash);
     for (content, expected) in [(&b"b"[..], "sha256"), (b"aa", "larger"), (b"", "0 bytes, expected 1")] {
         repo.contents.put(at.clone(), content);

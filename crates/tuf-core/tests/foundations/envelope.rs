@@ -4,10 +4,7 @@ use tuf_core::key::{self, FileSigner, Signer};
 use tuf_core::names::KeyId;
 
 fn signature(keyid: &str) -> Signature {
-    Signature {
-        keyid: KeyId::new(keyid).unwrap(),
-        sig: vec![0xab, 1],
-    }
+    Signature { keyid: KeyId::new(keyid).unwrap(), sig: vec![0xab, 1] }
 }
 
 #[test]
@@ -20,10 +17,7 @@ fn what_is_written_is_read_again() {
         br#"{"signatures":[{"keyid":"b","sig":"ab01"},{"keyid":"a","sig":"ab01"}],"signed":{"_type":"x","a":1}}"#
     );
     let envelope = Envelope::parse(file.clone()).unwrap();
-    assert_eq!(
-        (envelope.signed(), envelope.signatures()),
-        (&signed[..], &signatures[..])
-    );
+    assert_eq!((envelope.signed(), envelope.signatures()), (&signed[..], &signatures[..]));
     assert_eq!(envelope.file(), file);
     assert_eq!(envelope.clone().into_signed(), signed);
     assert_eq!([&Envelope::prefix(&signatures)[..], signed, SUFFIX].concat(), file);
@@ -38,10 +32,7 @@ fn any_layout_gives_the_canonical_bytes() {
     assert_eq!(envelope.signed(), b"{\"a\":1,\"b\":\"x\ny\"}");
     assert_eq!(envelope.signatures()[0].sig, b"");
     let again = Envelope::to_bytes(envelope.signed(), envelope.signatures());
-    assert_eq!(
-        again,
-        br#"{"signatures":[{"keyid":"k","sig":""}],"signed":{"a":1,"b":"x\ny"}}"#
-    );
+    assert_eq!(again, br#"{"signatures":[{"keyid":"k","sig":""}],"signed":{"a":1,"b":"x\ny"}}"#);
     assert_eq!(Envelope::parse(again).unwrap().signed(), envelope.signed());
     assert_eq!(envelope.into_signed(), b"{\"a\":1,\"b\":\"x\ny\"}");
 }
@@ -82,15 +73,9 @@ fn a_key_id_that_signs_twice_is_refused() {
 
 #[test]
 fn a_part_that_is_there_twice_is_refused() {
-    for file in [
-        r#"{"signatures":[],"signed":{},"signed":{}}"#,
-        r#"{"signatures":[],"signatures":[],"signed":{}}"#,
-    ] {
+    for file in [r#"{"signatures":[],"signed":{},"signed":{}}"#, r#"{"signatures":[],"signatures":[],"signed":{}}"#] {
         let error = Envelope::parse(file.as_bytes()).unwrap_err();
-        assert!(
-            matches!(error, ParseError::Canonical(CanonicalError::DuplicateKey { .. })),
-            "{error}"
-        );
+        assert!(matches!(error, ParseError::Canonical(CanonicalError::DuplicateKey { .. })), "{error}");
     }
 }
 
@@ -105,14 +90,9 @@ fn too_many_signatures_are_refused() {
 fn signing_keeps_the_order_of_the_signers() {
     let rng = ring::rand::SystemRandom::new();
     let keys = [key::ed25519(&rng).unwrap(), key::ecdsa_p256(&rng).unwrap()];
-    let signers = keys
-        .each_ref()
-        .map(|key| FileSigner::from_pem(key.private_pem.as_bytes()).unwrap());
+    let signers = keys.each_ref().map(|key| FileSigner::from_pem(key.private_pem.as_bytes()).unwrap());
     let ids = [KeyId::new("zz").unwrap(), KeyId::new("aa").unwrap()];
-    let list = [
-        (ids[0].clone(), &signers[0] as &dyn Signer),
-        (ids[1].clone(), &signers[1] as &dyn Signer),
-    ];
+    let list = [(ids[0].clone(), &signers[0] as &dyn Signer), (ids[1].clone(), &signers[1] as &dyn Signer)];
     let signatures = envelope::sign(b"{}", &list).unwrap();
     assert_eq!(signatures.iter().map(|s| s.keyid.clone()).collect::<Vec<_>>(), ids);
     for (key, signature) in keys.iter().zip(&signatures) {

@@ -12,10 +12,7 @@ struct Directory(&'static str);
 
 impl Directory {
     fn at(&self, name: &str) -> std::path::PathBuf {
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/foundations/fixtures/repo")
-            .join(self.0)
-            .join(name)
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foundations/fixtures/repo").join(self.0).join(name)
     }
 }
 
@@ -46,15 +43,9 @@ fn every_target_of_a_python_repository_is_found_and_downloaded() {
     assert_eq!(all.len(), 16, "{:?}", all.keys());
     for (target, meta) in &all {
         assert_eq!(client.find_target(target).unwrap().as_ref(), Some(meta));
-        assert_eq!(
-            client.download(target).unwrap(),
-            format!("content of {target}\n").into_bytes()
-        );
+        assert_eq!(client.download(target).unwrap(), format!("content of {target}\n").into_bytes());
     }
-    assert_eq!(
-        all[&path("top.txt")].custom.as_ref().unwrap().as_canonical(),
-        "{\"note\":\"tab\tand é\"}"
-    );
+    assert_eq!(all[&path("top.txt")].custom.as_ref().unwrap().as_canonical(), "{\"note\":\"tab\tand é\"}");
 }
 
 #[test]
@@ -64,10 +55,7 @@ fn what_a_role_is_not_trusted_with_is_not_found() {
     assert_eq!(client.find_target(&path("other/not-trusted-with.zip")).unwrap(), None);
     // Listed by bins, behind the terminating role `locked`.
     assert_eq!(client.find_target(&path("locked/1")).unwrap(), None);
-    assert!(matches!(
-        client.download(&path("locked/1")),
-        Err(ClientError::UnknownTarget { .. })
-    ));
+    assert!(matches!(client.download(&path("locked/1")), Err(ClientError::UnknownTarget { .. })));
     assert!(client.find_target(&path("binned/1")).unwrap().is_some());
 }
 
@@ -76,19 +64,13 @@ fn python_metadata_is_written_as_it_was_read() {
     fn round<M: Metadata>(name: &str) {
         let file = std::fs::read(Directory("metadata").at(name)).unwrap();
         let envelope = Envelope::parse(file).unwrap();
-        assert_eq!(
-            M::from_envelope(&envelope).unwrap().to_canonical(),
-            envelope.signed(),
-            "{name}"
-        );
+        assert_eq!(M::from_envelope(&envelope).unwrap().to_canonical(), envelope.signed(), "{name}");
         let ours = Envelope::to_bytes(envelope.signed(), envelope.signatures());
         assert_eq!(Envelope::parse(ours).unwrap().signed(), envelope.signed(), "{name}");
     }
     round::<Root>("1.root.json");
     round::<Root>("2.root.json");
-    for name in [
-        "targets", "releases", "locked", "part-0", "part-3", "bin_0-7", "bin_8-f",
-    ] {
+    for name in ["targets", "releases", "locked", "part-0", "part-3", "bin_0-7", "bin_8-f"] {
         round::<Targets>(&format!("1.{name}.json"));
     }
     round::<Snapshot>("1.snapshot.json");

@@ -29,10 +29,7 @@ fn private_keys_from_openssl_give_the_public_key_and_id_python_tuf_gives() {
 fn sec1_and_pkcs1_keys_are_read_as_well() {
     for entry in golden()["keys"].as_array().unwrap() {
         if let Some(pem) = entry["traditional"].as_str() {
-            assert_eq!(
-                *FileSigner::from_pem(pem.as_bytes()).unwrap().public_key(),
-                public(entry)
-            );
+            assert_eq!(*FileSigner::from_pem(pem.as_bytes()).unwrap().public_key(), public(entry));
             // As `openssl ecparam -genkey` writes it.
             let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
             assert!(FileSigner::from_pem(format!("{parameters}{pem}").as_bytes()).is_ok());
@@ -43,10 +40,7 @@ fn sec1_and_pkcs1_keys_are_read_as_well() {
 #[test]
 fn public_keys_from_pem_are_what_python_tuf_makes_of_them() {
     for entry in golden()["keys"].as_array().unwrap() {
-        assert_eq!(
-            PublicKey::from_pem(text(entry, "spki").as_bytes()).unwrap(),
-            public(entry)
-        );
+        assert_eq!(PublicKey::from_pem(text(entry, "spki").as_bytes()).unwrap(), public(entry));
     }
 }
 
@@ -57,10 +51,7 @@ fn signatures_made_by_python_verify_and_no_others() {
     for entry in golden["keys"].as_array().unwrap() {
         let (key, signature) = (public(entry), hex::decode(text(entry, "signature")).unwrap());
         key.verify(message, &signature).unwrap();
-        assert_eq!(
-            key.verify(b"another message", &signature),
-            Err(SignatureError::Mismatch)
-        );
+        assert_eq!(key.verify(b"another message", &signature), Err(SignatureError::Mismatch));
         assert_eq!(key.verify(message, &signature[1..]), Err(SignatureError::Mismatch));
         assert_eq!(key.verify(message, b""), Err(SignatureError::Mismatch));
     }
@@ -138,17 +129,11 @@ fn keys_that_are_not_what_their_type_says_verify_nothing() {
     ] {
         let json = serde_json::json!({"keytype": keytype, "scheme": scheme, "keyval": {"public": public}});
         let key = PublicKey::from_json(json.to_string().as_bytes()).unwrap();
-        assert!(
-            matches!(key.verify(b"m", b"s"), Err(SignatureError::Key(_))),
-            "{keytype} {public}"
-        );
+        assert!(matches!(key.verify(b"m", b"s"), Err(SignatureError::Key(_))), "{keytype} {public}");
     }
     let json = br#"{"keytype":"ml-dsa","scheme":"ml-dsa-44","keyval":{"public":"00"}}"#;
     let key = PublicKey::from_json(json).unwrap();
-    assert!(matches!(
-        key.verify(b"m", b"s"),
-        Err(SignatureError::Unsupported { .. })
-    ));
+    assert!(matches!(key.verify(b"m", b"s"), Err(SignatureError::Unsupported { .. })));
 }
 
 #[test]
@@ -206,10 +191,7 @@ fn debug_shows_no_private_key() {
     let signer = FileSigner::from_pem(generated.private_pem.as_bytes()).unwrap();
     let secret: String = generated.private_pem.lines().nth(1).unwrap().into();
     for shown in [format!("{generated:?}"), format!("{signer:?}")] {
-        assert!(
-            shown.contains(generated.public.public()) && !shown.contains(&secret[20..40]),
-            "{shown}"
-        );
+        assert!(shown.contains(generated.public.public()) && !shown.contains(&secret[20..40]), "{shown}");
     }
 }
 

@@ -1,11 +1,5 @@
 //! Tests of the foundations through the public API: names, canonical JSON, keys, metadata, verification, the client.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "test code"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
 
 mod canonical;
 mod client;

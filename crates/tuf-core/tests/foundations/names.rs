@@ -3,16 +3,8 @@ use tuf_core::names::{KeyId, RoleName, TargetPath};
 
 #[test]
 fn ordinary_target_paths_are_accepted() {
-    for path in [
-        "a",
-        "pkg/a-1.0.zip",
-        "files/packages/8/p2/drupal/token.json",
-        "...",
-        "a b",
-        "é/ü",
-        "a.",
-        ".hidden",
-    ] {
+    for path in ["a", "pkg/a-1.0.zip", "files/packages/8/p2/drupal/token.json", "...", "a b", "é/ü", "a.", ".hidden"]
+    {
         assert_eq!(TargetPath::new(path).unwrap().as_str(), path);
     }
     assert!(TargetPath::new(&"a".repeat(255)).is_ok());
@@ -50,22 +42,14 @@ fn dangerous_target_paths_are_refused() {
 
 #[test]
 fn an_error_shows_the_name_without_its_control_characters() {
-    let error = TargetPath::new(&format!("a\u{1b}[31m\n{}", "b".repeat(500)))
-        .unwrap_err()
-        .to_string();
+    let error = TargetPath::new(&format!("a\u{1b}[31m\n{}", "b".repeat(500))).unwrap_err().to_string();
     assert!(error.starts_with("target path `a\\u{1b}[31m\\nbbb"), "{error}");
-    assert!(
-        error.len() < 200 && error.ends_with("contains a control character"),
-        "{error}"
-    );
+    assert!(error.len() < 200 && error.ends_with("contains a control character"), "{error}");
 }
 
 #[test]
 fn hashes_go_in_front_of_the_last_component() {
-    assert_eq!(
-        TargetPath::new("a/b/c.zip").unwrap().hash_prefixed("ff"),
-        "a/b/ff.c.zip"
-    );
+    assert_eq!(TargetPath::new("a/b/c.zip").unwrap().hash_prefixed("ff"), "a/b/ff.c.zip");
     assert_eq!(TargetPath::new("c.zip").unwrap().hash_prefixed("ff"), "ff.c.zip");
     let path = TargetPath::new("a/b/c.zip").unwrap();
     assert_eq!((path.parent(), path.file_name()), (Some("a/b"), "c.zip"));
@@ -89,18 +73,7 @@ fn role_names_of_others_are_read_but_only_tame_ones_are_ours() {
 
 #[test]
 fn role_names_that_leave_the_directory_are_refused() {
-    for name in [
-        "",
-        ".",
-        "..",
-        ".hidden",
-        "a/b",
-        "../a",
-        "a\\b",
-        "a\0b",
-        "a\n",
-        &"a".repeat(201),
-    ] {
+    for name in ["", ".", "..", ".hidden", "a/b", "../a", "a\\b", "a\0b", "a\n", &"a".repeat(201)] {
         assert!(RoleName::new(name).is_err(), "{name:?}");
     }
 }

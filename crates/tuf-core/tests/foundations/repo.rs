@@ -40,10 +40,7 @@ impl Key {
     pub fn new() -> Self {
         let generated = key::ed25519(&ring::rand::SystemRandom::new()).unwrap();
         let signer = FileSigner::from_pem(generated.private_pem.as_bytes()).unwrap();
-        Self {
-            id: generated.public.key_id(KeyIdFormat::Spec),
-            signer,
-        }
+        Self { id: generated.public.key_id(KeyIdFormat::Spec), signer }
     }
 
     pub fn public(&self) -> PublicKey {
@@ -61,10 +58,7 @@ pub fn role_keys(keys: &[&Key], threshold: u32) -> RoleKeys {
 
 pub fn file(metadata: &impl Metadata, by: &[&Key]) -> Vec<u8> {
     let signed = metadata.to_canonical();
-    let signers: Vec<_> = by
-        .iter()
-        .map(|key| (key.id.clone(), &key.signer as &dyn Signer))
-        .collect();
+    let signers: Vec<_> = by.iter().map(|key| (key.id.clone(), &key.signer as &dyn Signer)).collect();
     Envelope::to_bytes(&signed, &envelope::sign(&signed, &signers).unwrap())
 }
 
@@ -77,15 +71,7 @@ pub fn root(version: u64, roots: &[&Key], threshold: u32, online: [&Key; 3]) -> 
     }
     let spec_version = SpecVersion::default();
     let extra = tuf_core::canonical::Extra::new();
-    Root {
-        spec_version,
-        consistent_snapshot: true,
-        version,
-        expires: later(),
-        keys,
-        roles,
-        extra,
-    }
+    Root { spec_version, consistent_snapshot: true, version, expires: later(), keys, roles, extra }
 }
 
 /// Files by path. Clones share them.
@@ -152,19 +138,14 @@ impl Repo {
     }
 
     pub fn publish_root(&self, version: u64, by: &[&Key]) {
-        self.metadata
-            .put(format!("{version}.root.json"), file(&self.root(version), by));
+        self.metadata.put(format!("{version}.root.json"), file(&self.root(version), by));
     }
 
     /// What metadata says of this content, which is stored where clients look for it.
     pub fn store(&self, at: &str, content: &[u8]) -> TargetMeta {
         let hashes = Hashes::sha256_of(content);
         let (_, hash) = hashes.iter().next().unwrap();
-        let location = if self.consistent {
-            path(at).hash_prefixed(&hash)
-        } else {
-            at.to_owned()
-        };
+        let location = if self.consistent { path(at).hash_prefixed(&hash) } else { at.to_owned() };
         self.contents.put(location, content);
         TargetMeta::new(content.len() as u64, hashes)
     }
@@ -175,11 +156,7 @@ impl Repo {
     }
 
     fn put(&self, name: &RoleName, version: u64, file: Vec<u8>) {
-        let at = if self.consistent {
-            format!("{version}.{name}.json")
-        } else {
-            format!("{name}.json")
-        };
+        let at = if self.consistent { format!("{version}.{name}.json") } else { format!("{name}.json") };
         self.metadata.put(at, file);
     }
 
@@ -212,8 +189,7 @@ impl Repo {
 
     pub fn publish_timestamp(&mut self) {
         self.timestamp.version += 1;
-        self.metadata
-            .put("timestamp.json", file(&self.timestamp, &[&self.timestamp_key]));
+        self.metadata.put("timestamp.json", file(&self.timestamp, &[&self.timestamp_key]));
     }
 
     pub fn client(&self) -> Client<Files, Files> {

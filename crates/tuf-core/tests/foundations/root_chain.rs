@@ -11,11 +11,7 @@ struct Keys {
 
 impl Keys {
     fn new() -> Self {
-        Self {
-            old: [Key::new(), Key::new()],
-            new: [Key::new(), Key::new()],
-            online: Key::new(),
-        }
+        Self { old: [Key::new(), Key::new()], new: [Key::new(), Key::new()], online: Key::new() }
     }
 
     fn root(&self, version: u64, roots: &[&Key]) -> Root {
@@ -48,15 +44,9 @@ fn a_root_without_either_threshold_is_refused_and_the_chain_stays() {
     let mut chain = keys.chain();
     let next = keys.root(2, &[c, d]);
     let error = chain.advance(&file(&next, &[a, c, d])).unwrap_err();
-    assert!(
-        matches!(error, RootError::NotSignedByPrevious { version: 2, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, RootError::NotSignedByPrevious { version: 2, .. }), "{error}");
     let error = chain.advance(&file(&next, &[a, b, c])).unwrap_err();
-    assert!(
-        matches!(error, RootError::NotSignedByItself { version: 2, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, RootError::NotSignedByItself { version: 2, .. }), "{error}");
     assert_eq!(chain.version(), 1);
 }
 
@@ -67,13 +57,7 @@ fn only_the_very_next_version_is_accepted() {
     let mut chain = keys.chain();
     for version in [1, 3] {
         let error = chain.advance(&file(&keys.root(version, &[a, b]), &[a, b])).unwrap_err();
-        assert_eq!(
-            error,
-            RootError::Version {
-                found: version,
-                expected: 2
-            }
-        );
+        assert_eq!(error, RootError::Version { found: version, expected: 2 });
     }
 }
 
@@ -106,13 +90,7 @@ fn a_walk_keeps_what_it_verified_before_an_error() {
         _ => Err("disk on fire"),
     };
     let error = chain.walk(&mut fetch).unwrap_err();
-    assert!(matches!(
-        error,
-        WalkError::Fetch {
-            version: 3,
-            error: "disk on fire"
-        }
-    ));
+    assert!(matches!(error, WalkError::Fetch { version: 3, error: "disk on fire" }));
     assert_eq!(chain.version(), 2);
 }
 
@@ -121,9 +99,7 @@ fn a_walk_without_end_ends() {
     let keys = Keys::new();
     let [a, b] = &keys.old;
     let mut chain = keys.chain();
-    let error = chain
-        .walk::<()>(&mut |v| Ok(Some(file(&keys.root(v, &[a, b]), &[a, b]))))
-        .unwrap_err();
+    let error = chain.walk::<()>(&mut |v| Ok(Some(file(&keys.root(v, &[a, b]), &[a, b])))).unwrap_err();
     assert!(matches!(error, WalkError::Root(RootError::TooManySteps)));
     assert_eq!(chain.version(), 1025);
 }
@@ -136,10 +112,7 @@ fn expiry_matters_at_the_end_alone() {
     let mut expired = keys.root(2, &[a, b]);
     expired.expires = now();
     chain.advance(&file(&expired, &[a, b])).unwrap();
-    assert!(matches!(
-        chain.check_expiry(now()),
-        Err(RootError::Expired { version: 2, .. })
-    ));
+    assert!(matches!(chain.check_expiry(now()), Err(RootError::Expired { version: 2, .. })));
     chain.advance(&file(&keys.root(3, &[a, b]), &[a, b])).unwrap();
     chain.check_expiry(now()).unwrap();
     assert!(chain.check_expiry(later()).is_err(), "expired from the very second on");

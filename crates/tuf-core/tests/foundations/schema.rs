@@ -30,10 +30,7 @@ fn key() -> Value {
 fn root() -> Value {
     let role = json!({"keyids": ["k1"], "threshold": 1, "x-r": 5});
     let roles = json!({"root": role, "timestamp": role, "snapshot": role, "targets": role, "mirrors": role});
-    with(
-        header("root"),
-        json!({"keys": {"k1": key()}, "roles": roles, "consistent_snapshot": false}),
-    )
+    with(header("root"), json!({"keys": {"k1": key()}, "roles": roles, "consistent_snapshot": false}))
 }
 
 fn delegated(name: &str, paths: Value) -> Value {
@@ -69,19 +66,13 @@ fn snapshot() -> Value {
 }
 
 fn timestamp() -> Value {
-    with(
-        header("timestamp"),
-        json!({"meta": {"snapshot.json": {"version": 1, "x": "y"}}}),
-    )
+    with(header("timestamp"), json!({"meta": {"snapshot.json": {"version": 1, "x": "y"}}}))
 }
 
 fn round<M: Metadata>(value: &Value) -> Result<M, ParseError> {
     let canonical = value_to_canonical(value).unwrap();
     let read = M::from_canonical(&canonical)?;
-    assert_eq!(
-        String::from_utf8_lossy(&read.to_canonical()),
-        String::from_utf8_lossy(&canonical)
-    );
+    assert_eq!(String::from_utf8_lossy(&read.to_canonical()), String::from_utf8_lossy(&canonical));
     Ok(read)
 }
 
@@ -96,10 +87,7 @@ fn foreign_metadata_is_written_as_it_was_read() {
     assert_eq!(round::<Snapshot>(&snapshot()).unwrap().meta.len(), 6);
     assert_eq!(round::<Timestamp>(&timestamp()).unwrap().snapshot.version, 1);
     let succinct = json!({"keyids": ["k1"], "threshold": 1, "bit_length": 8, "name_prefix": "bin", "x": 1});
-    let value = with(
-        targets(),
-        json!({"delegations": {"keys": {}, "succinct_roles": succinct}}),
-    );
+    let value = with(targets(), json!({"delegations": {"keys": {}, "succinct_roles": succinct}}));
     round::<Targets>(&value).unwrap();
     let value = with(targets(), json!({"delegations": {"keys": {}, "roles": []}}));
     round::<Targets>(&value).unwrap();
@@ -116,10 +104,7 @@ fn every_member_a_kind_needs_is_missed() {
         }
     }
     let common = ["_type", "spec_version", "version", "expires"];
-    check::<Root>(
-        &root(),
-        &[&common[..], &["keys", "roles", "consistent_snapshot"]].concat(),
-    );
+    check::<Root>(&root(), &[&common[..], &["keys", "roles", "consistent_snapshot"]].concat());
     check::<Targets>(&targets(), &[&common[..], &["targets"]].concat());
     check::<Snapshot>(&snapshot(), &[&common[..], &["meta"]].concat());
     check::<Timestamp>(&timestamp(), &common);
@@ -135,47 +120,23 @@ fn every_member_a_kind_needs_is_missed() {
 #[test]
 fn wrong_values_are_refused_with_their_place() {
     for (member, value, expected) in [
-        (
-            "_type",
-            json!("root"),
-            "timestamp._type: expected `timestamp`, found `root`",
-        ),
+        ("_type", json!("root"), "timestamp._type: expected `timestamp`, found `root`"),
         (
             "spec_version",
             json!("2.0.0"),
             "timestamp.spec_version: version 2.0.0 of the specification is not supported, only 1.x.y",
         ),
-        (
-            "spec_version",
-            json!("1"),
-            "timestamp.spec_version: is not a version of the form 1.x.y",
-        ),
-        (
-            "spec_version",
-            json!("1.a"),
-            "timestamp.spec_version: is not a version of the form 1.x.y",
-        ),
+        ("spec_version", json!("1"), "timestamp.spec_version: is not a version of the form 1.x.y"),
+        ("spec_version", json!("1.a"), "timestamp.spec_version: is not a version of the form 1.x.y"),
         ("version", json!(0), "timestamp.version: versions begin at 1"),
-        (
-            "version",
-            json!(-1),
-            "timestamp.version: expected a whole number, zero or more",
-        ),
-        (
-            "version",
-            json!("1"),
-            "timestamp.version: expected a whole number, zero or more",
-        ),
+        ("version", json!(-1), "timestamp.version: expected a whole number, zero or more"),
+        ("version", json!("1"), "timestamp.version: expected a whole number, zero or more"),
         (
             "expires",
             json!("2030-01-01T00:00:00.5Z"),
             "timestamp.expires: `2030-01-01T00:00:00.5Z` is not a time of the form YYYY-MM-DDTHH:MM:SSZ",
         ),
-        (
-            "meta",
-            json!({"snapshot.json": {"version": 0}}),
-            "timestamp.meta.snapshot.json.version: versions begin at 1",
-        ),
+        ("meta", json!({"snapshot.json": {"version": 0}}), "timestamp.meta.snapshot.json.version: versions begin at 1"),
         (
             "meta",
             json!({"root.json": {"version": 1}}),
@@ -183,10 +144,7 @@ fn wrong_values_are_refused_with_their_place() {
         ),
         ("meta", json!([]), "timestamp.meta: expected an object"),
     ] {
-        assert_eq!(
-            refused::<Timestamp>(&with(timestamp(), json!({member: value}))),
-            expected
-        );
+        assert_eq!(refused::<Timestamp>(&with(timestamp(), json!({member: value}))), expected);
     }
     assert!(round::<Timestamp>(&with(timestamp(), json!({"spec_version": "1.0"}))).is_ok());
 }
@@ -194,14 +152,8 @@ fn wrong_values_are_refused_with_their_place() {
 #[test]
 fn bad_roles_in_root_are_refused() {
     for (role, expected) in [
-        (
-            json!({"keyids": ["k1"], "threshold": 0}),
-            "root.roles.root.threshold: a threshold is at least 1",
-        ),
-        (
-            json!({"keyids": ["k1", "k1"], "threshold": 1}),
-            "root.roles.root.keyids.1: key id k1 is listed twice",
-        ),
+        (json!({"keyids": ["k1"], "threshold": 0}), "root.roles.root.threshold: a threshold is at least 1"),
+        (json!({"keyids": ["k1", "k1"], "threshold": 1}), "root.roles.root.keyids.1: key id k1 is listed twice"),
         (
             json!({"keyids": ["../k"], "threshold": 1}),
             "root.roles.root.keyids.0: key id `../k` has characters other than ASCII letters and digits",
@@ -226,10 +178,7 @@ fn bad_targets_are_refused() {
         ("a", json!({"length": 0, "hashes": {"sha256": SHA256.to_uppercase()}})),
         ("a", json!({"length": 0, "hashes": {"sha256": 5}})),
     ] {
-        assert!(
-            round::<Targets>(&with(targets(), json!({"targets": {name: entry}}))).is_err(),
-            "{name} {entry}"
-        );
+        assert!(round::<Targets>(&with(targets(), json!({"targets": {name: entry}}))).is_err(), "{name} {entry}");
     }
 }
 
@@ -260,10 +209,7 @@ fn bad_delegations_are_refused() {
         json!({"keys": {}, "succinct_roles": succinct(0)}),
         json!({"keys": {}, "succinct_roles": succinct(33)}),
     ] {
-        assert!(
-            round::<Targets>(&with(targets(), json!({"delegations": delegations}))).is_err(),
-            "{delegations}"
-        );
+        assert!(round::<Targets>(&with(targets(), json!({"delegations": delegations}))).is_err(), "{delegations}");
     }
 }
 
@@ -275,10 +221,7 @@ fn bad_snapshots_are_refused() {
         json!({"a.json": {}}),
         json!({".json": {"version": 1}}),
     ] {
-        assert!(
-            round::<Snapshot>(&with(snapshot(), json!({"meta": meta}))).is_err(),
-            "{meta}"
-        );
+        assert!(round::<Snapshot>(&with(snapshot(), json!({"meta": meta}))).is_err(), "{meta}");
     }
 }
 
@@ -295,17 +238,11 @@ fn bytes_that_are_not_canonical_are_not_read_as_such() {
 fn parts_can_be_read_and_written_by_themselves() {
     let targets = round::<Targets>(&targets()).unwrap();
     let delegations = targets.delegations.unwrap();
-    assert_eq!(
-        Delegations::from_canonical(&delegations.to_canonical()).unwrap(),
-        delegations
-    );
+    assert_eq!(Delegations::from_canonical(&delegations.to_canonical()).unwrap(), delegations);
     for meta in targets.targets.values() {
         assert_eq!(TargetMeta::from_canonical(&meta.to_canonical()).unwrap(), *meta);
     }
-    assert_eq!(
-        delegations.keys_for(&RoleName::new("one").unwrap()).unwrap().threshold,
-        1
-    );
+    assert_eq!(delegations.keys_for(&RoleName::new("one").unwrap()).unwrap().threshold, 1);
     assert!(delegations.keys_for(&RoleName::new("three").unwrap()).is_none());
 }
 
@@ -313,21 +250,9 @@ fn parts_can_be_read_and_written_by_themselves() {
 fn hashes_are_checked_every_one_of_them() {
     let good = Hashes::sha256_of(b"data");
     good.check(b"data").unwrap();
-    assert!(matches!(
-        good.check(b"date"),
-        Err(HashError::Mismatch {
-            algorithm: "sha256",
-            ..
-        })
-    ));
+    assert!(matches!(good.check(b"date"), Err(HashError::Mismatch { algorithm: "sha256", .. })));
     let wrong_512 = good.clone().with_sha512([0; 64]);
-    assert!(matches!(
-        wrong_512.check(b"data"),
-        Err(HashError::Mismatch {
-            algorithm: "sha512",
-            ..
-        })
-    ));
+    assert!(matches!(wrong_512.check(b"data"), Err(HashError::Mismatch { algorithm: "sha512", .. })));
     let unknown =
         TargetMeta::from_canonical(br#"{"hashes":{"md5":"8d777f385d3dfec8815d20f7496026dc"},"length":4}"#).unwrap();
     assert_eq!(unknown.hashes.check(b"data"), Err(HashError::NoneKnown));
@@ -377,14 +302,7 @@ fn succinct_bins_have_the_names_other_clients_expect() {
     // sha256("files/packages/8/p2/drupal/eca_modeller_bpmn.json") begins with 98726f.
     let target = path("files/packages/8/p2/drupal/eca_modeller_bpmn.json");
     assert!(path_hash(&target).starts_with("98726f"));
-    for (bits, expected) in [
-        (1, "b-1"),
-        (4, "b-9"),
-        (5, "b-13"),
-        (8, "b-98"),
-        (9, "b-130"),
-        (12, "b-987"),
-    ] {
+    for (bits, expected) in [(1, "b-1"), (4, "b-9"), (5, "b-13"), (8, "b-98"), (9, "b-130"), (12, "b-987")] {
         assert_eq!(bins(bits, "b").unwrap().bin_for(&target), expected);
     }
     assert!(roles.is_bin(&RoleName::new("bin-ff").unwrap()));

@@ -46,10 +46,7 @@ fn arithmetic_stays_within_the_years_that_can_be_written() {
     let end = UtcTime::from_unix(i64::MAX);
     assert_eq!(end.to_string(), "9999-12-31T23:59:59Z");
     assert_eq!(end.plus_seconds(i64::MAX), end);
-    assert_eq!(
-        UtcTime::from_unix(i64::MIN).plus_seconds(-1).to_string(),
-        "0000-01-01T00:00:00Z"
-    );
+    assert_eq!(UtcTime::from_unix(i64::MIN).plus_seconds(-1).to_string(), "0000-01-01T00:00:00Z");
     assert_eq!(UtcTime::from_unix(10).seconds_since(UtcTime::from_unix(15)), -5);
 }
 

@@ -6,10 +6,7 @@ use tuf_core::verify::threshold;
 use crate::repo::{Key, keys_of, role_keys};
 
 fn sign(by: &[&Key]) -> Vec<Signature> {
-    let signers: Vec<_> = by
-        .iter()
-        .map(|key| (key.id.clone(), &key.signer as &dyn Signer))
-        .collect();
+    let signers: Vec<_> = by.iter().map(|key| (key.id.clone(), &key.signer as &dyn Signer)).collect();
     envelope::sign(b"{}", &signers).unwrap()
 }
 
@@ -36,12 +33,7 @@ fn bad_signatures_do_not_spoil_good_ones() {
 fn a_key_id_listed_twice_counts_once() {
     let (a, b) = (Key::new(), Key::new());
     let role = role_keys(&[&a, &a, &b], 2);
-    assert_eq!(
-        threshold(b"{}", &sign(&[&a, &a]), &keys_of(&[&a, &b]), &role)
-            .unwrap_err()
-            .valid,
-        1
-    );
+    assert_eq!(threshold(b"{}", &sign(&[&a, &a]), &keys_of(&[&a, &b]), &role).unwrap_err().valid, 1);
 }
 
 #[test]
@@ -49,11 +41,7 @@ fn one_key_under_two_ids_counts_once() {
     let a = Key::new();
     let other = KeyId::new("alias").unwrap();
     let mut keys = keys_of(&[&a]);
-    keys.insert(
-        other.clone(),
-        a.public()
-            .with_extra("x", tuf_core::canonical::Json::parse(b"1").unwrap()),
-    );
+    keys.insert(other.clone(), a.public().with_extra("x", tuf_core::canonical::Json::parse(b"1").unwrap()));
     let mut role = role_keys(&[&a], 2);
     role.keyids.push(other.clone());
     let mut signatures = sign(&[&a, &a]);
@@ -65,12 +53,7 @@ fn one_key_under_two_ids_counts_once() {
 fn keys_of_other_roles_and_unknown_keys_count_nothing() {
     let (a, b, unknown) = (Key::new(), Key::new(), Key::new());
     let keys = keys_of(&[&a, &b]);
-    assert_eq!(
-        threshold(b"{}", &sign(&[&b]), &keys, &role_keys(&[&a], 1))
-            .unwrap_err()
-            .valid,
-        0
-    );
+    assert_eq!(threshold(b"{}", &sign(&[&b]), &keys, &role_keys(&[&a], 1)).unwrap_err().valid, 0);
     let role = role_keys(&[&unknown], 1);
     assert_eq!(threshold(b"{}", &sign(&[&unknown]), &keys, &role).unwrap_err().valid, 0);
 }

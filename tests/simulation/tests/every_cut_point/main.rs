@@ -4,7 +4,13 @@
 //! The whole fleet runs in this process over a simulated file system and the in-memory broker. At a cut both stop;
 //! what was not synced is lost (or keeps its name and loses its data); then everything starts again.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking"
+)]
 
 mod rules;
 mod simulated;
@@ -81,6 +87,7 @@ fn a_batch_cut_short_anywhere_is_published_once_and_whole_with_every_task_delive
 }
 
 #[test]
-fn a_batch_cut_short_anywhere_is_published_once_and_whole_without_consistent_snapshots_with_every_task_delivered_twice() {
+fn a_batch_cut_short_anywhere_is_published_once_and_whole_without_consistent_snapshots_with_every_task_delivered_twice()
+{
     every_cut(false, Duplicates::AfterAck);
 }

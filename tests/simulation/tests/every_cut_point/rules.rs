@@ -54,9 +54,11 @@ fn check_versions(machine: &Simulated, earlier: &BTreeMap<PathBuf, Vec<u8>>, con
     let now = machine.fs.files();
     for (path, bytes) in earlier {
         let name = path.file_name().unwrap().to_string_lossy();
-        let versioned = path.starts_with(DIR.to_owned() + "/repo") && name.split('.').next().is_some_and(|first| {
-            !first.is_empty() && (first.parse::<u64>().is_ok() || first.len() == 64)
-        });
+        let versioned = path.starts_with(DIR.to_owned() + "/repo")
+            && name
+                .split('.')
+                .next()
+                .is_some_and(|first| !first.is_empty() && (first.parse::<u64>().is_ok() || first.len() == 64));
         if versioned {
             assert_eq!(now.get(path), Some(bytes), "{context}: {} changed", path.display());
         }

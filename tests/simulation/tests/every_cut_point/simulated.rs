@@ -36,8 +36,10 @@ impl Cut {
     }
 }
 
+type Files = Vec<(&'static str, &'static [u8])>;
+
 /// The three drops of the batch: name, files.
-pub fn drops() -> Vec<(&'static str, Vec<(&'static str, &'static [u8])>)> {
+pub fn drops() -> Vec<(&'static str, Files)> {
     vec![
         ("1", vec![("pkg/a.zip", b"first a"), ("pkg/b.zip", b"first b"), ("index.json", b"index 1")]),
         ("2", vec![("lib/deep/er/c.tar", b"second c"), ("index.json", b"index 2")]),
@@ -90,15 +92,11 @@ impl Simulated {
             .set("instance", "simulated")
             .build()
             .unwrap();
-        let machine = Self {
-            fs,
-            config: Arc::new(config),
-            broker: MemoryBroker::new(),
-            duplicates,
-            messages: Arc::default(),
-        };
+        let machine =
+            Self { fs, config: Arc::new(config), broker: MemoryBroker::new(), duplicates, messages: Arc::default() };
         let fs: Arc<dyn Fs> = Arc::new(machine.fs.clone());
-        for dir in [&machine.config.post_to_tuf_path, &machine.config.inbound_targets_path, &machine.config.state_path] {
+        for dir in [&machine.config.post_to_tuf_path, &machine.config.inbound_targets_path, &machine.config.state_path]
+        {
             durable::create_dir_all(fs.as_ref(), dir, 0o755).unwrap();
         }
         root_worker::generate_keys(fs.as_ref(), &machine.config, &KeyRequest::default()).unwrap();

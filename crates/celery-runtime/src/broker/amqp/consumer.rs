@@ -51,20 +51,9 @@ impl AmqpConsumer {
         let (sender, deliveries) = mpsc::channel(64);
         let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
         let queue = source.queue().to_owned();
-        let driver = Driver {
-            shared,
-            source,
-            sender,
-            cancel: cancel.clone(),
-            end: end.clone(),
-        };
+        let driver = Driver { shared, source, sender, cancel: cancel.clone(), end: end.clone() };
         tokio::spawn(driver.run());
-        Self {
-            queue,
-            deliveries,
-            cancel,
-            _end: end.drop_guard(),
-        }
+        Self { queue, deliveries, cancel, _end: end.drop_guard() }
     }
 }
 
@@ -96,9 +85,7 @@ impl Consumer for AmqpConsumer {
 
 impl fmt::Debug for AmqpConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AmqpConsumer")
-            .field("queue", &self.queue)
-            .finish_non_exhaustive()
+        f.debug_struct("AmqpConsumer").field("queue", &self.queue).finish_non_exhaustive()
     }
 }
 
@@ -175,27 +162,17 @@ impl Driver {
                 Some(Ok(received)) => received,
                 Some(Err(error)) => return Ended::Lost(error.to_string()),
                 None => {
-                    let reason = if link.is_alive() {
-                        "the broker cancelled the consumer"
-                    } else {
-                        "the connection was lost"
-                    };
+                    let reason =
+                        if link.is_alive() { "the broker cancelled the consumer" } else { "the connection was lost" };
                     return Ended::Lost(reason.to_owned());
                 }
             };
             let message = from_delivery(&received.properties, std::mem::take(&mut received.data));
-            let (exchange, routing_key) = (
-                received.exchange.as_str().to_owned(),
-                received.routing_key.as_str().to_owned(),
-            );
+            let (exchange, routing_key) =
+                (received.exchange.as_str().to_owned(), received.routing_key.as_str().to_owned());
             let redelivered = received.redelivered;
-            let settle = (!no_ack).then(|| {
-                Box::new(AmqpSettle {
-                    received,
-                    ended: ended.clone(),
-                    generation,
-                }) as Box<dyn Settle>
-            });
+            let settle = (!no_ack)
+                .then(|| Box::new(AmqpSettle { received, ended: ended.clone(), generation }) as Box<dyn Settle>);
             let delivery = Delivery::new(message, exchange, routing_key, redelivered, generation, settle);
             tokio::select! {
                 () = self.end.cancelled() => return close(&channel).await,
@@ -222,9 +199,8 @@ impl Driver {
             no_ack: matches!(self.source, Source::Replies { .. }),
             ..BasicConsumeOptions::default()
         };
-        let stream = channel
-            .basic_consume(short(self.source.queue())?, "".into(), options, FieldTable::default())
-            .await?;
+        let stream =
+            channel.basic_consume(short(self.source.queue())?, "".into(), options, FieldTable::default()).await?;
         Ok((channel, stream))
     }
 
@@ -262,9 +238,7 @@ impl AmqpSettle {
     }
 
     fn stale(&self) -> AckError {
-        AckError::Stale {
-            generation: self.generation,
-        }
+        AckError::Stale { generation: self.generation }
     }
 
     fn judge(&self, outcome: Result<bool, lapin::Error>) -> Result<(), AckError> {
@@ -273,9 +247,7 @@ impl AmqpSettle {
             // lapin refuses by itself once the channel has ended.
             Ok(false) => Err(self.stale()),
             Err(_) if self.is_stale() => Err(self.stale()),
-            Err(error) => Err(AckError::Unavailable {
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(AckError::Unavailable { reason: error.to_string() }),
         }
     }
 }

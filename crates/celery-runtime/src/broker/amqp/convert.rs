@@ -48,10 +48,7 @@ fn to_value(value: &FieldValue) -> Result<AMQPValue, lapin::Error> {
         FieldValue::I64(value) => AMQPValue::LongLongInt(*value),
         FieldValue::F32(value) => AMQPValue::Float(*value),
         FieldValue::F64(value) => AMQPValue::Double(*value),
-        FieldValue::Decimal { scale, value } => AMQPValue::DecimalValue(DecimalValue {
-            scale: *scale,
-            value: *value,
-        }),
+        FieldValue::Decimal { scale, value } => AMQPValue::DecimalValue(DecimalValue { scale: *scale, value: *value }),
         FieldValue::LongString(text) => AMQPValue::LongString(LongString::from(text.as_str())),
         FieldValue::Timestamp(seconds) => AMQPValue::Timestamp(*seconds),
         FieldValue::Bytes(bytes) => AMQPValue::ByteArray(bytes.clone().into()),
@@ -67,11 +64,7 @@ fn to_value(value: &FieldValue) -> Result<AMQPValue, lapin::Error> {
 }
 
 fn from_table(table: &lapin::types::FieldTable) -> FieldTable {
-    table
-        .inner()
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), from_value(value)))
-        .collect()
+    table.inner().iter().map(|(name, value)| (name.as_str().to_owned(), from_value(value))).collect()
 }
 
 fn from_value(value: &AMQPValue) -> FieldValue {
@@ -86,10 +79,7 @@ fn from_value(value: &AMQPValue) -> FieldValue {
         AMQPValue::LongLongInt(value) => FieldValue::I64(*value),
         AMQPValue::Float(value) => FieldValue::F32(*value),
         AMQPValue::Double(value) => FieldValue::F64(*value),
-        AMQPValue::DecimalValue(value) => FieldValue::Decimal {
-            scale: value.scale,
-            value: value.value,
-        },
+        AMQPValue::DecimalValue(value) => FieldValue::Decimal { scale: value.scale, value: value.value },
         AMQPValue::ShortString(text) => FieldValue::LongString(text.as_str().to_owned()),
         AMQPValue::LongString(text) => FieldValue::from_long_string(text.as_bytes().to_vec()),
         AMQPValue::FieldArray(values) => FieldValue::Array(values.as_slice().iter().map(from_value).collect()),

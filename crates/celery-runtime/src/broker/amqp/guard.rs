@@ -102,10 +102,7 @@ fn judge(frame: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         out.extend_from_slice(frame);
         return Ok(());
     }
-    tracing::warn!(
-        bytes = length,
-        "took the headers off a message because they are nested too deep"
-    );
+    tracing::warn!(bytes = length, "took the headers off a message because they are nested too deep");
     let after = payload.get(at + 4 + length..).ok_or_else(malformed)?;
     let size = u32::try_from(at + after.len()).map_err(|_| malformed())?;
     out.extend_from_slice(frame.get(..3).ok_or_else(malformed)?);
@@ -187,9 +184,7 @@ mod tests {
     fn nested(depth: usize) -> Vec<u8> {
         let mut table = b"\x01nI\0\0\0\x07\x01sS\0\0\0\x02hi".to_vec();
         for level in 0..depth {
-            let size = u32::try_from(table.len() + if level % 2 == 0 { 0 } else { 5 })
-                .unwrap()
-                .to_be_bytes();
+            let size = u32::try_from(table.len() + if level % 2 == 0 { 0 } else { 5 }).unwrap().to_be_bytes();
             table = if level % 2 == 0 {
                 [&b"\x01aF"[..], &size, &table].concat()
             } else {
@@ -203,9 +198,7 @@ mod tests {
     /// A content header with type, encoding, the table and a correlation id.
     fn header(table: Option<&[u8]>) -> Vec<u8> {
         let flags = HAS_CONTENT_TYPE | HAS_CONTENT_ENCODING | (1 << 10) | if table.is_some() { HAS_HEADERS } else { 0 };
-        let size = table
-            .map(|table| u32::try_from(table.len()).unwrap().to_be_bytes().to_vec())
-            .unwrap_or_default();
+        let size = table.map(|table| u32::try_from(table.len()).unwrap().to_be_bytes().to_vec()).unwrap_or_default();
         let payload = [
             &[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5][..],
             &flags.to_be_bytes(),
@@ -255,13 +248,7 @@ mod tests {
 
     #[test]
     fn malformed_headers_are_taken_out_and_malformed_frames_end_the_connection() {
-        for table in [
-            &b"\x01a?"[..],
-            b"\x09a",
-            b"\x01aF\xff\xff\xff\xff",
-            b"\x01aS\0\0\0\x09x",
-            b"\x01aI\0",
-        ] {
+        for table in [&b"\x01a?"[..], b"\x09a", b"\x01aF\xff\xff\xff\xff", b"\x01aS\0\0\0\x09x", b"\x01aI\0"] {
             assert_eq!(through(&header(Some(table)), 5).unwrap(), header(None), "{table:?}");
         }
         assert!(through(&[1, 0, 1, 0xff, 0, 0, 0], 7).is_err());

@@ -67,10 +67,7 @@ impl Shared {
     /// Why there is no connection, in words.
     pub fn reason(&self) -> String {
         let state = self.state.borrow();
-        state
-            .last_error
-            .clone()
-            .unwrap_or_else(|| format!("no connection to {} yet", self.url))
+        state.last_error.clone().unwrap_or_else(|| format!("no connection to {} yet", self.url))
     }
 }
 
@@ -87,10 +84,7 @@ impl AmqpBroker {
             closed: CancellationToken::new(),
         });
         tokio::spawn(supervisor::run(shared.clone()));
-        Self {
-            publisher: Publisher::new(shared.clone()),
-            shared,
-        }
+        Self { publisher: Publisher::new(shared.clone()), shared }
     }
 
     /// Runs a declaration on the present connection, on the next one if it was lost meanwhile, until the time allowed is up.
@@ -107,10 +101,7 @@ impl AmqpBroker {
                 match declare(link).await {
                     Ok(()) => return Ok(()),
                     Err(error) if link::is_soft(&error) => {
-                        return Err(BrokerError::Refused {
-                            what: what.to_owned(),
-                            reason: error.to_string(),
-                        });
+                        return Err(BrokerError::Refused { what: what.to_owned(), reason: error.to_string() });
                     }
                     Err(error) => {
                         tracing::debug!(%error, what, "declaration failed with the connection, waiting for the next");
@@ -121,9 +112,7 @@ impl AmqpBroker {
         };
         match tokio::time::timeout(self.shared.options.operation_timeout, attempts).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(BrokerError::Unavailable {
-                reason: self.shared.reason(),
-            }),
+            Err(_) => Err(BrokerError::Unavailable { reason: self.shared.reason() }),
         }
     }
 }
@@ -131,17 +120,13 @@ impl AmqpBroker {
 #[async_trait]
 impl Broker for AmqpBroker {
     async fn declare_task_queue(&self, queue: &TaskQueue) -> Result<(), BrokerError> {
-        self.declare(&format!("queue {:?}", queue.name), |link| async move {
-            topology::task_queue(&link, queue).await
-        })
-        .await
+        self.declare(&format!("queue {:?}", queue.name), |link| async move { topology::task_queue(&link, queue).await })
+            .await
     }
 
     async fn declare_reply_queue(&self, name: &str) -> Result<(), BrokerError> {
-        self.declare(&format!("reply queue {name:?}"), |link| async move {
-            topology::reply_queue(&link, name).await
-        })
-        .await
+        self.declare(&format!("reply queue {name:?}"), |link| async move { topology::reply_queue(&link, name).await })
+            .await
     }
 
     async fn publish(&self, publish: Publish) -> Result<(), PublishError> {
@@ -149,10 +134,7 @@ impl Broker for AmqpBroker {
     }
 
     async fn consume(&self, queue: &TaskQueue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        self.start_consumer(consumer::Source::Tasks {
-            queue: queue.clone(),
-            prefetch,
-        })
+        self.start_consumer(consumer::Source::Tasks { queue: queue.clone(), prefetch })
     }
 
     async fn consume_replies(&self, name: &str) -> Result<Box<dyn Consumer>, BrokerError> {

@@ -47,9 +47,7 @@ impl Publisher {
     }
 
     pub async fn publish(&self, publish: Publish) -> Result<(), PublishError> {
-        let invalid = |error: lapin::Error| PublishError::Invalid {
-            reason: error.to_string(),
-        };
+        let invalid = |error: lapin::Error| PublishError::Invalid { reason: error.to_string() };
         let prepared = Prepared {
             exchange: short(&publish.exchange).map_err(invalid)?,
             routing_key: short(&publish.routing_key).map_err(invalid)?,
@@ -81,9 +79,7 @@ impl Publisher {
         match tokio::time::timeout(self.shared.options.operation_timeout, attempts).await {
             Ok(outcome) => outcome,
             Err(_) if sent.load(std::sync::atomic::Ordering::Relaxed) => Err(PublishError::Timeout),
-            Err(_) => Err(PublishError::Unavailable {
-                reason: self.shared.reason(),
-            }),
+            Err(_) => Err(PublishError::Unavailable { reason: self.shared.reason() }),
         }
     }
 }
@@ -156,9 +152,9 @@ fn judge(confirmation: Confirmation, publish: &Prepared) -> Result<(), Failure> 
     match confirmation {
         Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(Failure::Final(unroutable(publish))),
         Confirmation::Ack(None) => Ok(()),
-        Confirmation::Nack(None) => Err(Failure::Final(PublishError::Nacked {
-            routing_key: publish.routing_key.as_str().to_owned(),
-        })),
+        Confirmation::Nack(None) => {
+            Err(Failure::Final(PublishError::Nacked { routing_key: publish.routing_key.as_str().to_owned() }))
+        }
         // The channel was opened with confirm_select, so this cannot be; the outcome is unknown all the same.
         Confirmation::NotRequested => Err(Failure::Unknown),
     }
@@ -173,17 +169,13 @@ fn unroutable(publish: &Prepared) -> PublishError {
 
 fn failure(error: &lapin::Error, publish: &Prepared) -> Failure {
     if is_invalid(error) {
-        return Failure::Final(PublishError::Invalid {
-            reason: error.to_string(),
-        });
+        return Failure::Final(PublishError::Invalid { reason: error.to_string() });
     }
     // On the mandatory channel nothing else was under way, so the broker's complaint is about this message.
     let alone = publish.guarantee == Guarantee::Confirmed { mandatory: true };
     match soft_error(error) {
         Some(AMQPSoftError::NOTFOUND) if alone => Failure::Final(unroutable(publish)),
-        Some(_) if alone => Failure::Final(PublishError::Refused {
-            reason: error.to_string(),
-        }),
+        Some(_) if alone => Failure::Final(PublishError::Refused { reason: error.to_string() }),
         Some(_) => Failure::Refused(error.to_string()),
         None => Failure::Unknown,
     }

@@ -62,10 +62,7 @@ async fn connect(shared: &Shared) -> Result<Connection, String> {
     let uri = AMQPUri {
         scheme: AMQPScheme::AMQP,
         authority: AMQPAuthority {
-            userinfo: AMQPUserInfo {
-                username: url.user.clone(),
-                password: url.password.clone(),
-            },
+            userinfo: AMQPUserInfo { username: url.user.clone(), password: url.password.clone() },
             host: url.host.clone(),
             port: url.port,
         },
@@ -137,11 +134,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub fn new(options: &ConnectOptions) -> Self {
-        Self {
-            first: options.first_retry,
-            max: options.max_retry,
-            next: options.first_retry,
-        }
+        Self { first: options.first_retry, max: options.max_retry, next: options.first_retry }
     }
 
     pub fn next(&mut self) -> Duration {

@@ -19,13 +19,7 @@ pub(super) async fn task_queue(link: &Link, queue: &TaskQueue) -> Result<(), lap
     let declare = celery::TaskQueue::new(&queue.name);
     exchange(link, &declare.exchange).await?;
     self::queue(link, &declare.queue).await?;
-    bind(
-        link,
-        &queue.name,
-        &declare.binding.exchange,
-        &declare.binding.routing_key,
-    )
-    .await?;
+    bind(link, &queue.name, &declare.binding.exchange, &declare.binding.routing_key).await?;
     for name in &queue.exchanges {
         let declare = ExchangeDeclare {
             name: name.clone(),
@@ -65,20 +59,13 @@ async fn exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::E
     };
     let outcome = on_channel(link, |channel| {
         let (kind, arguments) = (kind.clone(), to_table(&declare.arguments));
-        async move {
-            channel
-                .exchange_declare(short(&declare.name)?, kind, options, arguments?)
-                .await
-        }
+        async move { channel.exchange_declare(short(&declare.name)?, kind, options, arguments?).await }
     })
     .await;
     match outcome {
         Err(error) if owned_by_others(&error) => {
             tracing::warn!(exchange = declare.name, %error, "exchange exists otherwise than Celery declares it, using it as it is");
-            let passive = ExchangeDeclareOptions {
-                passive: true,
-                ..options
-            };
+            let passive = ExchangeDeclareOptions { passive: true, ..options };
             on_channel(link, |channel| {
                 let kind = kind.clone();
                 async move {
@@ -102,26 +89,15 @@ async fn queue(link: &Link, declare: &QueueDeclare) -> Result<(), lapin::Error> 
     };
     let outcome = on_channel(link, |channel| {
         let arguments = to_table(&declare.arguments);
-        async move {
-            channel
-                .queue_declare(short(&declare.name)?, options, arguments?)
-                .await
-                .map(drop)
-        }
+        async move { channel.queue_declare(short(&declare.name)?, options, arguments?).await.map(drop) }
     })
     .await;
     match outcome {
         Err(error) if owned_by_others(&error) => {
             tracing::warn!(queue = declare.name, %error, "queue exists otherwise than Celery declares it, using it as it is");
-            let passive = QueueDeclareOptions {
-                passive: true,
-                ..options
-            };
+            let passive = QueueDeclareOptions { passive: true, ..options };
             on_channel(link, |channel| async move {
-                channel
-                    .queue_declare(short(&declare.name)?, passive, FieldTable::default())
-                    .await
-                    .map(drop)
+                channel.queue_declare(short(&declare.name)?, passive, FieldTable::default()).await.map(drop)
             })
             .await
         }
@@ -132,15 +108,7 @@ async fn queue(link: &Link, declare: &QueueDeclare) -> Result<(), lapin::Error> 
 async fn bind(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
     let outcome = on_channel(link, |channel| async move {
         let options = QueueBindOptions::default();
-        channel
-            .queue_bind(
-                short(queue)?,
-                short(exchange)?,
-                short(routing_key)?,
-                options,
-                FieldTable::default(),
-            )
-            .await
+        channel.queue_bind(short(queue)?, short(exchange)?, short(routing_key)?, options, FieldTable::default()).await
     })
     .await;
     match outcome {
@@ -155,10 +123,7 @@ async fn bind(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Re
 
 /// 406 (other arguments) or 403 (no permission to create): a passive declaration may still do.
 fn owned_by_others(error: &lapin::Error) -> bool {
-    matches!(
-        soft_error(error),
-        Some(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::ACCESSREFUSED)
-    )
+    matches!(soft_error(error), Some(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::ACCESSREFUSED))
 }
 
 /// Runs one request on the channel for declarations. A refused request ends its channel, so the next gets a new one.

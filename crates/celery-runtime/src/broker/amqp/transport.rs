@@ -51,14 +51,7 @@ impl Reactor for GuardedTokio {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move {
-            Ok(GuardedStream {
-                inner: connecting.await?,
-                guard: Guard::default(),
-                out: Vec::new(),
-                taken: 0,
-            })
-        }
+        async move { Ok(GuardedStream { inner: connecting.await?, guard: Guard::default(), out: Vec::new(), taken: 0 }) }
     }
 }
 

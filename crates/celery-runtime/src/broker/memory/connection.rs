@@ -26,28 +26,16 @@ impl MemoryConnection {
         let id = state.id();
         let generation = state.generation;
         let watch = watch::Sender::new(ConnectionState::connected());
-        state.connections.insert(
-            id,
-            Connection {
-                generation,
-                state: watch.clone(),
-            },
-        );
+        state.connections.insert(id, Connection { generation, state: watch.clone() });
         drop(state);
-        Self {
-            inner,
-            id,
-            state: watch,
-        }
+        Self { inner, id, state: watch }
     }
 
     /// The generation of this connection, if it is alive.
     fn check(&self, state: &State) -> Result<u64, BrokerError> {
         let connection = state.connections.get(&self.id).ok_or(BrokerError::Closed)?;
         if state.stopped {
-            return Err(BrokerError::Unavailable {
-                reason: "the broker was stopped".to_owned(),
-            });
+            return Err(BrokerError::Unavailable { reason: "the broker was stopped".to_owned() });
         }
         Ok(connection.generation)
     }
@@ -79,13 +67,7 @@ impl MemoryConnection {
         entry.consumers.insert(id);
         let ready = entry.wake.clone();
         drop(state);
-        Ok(Box::new(MemoryConsumer {
-            inner: self.inner.clone(),
-            id,
-            no_ack: prefetch.is_none(),
-            ready,
-            room: wake,
-        }))
+        Ok(Box::new(MemoryConsumer { inner: self.inner.clone(), id, no_ack: prefetch.is_none(), ready, room: wake }))
     }
 }
 
@@ -143,12 +125,8 @@ impl Broker for MemoryConnection {
     async fn close(&self) {
         let mut state = self.inner.lock();
         state.connections.remove(&self.id);
-        let mut mine: Vec<u64> = state
-            .consumers
-            .iter()
-            .filter(|(_, consumer)| consumer.connection == self.id)
-            .map(|(id, _)| *id)
-            .collect();
+        let mut mine: Vec<u64> =
+            state.consumers.iter().filter(|(_, consumer)| consumer.connection == self.id).map(|(id, _)| *id).collect();
         mine.sort_unstable();
         for consumer in mine {
             state.remove_consumer(consumer);
@@ -167,30 +145,20 @@ impl MemoryConnection {
             routing_key: publish.routing_key.clone(),
             task: task_name(&publish.message),
         };
-        let expires = expiry(&publish.message).map_err(|reason| PublishError::Refused {
-            reason: reason.to_owned(),
-        })?;
+        let expires = expiry(&publish.message).map_err(|reason| PublishError::Refused { reason: reason.to_owned() })?;
         let mut state = self.inner.lock();
         self.check(&state).map_err(|error| match error {
             BrokerError::Closed => PublishError::Closed,
-            other => PublishError::Unavailable {
-                reason: other.to_string(),
-            },
+            other => PublishError::Unavailable { reason: other.to_string() },
         })?;
         fault(&self.inner, &mut state, op.clone()).map_err(|reason| PublishError::Unavailable { reason })?;
         if !publish.exchange.is_empty() && !state.bindings.contains_key(&publish.exchange) {
-            return Err(PublishError::Unroutable {
-                exchange: publish.exchange,
-                routing_key: publish.routing_key,
-            });
+            return Err(PublishError::Unroutable { exchange: publish.exchange, routing_key: publish.routing_key });
         }
         let queues = state.route(&publish.exchange, &publish.routing_key);
         let mandatory = publish.guarantee == Guarantee::Confirmed { mandatory: true };
         if queues.is_empty() && mandatory {
-            return Err(PublishError::Unroutable {
-                exchange: publish.exchange,
-                routing_key: publish.routing_key,
-            });
+            return Err(PublishError::Unroutable { exchange: publish.exchange, routing_key: publish.routing_key });
         }
         let stored = Stored {
             message: Arc::new(publish.message),
@@ -203,15 +171,7 @@ impl MemoryConnection {
         for queue in queues {
             state.push(&queue, stored.clone());
         }
-        fault(
-            &self.inner,
-            &mut state,
-            Op {
-                phase: Phase::After,
-                ..op
-            },
-        )
-        .map_err(|_| PublishError::Timeout)
+        fault(&self.inner, &mut state, Op { phase: Phase::After, ..op }).map_err(|_| PublishError::Timeout)
     }
 }
 
@@ -231,8 +191,6 @@ pub(super) fn fault(inner: &Inner, state: &mut State, op: Op) -> Result<(), Stri
 
 impl fmt::Debug for MemoryConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryConnection")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryConnection").field("id", &self.id).finish_non_exhaustive()
     }
 }

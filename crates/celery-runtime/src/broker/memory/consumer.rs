@@ -45,29 +45,12 @@ impl MemoryConsumer {
         };
         drop(state);
         let settle = (!self.no_ack).then(|| {
-            Box::new(MemorySettle {
-                inner: self.inner.clone(),
-                consumer: self.id,
-                sequence,
-                generation,
-            }) as Box<dyn Settle>
+            Box::new(MemorySettle { inner: self.inner.clone(), consumer: self.id, sequence, generation })
+                as Box<dyn Settle>
         });
-        let Stored {
-            message,
-            exchange,
-            routing_key,
-            redelivered,
-            ..
-        } = stored;
+        let Stored { message, exchange, routing_key, redelivered, .. } = stored;
         let message = Arc::unwrap_or_clone(message);
-        Next::Delivery(Box::new(Delivery::new(
-            message,
-            exchange,
-            routing_key,
-            redelivered,
-            generation,
-            settle,
-        )))
+        Next::Delivery(Box::new(Delivery::new(message, exchange, routing_key, redelivered, generation, settle)))
     }
 }
 
@@ -110,9 +93,7 @@ impl Drop for MemoryConsumer {
 
 impl fmt::Debug for MemoryConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryConsumer")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryConsumer").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -125,9 +106,7 @@ struct MemorySettle {
 
 impl MemorySettle {
     fn settle(&self, kind: OpKind, requeue: bool) -> Result<(), AckError> {
-        let stale = AckError::Stale {
-            generation: self.generation,
-        };
+        let stale = AckError::Stale { generation: self.generation };
         let mut state = self.inner.lock();
         let Some(consumer) = state.consumers.get(&self.consumer) else {
             return Err(stale);
@@ -139,9 +118,7 @@ impl MemorySettle {
             return Err(stale);
         };
         if state.stopped {
-            return Err(AckError::Unavailable {
-                reason: "the broker was stopped".to_owned(),
-            });
+            return Err(AckError::Unavailable { reason: "the broker was stopped".to_owned() });
         }
         let op = Op {
             kind,
@@ -165,25 +142,11 @@ impl MemorySettle {
                 && !stored.copy
                 && op.task.is_some()
             {
-                state.push(
-                    &queue,
-                    Stored {
-                        copy: true,
-                        redelivered: true,
-                        ..stored
-                    },
-                );
+                state.push(&queue, Stored { copy: true, redelivered: true, ..stored });
             }
         }
-        fault(
-            &self.inner,
-            &mut state,
-            Op {
-                phase: Phase::After,
-                ..op
-            },
-        )
-        .map_err(|reason| AckError::Unavailable { reason })
+        fault(&self.inner, &mut state, Op { phase: Phase::After, ..op })
+            .map_err(|reason| AckError::Unavailable { reason })
     }
 }
 
@@ -198,10 +161,6 @@ impl Settle for MemorySettle {
     }
 
     fn is_stale(&self) -> bool {
-        self.inner
-            .lock()
-            .consumers
-            .get(&self.consumer)
-            .is_none_or(|consumer| consumer.generation != self.generation)
+        self.inner.lock().consumers.get(&self.consumer).is_none_or(|consumer| consumer.generation != self.generation)
     }
 }

@@ -49,10 +49,7 @@ impl MemoryBroker {
     pub fn new() -> Self {
         Self {
             inner: Arc::new(Inner {
-                state: Mutex::new(State {
-                    generation: 1,
-                    ..State::default()
-                }),
+                state: Mutex::new(State { generation: 1, ..State::default() }),
                 stopped: watch::Sender::new(false),
             }),
         }
@@ -72,9 +69,7 @@ impl MemoryBroker {
         state.generation += 1;
         state.stopped = false;
         for (_, connection) in state.connections.drain() {
-            connection
-                .state
-                .send_modify(|state| state.down(Some("the connection was lost".to_owned())));
+            connection.state.send_modify(|state| state.down(Some("the connection was lost".to_owned())));
         }
         let mut consumers: Vec<u64> = state.consumers.keys().copied().collect();
         consumers.sort_unstable();

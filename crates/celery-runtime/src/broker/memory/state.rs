@@ -94,33 +94,18 @@ impl State {
     /// The queues a message goes to.
     pub fn route(&self, exchange: &str, routing_key: &str) -> Vec<String> {
         if exchange.is_empty() {
-            return self
-                .queues
-                .contains_key(routing_key)
-                .then(|| routing_key.to_owned())
-                .into_iter()
-                .collect();
+            return self.queues.contains_key(routing_key).then(|| routing_key.to_owned()).into_iter().collect();
         }
         self.bindings
             .get(exchange)
             .and_then(|keys| keys.get(routing_key))
-            .map(|queues| {
-                queues
-                    .iter()
-                    .filter(|queue| self.queues.contains_key(*queue))
-                    .cloned()
-                    .collect()
-            })
+            .map(|queues| queues.iter().filter(|queue| self.queues.contains_key(*queue)).cloned().collect())
             .unwrap_or_default()
     }
 
     pub fn push(&mut self, queue: &str, stored: Stored) {
-        let copy =
-            (self.duplicates == Duplicates::Together && is_task(&stored.message) && !stored.copy).then(|| Stored {
-                copy: true,
-                redelivered: true,
-                ..stored.clone()
-            });
+        let copy = (self.duplicates == Duplicates::Together && is_task(&stored.message) && !stored.copy)
+            .then(|| Stored { copy: true, redelivered: true, ..stored.clone() });
         for stored in [Some(stored), copy].into_iter().flatten() {
             self.next_sequence += 1;
             let sequence = self.next_sequence;
@@ -200,11 +185,7 @@ pub(super) fn expiry(message: &Message) -> Result<Option<Instant>, &'static str>
 }
 
 pub(super) fn task_name(message: &Message) -> Option<String> {
-    message
-        .headers
-        .get("task")
-        .and_then(|name| name.as_str())
-        .map(str::to_owned)
+    message.headers.get("task").and_then(|name| name.as_str()).map(str::to_owned)
 }
 
 fn is_task(message: &Message) -> bool {

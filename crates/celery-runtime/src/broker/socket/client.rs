@@ -92,16 +92,12 @@ impl SocketBroker {
     }
 
     fn lost(&self) -> WireError {
-        WireError::Unavailable {
-            reason: format!("the process serving {} is gone", self.path.display()),
-        }
+        WireError::Unavailable { reason: format!("the process serving {} is gone", self.path.display()) }
     }
 
     async fn call(&self, call: Call) -> Result<(), WireError> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let frame = encode(&Request { id, call }).map_err(|error| WireError::Refused {
-            reason: error.to_string(),
-        })?;
+        let frame = encode(&Request { id, call }).map_err(|error| WireError::Refused { reason: error.to_string() })?;
         let (sender, answer) = oneshot::channel();
         {
             let mut table = self.shared.lock();
@@ -126,14 +122,11 @@ impl SocketBroker {
 
     async fn declare(&self, call: Call, what: &str) -> Result<(), BrokerError> {
         self.call(call).await.map_err(|error| match error {
-            WireError::Refused { reason } => BrokerError::Refused {
-                what: what.to_owned(),
-                reason,
-            },
+            WireError::Refused { reason } => BrokerError::Refused { what: what.to_owned(), reason },
             WireError::Unavailable { reason } => BrokerError::Unavailable { reason },
-            WireError::Unroutable { .. } | WireError::Timeout => BrokerError::Unavailable {
-                reason: "no answer in time".to_owned(),
-            },
+            WireError::Unroutable { .. } | WireError::Timeout => {
+                BrokerError::Unavailable { reason: "no answer in time".to_owned() }
+            }
         })
     }
 }
@@ -159,13 +152,7 @@ fn dispatch(answer: Answer, shared: &Shared) {
         Answer::Failed { id, error } => {
             let _ = table.waiting.remove(&id).map(|waiting| waiting.send(Err(error)));
         }
-        Answer::Delivery {
-            queue,
-            exchange,
-            routing_key,
-            redelivered,
-            message,
-        } => {
+        Answer::Delivery { queue, exchange, routing_key, redelivered, message } => {
             let Ok(message) = (*message).try_into() else {
                 tracing::warn!(queue, "dropped a reply whose body is not base64");
                 return;
@@ -183,14 +170,11 @@ fn dispatch(answer: Answer, shared: &Shared) {
 #[async_trait]
 impl Broker for SocketBroker {
     async fn declare_task_queue(&self, _queue: &TaskQueue) -> Result<(), BrokerError> {
-        Err(BrokerError::Unsupported(
-            "declare task queues: only the process that hosts the workers does",
-        ))
+        Err(BrokerError::Unsupported("declare task queues: only the process that hosts the workers does"))
     }
 
     async fn declare_reply_queue(&self, name: &str) -> Result<(), BrokerError> {
-        self.declare(Call::DeclareReplies { queue: name.to_owned() }, "the reply queue")
-            .await
+        self.declare(Call::DeclareReplies { queue: name.to_owned() }, "the reply queue").await
     }
 
     async fn publish(&self, publish: Publish) -> Result<(), PublishError> {
@@ -205,16 +189,13 @@ impl Broker for SocketBroker {
     }
 
     async fn consume(&self, _queue: &TaskQueue, _prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        Err(BrokerError::Unsupported(
-            "consume task queues: only the process that hosts the workers does",
-        ))
+        Err(BrokerError::Unsupported("consume task queues: only the process that hosts the workers does"))
     }
 
     async fn consume_replies(&self, name: &str) -> Result<Box<dyn Consumer>, BrokerError> {
         let (sender, deliveries) = mpsc::channel(MAX_WAITING_REPLIES);
         self.shared.lock().consumers.insert(name.to_owned(), sender);
-        self.declare(Call::ConsumeReplies { queue: name.to_owned() }, "the reply consumer")
-            .await?;
+        self.declare(Call::ConsumeReplies { queue: name.to_owned() }, "the reply consumer").await?;
         Ok(Box::new(SocketConsumer {
             name: name.to_owned(),
             deliveries,
@@ -245,9 +226,7 @@ impl Drop for SocketBroker {
 
 impl fmt::Debug for SocketBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketBroker")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("SocketBroker").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -268,12 +247,8 @@ impl Consumer for SocketConsumer {
         self.shared.lock().consumers.remove(&self.name);
         self.deliveries.close();
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        if let Ok(frame) = encode(&Request {
-            id,
-            call: Call::CancelReplies {
-                queue: self.name.clone(),
-            },
-        }) && let Err(error) = self.writer.lock().await.write_all(&frame).await
+        if let Ok(frame) = encode(&Request { id, call: Call::CancelReplies { queue: self.name.clone() } })
+            && let Err(error) = self.writer.lock().await.write_all(&frame).await
         {
             tracing::debug!(%error, "the socket was closed already");
         }
@@ -288,8 +263,6 @@ impl Drop for SocketConsumer {
 
 impl fmt::Debug for SocketConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketConsumer")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("SocketConsumer").field("name", &self.name).finish_non_exhaustive()
     }
 }

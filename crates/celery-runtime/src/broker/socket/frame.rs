@@ -21,40 +21,18 @@ pub(super) struct Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "kebab-case")]
 pub(super) enum Call {
-    Publish {
-        exchange: String,
-        routing_key: String,
-        mandatory: bool,
-        message: Box<WireMessage>,
-    },
-    DeclareReplies {
-        queue: String,
-    },
-    ConsumeReplies {
-        queue: String,
-    },
-    CancelReplies {
-        queue: String,
-    },
+    Publish { exchange: String, routing_key: String, mandatory: bool, message: Box<WireMessage> },
+    DeclareReplies { queue: String },
+    ConsumeReplies { queue: String },
+    CancelReplies { queue: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(super) enum Answer {
-    Done {
-        id: u64,
-    },
-    Failed {
-        id: u64,
-        error: WireError,
-    },
-    Delivery {
-        queue: String,
-        exchange: String,
-        routing_key: String,
-        redelivered: bool,
-        message: Box<WireMessage>,
-    },
+    Done { id: u64 },
+    Failed { id: u64, error: WireError },
+    Delivery { queue: String, exchange: String, routing_key: String, redelivered: bool, message: Box<WireMessage> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,9 +50,7 @@ impl From<PublishError> for WireError {
             PublishError::Unroutable { exchange, routing_key } => Self::Unroutable { exchange, routing_key },
             PublishError::Timeout => Self::Timeout,
             PublishError::Unavailable { reason } => Self::Unavailable { reason },
-            other => Self::Refused {
-                reason: other.to_string(),
-            },
+            other => Self::Refused { reason: other.to_string() },
         }
     }
 }
@@ -159,9 +135,7 @@ pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin
     from.read_exact(&mut length[1..]).await?;
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
     if length > MAX_FRAME {
-        return Err(bad(format!(
-            "a frame of {length} bytes is over the limit of {MAX_FRAME}"
-        )));
+        return Err(bad(format!("a frame of {length} bytes is over the limit of {MAX_FRAME}")));
     }
     // Memory grows with what arrives, not with what is announced.
     let mut bytes = Vec::new();
@@ -169,9 +143,7 @@ pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin
     if read < length {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| bad(format!("a frame is not understood: {error}")))
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| bad(format!("a frame is not understood: {error}")))
 }
 
 /// Writes one frame.
@@ -188,9 +160,7 @@ pub(super) fn encode(frame: &impl Serialize) -> std::io::Result<Vec<u8>> {
     match u32::try_from(length) {
         Ok(prefix) if length <= MAX_FRAME => bytes[..4].copy_from_slice(&prefix.to_be_bytes()),
         _ => {
-            return Err(bad(format!(
-                "a message of {length} bytes is over the limit of {MAX_FRAME}"
-            )));
+            return Err(bad(format!("a message of {length} bytes is over the limit of {MAX_FRAME}")));
         }
     }
     Ok(bytes)

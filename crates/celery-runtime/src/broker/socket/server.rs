@@ -68,10 +68,7 @@ impl SocketServer {
     /// See [`ServeError`].
     pub async fn bind(path: impl Into<PathBuf>) -> Result<Self, ServeError> {
         let path = path.into();
-        let io = |source: std::io::Error| ServeError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source: std::io::Error| ServeError::Io { path: path.clone(), source };
         let mut lock_path = path.clone().into_os_string();
         lock_path.push(".lock");
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -100,11 +97,7 @@ impl SocketServer {
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|error| io(error.into()))?;
         socket.bind(&path).map_err(io)?;
         let listener = socket.listen(64).map_err(io)?;
-        Ok(Self {
-            path,
-            listener,
-            _lock: lock,
-        })
+        Ok(Self { path, listener, _lock: lock })
     }
 
     /// Serves until `shutdown`, then removes the socket file.
@@ -162,9 +155,7 @@ pub async fn serve_socket(
 /// The owner and root, whatever the file's mode has become.
 fn may_connect(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream
-        .peer_cred()
-        .is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
 async fn serve_one(stream: UnixStream, broker: MemoryConnection) {
@@ -195,34 +186,17 @@ async fn answer_requests(
     let mut consumers: HashMap<String, tokio_util::task::AbortOnDropHandle<()>> = HashMap::new();
     while let Some(Request { id, call }) = read(&mut reader).await? {
         let outcome = match call {
-            Call::Publish {
-                exchange,
-                routing_key,
-                mandatory,
-                message,
-            } => match (*message).try_into() {
+            Call::Publish { exchange, routing_key, mandatory, message } => match (*message).try_into() {
                 Ok(message) => {
                     let guarantee = Guarantee::Confirmed { mandatory };
-                    broker
-                        .publish(Publish {
-                            exchange,
-                            routing_key,
-                            message,
-                            guarantee,
-                        })
-                        .await
-                        .map_err(WireError::from)
+                    broker.publish(Publish { exchange, routing_key, message, guarantee }).await.map_err(WireError::from)
                 }
-                Err(_) => Err(WireError::Refused {
-                    reason: "the body is not base64".to_owned(),
-                }),
+                Err(_) => Err(WireError::Refused { reason: "the body is not base64".to_owned() }),
             },
             Call::DeclareReplies { queue } => declare(broker, &queue).await,
             Call::ConsumeReplies { queue } => {
                 if consumers.len() >= MAX_REPLY_QUEUES {
-                    Err(WireError::Refused {
-                        reason: format!("more than {MAX_REPLY_QUEUES} reply queues"),
-                    })
+                    Err(WireError::Refused { reason: format!("more than {MAX_REPLY_QUEUES} reply queues") })
                 } else {
                     match broker.consume_replies(&queue).await {
                         Ok(consumer) => {
@@ -230,9 +204,7 @@ async fn answer_requests(
                             consumers.insert(queue, tokio_util::task::AbortOnDropHandle::new(task));
                             Ok(())
                         }
-                        Err(error) => Err(WireError::Unavailable {
-                            reason: error.to_string(),
-                        }),
+                        Err(error) => Err(WireError::Unavailable { reason: error.to_string() }),
                     }
                 }
             }
@@ -253,12 +225,7 @@ async fn answer_requests(
 }
 
 async fn declare(broker: &MemoryConnection, queue: &str) -> Result<(), WireError> {
-    broker
-        .declare_reply_queue(queue)
-        .await
-        .map_err(|error| WireError::Unavailable {
-            reason: error.to_string(),
-        })
+    broker.declare_reply_queue(queue).await.map_err(|error| WireError::Unavailable { reason: error.to_string() })
 }
 
 async fn forward(queue: String, mut consumer: Box<dyn Consumer>, answers: mpsc::Sender<Answer>) {
