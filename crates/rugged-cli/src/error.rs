@@ -23,11 +23,7 @@ pub struct CliError {
 
 impl CliError {
     fn new(code: u8, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            hint: None,
-        }
+        Self { code, message: message.into(), hint: None }
     }
 
     /// The command line or what it names is wrong.

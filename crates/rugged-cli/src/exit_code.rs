@@ -20,31 +20,17 @@ pub const KILLED: u8 = 130;
 /// Every code with its meaning, as the help shows it.
 pub const ALL: &[(u8, &str)] = &[
     (OK, "done, or the answer is yes"),
-    (
-        FINDING,
-        "the answer is no: a finding, a rejected drop, a worker that is not well",
-    ),
-    (
-        USAGE,
-        "the command line or the configuration is wrong, or what it names cannot be read; nothing was changed",
-    ),
-    (
-        NO_ANSWER,
-        "nobody answered in time (no worker, no broker, no receipt); the work may still be done",
-    ),
+    (FINDING, "the answer is no: a finding, a rejected drop, a worker that is not well"),
+    (USAGE, "the command line or the configuration is wrong, or what it names cannot be read; nothing was changed"),
+    (NO_ANSWER, "nobody answered in time (no worker, no broker, no receipt); the work may still be done"),
     (TASK_FAILED, "a worker took the task and said that it failed"),
     (REFUSED, "refused for the sake of the keys or the repository"),
-    (
-        INFRASTRUCTURE,
-        "a directory cannot be written, an address is taken, or the like",
-    ),
+    (INFRASTRUCTURE, "a directory cannot be written, an address is taken, or the like"),
     (KILLED, "ended at once by a second SIGINT or SIGTERM"),
 ];
 
 /// The table as text.
 #[must_use]
 pub fn table() -> String {
-    ALL.iter()
-        .map(|(code, meaning)| format!("{code:>5}  {meaning}\n"))
-        .collect()
+    ALL.iter().map(|(code, meaning)| format!("{code:>5}  {meaning}\n")).collect()
 }

@@ -74,9 +74,9 @@ impl Output {
 fn write(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::infrastructure(format!(
-            "cannot write to standard output: {error}"
-        ))),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::infrastructure(format!("cannot write to standard output: {error}")))
+        }
         _ => Ok(()),
     }
 }
@@ -102,11 +102,7 @@ pub fn note(text: &str) {
 pub fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
-            out.extend(c.escape_default())
-        } else {
-            out.push(c)
-        }
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
 }
@@ -115,12 +111,7 @@ pub fn one_line(text: &str) -> String {
 #[must_use]
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut out = String::new();
     for row in rows {
@@ -137,11 +128,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 /// `1 file`, `2 files`.
 #[must_use]
 pub fn count(number: u64, thing: &str) -> String {
-    if number == 1 {
-        format!("1 {thing}")
-    } else {
-        format!("{number} {thing}s")
-    }
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// A number of bytes for people.
@@ -156,10 +143,7 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_lines_do_not_end_in_spaces() {
-        let rows = [
-            vec!["a".into(), "bb".into(), "c".into()],
-            vec!["aaa".into(), String::new(), String::new()],
-        ];
+        let rows = [vec!["a".into(), "bb".into(), "c".into()], vec!["aaa".into(), String::new(), String::new()]];
         assert_eq!(table(&rows), "a    bb  c\naaa\n");
     }
 

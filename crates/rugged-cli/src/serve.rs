@@ -31,25 +31,15 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
 /// # Errors
 /// When accepting connections fails for good.
 pub async fn serve(listener: TcpListener, config: &Config, shutdown: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router(config))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    axum::serve(listener, router(config)).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 
 fn router(config: &Config) -> Router {
     let consistent = config.consistent_snapshot;
     Router::new()
-        .nest_service(
-            "/metadata",
-            ServeDir::new(config.metadata_path()).append_index_html_on_directories(false),
-        )
-        .nest_service(
-            "/targets",
-            ServeDir::new(config.targets_path()).append_index_html_on_directories(false),
-        )
-        .layer(middleware::from_fn(move |request, next| {
-            respond(request, next, consistent)
-        }))
+        .nest_service("/metadata", ServeDir::new(config.metadata_path()).append_index_html_on_directories(false))
+        .nest_service("/targets", ServeDir::new(config.targets_path()).append_index_html_on_directories(false))
+        .layer(middleware::from_fn(move |request, next| respond(request, next, consistent)))
 }
 
 async fn respond(request: Request, next: Next, consistent_snapshot: bool) -> Response {
@@ -61,9 +51,7 @@ async fn respond(request: Request, next: Next, consistent_snapshot: bool) -> Res
     let found = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
     // A miss must not outlive the moment: the next root or the file just signed is asked for again.
     let caching = if found { caching } else { NO_STORE };
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     response
 }
 
@@ -72,11 +60,7 @@ async fn respond(request: Request, next: Next, consistent_snapshot: bool) -> Res
 fn is_hidden(path: &str) -> bool {
     let metadata = path.starts_with("/metadata/");
     path.split('/').any(|part| {
-        if metadata {
-            part.starts_with('.')
-        } else {
-            part.starts_with(TEMP_PREFIX) || part.starts_with(".nfs")
-        }
+        if metadata { part.starts_with('.') } else { part.starts_with(TEMP_PREFIX) || part.starts_with(".nfs") }
     })
 }
 
@@ -87,13 +71,9 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 fn caching(path: &str, consistent_snapshot: bool) -> &'static str {
     let name = path.rsplit('/').next().unwrap_or_default();
     let hashed = |part: &str| {
-        part.split_once('.')
-            .is_some_and(|(hash, _)| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+        part.split_once('.').is_some_and(|(hash, _)| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
     };
-    let versioned = || {
-        name.split_once('.')
-            .is_some_and(|(version, _)| version.bytes().all(|b| b.is_ascii_digit()))
-    };
+    let versioned = || name.split_once('.').is_some_and(|(version, _)| version.bytes().all(|b| b.is_ascii_digit()));
     if path.starts_with("/metadata/") {
         match name {
             "timestamp.json" => NO_STORE,

@@ -17,18 +17,11 @@ use crate::error::CliError;
 pub fn load(global: &Global) -> Result<Arc<Config>, CliError> {
     let mut set = global.set.clone();
     set.extend(global.broker_url.iter().map(|url| format!("broker_url={url}")));
-    Ok(Arc::new(Config::load(
-        &Sources::from_process(global.config.clone(), set),
-        &RealFs,
-    )?))
+    Ok(Arc::new(Config::load(&Sources::from_process(global.config.clone(), set), &RealFs)?))
 }
 
 /// Starts the log of a command: what workers in this process say is shown when asked for, their errors always.
 pub fn start_log(global: &Global, config: &Config) {
-    let level = if global.verbose {
-        config.log_level.as_str()
-    } else {
-        "error"
-    };
+    let level = if global.verbose { config.log_level.as_str() } else { "error" };
     telemetry::init_with(level, config.log_json);
 }

@@ -1,10 +1,5 @@
 //! The command line, the configuration it makes, keys and the first root.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
 mod common;
@@ -15,12 +10,7 @@ use common::{command, rugged, write};
 use serde_json::Value;
 
 fn setting(said: &Value, key: &str) -> (String, String) {
-    let found = said["settings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|setting| setting["key"] == key)
-        .unwrap();
+    let found = said["settings"].as_array().unwrap().iter().find(|setting| setting["key"] == key).unwrap();
     let text = |field: &str| found[field].as_str().unwrap().to_owned();
     (text("value"), text("origin"))
 }
@@ -29,19 +19,9 @@ fn setting(said: &Value, key: &str) -> (String, String) {
 fn every_value_is_shown_with_its_origin() {
     let temp = tempfile::tempdir().unwrap();
     let file = temp.path().join("config.yaml");
-    write(
-        &file,
-        "scheduler_scan_period: 7\nnumber_of_bins: 4\nreconcile_period: 9\n",
-    );
+    write(&file, "scheduler_scan_period: 7\nnumber_of_bins: 4\nreconcile_period: 9\n");
     let said = command()
-        .args([
-            "--json",
-            "--config",
-            file.to_str().unwrap(),
-            "--set",
-            "reconcile_period=11",
-            "config",
-        ])
+        .args(["--json", "--config", file.to_str().unwrap(), "--set", "reconcile_period=11", "config"])
         .args(["--broker-url", "amqp://user:s3cret@host/v"])
         .env("RUGGED_NUMBER_OF_BINS", "16")
         .output()
@@ -50,20 +30,11 @@ fn every_value_is_shown_with_its_origin() {
     assert!(!said.out.contains("s3cret"), "{}", said.out);
     let json = said.json();
     assert_eq!(json["file"], file.to_str().unwrap());
-    assert_eq!(
-        setting(&json, "scheduler_scan_period"),
-        ("7".into(), format!("{}:1", file.display()))
-    );
-    assert_eq!(
-        setting(&json, "number_of_bins"),
-        ("16".into(), "RUGGED_NUMBER_OF_BINS".into())
-    );
+    assert_eq!(setting(&json, "scheduler_scan_period"), ("7".into(), format!("{}:1", file.display())));
+    assert_eq!(setting(&json, "number_of_bins"), ("16".into(), "RUGGED_NUMBER_OF_BINS".into()));
     assert_eq!(setting(&json, "reconcile_period"), ("11".into(), "--set".into()));
     assert_eq!(setting(&json, "environment").1, "default");
-    assert_eq!(
-        setting(&json, "broker_url"),
-        ("amqp://user:***@host/v".into(), "--set".into())
-    );
+    assert_eq!(setting(&json, "broker_url"), ("amqp://user:***@host/v".into(), "--set".into()));
 }
 
 #[test]
@@ -76,18 +47,10 @@ fn a_wrong_configuration_is_exit_code_2_with_a_hint() {
         &["--broker-url", "http://host", "status"],
     ] {
         let said = rugged(arguments).exits(2);
-        assert!(
-            said.err.starts_with("error: ") && said.err.contains("\nhint: "),
-            "{}",
-            said.err
-        );
+        assert!(said.err.starts_with("error: ") && said.err.contains("\nhint: "), "{}", said.err);
         assert_eq!(said.out, "");
     }
-    assert!(
-        rugged(["--set", "scheduler_scan_perod=1", "config"])
-            .err
-            .contains("did you mean `scheduler_scan_period`")
-    );
+    assert!(rugged(["--set", "scheduler_scan_perod=1", "config"]).err.contains("did you mean `scheduler_scan_period`"));
 }
 
 #[test]
@@ -128,21 +91,8 @@ fn the_help_names_every_command_and_every_exit_code() {
         assert!(said.out.contains(&format!("\n  {command} ")), "{command}: {}", said.out);
         assert!(rugged(["help", command]).exits(0).out.contains("--json"), "{command}");
     }
-    assert!(
-        rugged(["help", "exit-codes"])
-            .exits(0)
-            .out
-            .contains("nobody answered in time")
-    );
-    assert_eq!(
-        rugged(["--json", "exit-codes"])
-            .exits(0)
-            .json()
-            .as_array()
-            .unwrap()
-            .len(),
-        8
-    );
+    assert!(rugged(["help", "exit-codes"]).exits(0).out.contains("nobody answered in time"));
+    assert_eq!(rugged(["--json", "exit-codes"]).exits(0).json().as_array().unwrap().len(), 8);
 }
 
 /// Settings with every path below a directory.
@@ -155,10 +105,7 @@ fn beneath(dir: &std::path::Path) -> Vec<String> {
         ("verification_keys_path", "verification"),
         ("state_path", "state"),
     ];
-    paths
-        .iter()
-        .flat_map(|(key, below)| ["--set".into(), format!("{key}={}", dir.join(below).display())])
-        .collect()
+    paths.iter().flat_map(|(key, below)| ["--set".into(), format!("{key}={}", dir.join(below).display())]).collect()
 }
 
 #[test]
@@ -182,25 +129,14 @@ fn keys_are_made_once_and_a_repository_is_initialized_once() {
     run(&["generate-keys"]).exits(5);
     run(&["generate-keys", "--role", "root"]).exits(5);
     assert_eq!(std::fs::read(private).unwrap(), before);
-    let more = run(&["generate-keys", "--role", "root", "--name", "second", "--type", "ecdsa"])
-        .exits(0)
-        .json();
+    let more = run(&["generate-keys", "--role", "root", "--name", "second", "--type", "ecdsa"]).exits(0).json();
     assert_eq!(more[0]["name"], "second");
 
     let made = run(&["initialize"]).exits(0).json();
-    let root = made["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|role| role["role"] == "root")
-        .unwrap();
+    let root = made["keys"].as_array().unwrap().iter().find(|role| role["role"] == "root").unwrap();
     assert_eq!(root["keyids"].as_array().unwrap().len(), 2, "{made}");
-    let roles: Vec<&str> = made["visible"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|role| role["role"].as_str().unwrap())
-        .collect();
+    let roles: Vec<&str> =
+        made["visible"].as_array().unwrap().iter().map(|role| role["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["root", "timestamp", "snapshot", "targets"]);
     run(&["initialize"]).exits(5);
     run(&["validate", "--strict"]).exits(0);
@@ -208,17 +144,7 @@ fn keys_are_made_once_and_a_repository_is_initialized_once() {
 
 #[test]
 fn an_unreachable_broker_is_no_answer_and_its_password_is_not_shown() {
-    let said = rugged([
-        "--broker-url",
-        "amqp://user:s3cret@127.0.0.1:1/v",
-        "refresh-expiry",
-        "--timeout",
-        "1",
-    ])
-    .exits(3);
-    assert!(
-        !said.err.contains("s3cret") && said.err.contains("hint: "),
-        "{}",
-        said.err
-    );
+    let said =
+        rugged(["--broker-url", "amqp://user:s3cret@127.0.0.1:1/v", "refresh-expiry", "--timeout", "1"]).exits(3);
+    assert!(!said.err.contains("s3cret") && said.err.contains("hint: "), "{}", said.err);
 }

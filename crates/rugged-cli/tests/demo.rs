@@ -1,10 +1,5 @@
 //! `rugged demo`, and what can be done with what it leaves behind.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
 mod common;
@@ -19,13 +14,7 @@ fn the_demo_publishes_the_next_version_on_the_same_directory() {
     // Three files of each version, and the index both have.
     assert_eq!(said["targets_verified"], 7);
     assert_eq!(demo.again().exits(0).json()["release"], "hello 1.2.0");
-    for below in [
-        "keys",
-        "repo/metadata/1.root.json",
-        "repo/targets",
-        "post_to_tuf",
-        "incoming_targets",
-    ] {
+    for below in ["keys", "repo/metadata/1.root.json", "repo/targets", "post_to_tuf", "incoming_targets"] {
         assert!(demo.path(below).exists(), "{below}");
     }
 }
@@ -83,16 +72,8 @@ fn one_shot_commands_host_the_workers_they_need() {
     // Removing asks, and there is nobody to answer.
     demo.rugged(&["remove-targets", "loose/a b.txt"]).exits(2);
     let wrong = "00".repeat(32);
-    demo.rugged(&["remove-targets", "loose/a b.txt", "--yes", "--expect", &wrong])
-        .exits(4);
-    let remove = [
-        "--json",
-        "remove-targets",
-        "loose/a b.txt",
-        "--yes",
-        "--request-id",
-        "one",
-    ];
+    demo.rugged(&["remove-targets", "loose/a b.txt", "--yes", "--expect", &wrong]).exits(4);
+    let remove = ["--json", "remove-targets", "loose/a b.txt", "--yes", "--request-id", "one"];
     assert_eq!(demo.rugged(&remove).exits(0).json()["targets"]["removed"], 1);
     let again = demo.rugged(&remove).exits(0).json();
     assert_eq!(again["targets"]["already_done"], true, "{again}");
@@ -114,11 +95,9 @@ fn refreshing_renews_only_when_it_is_due_or_forced() {
 
 #[test]
 fn the_demo_holds_for_bins_and_for_names_without_versions() {
-    for extra in [
-        "number_of_bins: 16\n",
-        "consistent_snapshot: false\n",
-        "number_of_bins: 16\nconsistent_snapshot: false\n",
-    ] {
+    for extra in
+        ["number_of_bins: 16\n", "consistent_snapshot: false\n", "number_of_bins: 16\nconsistent_snapshot: false\n"]
+    {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().canonicalize().unwrap();
         let paths = [

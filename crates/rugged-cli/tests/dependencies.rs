@@ -1,10 +1,5 @@
 //! What may depend on what.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
 use std::collections::BTreeSet;
@@ -15,43 +10,22 @@ use std::process::Command;
 fn built_from(package: &str) -> BTreeSet<String> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let said = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--edges",
-            "normal,build",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-        ])
+        .args(["tree", "--offline", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
         .args(["--package", package, "--manifest-path", manifest])
         .output()
         .unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let text = String::from_utf8(said.stdout).unwrap();
-    text.lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect()
+    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 #[test]
 fn tough_and_aws_lc_are_in_the_command_alone() {
-    let workers = [
-        "monitor-worker",
-        "targets-worker",
-        "snapshot-worker",
-        "timestamp-worker",
-        "root-worker",
-    ];
+    let workers = ["monitor-worker", "targets-worker", "snapshot-worker", "timestamp-worker", "root-worker"];
     for worker in workers {
         let crates = built_from(worker);
         // The question is asked of the right crate.
-        assert!(
-            crates.contains("fleet") && crates.contains(worker),
-            "{worker}: {crates:?}"
-        );
+        assert!(crates.contains("fleet") && crates.contains(worker), "{worker}: {crates:?}");
         for heavy in ["tough", "aws-lc-rs", "aws-lc-sys"] {
             assert!(!crates.contains(heavy), "{worker} depends on {heavy}");
         }

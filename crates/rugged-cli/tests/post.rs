@@ -1,10 +1,5 @@
 //! `rugged post`: what a drop looks like, and receipts.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
 mod common;
@@ -65,25 +60,11 @@ fn a_drop_keeps_sub_directories_and_lists_what_it_holds() {
 fn files_are_taken_by_their_names_and_the_manifest_can_be_left_out() {
     let producer = Producer::new();
     let (one, two) = (producer.path("dist/a.txt"), producer.path("dist/sub/dir/b.txt"));
-    let said = producer
-        .post(&[
-            one.to_str().unwrap(),
-            two.to_str().unwrap(),
-            "--no-manifest",
-            "--name",
-            "Y",
-        ])
-        .exits(0);
+    let said = producer.post(&[one.to_str().unwrap(), two.to_str().unwrap(), "--no-manifest", "--name", "Y"]).exits(0);
     assert_eq!(said.json()["posted"]["files"], 2);
     let mut names: Vec<_> = files(&producer.path("post/tuf_ready_Y"));
     names.sort();
-    assert_eq!(
-        names,
-        [
-            producer.path("post/tuf_ready_Y/a.txt"),
-            producer.path("post/tuf_ready_Y/b.txt")
-        ]
-    );
+    assert_eq!(names, [producer.path("post/tuf_ready_Y/a.txt"), producer.path("post/tuf_ready_Y/b.txt")]);
 }
 
 #[test]
@@ -105,34 +86,16 @@ fn what_cannot_be_released_is_said_before_anything_is_written() {
     let producer = Producer::new();
     let nothing_posted = || assert_eq!(std::fs::read_dir(producer.path("post")).unwrap().count(), 0);
 
-    assert!(
-        producer
-            .post(&["/does/not/exist"])
-            .exits(2)
-            .err
-            .starts_with("error: cannot read")
-    );
+    assert!(producer.post(&["/does/not/exist"]).exits(2).err.starts_with("error: cannot read"));
     std::fs::create_dir(producer.path("empty")).unwrap();
     producer.post(&[producer.path("empty").to_str().unwrap()]).exits(2);
     let twice = producer.path("dist/a.txt");
-    assert!(
-        producer
-            .post(&[&producer.dist(), twice.to_str().unwrap()])
-            .exits(2)
-            .err
-            .contains("both")
-    );
+    assert!(producer.post(&[&producer.dist(), twice.to_str().unwrap()]).exits(2).err.contains("both"));
     for name in ["", "a/b", "a\nb"] {
         producer.post(&[&producer.dist(), "--name", name]).exits(2);
     }
     symlink("a.txt", producer.path("dist/link")).unwrap();
-    assert!(
-        producer
-            .post(&[&producer.dist()])
-            .exits(2)
-            .err
-            .contains("symbolic link")
-    );
+    assert!(producer.post(&[&producer.dist()]).exits(2).err.contains("symbolic link"));
     std::fs::remove_file(producer.path("dist/link")).unwrap();
     write(&producer.path("dist/back\\slash"), "x");
     assert!(producer.post(&[&producer.dist()]).exits(2).err.contains("backslash"));
@@ -173,16 +136,7 @@ fn answered(producer: &Producer, receipt: impl Fn(&str) -> String) -> common::Sa
     write(&post.join("tuf_receipt_X.json"), &rejected(None, "an older one"));
     let set = format!("post_to_tuf_path={}", post.display());
     let child = command()
-        .args([
-            "--json",
-            "--set",
-            &set,
-            "post",
-            &producer.dist(),
-            "--name",
-            "X",
-            "--wait=60",
-        ])
+        .args(["--json", "--set", &set, "post", &producer.dist(), "--name", "X", "--wait=60"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -194,6 +148,7 @@ fn answered(producer: &Producer, receipt: impl Fn(&str) -> String) -> common::Sa
     let digest = digest(&ready);
     write(&post.join("new"), &receipt(&digest));
     std::fs::rename(post.join("new"), post.join("tuf_receipt_X.json")).unwrap();
+    std::fs::rename(ready, post.join("taken")).unwrap();
     child.wait_with_output().unwrap().into()
 }
 
@@ -204,16 +159,11 @@ fn digest(ready: &Path) -> String {
         let len = std::fs::metadata(ready.join(path)).unwrap().len();
         format!("{hash} {len} {path}\n")
     });
-    hex::encode(ring::digest::digest(
-        &ring::digest::SHA256,
-        lines.collect::<String>().as_bytes(),
-    ))
+    hex::encode(ring::digest::digest(&ring::digest::SHA256, lines.collect::<String>().as_bytes()))
 }
 
 fn rejected(digest: Option<&str>, reason: &str) -> String {
-    let digest = digest
-        .map(|digest| format!("\"digest\":\"{digest}\","))
-        .unwrap_or_default();
+    let digest = digest.map(|digest| format!("\"digest\":\"{digest}\",")).unwrap_or_default();
     format!(
         "{{\"format\":1,\"name\":\"X\",{digest}\"outcome\":\"rejected\",\"reason\":\"{reason}\",\"finished_at\":\"2026-01-01T00:00:00Z\"}}"
     )
@@ -236,10 +186,7 @@ fn a_rejection_before_all_was_read_has_no_digest_and_is_an_answer_all_the_same()
 #[test]
 fn a_published_drop_is_a_positive_answer() {
     let producer = Producer::new();
-    let said = answered(&producer, |digest| {
-        rejected(Some(digest), "").replace("rejected", "published")
-    })
-    .exits(0);
+    let said = answered(&producer, |digest| rejected(Some(digest), "").replace("rejected", "published")).exits(0);
     assert_eq!(said.json()["receipt"]["outcome"], "published");
 }
 
@@ -252,11 +199,7 @@ fn a_rejected_drop_can_be_posted_again() {
     write(&source.join("SHA256SUMS"), &format!("{}  good.txt\n", "00".repeat(32)));
     let post = ["post", source.to_str().unwrap(), "--name", "X", "--wait=60"];
     let said = demo.rugged(&post).exits(1);
-    assert!(
-        said.out.contains("rejected X") && said.out.contains("hint: "),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("rejected X") && said.out.contains("hint: "), "{}", said.out);
     assert!(demo.path("post_to_tuf/tuf_rejected_X/REASON.json").exists());
 
     std::fs::remove_file(source.join("SHA256SUMS")).unwrap();

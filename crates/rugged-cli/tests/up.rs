@@ -1,10 +1,5 @@
 //! `rugged up`, and other commands reaching it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
 mod common;
@@ -18,18 +13,11 @@ use common::{Demo, write};
 fn get(url: &str, path: &str) -> (String, Vec<u8>) {
     let host = url.strip_prefix("http://").unwrap().trim_end_matches('/');
     let mut stream = TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-    (
-        String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase(),
-        answer[end + 4..].to_vec(),
-    )
+    (String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase(), answer[end + 4..].to_vec())
 }
 
 #[test]
@@ -40,84 +28,40 @@ fn a_second_process_reaches_the_fleet_and_a_browser_the_repository() {
     let status = demo.rugged(&["--json", "status"]).exits(0).json();
     assert_eq!(status["ok"], true, "{status}");
     assert_eq!(status["workers"][1]["status"]["role"], "targets", "{status}");
-    assert_eq!(
-        demo.rugged(&["--json", "ping"])
-            .exits(0)
-            .json()
-            .as_array()
-            .unwrap()
-            .len(),
-        4
-    );
-    assert_eq!(
-        demo.rugged(&["--json", "ping", "targets-worker"])
-            .exits(0)
-            .json()
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(demo.rugged(&["--json", "ping"]).exits(0).json().as_array().unwrap().len(), 4);
+    assert_eq!(demo.rugged(&["--json", "ping", "targets-worker"]).exits(0).json().as_array().unwrap().len(), 1);
 
     let source = demo.path("source");
     write(&source.join("app/1.0/app.txt"), "released");
-    let posted = demo
-        .rugged(&["--json", "post", source.to_str().unwrap(), "--wait=60"])
-        .exits(0)
-        .json();
+    let posted = demo.rugged(&["--json", "post", source.to_str().unwrap(), "--wait=60"]).exits(0).json();
     assert_eq!(posted["receipt"]["outcome"], "published", "{posted}");
 
     let http = up.said["http"].as_str().unwrap();
     let (head, body) = get(http, "/metadata/timestamp.json");
-    assert!(
-        head.starts_with("http/1.1 200") && head.contains("cache-control: no-store"),
-        "{head}"
-    );
+    assert!(head.starts_with("http/1.1 200") && head.contains("cache-control: no-store"), "{head}");
     assert_eq!(body, std::fs::read(demo.path("repo/metadata/timestamp.json")).unwrap());
     let (head, _) = get(http, "/metadata/1.root.json");
     assert!(head.contains("immutable"), "{head}");
     let (head, _) = get(http, "/metadata/2.root.json");
-    assert!(
-        head.starts_with("http/1.1 404") && head.contains("cache-control: no-store"),
-        "{head}"
-    );
-    for hidden in [
-        "/metadata/.1.timestamp.json",
-        "/metadata/%2e1.timestamp.json",
-        "/log/",
-        "/metadata/../log/",
-        "/keys/",
-    ] {
+    assert!(head.starts_with("http/1.1 404") && head.contains("cache-control: no-store"), "{head}");
+    for hidden in
+        ["/metadata/.1.timestamp.json", "/metadata/%2e1.timestamp.json", "/log/", "/metadata/../log/", "/keys/"]
+    {
         let (head, _) = get(http, hidden);
-        assert!(
-            head.starts_with("http/1.1 404") || head.starts_with("http/1.1 400"),
-            "{hidden}: {head}"
-        );
+        assert!(head.starts_with("http/1.1 404") || head.starts_with("http/1.1 400"), "{hidden}: {head}");
     }
 
     // Operators' tasks go the operators' way.
-    let paused = demo
-        .rugged(&["--json", "pause-processing", "--reason", "maintenance"])
-        .exits(0)
-        .json();
+    let paused = demo.rugged(&["--json", "pause-processing", "--reason", "maintenance"]).exits(0).json();
     assert_eq!(paused["paused"], true);
     let status = demo.rugged(&["--json", "status"]).json();
-    assert_eq!(
-        status["workers"][0]["status"]["processing"]["reason"], "maintenance",
-        "{status}"
-    );
-    assert_eq!(
-        demo.rugged(&["--json", "resume-processing"]).exits(0).json()["paused"],
-        false
-    );
+    assert_eq!(status["workers"][0]["status"]["processing"]["reason"], "maintenance", "{status}");
+    assert_eq!(demo.rugged(&["--json", "resume-processing"]).exits(0).json()["paused"], false);
     demo.rugged(&["remove-targets", "app/1.0/app.txt", "--yes"]).exits(0);
 
     // The demo uses the fleet it finds.
     let said = demo.again().exits(0).json();
-    assert!(
-        said["stages"][2]["detail"].as_str().unwrap().contains("found running"),
-        "{said}"
-    );
+    assert!(said["stages"][2]["detail"].as_str().unwrap().contains("found running"), "{said}");
 
     assert_eq!(up.interrupt(), 0);
     assert!(!demo.path("state/broker.sock").exists());
@@ -137,14 +81,8 @@ fn one_state_has_one_fleet() {
 fn production_is_refused() {
     let demo = Demo::new();
     for command in [&["up", "--no-http"][..], &["add-targets"], &["refresh-expiry"]] {
-        let said = demo
-            .rugged(&[&["--set", "environment=production"], command].concat())
-            .exits(5);
-        assert!(
-            said.err.contains("production") && said.err.contains("hint: "),
-            "{}",
-            said.err
-        );
+        let said = demo.rugged(&[&["--set", "environment=production"], command].concat()).exits(5);
+        assert!(said.err.contains("production") && said.err.contains("hint: "), "{}", said.err);
     }
 }
 

@@ -1,10 +1,5 @@
 //! `rugged validate`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
 mod common;
@@ -16,22 +11,16 @@ fn a_sound_repository_has_no_findings() {
     let demo = Demo::new();
     let said = demo.rugged(&["--json", "validate", "--strict"]).exits(0).json();
     assert_eq!(said["ok"], true);
-    let names: Vec<&str> = said["checks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|check| check["name"].as_str().unwrap())
-        .collect();
+    let names: Vec<&str> =
+        said["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["metadata", "delegations", "target-files", "tough"]);
 }
 
 #[test]
 fn a_tampered_target_is_found() {
     let demo = Demo::new();
-    let target = files(&demo.path("repo/targets"))
-        .into_iter()
-        .find(|path| path.to_str().unwrap().ends_with("hello"))
-        .unwrap();
+    let target =
+        files(&demo.path("repo/targets")).into_iter().find(|path| path.to_str().unwrap().ends_with("hello")).unwrap();
     let len = std::fs::metadata(&target).unwrap().len() as usize;
     // In place, so that every name of the file is changed.
     std::fs::write(&target, "x".repeat(len)).unwrap();
@@ -47,11 +36,7 @@ fn a_tampered_target_is_found() {
     assert_eq!(check("tough")["verdict"], "findings");
 
     let text = demo.rugged(&["validate"]).exits(1);
-    assert!(
-        text.out.contains("FINDINGS") && text.out.contains("not valid"),
-        "{}",
-        text.out
-    );
+    assert!(text.out.contains("FINDINGS") && text.out.contains("not valid"), "{}", text.out);
 }
 
 #[test]
@@ -94,10 +79,7 @@ fn a_mirror_is_checked_by_its_directories() {
     let mirror = demo.path("mirror");
     std::fs::rename(demo.path("repo"), &mirror).unwrap();
     let metadata = mirror.join("metadata");
-    let said = demo
-        .rugged(&["--json", "validate", "--metadata", metadata.to_str().unwrap()])
-        .exits(0)
-        .json();
+    let said = demo.rugged(&["--json", "validate", "--metadata", metadata.to_str().unwrap()]).exits(0).json();
     assert_eq!(said["checks"][2]["verdict"], "skipped");
     let targets = mirror.join("targets");
     let both = [

@@ -21,10 +21,7 @@ struct Document {
 
 pub async fn run(config: &Arc<Config>, args: args::AddTargets, output: Output) -> Result<u8, CliError> {
     let deadline = super::deadline(config, args.timeout);
-    let arguments = AddTargets {
-        batch: None,
-        targets: Some(args.targets).filter(|targets| !targets.is_empty()),
-    };
+    let arguments = AddTargets { batch: None, targets: Some(args.targets).filter(|targets| !targets.is_empty()) };
     let document = super::with_signers(config, async |reach| {
         let targets = reach.call(TARGETS_QUEUE, ADD_TARGETS, &arguments, deadline).await?;
         let visible = super::publish(reach, deadline).await?;
@@ -33,16 +30,9 @@ pub async fn run(config: &Arc<Config>, args: args::AddTargets, output: Output) -
     .await?;
     output.result(&document, |document| {
         let added = count(document.targets.targets_added, "target");
-        let record = document
-            .targets
-            .record
-            .map(|record| format!(" in record {record}"))
-            .unwrap_or_default();
+        let record = document.targets.record.map(|record| format!(" in record {record}")).unwrap_or_default();
         let Visible { snapshot, timestamp } = &document.visible;
-        format!(
-            "added {added}{record}; visible with snapshot {}, timestamp {}\n",
-            snapshot.version, timestamp.version
-        )
+        format!("added {added}{record}; visible with snapshot {}, timestamp {}\n", snapshot.version, timestamp.version)
     })?;
     Ok(exit_code::OK)
 }

@@ -35,19 +35,11 @@ pub fn run(config: &Config, output: Output) -> Result<u8, CliError> {
     output.result(&document, |document| {
         let row = |s: &Setting| vec![s.key.to_owned(), shown(&s.value), s.origin.clone()];
         let head = vec!["KEY".to_owned(), "VALUE".to_owned(), "ORIGIN".to_owned()];
-        table(
-            &std::iter::once(head)
-                .chain(document.settings.iter().map(row))
-                .collect::<Vec<_>>(),
-        )
+        table(&std::iter::once(head).chain(document.settings.iter().map(row)).collect::<Vec<_>>())
     })?;
     Ok(exit_code::OK)
 }
 
 fn shown(value: &str) -> String {
-    if value.is_empty() {
-        "-".to_owned()
-    } else {
-        one_line(value)
-    }
+    if value.is_empty() { "-".to_owned() } else { one_line(value) }
 }

@@ -60,14 +60,8 @@ impl Stages {
     fn done(&mut self, stage: &'static str, detail: String) -> Result<(), CliError> {
         let now = Instant::now();
         let (at_ms, took_ms) = (millis(now - self.start), millis(now - self.last));
-        self.output
-            .text(&format!("{at_ms:>7.0} ms {took_ms:>8.1} ms   {stage:<11} {detail}\n"))?;
-        self.done.push(Stage {
-            stage,
-            detail,
-            at_ms,
-            took_ms,
-        });
+        self.output.text(&format!("{at_ms:>7.0} ms {took_ms:>8.1} ms   {stage:<11} {detail}\n"))?;
+        self.done.push(Stage { stage, detail, at_ms, took_ms });
         self.last = now;
         Ok(())
     }
@@ -77,16 +71,8 @@ pub async fn run(args: args::Demo, output: Output) -> Result<u8, CliError> {
     let start = Instant::now();
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let (dir, config) = setup::directory(fs.as_ref(), &args.dir)?;
-    output.text(&format!(
-        "TUF Fleet demo in {}\n\n  since start      took   stage\n",
-        dir.display()
-    ))?;
-    let mut stages = Stages {
-        output,
-        start,
-        last: start,
-        done: Vec::new(),
-    };
+    output.text(&format!("TUF Fleet demo in {}\n\n  since start      took   stage\n", dir.display()))?;
+    let mut stages = Stages { output, start, last: start, done: Vec::new() };
 
     stages.done("keys", setup::keys(fs.as_ref(), &config)?)?;
     stages.done("root", setup::root(&fs, &config)?)?;
@@ -94,22 +80,11 @@ pub async fn run(args: args::Demo, output: Output) -> Result<u8, CliError> {
         Some(running) => running,
         None => Reach::embedded(Embedded::start(&config, &Hosted::ALL).await?).await?,
     };
-    let how = if reach.is_embedded() {
-        "started in this process"
-    } else {
-        "found running"
-    };
-    stages.done(
-        "fleet",
-        format!("monitor, targets, snapshot and timestamp worker {how}"),
-    )?;
+    let how = if reach.is_embedded() { "started in this process" } else { "found running" };
+    stages.done("fleet", format!("monitor, targets, snapshot and timestamp worker {how}"))?;
     let released = release_and_verify(&mut reach, &fs, &config, &mut stages).await;
     reach.close().await;
-    let Released {
-        release,
-        verifiable,
-        targets,
-    } = released?;
+    let Released { release, verifiable, targets } = released?;
 
     let document = Document {
         dir: dir.display().to_string(),
@@ -150,21 +125,15 @@ async fn release_and_verify(
     let size = bytes(posted.bytes);
     stages.done(
         "post",
-        format!(
-            "{}: {}, {size}, renamed to tuf_ready_{name}",
-            release.title,
-            count(posted.files, "file")
-        ),
+        format!("{}: {}, {size}, renamed to tuf_ready_{name}", release.title, count(posted.files, "file")),
     )?;
 
     let waiting = producer::await_receipt(fs.as_ref(), post, &name, &posted, &before, PATIENCE);
     let receipt = match reach.guard(waiting).await? {
         Awaited::Receipt(receipt) => published(receipt)?,
         Awaited::Timeout { .. } => {
-            return Err(
-                CliError::no_answer(format!("the release was not published within {} s", PATIENCE.as_secs()))
-                    .hint("run it again with --verbose to see what the workers say"),
-            );
+            return Err(CliError::no_answer(format!("the release was not published within {} s", PATIENCE.as_secs()))
+                .hint("run it again with --verbose to see what the workers say"));
         }
     };
     let verifiable = renamed.elapsed();
@@ -173,42 +142,23 @@ async fn release_and_verify(
         receipt.timestamp_version.map(|version| format!("timestamp {version}")),
     ];
     let versions = versions.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    stages.done(
-        "publish",
-        format!("{} signed, {versions}", count(receipt.targets, "target")),
-    )?;
+    stages.done("publish", format!("{} signed, {versions}", count(receipt.targets, "target")))?;
 
     // From the first root in the repository, as a client that ships it would.
-    let place = Place {
-        trusted_root: config.metadata_path().join("1.root.json"),
-        ..Place::of(config)
-    };
+    let place = Place { trusted_root: config.metadata_path().join("1.root.json"), ..Place::of(config) };
     let (by_tough, read) = verify::download_all(fs, &place, &bar)
         .await?
         .map_err(|error| CliError::finding(format!("tough does not accept the repository: {error}")))?;
     stages.done(
         "verify",
-        format!(
-            "tough, from 1.root.json: {} downloaded, {}",
-            count(by_tough, "target"),
-            bytes(read)
-        ),
+        format!("tough, from 1.root.json: {} downloaded, {}", count(by_tough, "target"), bytes(read)),
     )?;
     let by_us = download(&mut *client(fs, &place)?, &posted.files)?;
-    stages.done(
-        "verify",
-        format!("our own client: {} downloaded", count(by_us, "target")),
-    )?;
+    stages.done("verify", format!("our own client: {} downloaded", count(by_us, "target")))?;
     if by_tough != by_us {
-        return Err(CliError::finding(format!(
-            "tough finds {by_tough} targets and our client {by_us}"
-        )));
+        return Err(CliError::finding(format!("tough finds {by_tough} targets and our client {by_us}")));
     }
-    Ok(Released {
-        release: release.title,
-        verifiable,
-        targets: by_us,
-    })
+    Ok(Released { release: release.title, verifiable, targets: by_us })
 }
 
 fn client(fs: &Arc<dyn Fs>, place: &Place) -> Result<Box<OwnClient>, CliError> {
@@ -224,10 +174,7 @@ fn published(receipt: Box<Receipt>) -> Result<Box<Receipt>, CliError> {
     match receipt.outcome {
         Outcome::Published => Ok(receipt),
         Outcome::Rejected => {
-            let reason = receipt
-                .reason
-                .as_deref()
-                .map_or_else(|| "no reason given".to_owned(), one_line);
+            let reason = receipt.reason.as_deref().map_or_else(|| "no reason given".to_owned(), one_line);
             Err(CliError::finding(format!("the release was rejected: {reason}")))
         }
     }
@@ -242,19 +189,13 @@ fn download(client: &mut OwnClient, posted: &u64) -> Result<u64, CliError> {
     }
     let found = listed.len() as u64;
     if found < *posted {
-        return Err(CliError::finding(format!(
-            "{posted} targets were posted, and only {found} are listed"
-        )));
+        return Err(CliError::finding(format!("{posted} targets were posted, and only {found} are listed")));
     }
     Ok(found)
 }
 
 fn shown(roles: &[RoleState]) -> String {
-    roles
-        .iter()
-        .map(|role| format!("{} {}", role.role, role.version))
-        .collect::<Vec<_>>()
-        .join(", ")
+    roles.iter().map(|role| format!("{} {}", role.role, role.version)).collect::<Vec<_>>().join(", ")
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -276,10 +217,6 @@ fn epilogue(document: &Document, dir: &Path) -> String {
         document.rename_to_verifiable_ms,
         count(document.targets_verified, "target"),
         document.total_ms,
-        if dir == Path::new("./tuf-fleet-demo") {
-            String::new()
-        } else {
-            format!(" --dir {}", dir.display())
-        },
+        if dir == Path::new("./tuf-fleet-demo") { String::new() } else { format!(" --dir {}", dir.display()) },
     )
 }

@@ -42,11 +42,7 @@ pub async fn run(config: &Arc<Config>, args: Initialize, output: Output) -> Resu
     let made = root_worker::initialize(&fs, config, SystemClock.now()).map_err(|error| {
         let exists = matches!(error, root_worker::CeremonyError::Exists(_));
         let error = CliError::from(error);
-        if exists {
-            error.hint("this repository has its root; see it with `rugged status`")
-        } else {
-            error
-        }
+        if exists { error.hint("this repository has its root; see it with `rugged status`") } else { error }
     })?;
     let root_path = made.root_path.display().to_string();
     let visible = if args.no_wait {
@@ -58,11 +54,7 @@ pub async fn run(config: &Arc<Config>, args: Initialize, output: Output) -> Resu
             reach.close().await;
             result
         };
-        waited.await.inspect_err(|_| {
-            note(&format!(
-                "{root_path} is written and pinned; the roles have yet to sign"
-            ))
-        })?
+        waited.await.inspect_err(|_| note(&format!("{root_path} is written and pinned; the roles have yet to sign")))?
     };
     output.result(&document(made, visible), text)?;
     Ok(exit_code::OK)
@@ -84,10 +76,10 @@ pub async fn first_versions(
     }
     match verify::open(fs, &Place::of(config), SystemClock.now())? {
         Opened::Verified(client) => Ok(verify::roles(&client)),
-        Opened::Failed(_, error) | Opened::BadRoot(error) => Err(CliError::finding(format!(
-            "the new repository does not verify: {error}"
-        ))
-        .hint("`rugged status` shows what the roles say")),
+        Opened::Failed(_, error) | Opened::BadRoot(error) => {
+            Err(CliError::finding(format!("the new repository does not verify: {error}"))
+                .hint("`rugged status` shows what the roles say"))
+        }
     }
 }
 
@@ -100,11 +92,7 @@ fn document(made: Initialized, visible: Vec<RoleState>) -> Document {
         keys: made
             .roles
             .into_iter()
-            .map(|role| Keys {
-                role: role.role,
-                threshold: role.threshold,
-                keyids: role.keyids,
-            })
+            .map(|role| Keys { role: role.role, threshold: role.threshold, keyids: role.keyids })
             .collect(),
         visible,
     }

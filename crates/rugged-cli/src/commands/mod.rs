@@ -86,10 +86,7 @@ struct ExitCode {
 }
 
 fn exit_codes() -> Vec<ExitCode> {
-    exit_code::ALL
-        .iter()
-        .map(|(code, meaning)| ExitCode { code: *code, meaning })
-        .collect()
+    exit_code::ALL.iter().map(|(code, meaning)| ExitCode { code: *code, meaning }).collect()
 }
 
 /// How long to wait for a task: `--timeout`, else `task_timeout`.

@@ -37,21 +37,11 @@ pub async fn run(config: &Config, args: args::Ping, output: Output) -> Result<u8
             match Reach::ask(client, &worker, PING, deadline).await {
                 Ok(_) => {
                     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
-                    Answer {
-                        worker,
-                        answered: true,
-                        milliseconds: Some(milliseconds),
-                        problem: None,
-                    }
+                    Answer { worker, answered: true, milliseconds: Some(milliseconds), problem: None }
                 }
                 Err(error) => {
                     let problem = Some(explain(&worker, PING, &error, deadline).message);
-                    Answer {
-                        worker,
-                        answered: false,
-                        milliseconds: None,
-                        problem,
-                    }
+                    Answer { worker, answered: false, milliseconds: None, problem }
                 }
             }
         }
@@ -69,9 +59,5 @@ pub async fn run(config: &Config, args: args::Ping, output: Output) -> Result<u8
         };
         table(&answers.iter().map(row).collect::<Vec<_>>())
     })?;
-    Ok(if answers.iter().all(|answer| answer.answered) {
-        exit_code::OK
-    } else {
-        exit_code::NO_ANSWER
-    })
+    Ok(if answers.iter().all(|answer| answer.answered) { exit_code::OK } else { exit_code::NO_ANSWER })
 }

@@ -40,49 +40,24 @@ pub async fn run(config: &Config, args: Post, output: Output) -> Result<u8, CliE
         bytes(posted.bytes)
     ))?;
     let Some(seconds) = args.wait else {
-        output.result(
-            &Document {
-                posted: &posted,
-                receipt: None,
-            },
-            |_| String::new(),
-        )?;
+        output.result(&Document { posted: &posted, receipt: None }, |_| String::new())?;
         return Ok(exit_code::OK);
     };
     let deadline = Duration::from_secs(seconds);
     match producer::await_receipt(fs, post, &name, &posted, &before, deadline).await? {
         Awaited::Receipt(receipt) => {
-            output.result(
-                &Document {
-                    posted: &posted,
-                    receipt: Some(&receipt),
-                },
-                |_| text(&receipt),
-            )?;
-            Ok(if receipt.outcome == Outcome::Published {
-                exit_code::OK
-            } else {
-                exit_code::FINDING
-            })
+            output.result(&Document { posted: &posted, receipt: Some(&receipt) }, |_| text(&receipt))?;
+            Ok(if receipt.outcome == Outcome::Published { exit_code::OK } else { exit_code::FINDING })
         }
         Awaited::Timeout { taken } => {
-            output.result(
-                &Document {
-                    posted: &posted,
-                    receipt: None,
-                },
-                |_| String::new(),
-            )?;
+            output.result(&Document { posted: &posted, receipt: None }, |_| String::new())?;
             let (seen, hint) = if taken {
                 (
                     "it was taken in and is not published yet",
                     "the signing workers may be down or busy: see `rugged status`",
                 )
             } else {
-                (
-                    "nobody has taken it in",
-                    "is a monitor-worker running on this drop directory? see `rugged status`",
-                )
+                ("nobody has taken it in", "is a monitor-worker running on this drop directory? see `rugged status`")
             };
             Err(CliError::no_answer(format!("no receipt within {seconds} s: {seen}; it stays posted")).hint(hint))
         }
@@ -93,17 +68,11 @@ fn text(receipt: &Receipt) -> String {
     let name = one_line(&receipt.name);
     match receipt.outcome {
         Outcome::Published => {
-            let version = receipt
-                .timestamp_version
-                .map(|v| format!(" with timestamp {v}"))
-                .unwrap_or_default();
+            let version = receipt.timestamp_version.map(|v| format!(" with timestamp {v}")).unwrap_or_default();
             format!("published {name}: {}{version}\n", count(receipt.targets, "target"))
         }
         Outcome::Rejected => {
-            let reason = receipt
-                .reason
-                .as_deref()
-                .map_or_else(|| "no reason given".to_owned(), one_line);
+            let reason = receipt.reason.as_deref().map_or_else(|| "no reason given".to_owned(), one_line);
             format!(
                 "rejected {name}: {reason}\nhint: the files are in tuf_rejected_{name}; post it again when it is mended\n"
             )

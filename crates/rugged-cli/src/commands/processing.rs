@@ -37,26 +37,12 @@ fn set_switch(config: &Config, pause: bool, reason: Option<String>) -> Result<Pr
     };
     durable::create_dir_all(&RealFs, &state, 0o700).map_err(failed)?;
     let switch = PauseSwitch::open(&RealFs, &state).map_err(failed)?;
-    switch
-        .set(&RealFs, pause, reason, SystemClock.now().to_string())
-        .map_err(failed)
+    switch.set(&RealFs, pause, reason, SystemClock.now().to_string()).map_err(failed)
 }
 
 fn text(state: &Processing) -> String {
-    let what = if state.paused {
-        "processing is paused"
-    } else {
-        "drops are taken in"
-    };
-    let since = state
-        .since
-        .as_deref()
-        .map(|since| format!(" since {since}"))
-        .unwrap_or_default();
-    let reason = state
-        .reason
-        .as_deref()
-        .map(|reason| format!(": {}", one_line(reason)))
-        .unwrap_or_default();
+    let what = if state.paused { "processing is paused" } else { "drops are taken in" };
+    let since = state.since.as_deref().map(|since| format!(" since {since}")).unwrap_or_default();
+    let reason = state.reason.as_deref().map(|reason| format!(": {}", one_line(reason))).unwrap_or_default();
     format!("{what}{since}{reason}\n")
 }

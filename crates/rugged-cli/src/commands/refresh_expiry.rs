@@ -35,11 +35,8 @@ pub async fn run(config: &Arc<Config>, args: args::RefreshExpiry, output: Output
     })
     .await?;
     output.result(&document, |document| {
-        let mut parts: Vec<String> = document
-            .renewed
-            .iter()
-            .map(|(role, version)| format!("{role} {version}"))
-            .collect();
+        let mut parts: Vec<String> =
+            document.renewed.iter().map(|(role, version)| format!("{role} {version}")).collect();
         if document.bins_renewed > 0 {
             parts.push(count(document.bins_renewed, "bin"));
         }

@@ -60,55 +60,33 @@ pub async fn run(config: &Config, args: args::Status, output: Output) -> Result<
             (Some(via), workers)
         }
         None => {
-            let absent = |worker: &str| Worker {
-                worker: worker.into(),
-                status: None,
-                problem: Some("not running".into()),
-            };
+            let absent =
+                |worker: &str| Worker { worker: worker.into(), status: None, problem: Some("not running".into()) };
             (None, WORKER_NAMES.map(absent).into())
         }
     };
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     // What the drop directory shows is newer than what the monitor remembers, which alone knows of drops held back.
-    let told = workers
-        .iter()
-        .filter_map(|worker| worker.status.as_ref())
-        .find(|status| !status.drops.is_empty());
+    let told = workers.iter().filter_map(|worker| worker.status.as_ref()).find(|status| !status.drops.is_empty());
     let mut drops = told.map(|status| status.drops.clone()).unwrap_or_default();
     drops.extend(drops_on_disk(fs.as_ref(), config));
     let repository = repository(&fs, config);
     let well = |worker: &Worker| worker.status.as_ref().is_some_and(|status| status.state != "alarm");
     let ok = workers.iter().all(well) && repository.as_ref().is_none_or(|repository| repository.verified);
-    let document = Document {
-        via,
-        workers,
-        repository,
-        drops,
-        ok,
-    };
+    let document = Document { via, workers, repository, drops, ok };
     output.result(&document, text)?;
     Ok(if ok { exit_code::OK } else { exit_code::FINDING })
 }
 
 async fn ask(reach: &Reach, worker: &str, deadline: Duration) -> Worker {
     let answer = Reach::ask(reach.client(), worker, STATUS, deadline).await;
-    let status = answer
-        .map_err(|error| explain(worker, STATUS, &error, deadline).message)
-        .and_then(|value| {
-            serde_json::from_value(value).map_err(|error| format!("answered what this version does not know: {error}"))
-        });
+    let status = answer.map_err(|error| explain(worker, STATUS, &error, deadline).message).and_then(|value| {
+        serde_json::from_value(value).map_err(|error| format!("answered what this version does not know: {error}"))
+    });
     let worker = worker.to_owned();
     match status {
-        Ok(status) => Worker {
-            worker,
-            status: Some(status),
-            problem: None,
-        },
-        Err(problem) => Worker {
-            worker,
-            status: None,
-            problem: Some(problem),
-        },
+        Ok(status) => Worker { worker, status: Some(status), problem: None },
+        Err(problem) => Worker { worker, status: None, problem: Some(problem) },
     }
 }
 
@@ -138,12 +116,9 @@ fn repository(fs: &Arc<dyn Fs>, config: &Config) -> Option<Repository> {
         roles,
     };
     Some(match verify::open(fs, &place, SystemClock.now()) {
-        Ok(Opened::Verified(client)) => Repository {
-            metadata,
-            verified: true,
-            problem: None,
-            roles: verify::roles(&client),
-        },
+        Ok(Opened::Verified(client)) => {
+            Repository { metadata, verified: true, problem: None, roles: verify::roles(&client) }
+        }
         Ok(Opened::Failed(client, error)) => failed(error.to_string(), verify::roles(&client)),
         Ok(Opened::BadRoot(error)) => failed(format!("the trusted root: {error}"), Vec::new()),
         Err(error) => failed(error.to_string(), Vec::new()),
@@ -155,14 +130,7 @@ fn text(document: &Document) -> String {
         Some(via) => format!("fleet reached through {}\n\n", one_line(via)),
         None => "no fleet is running on memory:// (`rugged up` starts one)\n\n".to_owned(),
     };
-    let head = [
-        "WORKER",
-        "STATE",
-        "ROLE VERSION",
-        "EXPIRES",
-        "NEXT RENEWAL",
-        "LAST WORK",
-    ];
+    let head = ["WORKER", "STATE", "ROLE VERSION", "EXPIRES", "NEXT RENEWAL", "LAST WORK"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let mut details = String::new();
     for worker in &document.workers {
@@ -177,9 +145,7 @@ fn text(document: &Document) -> String {
         rows.push(vec![
             worker.worker.clone(),
             one_line(&status.state),
-            status
-                .role_version
-                .map_or_else(|| "-".to_owned(), |version| version.to_string()),
+            status.role_version.map_or_else(|| "-".to_owned(), |version| version.to_string()),
             or_dash(status.expires.as_deref()),
             or_dash(status.next_renewal.as_deref()),
             or_dash(status.last_work.as_deref()),
@@ -188,11 +154,8 @@ fn text(document: &Document) -> String {
             details.push_str(&format!("{}: {}\n", worker.worker, one_line(detail)));
         }
         if let Some(processing) = status.processing.as_ref().filter(|processing| processing.paused) {
-            let reason = processing
-                .reason
-                .as_deref()
-                .map(|reason| format!(": {}", one_line(reason)))
-                .unwrap_or_default();
+            let reason =
+                processing.reason.as_deref().map(|reason| format!(": {}", one_line(reason))).unwrap_or_default();
             details.push_str(&format!("{}: processing is paused{reason}\n", worker.worker));
         }
     }
@@ -201,33 +164,19 @@ fn text(document: &Document) -> String {
     match &document.repository {
         None => out.push_str("\nrepository  not visible from here\n"),
         Some(repository) => {
-            let roles = repository
-                .roles
-                .iter()
-                .map(|role| format!("{} {}", role.role, role.version));
+            let roles = repository.roles.iter().map(|role| format!("{} {}", role.role, role.version));
             let roles = roles.collect::<Vec<_>>().join(", ");
             let verdict = match &repository.problem {
                 None => "verified".to_owned(),
                 Some(problem) => format!("DOES NOT VERIFY: {}", one_line(problem)),
             };
-            out.push_str(&format!(
-                "\nrepository  {} ({verdict})\n",
-                if roles.is_empty() { "-" } else { &roles }
-            ));
+            out.push_str(&format!("\nrepository  {} ({verdict})\n", if roles.is_empty() { "-" } else { &roles }));
         }
     }
-    let drops: Vec<String> = document
-        .drops
-        .iter()
-        .map(|(stage, number)| format!("{stage} {number}"))
-        .collect();
+    let drops: Vec<String> = document.drops.iter().map(|(stage, number)| format!("{stage} {number}")).collect();
     out.push_str(&format!(
         "drops       {}\n",
-        if drops.is_empty() {
-            "not visible from here".into()
-        } else {
-            drops.join(", ")
-        }
+        if drops.is_empty() { "not visible from here".into() } else { drops.join(", ") }
     ));
     out
 }

@@ -27,11 +27,7 @@ struct Document {
 pub async fn run(config: Arc<Config>, args: args::Up, output: Output) -> Result<u8, CliError> {
     let shutdown = signals::shutdown()?;
     // Before the workers start: an address that is taken must not leave a fleet half up.
-    let listener = if args.no_http {
-        None
-    } else {
-        Some(serve::bind(args.http).await?)
-    };
+    let listener = if args.no_http { None } else { Some(serve::bind(args.http).await?) };
     let mut embedded = Embedded::start(&config, &Hosted::ALL).await?;
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let serving = listener.map(|listener| {
@@ -72,10 +68,7 @@ fn document(config: &Config, address: Option<SocketAddr>) -> Result<Document, Cl
 }
 
 fn text(document: &Document) -> String {
-    let mut out = format!(
-        "workers     monitor, targets, snapshot, timestamp; broker {}\n",
-        document.broker
-    );
+    let mut out = format!("workers     monitor, targets, snapshot, timestamp; broker {}\n", document.broker);
     if let Some(http) = &document.http {
         out.push_str(&format!("repository  {http}metadata/ and {http}targets/\n"));
     }

@@ -53,45 +53,23 @@ struct Check {
 enum Outcome {
     Ok(String),
     Skipped(String),
-    Findings {
-        detail: String,
-        findings: Vec<String>,
-        more: u64,
-    },
+    Findings { detail: String, findings: Vec<String>, more: u64 },
 }
 
 impl Outcome {
     fn finding(text: impl Into<String>) -> Self {
-        Self::Findings {
-            detail: String::new(),
-            findings: vec![text.into()],
-            more: 0,
-        }
+        Self::Findings { detail: String::new(), findings: vec![text.into()], more: 0 }
     }
 
     fn named(self, name: &'static str) -> Check {
         match self {
-            Self::Ok(detail) => Check {
-                name,
-                verdict: Verdict::Ok,
-                detail,
-                findings: Vec::new(),
-                more_findings: 0,
-            },
-            Self::Skipped(detail) => Check {
-                name,
-                verdict: Verdict::Skipped,
-                detail,
-                findings: Vec::new(),
-                more_findings: 0,
-            },
-            Self::Findings { detail, findings, more } => Check {
-                name,
-                verdict: Verdict::Findings,
-                detail,
-                findings,
-                more_findings: more,
-            },
+            Self::Ok(detail) => Check { name, verdict: Verdict::Ok, detail, findings: Vec::new(), more_findings: 0 },
+            Self::Skipped(detail) => {
+                Check { name, verdict: Verdict::Skipped, detail, findings: Vec::new(), more_findings: 0 }
+            }
+            Self::Findings { detail, findings, more } => {
+                Check { name, verdict: Verdict::Findings, detail, findings, more_findings: more }
+            }
         }
     }
 }
@@ -125,14 +103,7 @@ pub async fn run(config: &Config, args: args::Validate, output: Output) -> Resul
                 .hint("name the repository's directories with --metadata and --targets, or set repo_path"));
         }
     }
-    let mut session = Session {
-        fs,
-        place,
-        now: SystemClock.now(),
-        output,
-        client: None,
-        listed: None,
-    };
+    let mut session = Session { fs, place, now: SystemClock.now(), output, client: None, listed: None };
     let mut checks = vec![
         session.metadata()?.named("metadata"),
         session.delegations().named("delegations"),
@@ -160,10 +131,7 @@ impl Session {
         Ok(match verify::open(&self.fs, &self.place, self.now)? {
             Opened::Verified(client) => {
                 let roles = verify::roles(&client);
-                let shown: Vec<String> = roles
-                    .iter()
-                    .map(|role| format!("{} {}", role.role, role.version))
-                    .collect();
+                let shown: Vec<String> = roles.iter().map(|role| format!("{} {}", role.role, role.version)).collect();
                 self.client = Some(client);
                 Outcome::Ok(shown.join(", "))
             }
@@ -202,22 +170,14 @@ impl Session {
             let found = verify::check_file(&self.fs, dir, path, meta, client.root().consistent_snapshot)
                 .map_err(|error| CliError::reading(dir, &error))?;
             for finding in found {
-                if findings.len() < LISTED {
-                    findings.push(finding.to_string())
-                } else {
-                    more += 1
-                }
+                if findings.len() < LISTED { findings.push(finding.to_string()) } else { more += 1 }
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
         let total = listed.values().map(|meta| meta.length).sum();
         let detail = format!("{}, {}", count(listed.len() as u64, "target"), bytes(total));
-        Ok(if findings.is_empty() {
-            Outcome::Ok(detail)
-        } else {
-            Outcome::Findings { detail, findings, more }
-        })
+        Ok(if findings.is_empty() { Outcome::Ok(detail) } else { Outcome::Findings { detail, findings, more } })
     }
 
     /// The same through the eyes of a client written by others.
@@ -252,10 +212,6 @@ fn text(document: &Document) -> String {
             out.push_str(&format!("          and {} more\n", check.more_findings));
         }
     }
-    out.push_str(if document.ok {
-        "the repository is valid\n"
-    } else {
-        "the repository is not valid\n"
-    });
+    out.push_str(if document.ok { "the repository is valid\n" } else { "the repository is not valid\n" });
     out
 }

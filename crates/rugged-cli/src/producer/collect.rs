@@ -51,17 +51,12 @@ impl Item {
 pub fn collect(fs: &dyn Fs, sources: &[PathBuf]) -> Result<Vec<Item>, CliError> {
     let mut found = BTreeMap::new();
     for source in sources {
-        let real = source
-            .canonicalize()
-            .map_err(|error| CliError::reading(source, &error))?;
+        let real = source.canonicalize().map_err(|error| CliError::reading(source, &error))?;
         let stat = fs.stat(&real).map_err(|error| CliError::reading(source, &error))?;
         match stat.kind {
             FileKind::Dir => walk(fs, &real, &mut found)?,
             FileKind::File => {
-                let name = source
-                    .file_name()
-                    .or_else(|| real.file_name())
-                    .and_then(|name| name.to_str());
+                let name = source.file_name().or_else(|| real.file_name()).and_then(|name| name.to_str());
                 let name = name.ok_or_else(|| CliError::usage(format!("{} has no name in UTF-8", source.display())))?;
                 add(&mut found, name.to_owned(), real.clone(), stat.len)?;
             }
@@ -72,13 +67,7 @@ pub fn collect(fs: &dyn Fs, sources: &[PathBuf]) -> Result<Vec<Item>, CliError> 
         return Err(CliError::usage("there are no files to release")
             .hint("name a directory with files in it, or files; empty directories are not targets"));
     }
-    Ok(found
-        .into_iter()
-        .map(|(path, (file, len))| Item {
-            path,
-            content: Content::File(file, len),
-        })
-        .collect())
+    Ok(found.into_iter().map(|(path, (file, len))| Item { path, content: Content::File(file, len) }).collect())
 }
 
 type Found = BTreeMap<String, (PathBuf, u64)>;
@@ -109,10 +98,7 @@ fn walk(fs: &dyn Fs, top: &Path, found: &mut Found) -> Result<(), CliError> {
 
 fn add(found: &mut Found, path: String, file: PathBuf, len: u64) -> Result<(), CliError> {
     if let Err(error) = TargetPath::new(&path) {
-        return Err(refused(
-            &file,
-            &format!("cannot be a target: its path {}", error.reason()),
-        ));
+        return Err(refused(&file, &format!("cannot be a target: its path {}", error.reason())));
     }
     if found.len() >= MAX_FILES {
         return Err(CliError::usage(format!("a drop holds {MAX_FILES} files at most")).hint("post it in several parts"));

@@ -21,8 +21,6 @@ pub fn new_name() -> io::Result<String> {
     let now = SystemClock.now();
     let stamp: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
     let mut random = [0_u8; 4];
-    SystemRandom::new()
-        .fill(&mut random)
-        .map_err(|_| io::Error::other("no random numbers"))?;
+    SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
     Ok(format!("{stamp}-{}", hex::encode(random)))
 }

@@ -31,9 +31,7 @@ impl Before {
     /// When it cannot be read.
     pub fn look(fs: &dyn Fs, post: &Path, name: &DropName) -> Result<Self, CliError> {
         let path = post.join(name.receipt_file());
-        identity(fs, &path)
-            .map(Self)
-            .map_err(|error| CliError::reading(&path, &error))
+        identity(fs, &path).map(Self).map_err(|error| CliError::reading(&path, &error))
     }
 }
 
@@ -68,13 +66,14 @@ pub async fn await_receipt(
 ) -> Result<Awaited, CliError> {
     let path = post.join(name.receipt_file());
     let start = Instant::now();
+    let mut answer = None;
     loop {
         // Whether it is gone is asked first: a receipt is written before the directory goes.
         let gone = is_gone(fs, post, name);
         let new = identity(fs, &path).map_err(|error| CliError::reading(&path, &error))? != before.0;
-        if new || gone {
+        if answer.is_none() && (new || gone) {
             match Receipt::read(fs, &path) {
-                Ok(receipt) if is_answer(&receipt, posted, new) => return Ok(Awaited::Receipt(Box::new(receipt))),
+                Ok(receipt) if is_answer(&receipt, posted, new) => answer = Some(Box::new(receipt)),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(CliError::reading(&path, &error)),
@@ -82,10 +81,16 @@ pub async fn await_receipt(
         }
         let waited = start.elapsed();
         let left = deadline.saturating_sub(waited);
-        if left.is_zero() {
-            let taken =
-                durable::stat_if_there(fs, &post.join(format!("{READY}{name}"))).is_ok_and(|found| found.is_none());
-            return Ok(Awaited::Timeout { taken });
+        match answer {
+            // A rejected drop is worth knowing of once its files are in `tuf_rejected_X`: its name is free again then.
+            Some(receipt) if gone || receipt.outcome == Outcome::Published || left.is_zero() => {
+                return Ok(Awaited::Receipt(receipt));
+            }
+            None if left.is_zero() => {
+                let ready = durable::stat_if_there(fs, &post.join(format!("{READY}{name}")));
+                return Ok(Awaited::Timeout { taken: ready.is_ok_and(|found| found.is_none()) });
+            }
+            waiting => answer = waiting,
         }
         sleep((waited / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE).min(left)).await;
     }

@@ -56,19 +56,15 @@ pub fn post<T>(
     let (tmp, ready) = (post.join(format!("{TMP}{name}")), post.join(format!("{READY}{name}")));
     for taken in [&ready, &post.join(format!("{PROCESSING}{name}"))] {
         if let Ok(Some(_)) = durable::stat_if_there(fs, taken) {
-            return Err(
-                CliError::usage(format!("a drop of that name is waiting: {}", taken.display()))
-                    .hint("choose another --name, or wait until it is taken in"),
-            );
+            return Err(CliError::usage(format!("a drop of that name is waiting: {}", taken.display()))
+                .hint("choose another --name, or wait until it is taken in"));
         }
     }
     match durable::make_dir(fs, &tmp, DIR_MODE) {
         Ok(true) => {}
         Ok(false) => {
-            return Err(
-                CliError::usage(format!("somebody is filling a drop of that name: {}", tmp.display()))
-                    .hint("choose another --name, or remove the directory if its producer died"),
-            );
+            return Err(CliError::usage(format!("somebody is filling a drop of that name: {}", tmp.display()))
+                .hint("choose another --name, or remove the directory if its producer died"));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(CliError::usage(format!("there is no drop directory {}", post.display()))
@@ -82,10 +78,7 @@ pub fn post<T>(
         Ok(true) => {}
         Ok(false) => {
             discard(fs, &tmp);
-            return Err(CliError::usage(format!(
-                "a drop of that name is waiting: {}",
-                ready.display()
-            )));
+            return Err(CliError::usage(format!("a drop of that name is waiting: {}", ready.display())));
         }
         Err(error) => {
             discard(fs, &tmp);
@@ -93,10 +86,7 @@ pub fn post<T>(
         }
     }
     durable::sync_dir(fs, post).map_err(|error| {
-        CliError::infrastructure(format!(
-            "{} is posted, and may not survive a power cut: {error}",
-            ready.display()
-        ))
+        CliError::infrastructure(format!("{} is posted, and may not survive a power cut: {error}", ready.display()))
     })?;
     let posted = Posted {
         name: name.as_str().to_owned(),
@@ -128,10 +118,7 @@ fn fill(
         }
     }
     if manifest && !brings_manifest {
-        let item = Item {
-            path: MANIFEST.to_owned(),
-            content: Content::Bytes(manifest_of(&files)),
-        };
+        let item = Item { path: MANIFEST.to_owned(), content: Content::Bytes(manifest_of(&files)) };
         copy(fs, tmp, item, singly, &mut buffer, &ProgressBar::hidden())?;
     }
     if singly {
@@ -198,11 +185,7 @@ fn copy(
     }
     let mut sha256 = [0_u8; 32];
     sha256.copy_from_slice(context.finish().as_ref());
-    Ok(StagedFile {
-        path: item.path,
-        sha256,
-        len,
-    })
+    Ok(StagedFile { path: item.path, sha256, len })
 }
 
 /// As `sha256sum` writes it. Target paths hold no character that would have to be escaped.

@@ -35,9 +35,7 @@ pub fn explain(queue: &str, task: &str, error: &CallError, deadline: Duration) -
 }
 
 fn failed(queue: &str, task: &str, exc_type: &str, exc_module: Option<&str>, messages: &[Value]) -> CliError {
-    let texts = messages
-        .iter()
-        .map(|message| message.as_str().map_or_else(|| message.to_string(), str::to_owned));
+    let texts = messages.iter().map(|message| message.as_str().map_or_else(|| message.to_string(), str::to_owned));
     let message = one_line(&texts.collect::<Vec<_>>().join(", "));
     if exc_module != Some(exceptions::MODULE) {
         return CliError::task_failed(format!("{queue}: {task} failed: {exc_type}: {message}"))

@@ -103,22 +103,12 @@ impl Embedded {
             }
             (Source::Memory(broker), socket)
         } else {
-            let options = ConnectOptions {
-                connection_name: format!("rugged@{}", config.instance),
-                ..Default::default()
-            };
+            let options =
+                ConnectOptions { connection_name: format!("rugged@{}", config.instance), ..Default::default() };
             let broker = connect(&config.broker_url, options).await;
-            (
-                Source::Remote(broker.map_err(|error| CliError::usage(format!("broker_url: {error}")))?),
-                None,
-            )
+            (Source::Remote(broker.map_err(|error| CliError::usage(format!("broker_url: {error}")))?), None)
         };
-        let mut embedded = Self {
-            broker,
-            workers: JoinSet::new(),
-            shutdown,
-            socket,
-        };
+        let mut embedded = Self { broker, workers: JoinSet::new(), shutdown, socket };
         for worker in workers {
             let info = worker.info();
             let context = Context::new(
@@ -188,18 +178,12 @@ impl Embedded {
 
 impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Embedded")
-            .field("workers", &self.workers.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Embedded").field("workers", &self.workers.len()).finish_non_exhaustive()
     }
 }
 
 fn make_dirs(fs: &dyn Fs, config: &Config) -> Result<(), CliError> {
-    let dirs = [
-        (&config.state_path, 0o700),
-        (&config.post_to_tuf_path, 0o775),
-        (&config.inbound_targets_path, 0o775),
-    ];
+    let dirs = [(&config.state_path, 0o700), (&config.post_to_tuf_path, 0o775), (&config.inbound_targets_path, 0o775)];
     for (dir, mode) in dirs {
         durable::create_dir_all(fs, dir, mode).map_err(|error| {
             CliError::writing(dir, &error)
@@ -221,11 +205,10 @@ async fn serve_socket(config: &Config, broker: &MemoryBroker) -> Result<Option<S
         return Ok(None);
     }
     let server = SocketServer::bind(&path).await.map_err(|error| match error {
-        ServeError::InUse { .. } => CliError::refused(format!(
-            "another process hosts the fleet of {}",
-            config.state_path.display()
-        ))
-        .hint("use that one: every other command reaches it by itself"),
+        ServeError::InUse { .. } => {
+            CliError::refused(format!("another process hosts the fleet of {}", config.state_path.display()))
+                .hint("use that one: every other command reaches it by itself")
+        }
         error => CliError::infrastructure(error.to_string()),
     })?;
     let ended = CancellationToken::new();

@@ -48,24 +48,14 @@ impl Reach {
     /// When the broker's address is malformed.
     pub async fn running(config: &Config) -> Result<Option<Self>, CliError> {
         if !is_memory(config)? {
-            let broker = connect(
-                &config.broker_url,
-                ConnectOptions {
-                    connection_name: "rugged".into(),
-                    ..Default::default()
-                },
-            )
-            .await
-            .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
+            let broker =
+                connect(&config.broker_url, ConnectOptions { connection_name: "rugged".into(), ..Default::default() })
+                    .await
+                    .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
             return Self::over(broker, None, config.shown_broker_url()).await.map(Some);
         }
         let socket = socket_path(config);
-        match connect(
-            &format!("memory+unix://{}", socket.display()),
-            ConnectOptions::default(),
-        )
-        .await
-        {
+        match connect(&format!("memory+unix://{}", socket.display()), ConnectOptions::default()).await {
             Ok(broker) => Self::over(broker, None, socket.display().to_string()).await.map(Some),
             Err(_) => Ok(None),
         }
@@ -92,15 +82,8 @@ impl Reach {
     }
 
     async fn over(broker: SharedBroker, embedded: Option<Embedded>, via: String) -> Result<Self, CliError> {
-        let client = Client::new(broker.clone())
-            .await
-            .map_err(|error| CliError::no_answer(error.to_string()))?;
-        Ok(Self {
-            client,
-            broker,
-            embedded,
-            via,
-        })
+        let client = Client::new(broker.clone()).await.map_err(|error| CliError::no_answer(error.to_string()))?;
+        Ok(Self { client, broker, embedded, via })
     }
 
     /// How the fleet is reached, for people; without secrets.
@@ -140,8 +123,7 @@ impl Reach {
         arguments: &A,
         deadline: Duration,
     ) -> Result<R, CliError> {
-        self.send(queue, task, arguments, Some(ADMIN_EXCHANGE.to_owned()), deadline)
-            .await
+        self.send(queue, task, arguments, Some(ADMIN_EXCHANGE.to_owned()), deadline).await
     }
 
     async fn send<A: Serialize, R: DeserializeOwned>(
@@ -158,14 +140,9 @@ impl Reach {
             Ok(_) | Err(_) => return Err(CliError::usage(format!("the arguments of {task} are no JSON object"))),
         };
         let client = self.client.clone();
-        let options = SendOptions {
-            exchange,
-            ..SendOptions::default()
-        };
+        let options = SendOptions { exchange, ..SendOptions::default() };
         let answered = self.guard(async move { Ok(client.call_with(queue, task, kwargs, options, deadline).await) });
-        let answer = answered
-            .await?
-            .map_err(|error| call::explain(queue, task, &error, deadline))?;
+        let answer = answered.await?.map_err(|error| call::explain(queue, task, &error, deadline))?;
         serde_json::from_value(answer).map_err(|error| {
             CliError::task_failed(format!(
                 "{queue} answered {task} with something else than this version knows: {error}"

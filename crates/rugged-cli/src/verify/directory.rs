@@ -26,14 +26,8 @@ impl Directory {
     /// When it cannot be opened, or the directory itself is not there: that says nothing about the file.
     pub fn open(&self, path: &str) -> io::Result<Option<Box<dyn ReadFile>>> {
         let relative = Path::new(path);
-        if !relative
-            .components()
-            .all(|component| matches!(component, Component::Normal(_)))
-        {
-            return Err(io::Error::new(
-                ErrorKind::InvalidInput,
-                format!("{path:?} leaves the directory"),
-            ));
+        if !relative.components().all(|component| matches!(component, Component::Normal(_))) {
+            return Err(io::Error::new(ErrorKind::InvalidInput, format!("{path:?} leaves the directory")));
         }
         match self.fs.open_beneath(&self.dir, relative) {
             Ok(file) => Ok(Some(file)),
@@ -41,10 +35,7 @@ impl Directory {
                 if super::is_dir(self.fs.as_ref(), &self.dir) {
                     Ok(None)
                 } else {
-                    Err(io::Error::new(
-                        error.kind(),
-                        format!("{} is not there", self.dir.display()),
-                    ))
+                    Err(io::Error::new(error.kind(), format!("{} is not there", self.dir.display())))
                 }
             }
             Err(error) => Err(error),

@@ -43,10 +43,7 @@ pub fn check_file(
     let names = if consistent_snapshot {
         let Some(sha256) = meta.hashes.sha256() else {
             let problem = "no sha256 is listed, which is what clients look it up by".to_owned();
-            return Ok(vec![FileFinding {
-                file: path.to_string(),
-                problem,
-            }]);
+            return Ok(vec![FileFinding { file: path.to_string(), problem }]);
         };
         let hash = hex::encode(sha256);
         let mut names = vec![path.hash_prefixed(&hash)];

@@ -87,11 +87,7 @@ pub fn roles(client: &OwnClient) -> Vec<RoleState> {
     };
     let root = client.root();
     let mut roles = vec![state("root", root.version, Some(root.expires))];
-    roles.extend(
-        client
-            .timestamp()
-            .map(|timestamp| state("timestamp", timestamp.version, Some(timestamp.expires))),
-    );
+    roles.extend(client.timestamp().map(|timestamp| state("timestamp", timestamp.version, Some(timestamp.expires))));
     if let Some(snapshot) = client.snapshot() {
         roles.push(state("snapshot", snapshot.version, Some(snapshot.expires)));
         let targets = client.top_level_targets();

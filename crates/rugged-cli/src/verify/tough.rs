@@ -47,9 +47,7 @@ pub async fn download_all(
     bar: &ProgressBar,
 ) -> Result<Result<(u64, u64), String>, CliError> {
     let root = place.read_root(fs.as_ref())?;
-    Ok(load_and_download(fs, place, &root, bar)
-        .await
-        .map_err(|error| with_sources(error.as_ref())))
+    Ok(load_and_download(fs, place, &root, bar).await.map_err(|error| with_sources(error.as_ref())))
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -61,10 +59,8 @@ async fn load_and_download(
     bar: &ProgressBar,
 ) -> Result<(u64, u64), AnyError> {
     let directory = |dir: &std::path::PathBuf| Directory::new(Arc::clone(fs), dir.clone());
-    let transport = Directories {
-        metadata: directory(&place.metadata),
-        targets: place.targets.as_ref().map(directory),
-    };
+    let transport =
+        Directories { metadata: directory(&place.metadata), targets: place.targets.as_ref().map(directory) };
     let metadata_url = Url::parse(&format!("file://{METADATA}"))?;
     let targets_url = Url::parse(&format!("file://{TARGETS}"))?;
     let repository = RepositoryLoader::new(&root, metadata_url, targets_url)
@@ -83,10 +79,7 @@ async fn load_and_download(
         let named = |error: AnyError| -> AnyError {
             format!("target {:?}: {}", name.raw(), with_sources(error.as_ref())).into()
         };
-        let stream = repository
-            .read_target(&name)
-            .await
-            .map_err(|error| named(error.into()))?;
+        let stream = repository.read_target(&name).await.map_err(|error| named(error.into()))?;
         let mut stream = stream.ok_or_else(|| named("listed, and not found when asked for".into()))?;
         while let Some(chunk) = stream.next().await {
             bytes += chunk.map_err(|error| named(error.into()))?.len() as u64;
@@ -140,10 +133,7 @@ impl Directories {
 impl Transport for Directories {
     async fn fetch(&self, url: Url) -> Result<TransportStream, TransportError> {
         match self.open(&url) {
-            Ok(Some(file)) => Ok(Box::pin(Chunks {
-                file: Mutex::new(Some(file)),
-                url,
-            })),
+            Ok(Some(file)) => Ok(Box::pin(Chunks { file: Mutex::new(Some(file)), url })),
             Ok(None) => Err(TransportError::new(TransportErrorKind::FileNotFound, url)),
             Err(error) => Err(TransportError::new_with_cause(TransportErrorKind::Other, url, error)),
         }
@@ -172,11 +162,7 @@ impl Stream for Chunks {
             Ok(_) => Poll::Ready(Some(Ok(Bytes::from(chunk)))),
             Err(error) => {
                 *slot = None;
-                Poll::Ready(Some(Err(TransportError::new_with_cause(
-                    TransportErrorKind::Other,
-                    &this.url,
-                    error,
-                ))))
+                Poll::Ready(Some(Err(TransportError::new_with_cause(TransportErrorKind::Other, &this.url, error))))
             }
         }
     }

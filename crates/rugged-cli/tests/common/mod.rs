@@ -1,10 +1,5 @@
 //! Runs the built `rugged` binary.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
@@ -41,11 +36,7 @@ impl Said {
 impl From<Output> for Said {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
@@ -78,9 +69,7 @@ pub struct Demo {
 impl Demo {
     /// Runs the demo once.
     pub fn new() -> Self {
-        let demo = Self {
-            temp: tempfile::tempdir().unwrap(),
-        };
+        let demo = Self { temp: tempfile::tempdir().unwrap() };
         demo.again().exits(0);
         demo
     }
@@ -101,7 +90,7 @@ impl Demo {
         rugged(["--config", config.to_str().unwrap()].iter().chain(arguments))
     }
 
-    /// Starts `rugged up` and waits until it serves.
+    /// Starts `rugged up` and waits until its workers are ready.
     pub fn up(&self) -> Up {
         let mut child = command()
             .arg("--config")
@@ -119,7 +108,16 @@ impl Demo {
             }
         }
         let said: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said:?}"));
-        Up { child, said }
+        let up = Up { child, said };
+        // Workers answer before they have opened their state.
+        for _ in 0..1000 {
+            let status = self.rugged(&["--json", "status"]).json();
+            let workers = status["workers"].as_array().unwrap();
+            if workers.iter().all(|worker| worker["status"]["state"] == "ready") {
+                return up;
+            }
+        }
+        panic!("the workers are not ready");
     }
 }
 
@@ -157,11 +155,7 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path))
-        } else {
-            found.push(path)
-        }
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
     }
     found
 }

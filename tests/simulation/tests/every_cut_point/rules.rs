@@ -31,6 +31,7 @@ pub fn check(machine: &Simulated, base: &Simulated) {
 /// Right after a crash clients see the old state or the new one, whole. Without consistent snapshots a swap may be
 /// under way; what was there is never lost for good, which the check at the end shows.
 pub fn check_crashed(machine: &Simulated, base: &Simulated, context: &str) {
+    check_floors(machine, context);
     if !machine.config.consistent_snapshot {
         return;
     }
@@ -116,6 +117,32 @@ fn check_once(machine: &Simulated, context: &str) {
             .map(|(role, entry)| (role.clone(), entry["version"].as_u64().unwrap()))
             .collect();
         assert!(tables.contains(&format!("{listed:?}")), "{context}: snapshot {number} is no whole record: {listed:?}");
+    }
+}
+
+/// Rule 5: a floor speaks only of what is durable.
+fn check_floors(machine: &Simulated, context: &str) {
+    let files = machine.fs.files();
+    let floor = |role: &str, value: &str| {
+        let file = files.get(&Path::new(DIR).join(format!("state/{role}/floor.json")))?;
+        serde_json::from_slice::<serde_json::Value>(file).unwrap()["floor"].pointer(value)?.as_u64()
+    };
+    let there = |path: String| {
+        assert!(files.contains_key(&Path::new(DIR).join(&path)), "{context}: a floor speaks of {path}, which is lost");
+    };
+    for role in ["targets", "snapshot"] {
+        if let Some(number) = floor(role, "/record/number") {
+            there(format!("repo/log/{number}.record.json"));
+        }
+    }
+    for role in ["snapshot", "timestamp"] {
+        if let Some(number @ 1..) = floor(role, "/snapshot") {
+            there(format!("repo/metadata/{number}.snapshot.json"));
+        }
+    }
+    if let Some(number) = floor("timestamp", "/timestamp") {
+        let served = files.get(&Path::new(DIR).join("repo/metadata/timestamp.json")).map_or(0, |bytes| version(bytes));
+        assert!(served >= number, "{context}: the served timestamp {served} is below the floor {number}");
     }
 }
 

@@ -19,15 +19,11 @@ pub struct Release {
 /// # Errors
 /// When the repository does not verify.
 pub fn next(client: &mut OwnClient) -> Result<Release, CliError> {
-    let listed = client
-        .all_targets()
-        .map_err(|error| CliError::finding(format!("the repository does not verify: {error}")))?;
+    let listed =
+        client.all_targets().map_err(|error| CliError::finding(format!("the repository does not verify: {error}")))?;
     let minor = |path: &str| path.strip_prefix("hello/1.")?.split('.').next()?.parse::<u64>().ok();
     let highest = listed.keys().filter_map(|path| minor(path.as_str())).max();
-    Ok(release(
-        highest.map_or(0, |highest| highest.saturating_add(1)),
-        &SystemClock.now().to_string(),
-    ))
+    Ok(release(highest.map_or(0, |highest| highest.saturating_add(1)), &SystemClock.now().to_string()))
 }
 
 fn release(minor: u64, now: &str) -> Release {
@@ -45,19 +41,10 @@ fn release(minor: u64, now: &str) -> Release {
             format!("hello/{version}/docs/usage.txt"),
             format!("usage: hello [NAME]\n\nhello {version} greets NAME, or the world.\n"),
         ),
-        (
-            "index.json".to_owned(),
-            format!("{{\"hello\":{{\"latest\":\"{version}\",\"released\":\"{now}\"}}}}\n"),
-        ),
+        ("index.json".to_owned(), format!("{{\"hello\":{{\"latest\":\"{version}\",\"released\":\"{now}\"}}}}\n")),
     ];
-    let item = |(path, text): (String, String)| Item {
-        path,
-        content: Content::Bytes(text.into_bytes()),
-    };
-    Release {
-        title: format!("hello {version}"),
-        items: files.into_iter().map(item).collect(),
-    }
+    let item = |(path, text): (String, String)| Item { path, content: Content::Bytes(text.into_bytes()) };
+    Release { title: format!("hello {version}"), items: files.into_iter().map(item).collect() }
 }
 
 #[cfg(test)]
@@ -66,13 +53,7 @@ mod tests {
 
     #[test]
     fn versions_share_no_file_but_the_index_and_paths_are_sorted() {
-        let paths = |minor| {
-            release(minor, "now")
-                .items
-                .into_iter()
-                .map(|item| item.path)
-                .collect::<Vec<_>>()
-        };
+        let paths = |minor| release(minor, "now").items.into_iter().map(|item| item.path).collect::<Vec<_>>();
         let (one, two) = (paths(1), paths(2));
         assert!(one.is_sorted() && two.is_sorted());
         assert_eq!(one.iter().filter(|path| two.contains(path)).count(), 1);

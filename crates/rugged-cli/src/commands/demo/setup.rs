@@ -28,32 +28,18 @@ pub fn directory(fs: &dyn Fs, dir: &Path) -> Result<(PathBuf, Arc<Config>), CliE
     durable::create_dir_all(fs, dir, 0o755).map_err(|error| CliError::writing(dir, &error))?;
     let dir = dir.canonicalize().map_err(|error| CliError::reading(dir, &error))?;
     let file = config_file(&dir);
-    if durable::stat_if_there(fs, &file)
-        .map_err(|error| CliError::reading(&file, &error))?
-        .is_none()
-    {
+    if durable::stat_if_there(fs, &file).map_err(|error| CliError::reading(&file, &error))?.is_none() {
         let text = config_text(&dir)?;
         durable::create(fs, &file, text.as_bytes(), 0o644).map_err(|error| CliError::writing(&file, &error))?;
     }
     // The file alone counts, so that whoever goes on with it gets the same.
-    let config = Config::load(
-        &Sources {
-            file: Some(file.clone()),
-            ..Sources::default()
-        },
-        fs,
-    )?;
+    let config = Config::load(&Sources { file: Some(file.clone()), ..Sources::default() }, fs)?;
     if config.repo_path != dir.join("repo") || config.post_to_tuf_path != dir.join("post_to_tuf") {
-        return Err(
-            CliError::usage(format!("{} is about another directory than its own", file.display()))
-                .hint("the demo was moved, or the file edited: remove the file to have it written again"),
-        );
+        return Err(CliError::usage(format!("{} is about another directory than its own", file.display()))
+            .hint("the demo was moved, or the file edited: remove the file to have it written again"));
     }
     if config.is_production() {
-        return Err(CliError::refused(format!(
-            "{} says environment: production",
-            file.display()
-        )));
+        return Err(CliError::refused(format!("{} says environment: production", file.display())));
     }
     Ok((dir, Arc::new(config)))
 }
@@ -62,9 +48,7 @@ fn config_text(dir: &Path) -> Result<String, CliError> {
     let path = |below: &str| {
         let path = dir.join(below);
         // A JSON string is a YAML string.
-        let text = path
-            .to_str()
-            .ok_or_else(|| CliError::usage(format!("{} is not UTF-8", path.display())))?;
+        let text = path.to_str().ok_or_else(|| CliError::usage(format!("{} is not UTF-8", path.display())))?;
         Ok::<_, CliError>(serde_json::Value::from(text).to_string())
     };
     Ok(format!(
@@ -91,26 +75,13 @@ fn config_text(dir: &Path) -> Result<String, CliError> {
 /// # Errors
 /// When they cannot be written.
 pub fn keys(fs: &dyn Fs, config: &Config) -> Result<String, CliError> {
-    let has_key = |role: &&str| {
-        fs.read_dir(&config.verification_keys_path.join(role))
-            .is_ok_and(|entries| !entries.is_empty())
-    };
-    let missing: Vec<String> = ROLES
-        .iter()
-        .filter(|role| !has_key(role))
-        .map(|role| (*role).to_owned())
-        .collect();
+    let has_key =
+        |role: &&str| fs.read_dir(&config.verification_keys_path.join(role)).is_ok_and(|entries| !entries.is_empty());
+    let missing: Vec<String> = ROLES.iter().filter(|role| !has_key(role)).map(|role| (*role).to_owned()).collect();
     if missing.is_empty() {
         return Ok(format!("{} found", count(ROLES.len() as u64, "role key")));
     }
-    let made = root_worker::generate_keys(
-        fs,
-        config,
-        &KeyRequest {
-            roles: missing,
-            ..KeyRequest::default()
-        },
-    )?;
+    let made = root_worker::generate_keys(fs, config, &KeyRequest { roles: missing, ..KeyRequest::default() })?;
     Ok(format!("{} made in keys/", count(made.len() as u64, "Ed25519 key")))
 }
 
