@@ -214,8 +214,13 @@ exec 8>&-
 # The broker starts while this compiles.
 [ "$long" -eq 0 ] || export TUF_FLEET_TEST_LONG=1
 export TUF_FLEET_TEST_SERVERS=$run/servers INSTA_UPDATE=no INSTA_FORCE_PASS=0
-cargo metadata --format-version 1 >"$run/metadata.json"
-export TUF_FLEET_TEST_CARGO_METADATA=$run/metadata.json # tests run where cargo may be out of reach
+# What each crate is built from, asked here because the tests run where cargo may be out of reach.
+mkdir -p "$run/trees"
+for package in crates/*/; do
+    package=$(basename "$package")
+    cargo tree --edges normal,build --prefix none --format '{p}' --package "$package" >"$run/trees/$package" 9>&-
+done
+export TUF_FLEET_TEST_CARGO_TREES=$run/trees
 # Packages named after `--` are built and tested alone; the whole-system tests need every binary.
 scope=(--workspace) binaries=1
 for argument in "${runner_arguments[@]}"; do

@@ -135,6 +135,13 @@ impl Core {
         memory.oldest_ready = found.ready.first().map(|drop| drop.mtime.0);
     }
 
+    /// Counts what there is now.
+    pub(crate) fn recount(&self) -> io::Result<()> {
+        let found = crate::drop_dir::list(&*self.fs, &self.settings.post, self.settings.any_case)?;
+        self.count(&found);
+        Ok(())
+    }
+
     /// Removes what an earlier process of this name left half-staged. Once per process, before the first staging.
     pub(crate) fn collect_own_staging(&self) {
         if std::mem::replace(&mut self.memory().cleaned, true) {

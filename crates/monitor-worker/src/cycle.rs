@@ -98,6 +98,8 @@ impl Monitor {
             let settled = self.process(chain, staged, &mut report).await?;
             report.published += settled.published;
             report.rejected += settled.rejected;
+            // What `status` says next is how things stand now, not how they stood before the batch.
+            self.blocking(Core::recount).await?;
         }
         Ok(report)
     }

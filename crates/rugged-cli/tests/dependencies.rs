@@ -8,6 +8,11 @@ use std::process::Command;
 /// Every crate `package` is built from when it is built by itself, development dependencies left out. `cargo metadata`
 /// would not do: it shows the features of the whole workspace at once.
 fn built_from(package: &str) -> BTreeSet<String> {
+    let names = |text: String| text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    // Asked beforehand where the tests run as a user who cannot reach cargo.
+    if let Some(trees) = std::env::var_os("TUF_FLEET_TEST_CARGO_TREES") {
+        return names(std::fs::read_to_string(std::path::Path::new(&trees).join(package)).unwrap());
+    }
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let said = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
@@ -15,8 +20,7 @@ fn built_from(package: &str) -> BTreeSet<String> {
         .output()
         .unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    let text = String::from_utf8(said.stdout).unwrap();
-    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    names(String::from_utf8(said.stdout).unwrap())
 }
 
 #[test]

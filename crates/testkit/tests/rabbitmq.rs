@@ -57,10 +57,7 @@ fn read_method(stream: &mut TcpStream, expected: (u16, u16)) -> Option<()> {
     let size = u32::from_be_bytes([head[3], head[4], head[5], head[6]]);
     let mut payload = vec![0; usize::try_from(size).ok()? + 1];
     stream.read_exact(&mut payload).ok()?;
-    let method = (
-        u16::from_be_bytes([payload[0], payload[1]]),
-        u16::from_be_bytes([payload[2], payload[3]]),
-    );
+    let method = (u16::from_be_bytes([payload[0], payload[1]]), u16::from_be_bytes([payload[2], payload[3]]));
     (method == expected).then_some(())
 }
 
@@ -73,10 +70,7 @@ fn a_virtual_host_belongs_to_one_test_and_goes_with_it() {
     assert!(connect(&vhost.amqp_url).is_some());
 
     let foreign = vhost.amqp_url.replace(&vhost.name, &other.name);
-    assert!(
-        connect(&foreign).is_none(),
-        "the user of one virtual host got into another"
-    );
+    assert!(connect(&foreign).is_none(), "the user of one virtual host got into another");
 
     let url = vhost.amqp_url.clone();
     drop(vhost);

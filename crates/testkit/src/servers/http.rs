@@ -30,10 +30,7 @@ impl Api {
             .and_then(|rest| rest.parse().ok())
             .ok_or_else(|| Error::new(ErrorKind::InvalidInput, format!("not http://ADDRESS:PORT: {base}")))?;
         let token = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        Ok(Self {
-            address,
-            authorization: format!("Basic {token}"),
-        })
+        Ok(Self { address, authorization: format!("Basic {token}") })
     }
 
     /// One request on a connection of its own. `path` must be percent-encoded already.

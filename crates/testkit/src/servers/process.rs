@@ -58,10 +58,7 @@ impl Process {
     #[track_caller]
     pub fn spawn(command: &mut Command) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(e) => panic!("cannot start {name}: {e}"),
@@ -74,12 +71,7 @@ impl Process {
         if let Some(err) = child.stderr.take() {
             readers.push(Lines::collect(&lines, Stream::Stderr, err));
         }
-        Self {
-            name,
-            child,
-            lines,
-            readers,
-        }
+        Self { name, child, lines, readers }
     }
 
     /// The process id.
@@ -124,19 +116,10 @@ impl Process {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || output.open == 0 {
-                let why = if left.is_zero() {
-                    format!("within {within:?}")
-                } else {
-                    "before it ended".to_owned()
-                };
+                let why = if left.is_zero() { format!("within {within:?}") } else { "before it ended".to_owned() };
                 panic!("{} did not print {text:?} {why}\n{}", self.name, output.report());
             }
-            output = self
-                .lines
-                .grown
-                .wait_timeout(output, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            output = self.lines.grown.wait_timeout(output, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -173,19 +156,11 @@ impl Process {
                     }
                 }
                 let output = self.lines.lock();
-                return Finished {
-                    status,
-                    stdout: output.stdout.clone(),
-                    stderr: output.stderr.clone(),
-                };
+                return Finished { status, stdout: output.stdout.clone(), stderr: output.stderr.clone() };
             }
             if Instant::now() >= deadline {
                 self.kill();
-                panic!(
-                    "{} did not end within {within:?}\n{}",
-                    self.name,
-                    self.lines.lock().report()
-                );
+                panic!("{} did not end within {within:?}\n{}", self.name, self.lines.lock().report());
             }
             std::thread::sleep(POLL);
         }
@@ -225,10 +200,7 @@ impl Drop for Process {
 
 impl std::fmt::Debug for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Process")
-            .field("name", &self.name)
-            .field("id", &self.child.id())
-            .finish_non_exhaustive()
+        f.debug_struct("Process").field("name", &self.name).field("id", &self.child.id()).finish_non_exhaustive()
     }
 }
 
@@ -260,10 +232,7 @@ impl Finished {
     pub fn json(&self) -> serde_json::Value {
         match serde_json::from_str(&self.stdout) {
             Ok(value) => value,
-            Err(e) => panic!(
-                "not JSON: {e}\n--- stdout\n{}\n--- stderr\n{}",
-                self.stdout, self.stderr
-            ),
+            Err(e) => panic!("not JSON: {e}\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr),
         }
     }
 }

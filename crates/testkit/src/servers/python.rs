@@ -38,10 +38,7 @@ impl Python {
     pub fn command<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(Self::interpreter());
         // `-P` would need 3.11; the scripts import nothing from beside themselves, so no bytecode is all it takes.
-        command
-            .arg("-B")
-            .arg(workspace().join("tests/python").join(script))
-            .args(args);
+        command.arg("-B").arg(workspace().join("tests/python").join(script)).args(args);
         command.env("PYTHONUNBUFFERED", "1").env("PYTHONIOENCODING", "utf-8");
         command
     }

@@ -84,12 +84,7 @@ impl RabbitMq {
     pub fn vhost(&self) -> VHost {
         let name = unique("test");
         self.must("PUT", &format!("/api/vhosts/{name}"), None);
-        let mut vhost = VHost {
-            amqp_url: String::new(),
-            name,
-            broker: self.clone(),
-            users: Mutex::default(),
-        };
+        let mut vhost = VHost { amqp_url: String::new(), name, broker: self.clone(), users: Mutex::default() };
         vhost.amqp_url = vhost.user(".*", ".*", ".*");
         vhost
     }
@@ -97,9 +92,7 @@ impl RabbitMq {
     /// Whether the management API answers right now.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.api
-            .request("GET", "/api/whoami", None)
-            .is_ok_and(|answer| answer.status == 200)
+        self.api.request("GET", "/api/whoami", None).is_ok_and(|answer| answer.status == 200)
     }
 
     fn at(endpoint: Endpoint) -> Self {
@@ -112,35 +105,23 @@ impl RabbitMq {
     #[track_caller]
     fn must(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         match self.api.request(method, path, body) {
-            Ok(Answer {
-                status: 200..=299,
-                body,
-            }) => serde_json::from_slice(&body).unwrap_or(Value::Null),
+            Ok(Answer { status: 200..=299, body }) => serde_json::from_slice(&body).unwrap_or(Value::Null),
             Ok(Answer { status, body }) => {
-                panic!(
-                    "rabbitmq answered {status} to {method} {path}: {}",
-                    String::from_utf8_lossy(&body)
-                )
+                panic!("rabbitmq answered {status} to {method} {path}: {}", String::from_utf8_lossy(&body))
             }
             Err(e) => panic!("rabbitmq did not answer {method} {path}: {e}"),
         }
     }
 
     fn url(&self, user: &str, password: &str, vhost: &str) -> String {
-        let address = self
-            .endpoint
-            .amqp
-            .rsplit_once('@')
-            .map_or(self.endpoint.amqp.as_str(), |(_, address)| address);
+        let address = self.endpoint.amqp.rsplit_once('@').map_or(self.endpoint.amqp.as_str(), |(_, address)| address);
         format!("amqp://{user}:{password}@{address}/{vhost}")
     }
 }
 
 impl std::fmt::Debug for RabbitMq {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RabbitMq")
-            .field("management", &self.endpoint.management)
-            .finish_non_exhaustive()
+        f.debug_struct("RabbitMq").field("management", &self.endpoint.management).finish_non_exhaustive()
     }
 }
 
@@ -155,15 +136,8 @@ impl VHost {
     pub fn user(&self, configure: &str, write: &str, read: &str) -> String {
         let user = unique("user");
         // Not a secret: the broker listens on loopback only and lives as long as the tests.
-        self.broker.must(
-            "PUT",
-            &format!("/api/users/{user}"),
-            Some(&json!({"password": user, "tags": ""})),
-        );
-        self.users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(user.clone());
+        self.broker.must("PUT", &format!("/api/users/{user}"), Some(&json!({"password": user, "tags": ""})));
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).push(user.clone());
         self.broker.must(
             "PUT",
             &format!("/api/permissions/{}/{user}", self.name),
@@ -189,11 +163,7 @@ impl VHost {
                 }
                 return names.len();
             }
-            assert!(
-                Instant::now() < deadline,
-                "nobody connected to virtual host {}",
-                self.name
-            );
+            assert!(Instant::now() < deadline, "nobody connected to virtual host {}", self.name);
             std::thread::sleep(POLL);
         }
     }
@@ -203,11 +173,7 @@ impl VHost {
         let path = format!("/api/connections/{}", encode(name));
         loop {
             // This call finds a connection only once the broker's statistics know it, up to a second after its start.
-            let found = self
-                .broker
-                .api
-                .request("DELETE", &path, None)
-                .is_ok_and(|answer| answer.status < 300);
+            let found = self.broker.api.request("DELETE", &path, None).is_ok_and(|answer| answer.status < 300);
             if found || !self.connections().iter().any(|open| open == name) {
                 return;
             }
@@ -224,9 +190,7 @@ impl VHost {
         let users = self.users.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut names = Vec::new();
         for user in users {
-            let list = self
-                .broker
-                .must("GET", &format!("/api/connections/username/{user}"), None);
+            let list = self.broker.must("GET", &format!("/api/connections/username/{user}"), None);
             let list = list.as_array().cloned().unwrap_or_default();
             names.extend(list.iter().filter_map(|c| c["name"].as_str()).map(str::to_owned));
         }
@@ -261,10 +225,7 @@ impl VHost {
 impl Drop for VHost {
     fn drop(&mut self) {
         // A broker the test has stopped needs no cleaning.
-        let _ = self
-            .broker
-            .api
-            .request("DELETE", &format!("/api/vhosts/{}", self.name), None);
+        let _ = self.broker.api.request("DELETE", &format!("/api/vhosts/{}", self.name), None);
         for user in self.users.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = self.broker.api.request("DELETE", &format!("/api/users/{user}"), None);
         }
@@ -281,10 +242,7 @@ impl PrivateRabbitMq {
     #[must_use]
     pub fn start() -> Self {
         let (supervisor, endpoint) = Supervisor::spawn(&servers_dir().join(unique("rabbitmq")), None);
-        Self {
-            broker: RabbitMq::at(endpoint),
-            supervisor,
-        }
+        Self { broker: RabbitMq::at(endpoint), supervisor }
     }
 
     /// A new virtual host in it.
@@ -351,34 +309,19 @@ impl Supervisor {
     #[track_caller]
     fn spawn(dir: &Path, lease: Option<&Path>) -> (Self, Endpoint) {
         let mut command = Command::new("/usr/bin/python3");
-        command
-            .arg("-B")
-            .arg(workspace().join("scripts/private-rabbitmq.py"))
-            .arg("--dir")
-            .arg(dir);
+        command.arg("-B").arg(workspace().join("scripts/private-rabbitmq.py")).arg("--dir").arg(dir);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(lease) = lease {
             // Shared with other processes: neither the end of this one nor its process group may take it along.
-            command
-                .arg("--lease")
-                .arg(lease)
-                .stdin(Stdio::null())
-                .stderr(Stdio::null())
-                .process_group(0);
+            command.arg("--lease").arg(lease).stdin(Stdio::null()).stderr(Stdio::null()).process_group(0);
         }
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(e) => panic!("cannot start /usr/bin/python3: {e}"),
         };
         let (input, output) = (child.stdin.take(), child.stdout.take());
-        let Some(output) = output else {
-            panic!("no pipe to the broker's supervisor")
-        };
-        let mut supervisor = Self {
-            child,
-            input,
-            output: BufReader::new(output),
-        };
+        let Some(output) = output else { panic!("no pipe to the broker's supervisor") };
+        let mut supervisor = Self { child, input, output: BufReader::new(output) };
         let answer = supervisor.answer();
         match serde_json::from_value(answer.clone()) {
             Ok(endpoint) => (supervisor, endpoint),
@@ -388,17 +331,10 @@ impl Supervisor {
 
     #[track_caller]
     fn command(&mut self, command: &str) {
-        let sent = self
-            .input
-            .as_mut()
-            .map(|input| input.write_all(format!("{command}\n").as_bytes()));
+        let sent = self.input.as_mut().map(|input| input.write_all(format!("{command}\n").as_bytes()));
         assert!(matches!(sent, Some(Ok(()))), "the broker's supervisor has gone");
         let answer = self.answer();
-        assert!(
-            answer["ok"] == true,
-            "{command} of a private RabbitMQ: {}",
-            text_of_error(&answer)
-        );
+        assert!(answer["ok"] == true, "{command} of a private RabbitMQ: {}", text_of_error(&answer));
     }
 
     #[track_caller]
@@ -420,9 +356,7 @@ impl Drop for Supervisor {
 }
 
 fn text_of_error(answer: &Value) -> String {
-    answer["error"]
-        .as_str()
-        .map_or_else(|| answer.to_string(), str::to_owned)
+    answer["error"].as_str().map_or_else(|| answer.to_string(), str::to_owned)
 }
 
 /// Joins the broker of this checkout, or starts it. The returned file holds the lease.
@@ -437,9 +371,7 @@ fn lease(dir: &Path) -> (RabbitMq, Option<File>) {
     let lease = lock("rabbitmq.lease", false);
     let starting = lock("rabbitmq.starting", true);
     let state = dir.join("rabbitmq.json");
-    let running = std::fs::read(&state)
-        .ok()
-        .and_then(|text| serde_json::from_slice::<Endpoint>(&text).ok());
+    let running = std::fs::read(&state).ok().and_then(|text| serde_json::from_slice::<Endpoint>(&text).ok());
     if let Some(broker) = running.map(RabbitMq::at).filter(RabbitMq::is_up) {
         return (broker, Some(lease));
     }
@@ -464,11 +396,7 @@ fn unique(prefix: &str) -> String {
         // Process ids repeat; the standard library's hasher is seeded from the system's randomness.
         (RandomState::new().hash_one(0) & 0xffff_ffff) as u32
     });
-    format!(
-        "{prefix}-{}-{start:08x}-{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("{prefix}-{}-{start:08x}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn encode(text: &str) -> String {

@@ -21,13 +21,13 @@ const ATTEMPTS: usize = 64;
 /// The snapshot role of one repository.
 #[derive(Debug)]
 pub struct SnapshotRole {
-    repository: Repository,
-    trust: Trust,
+    pub(super) repository: Repository,
+    pub(super) trust: Trust,
     lifetime: Lifetime,
     floor: FloorFile,
-    log: Log,
-    snapshots: Snapshots,
-    reader: RoleReader,
+    pub(super) log: Log,
+    pub(super) snapshots: Snapshots,
+    pub(super) reader: RoleReader,
     /// Roles that may differ from the newest snapshot; `None` when any may.
     dirty: Option<BTreeSet<RoleName>>,
 }
@@ -93,14 +93,17 @@ impl SnapshotRole {
         Err(RoleError::Infrastructure(format!("another writer of the snapshot was first {ATTEMPTS} times in a row")))
     }
 
-    fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {
+    pub(super) fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {
         let floor = self.floor.get().unwrap_or_default();
         self.trust.refresh(floor.root, now)?;
         self.trust.signers_of(&RoleName::snapshot())?;
         let trust = &self.trust;
+        // Snapshots before the log: one that another process wrote meanwhile is never ahead of the log read after it.
+        if self.snapshots.refresh(trust)? {
+            self.dirty = None;
+        }
         let changed = self.log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
         check_log_floor(&self.log, floor.record)?;
-        let other_snapshot = self.snapshots.refresh(trust)?;
         let version = self.snapshots.newest().map_or(0, |newest| newest.document.version());
         if version < floor.snapshot {
             return Err(RoleError::Alarm(format!(
@@ -109,7 +112,7 @@ impl SnapshotRole {
             )));
         }
         match (changed, &mut self.dirty) {
-            (Some(changed), Some(dirty)) if !other_snapshot => dirty.extend(changed),
+            (Some(changed), Some(dirty)) => dirty.extend(changed),
             _ => self.dirty = None,
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::store::{Created, FileName, ReplaceOptions};
 use crate::time::UtcTime;
 
 const SERVED: &str = "timestamp.json";
-const LOCK: &str = ".timestamp.lock";
+pub(super) const LOCK: &str = ".timestamp.lock";
 const ATTEMPTS: usize = 64;
 
 /// What the timestamp role is told by its configuration.
@@ -32,21 +32,21 @@ pub struct TimestampPolicy {
 /// The timestamp role of one repository.
 #[derive(Debug)]
 pub struct TimestampRole {
-    repository: Repository,
-    trust: Trust,
-    policy: TimestampPolicy,
+    pub(super) repository: Repository,
+    pub(super) trust: Trust,
+    pub(super) policy: TimestampPolicy,
     floor: FloorFile,
-    snapshots: Snapshots,
-    reader: RoleReader,
-    served: Option<Signed>,
+    pub(super) snapshots: Snapshots,
+    pub(super) reader: RoleReader,
+    pub(super) served: Option<Signed>,
     /// The next hidden name to look at; 0 before the directory was listed.
     next: u64,
 }
 
 /// A timestamp and the file it was read from.
 #[derive(Clone, Debug)]
-struct Signed {
-    timestamp: Timestamp,
+pub(super) struct Signed {
+    pub(super) timestamp: Timestamp,
     file: Vec<u8>,
 }
 
@@ -129,12 +129,13 @@ impl TimestampRole {
         Err(RoleError::Infrastructure(format!("another writer of the timestamp was first {ATTEMPTS} times in a row")))
     }
 
-    fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {
+    pub(super) fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {
         let floor = self.floor.get().unwrap_or_default();
         self.trust.refresh(floor.root, now)?;
         self.trust.signers_of(&RoleName::timestamp())?;
-        self.snapshots.refresh(&self.trust)?;
+        // The served timestamp before the snapshots: what it names is never ahead of the snapshots read after it.
         self.read_served()?;
+        self.snapshots.refresh(&self.trust)?;
         let version = self.current().map_or(0, |(version, _)| version);
         // A timestamp signed and not swapped in yet is behind the floor of nothing: the floor is raised after the swap.
         if version < floor.timestamp {
@@ -329,7 +330,7 @@ fn hidden(version: u64) -> Result<FileName, crate::store::InvalidFileName> {
     FileName::new(format!(".{version}.{SERVED}"))
 }
 
-fn hidden_version(name: &str) -> Option<u64> {
+pub(super) fn hidden_version(name: &str) -> Option<u64> {
     number_of(name.strip_prefix('.')?, ".timestamp.json")
 }
 
