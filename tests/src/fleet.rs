@@ -50,6 +50,7 @@ pub enum Keys {
 pub struct Fleet {
     // In this order: the workers go before what they work with.
     workers: BTreeMap<&'static str, Worker>,
+    ended: Vec<String>,
     vhost: VHost,
     dir: TempDir,
 }
@@ -71,7 +72,7 @@ impl Fleet {
     #[must_use]
     pub fn lay_out(vhost: VHost, keys: Keys, settings: &[(&str, Value)]) -> Self {
         let dir = tempfile::Builder::new().prefix("fleet-").tempdir().expect("a scratch directory");
-        let fleet = Self { workers: BTreeMap::new(), vhost, dir };
+        let fleet = Self { workers: BTreeMap::new(), ended: Vec::new(), vhost, dir };
         for shared in ["post_to_tuf", "incoming_targets", "tuf_repo", "verification_keys", "ceremony"] {
             fs::create_dir(fleet.path(shared)).expect("a directory");
         }
@@ -107,6 +108,23 @@ impl Fleet {
         fleet
     }
 
+    /// How a worker is started, for tests that start one in their own way.
+    ///
+    /// # Panics
+    ///
+    /// If its binary is missing.
+    #[track_caller]
+    #[must_use]
+    pub fn command(&self, worker: &str) -> Command {
+        let mut command = Command::new(binary(worker));
+        command.env_clear().arg("--config").arg(self.config());
+        let private = self.path(worker);
+        command.env("RUGGED_STATE_PATH", private.join("state"));
+        command.env("RUGGED_SIGNING_KEYS_PATH", private.join("signing_keys"));
+        command.env("RUGGED_INSTANCE", format!("{worker}-test"));
+        command
+    }
+
     /// Starts a worker that does not run; returns once it has told where its health is served.
     ///
     /// # Panics
@@ -114,12 +132,7 @@ impl Fleet {
     /// If it ends before that.
     #[track_caller]
     pub fn start_worker(&mut self, worker: &'static str) {
-        let mut command = Command::new(binary(worker));
-        command.env_clear().arg("--config").arg(self.config());
-        let private = self.path(worker);
-        command.env("RUGGED_STATE_PATH", private.join("state"));
-        command.env("RUGGED_SIGNING_KEYS_PATH", private.join("signing_keys"));
-        command.env("RUGGED_INSTANCE", format!("{worker}-test"));
+        let mut command = self.command(worker);
         let process = Process::spawn(&mut command);
         let line = process.wait_for_line("health is served", SOON);
         let line: Value = serde_json::from_str(&line).expect("a line of the log is JSON");
@@ -157,6 +170,7 @@ impl Fleet {
         let mut gone = self.workers.remove(worker).unwrap_or_else(|| panic!("{worker} does not run"));
         assert!(gone.process.is_running(), "{worker} had ended by itself\n{}", gone.process.stderr());
         gone.process.kill();
+        self.ended.push(format!("log of a killed {worker}:\n{}", gone.process.stderr()));
     }
 
     /// SIGTERM; returns when the worker has ended with success.
@@ -167,7 +181,8 @@ impl Fleet {
     #[track_caller]
     pub fn stop(&mut self, worker: &str) {
         let gone = self.workers.remove(worker).unwrap_or_else(|| panic!("{worker} does not run"));
-        let _ = gone.process.terminate(SOON).success();
+        let ended = gone.process.terminate(SOON).success();
+        self.ended.push(format!("log of a stopped {worker}:\n{}", ended.stderr));
     }
 
     /// The log of a running worker, JSON lines.
@@ -288,6 +303,17 @@ impl Fleet {
         let keys = self.path(worker).join("signing_keys");
         private_dir(&keys);
         fs::rename(self.path("ceremony").join(role), keys.join(role)).expect("the key is handed over");
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        // Running workers print theirs themselves.
+        if std::thread::panicking() {
+            for log in &self.ended {
+                eprintln!("{log}");
+            }
+        }
     }
 }
 

@@ -1,12 +1,6 @@
 //! The fleet's main job, end to end: separate processes, a real RabbitMQ, drops made with `mkdir`, `cp` and `mv`; then
 //! python-tuf, tough and our own client verify and download every target, starting from `1.root.json`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 mod tough_client;
 
@@ -68,7 +62,8 @@ fn releases_come_out_signed(keys: Keys, settings: &[(&str, Value)]) {
     let linked = fleet.copy_drop("linked", &files([("linked/file", "content")]));
     symlink("/etc/passwd", linked.join("linked/passwd")).unwrap();
     let unfinished = fleet.copy_drop("unfinished", &files([("unfinished", "not yet")]));
-    for (name, drop) in [("second", &second), ("third", &third), ("large", &large), ("checked", &checked), ("lying", &lying)]
+    for (name, drop) in
+        [("second", &second), ("third", &third), ("large", &large), ("checked", &checked), ("lying", &lying)]
     {
         fleet.post_drop(name, drop);
     }
@@ -105,7 +100,10 @@ fn releases_come_out_signed(keys: Keys, settings: &[(&str, Value)]) {
     // The monitor is free, and nothing of what it did is left but receipts and what producers have to look at.
     eventually("the drop directory is tidy", || {
         let names = fleet.posted();
-        names.iter().all(|name| ["tuf_receipt_", "tuf_rejected_", "tuf_tmp_unf"].iter().any(|p| name.starts_with(p))).then_some(())
+        names
+            .iter()
+            .all(|name| ["tuf_receipt_", "tuf_rejected_", "tuf_tmp_unf"].iter().any(|p| name.starts_with(p)))
+            .then_some(())
     });
     eventually("the inbound directory is empty", || {
         fs::read_dir(fleet.inbound()).unwrap().next().is_none().then_some(())

@@ -1,10 +1,5 @@
 //! Our Celery client asks an unmodified Python Celery worker over RabbitMQ.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::time::Duration;
 
@@ -62,7 +57,8 @@ async fn results_come_back_from_a_python_worker() {
     let lab = Lab::open().await;
 
     assert_eq!(lab.call("lab.add", json!({"x": 2, "y": 3})).await.unwrap(), 5);
-    let hard = json!({"text": "ü \u{1f4a1} \"\\", "none": null, "deep": [[{"a": [1, -2, 3.5, true]}]], "big": 1_u64 << 53});
+    let hard =
+        json!({"text": "ü \u{1f4a1} \"\\", "none": null, "deep": [[{"a": [1, -2, 3.5, true]}]], "big": 1_u64 << 53});
     let echo = lab.call("lab.echo", hard.clone()).await.unwrap();
     assert_eq!(echo, json!({"args": [], "kwargs": hard}));
 
