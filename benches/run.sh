@@ -62,12 +62,12 @@ export TUF_FLEET_TEST_RABBITMQ TUF_FLEET_TEST_BIN=$target/release TUF_FLEET_TEST
 amqp=$(printf '%s' "$TUF_FLEET_TEST_RABBITMQ" | sed -n 's/.*"amqp": *"\([^"]*\)".*/\1/p')
 [ -n "$amqp" ] || { printf '%s\n' "$TUF_FLEET_TEST_RABBITMQ" >&2; exit 1; }
 
-ours=() peer=()
+ours=(--dir "$run") peer=()
 if [ "$quick" -eq 1 ]; then
-    ours=(--quick)
+    ours+=(--quick)
     peer=(--flat 1000,10000 --bins-targets 20000 --bins 1024 --batch 1000)
 fi
-cargo run --quiet --release -p fleet-benches --bin bench -- "${ours[@]}" 9>&- | tee "$out/ours.jsonl"
+cargo run --quiet --release -p fleet-benches --bin bench -- --json "${ours[@]}" 9>&- | tee "$out/ours.jsonl"
 
 : >"$out/peers.jsonl"
 if [ "$peers" -eq 1 ]; then

@@ -37,7 +37,11 @@ pub fn measure(report: &mut Report, dir: &Path, sizes: Sizes) -> Result<()> {
 }
 
 fn by_role(report: &mut Report, added: &Added, line: impl Fn(Line) -> Line) {
-    let roles = [("the targets of it", added.targets()), ("the snapshot of it", added.snapshot()), ("the timestamp of it", added.timestamp())];
+    let roles = [
+        ("the targets of it", added.targets()),
+        ("the snapshot of it", added.snapshot()),
+        ("the timestamp of it", added.timestamp()),
+    ];
     for (mode, samples) in roles {
         report.add(line(Line::new("", mode)).took(&samples));
     }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::repository::{self, additions, now};
 use crate::samples::Samples;
-use crate::Result;
 
 /// How much a child adds.
 #[derive(Clone, Copy, Debug)]
@@ -146,14 +146,17 @@ fn run_add(dir: &Path, bins: u32, adding: Adding) -> Result<()> {
             added.timestamp.push(timestamp);
         }
     }
-    added.peak_kib = peak_kib()?;
+    added.peak_kib = memory_kib("self", "VmHWM:")?;
     println!("{}", serde_json::to_string(&added)?);
     Ok(())
 }
 
-/// Peak resident memory of this process.
-fn peak_kib() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc/self/status")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
+/// One line of `/proc/PROCESS/status`, in KiB.
+///
+/// # Errors
+/// When there is no such process or line.
+pub fn memory_kib(process: &str, line: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let text = status.lines().find_map(|text| text.strip_prefix(line)).ok_or("no such line")?;
+    Ok(text.trim().trim_end_matches(" kB").trim().parse()?)
 }

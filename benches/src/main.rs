@@ -12,15 +12,20 @@
 
 mod bins;
 mod child;
+mod drops;
 mod flat;
+mod fleets;
+mod releases;
 mod report;
 mod repository;
 mod samples;
+mod workers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use fleets::{Embedded, Processes};
 use report::Report;
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
@@ -31,6 +36,12 @@ enum Measure {
     Flat,
     /// One target, and ten thousand, added to a million in 16,384 bins
     Bins,
+    /// From a drop's rename to verifiable by a client, in one process and over RabbitMQ
+    Latency,
+    /// A thousand drops that wait when the monitor starts
+    Burst,
+    /// Start to ready and idle memory of each worker
+    Workers,
 }
 
 /// Prints one table: times, memory and what is aimed at
@@ -95,6 +106,25 @@ fn measure(arguments: &Arguments) -> Result<()> {
             bins::Sizes { targets: 1_000_000, bins: 16_384, batch: 10_000 }
         };
         bins::measure(&mut report, scratch(&below)?.path(), sizes)?;
+    }
+    let rabbitmq = || testkit::servers::RabbitMq::shared().vhost();
+    if wanted(Measure::Latency) {
+        let count = if quick { 5 } else { 60 };
+        let dir = scratch(&below)?;
+        releases::latency(&mut report, &mut Embedded::new(dir.path())?, "memory", count)?;
+        let dir = scratch(&below)?;
+        releases::latency(&mut report, &mut Processes::new(dir.path(), rabbitmq())?, "rabbitmq", count)?;
+    }
+    if wanted(Measure::Burst) {
+        let count = if quick { 100 } else { 1_000 };
+        let dir = scratch(&below)?;
+        releases::burst(&mut report, &mut Embedded::new(dir.path())?, "memory", count)?;
+        let dir = scratch(&below)?;
+        releases::burst(&mut report, &mut Processes::new(dir.path(), rabbitmq())?, "rabbitmq", count)?;
+    }
+    if wanted(Measure::Workers) {
+        let dir = scratch(&below)?;
+        workers::measure(&mut report, &mut Processes::new(dir.path(), rabbitmq())?, if quick { 2 } else { 7 })?;
     }
     report.finish();
     Ok(())

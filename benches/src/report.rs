@@ -152,7 +152,9 @@ fn cells(line: &Line) -> [String; 7] {
     if !line.mode.is_empty() {
         name = format!("{name} {}", line.mode);
     }
-    for (label, size) in [("targets", line.targets), ("bins", line.bins.map(|bins| bins as usize)), ("batch", line.batch)] {
+    for (label, size) in
+        [("targets", line.targets), ("bins", line.bins.map(|bins| bins as usize)), ("batch", line.batch)]
+    {
         if let Some(size) = size {
             name = format!("{name} {label}={size}");
         }
