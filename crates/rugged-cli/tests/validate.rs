@@ -1,19 +1,79 @@
-//! `rugged validate`.
+//! `rugged validate` on repositories of this machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 #![allow(clippy::disallowed_methods, reason = "tests look at what was written from outside")]
 
 mod common;
 
+use std::path::Path;
+
 use common::{Demo, files};
+use serde_json::Value;
+
+fn rules(said: &Value) -> Vec<&str> {
+    said["findings"].as_array().unwrap().iter().map(|finding| finding["rule"].as_str().unwrap()).collect()
+}
 
 #[test]
 fn a_sound_repository_has_no_findings() {
     let demo = Demo::new();
     let said = demo.rugged(&["--json", "validate", "--strict"]).exits(0).json();
-    assert_eq!(said["ok"], true);
-    let names: Vec<&str> =
-        said["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["metadata", "delegations", "target-files", "tough"]);
+    assert_eq!((&said["ok"], &said["complete"]), (&true.into(), &true.into()));
+    assert_eq!(said["findings"], Value::Array(Vec::new()), "{said}");
+    assert_eq!(said["versions"]["root"], 1);
+    assert!(said["checked"]["target_files"].as_u64().unwrap() >= said["checked"]["targets"].as_u64().unwrap());
+    let text = demo.rugged(&["validate"]).exits(0);
+    assert!(text.out.contains("the repository is valid"), "{}", text.out);
+    assert!(text.err.is_empty(), "{}", text.err);
+}
+
+#[test]
+fn the_shape_of_the_report_is_as_documented() {
+    let demo = Demo::new();
+    let said = demo.rugged(&["--json", "validate", "--at", "2200-01-01T00:00:00Z"]).exits(1).json();
+    let members = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let wanted = [
+        "ok",
+        "complete",
+        "metadata",
+        "targets",
+        "trusted_root",
+        "at",
+        "versions",
+        "checked",
+        "counts",
+        "findings",
+        "more",
+        "unread",
+    ];
+    assert_eq!(members(&said), wanted);
+    assert_eq!(members(&said["counts"]), ["error", "warning", "note"]);
+    assert_eq!(members(&said["findings"][0]), ["severity", "rule", "section", "subject", "message"]);
+    let checked = [
+        "roots",
+        "metadata_files",
+        "targets_roles",
+        "signatures",
+        "older_snapshots",
+        "targets",
+        "target_files",
+        "target_bytes",
+    ];
+    assert_eq!(members(&said["checked"]), checked);
+    let help = demo.rugged(&["validate", "--help"]).exits(0).out;
+    for member in wanted {
+        assert!(help.contains(member), "{member} is not in the help");
+    }
+}
+
+#[test]
+fn everything_expires_in_time() {
+    let demo = Demo::new();
+    let said = demo.rugged(&["--json", "validate", "--strict", "--at", "2200-01-01T00:00:00Z"]).exits(1).json();
+    assert_eq!(said["at"], "2200-01-01T00:00:00Z");
+    let rules = rules(&said);
+    // Root, timestamp, snapshot and targets at least; tough knows the present alone, and has nothing to say.
+    assert!(rules.len() >= 4 && rules.iter().all(|rule| *rule == "C6"), "{rules:?}");
+    demo.rugged(&["validate", "--at", "tomorrow"]).exits(2);
 }
 
 #[test]
@@ -26,42 +86,45 @@ fn a_tampered_target_is_found() {
     std::fs::write(&target, "x".repeat(len)).unwrap();
     let said = demo.rugged(&["--json", "validate", "--strict"]).exits(1).json();
     assert_eq!(said["ok"], false);
-    let check = |name: &str| {
-        let checks = said["checks"].as_array().unwrap();
-        checks.iter().find(|check| check["name"] == name).unwrap().clone()
-    };
-    assert_eq!(check("metadata")["verdict"], "ok");
-    assert_eq!(check("target-files")["verdict"], "findings");
-    assert_eq!(check("target-files")["findings"].as_array().unwrap().len(), 2, "{said}");
-    assert_eq!(check("tough")["verdict"], "findings");
+    // Under both names, and by tough.
+    assert_eq!(rules(&said), ["P7", "P7", "X1"], "{said}");
 
     let text = demo.rugged(&["validate"]).exits(1);
-    assert!(text.out.contains("FINDINGS") && text.out.contains("not valid"), "{}", text.out);
+    assert!(text.out.contains("2 errors:") && text.out.contains("not valid"), "{}", text.out);
 }
 
 #[test]
 fn a_missing_target_and_one_that_is_too_long_are_found() {
     let demo = Demo::new();
-    let targets = files(&demo.path("repo/targets"));
-    std::fs::remove_file(&targets[0]).unwrap();
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let hello: Vec<_> =
+        files(&demo.path("repo/targets")).into_iter().filter(|path| name(path).ends_with("hello")).collect();
+    assert_eq!(hello.len(), 2);
+    for path in &hello {
+        std::fs::remove_file(path).unwrap();
+    }
     let said = demo.rugged(&["validate"]).exits(1);
-    assert!(said.out.contains("is missing"), "{}", said.out);
-    std::fs::write(&targets[1], "much longer than anything that was signed ".repeat(20)).unwrap();
+    assert!(said.out.contains("[P6 ") && said.out.contains("is missing"), "{}", said.out);
+    std::fs::write(&hello[0], "much longer than anything that was signed ".repeat(20)).unwrap();
     let said = demo.rugged(&["validate"]).exits(1);
-    assert!(said.out.contains("bytes, listed are"), "{}", said.out);
+    assert!(said.out.contains("has more than the"), "{}", said.out);
 }
 
 #[test]
-fn tampered_metadata_is_found_and_nothing_after_it_is_guessed() {
+fn one_run_lists_everything() {
     let demo = Demo::new();
-    let path = demo.path("repo/metadata/timestamp.json");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("\"version\":2", "\"version\":3")).unwrap();
-    let said = demo.rugged(&["--json", "validate", "--strict"]).exits(1).json();
-    assert_eq!(said["checks"][0]["verdict"], "findings");
-    assert_eq!(said["checks"][1]["verdict"], "skipped");
-    assert_eq!(said["checks"][2]["verdict"], "skipped");
-    assert_eq!(said["checks"][3]["verdict"], "findings");
+    let edit = |file: &str, from: &str, to: &str| {
+        let path = demo.path(&format!("repo/metadata/{file}"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    };
+    edit("timestamp.json", "\"expires\":\"2", "\"expires\":\"1");
+    for path in files(&demo.path("repo/targets")).iter().filter(|path| path.to_str().unwrap().ends_with("hello")) {
+        std::fs::remove_file(path).unwrap();
+    }
+    let said = demo.rugged(&["--json", "validate"]).exits(1).json();
+    assert_eq!(rules(&said), ["S3", "C6", "P6"], "{said}");
     let status = demo.rugged(&["--json", "status"]).exits(1).json();
     assert_eq!(status["repository"]["verified"], false);
 }
@@ -71,6 +134,22 @@ fn what_cannot_be_looked_at_is_not_a_finding() {
     let demo = Demo::new();
     demo.rugged(&["validate", "--metadata", "/does/not/exist"]).exits(2);
     demo.rugged(&["validate", "--trusted-root", "/does/not/exist"]).exits(2);
+    let empty = demo.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let said = demo.rugged(&["validate", "--metadata", empty.to_str().unwrap()]).exits(2);
+    assert!(said.err.contains("no repository") && said.err.contains("hint: "), "{}", said.err);
+}
+
+#[test]
+fn a_metadata_file_that_cannot_be_read_leaves_the_answer_open() {
+    let demo = Demo::new();
+    let path = demo.path("repo/metadata/timestamp.json");
+    std::fs::rename(&path, demo.path("elsewhere.json")).unwrap();
+    // Links are not followed: it says nothing about the file.
+    std::os::unix::fs::symlink(demo.path("elsewhere.json"), &path).unwrap();
+    let said = demo.rugged(&["--json", "validate"]).exits(2).json();
+    assert_eq!((&said["ok"], &said["complete"]), (&false.into(), &false.into()));
+    assert_eq!(said["unread"][0]["subject"], "timestamp.json", "{said}");
 }
 
 #[test]
@@ -80,7 +159,8 @@ fn a_mirror_is_checked_by_its_directories() {
     std::fs::rename(demo.path("repo"), &mirror).unwrap();
     let metadata = mirror.join("metadata");
     let said = demo.rugged(&["--json", "validate", "--metadata", metadata.to_str().unwrap()]).exits(0).json();
-    assert_eq!(said["checks"][2]["verdict"], "skipped");
+    assert_eq!((&said["targets"], &said["trusted_root"]), (&Value::Null, &Value::Null));
+    assert_eq!(said["checked"]["target_files"], 0);
     let targets = mirror.join("targets");
     let both = [
         "--json",
@@ -91,5 +171,14 @@ fn a_mirror_is_checked_by_its_directories() {
         "--targets",
         targets.to_str().unwrap(),
     ];
-    assert_eq!(demo.rugged(&both).exits(0).json()["checks"][2]["verdict"], "ok");
+    let said = demo.rugged(&both).exits(0).json();
+    assert!(said["checked"]["target_files"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_root_of_another_repository_is_not_trusted() {
+    let (demo, other) = (Demo::new(), Demo::new());
+    let root = other.path("repo/metadata/1.root.json");
+    let said = demo.rugged(&["--json", "validate", "--trusted-root", root.to_str().unwrap()]).exits(1).json();
+    assert_eq!(rules(&said), ["R4"], "{said}");
 }

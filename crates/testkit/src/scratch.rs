@@ -102,6 +102,12 @@ impl Scratch {
         Ok(Self { fs, dir, options, root: bytes, signers })
     }
 
+    /// The key of a role: `root`, `targets` (bins too), `snapshot` or `timestamp`.
+    #[must_use]
+    pub fn signer(&self, role: &str) -> Option<Arc<dyn Signer>> {
+        self.signers.get(role).cloned()
+    }
+
     /// The same repository on another file system, such as a fork of a simulated one.
     #[must_use]
     pub fn on(&self, fs: Arc<dyn Fs>) -> Self {

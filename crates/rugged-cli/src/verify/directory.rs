@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use durable_fs::{Fs, ReadFile};
+use durable_fs::{DirEntry, Fs, ReadFile};
 
 /// A directory that files are read from, never outside of it and never through a link.
 #[derive(Clone, Debug)]
@@ -40,5 +40,14 @@ impl Directory {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What is in the directory itself.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub fn list(&self) -> io::Result<Vec<DirEntry>> {
+        // The directory itself may be a link.
+        self.fs.read_dir(&self.dir.join(""))
     }
 }

@@ -1,9 +1,10 @@
 //! Looking at a repository as clients do: with our own client, and with tough.
 
 mod directory;
-mod files;
+mod folder;
 mod own;
 mod tough;
+mod web;
 
 use std::path::{Path, PathBuf};
 
@@ -13,9 +14,9 @@ use tuf_core::roles::MAX_ROOT;
 
 use crate::error::CliError;
 
-pub use files::check_file;
+pub use folder::{Folder, Location};
 pub use own::{Opened, OwnClient, RoleState, open, roles};
-pub use tough::download_all;
+pub use tough::{download_all, download_from};
 
 /// What is looked at.
 #[derive(Clone, Debug)]

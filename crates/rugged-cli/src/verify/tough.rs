@@ -12,19 +12,22 @@ use ::tough::{
     Bytes, ExpirationEnforcement, Limits, RepositoryLoader, TargetName, Transport, TransportError, TransportErrorKind,
     TransportStream, async_trait,
 };
-use durable_fs::{Fs, ReadFile};
+use durable_fs::Fs;
 use futures_util::{Stream, StreamExt as _};
 use indicatif::ProgressBar;
 use url::Url;
 
-use super::Place;
 use super::directory::Directory;
+use super::folder::Folder;
+use super::Place;
 use crate::error::CliError;
 use crate::serve::percent_decode;
 
 const METADATA: &str = "/metadata/";
 const TARGETS: &str = "/targets/";
 const CHUNK_BYTES: usize = 64 << 10;
+/// tough bounds what it reads; this bounds how long a server may take.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// tough's defaults are below what a repository of a million targets needs; everything is local, and its own.
 const LIMITS: Limits = Limits {
@@ -47,31 +50,47 @@ pub async fn download_all(
     bar: &ProgressBar,
 ) -> Result<Result<(u64, u64), String>, CliError> {
     let root = place.read_root(fs.as_ref())?;
-    Ok(load_and_download(fs, place, &root, bar).await.map_err(|error| with_sources(error.as_ref())))
+    let local = |dir: &std::path::PathBuf| Folder::Local(Directory::new(Arc::clone(fs), dir.clone()));
+    Ok(download_from(&root, local(&place.metadata), place.targets.as_ref().map(local), true, bar).await)
+}
+
+/// The same for a repository anywhere, from this root on. tough reads the clock itself: for another time than now,
+/// expiry is not enforced.
+///
+/// # Errors
+/// What tough says is wrong.
+pub async fn download_from(
+    root: &[u8],
+    metadata: Folder,
+    targets: Option<Folder>,
+    enforce_expiry: bool,
+    bar: &ProgressBar,
+) -> Result<(u64, u64), String> {
+    let enforcement = if enforce_expiry { ExpirationEnforcement::Safe } else { ExpirationEnforcement::Unsafe };
+    let transport = Directories { metadata, targets };
+    load_and_download(root, transport, enforcement, bar).await.map_err(|error| with_sources(error.as_ref()))
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn load_and_download(
-    fs: &Arc<dyn Fs>,
-    place: &Place,
     root: &[u8],
+    transport: Directories,
+    enforcement: ExpirationEnforcement,
     bar: &ProgressBar,
 ) -> Result<(u64, u64), AnyError> {
-    let directory = |dir: &std::path::PathBuf| Directory::new(Arc::clone(fs), dir.clone());
-    let transport =
-        Directories { metadata: directory(&place.metadata), targets: place.targets.as_ref().map(directory) };
+    let with_targets = transport.targets.is_some();
     let metadata_url = Url::parse(&format!("file://{METADATA}"))?;
     let targets_url = Url::parse(&format!("file://{TARGETS}"))?;
     let repository = RepositoryLoader::new(&root, metadata_url, targets_url)
         .transport(transport)
         .limits(LIMITS)
-        .expiration_enforcement(ExpirationEnforcement::Safe)
+        .expiration_enforcement(enforcement)
         .load()
         .await?;
     let names: Vec<TargetName> = repository.all_targets().map(|(name, _)| name.clone()).collect();
     let (mut targets, mut bytes) = (0, 0);
-    if place.targets.is_none() {
+    if !with_targets {
         return Ok((names.len() as u64, 0));
     }
     bar.set_length(names.len() as u64);
@@ -108,12 +127,12 @@ fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
 /// The two directories of a repository under `file:///metadata/` and `file:///targets/`.
 #[derive(Clone, Debug)]
 struct Directories {
-    metadata: Directory,
-    targets: Option<Directory>,
+    metadata: Folder,
+    targets: Option<Folder>,
 }
 
 impl Directories {
-    fn open(&self, url: &Url) -> io::Result<Option<Box<dyn ReadFile>>> {
+    fn open(&self, url: &Url) -> io::Result<Option<Box<dyn Read + Send>>> {
         let path = url.path();
         let (directory, encoded) = if let Some(rest) = path.strip_prefix(METADATA) {
             (Some(&self.metadata), rest)
@@ -125,7 +144,7 @@ impl Directories {
         let Some(directory) = directory else { return Ok(None) };
         let path = percent_decode(encoded)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name is not UTF-8"))?;
-        directory.open(&path)
+        directory.open(&path, MAX_BYTES)
     }
 }
 
@@ -142,7 +161,7 @@ impl Transport for Directories {
 
 /// A file in pieces. The mutex is never contended: it makes a file that is only `Send` shareable, as tough wants it.
 struct Chunks {
-    file: Mutex<Option<Box<dyn ReadFile>>>,
+    file: Mutex<Option<Box<dyn Read + Send>>>,
     url: Url,
 }
 

@@ -7,8 +7,8 @@ use crate::schema::{DelegatedPaths, RoleKeys, Targets, path_hash};
 
 /// A verified targets role. The index answers "which delegations cover this path" without looking at each of 16,384.
 #[derive(Debug)]
-pub(super) struct LoadedRole {
-    pub(super) targets: Targets,
+pub(crate) struct LoadedRole {
+    pub(crate) targets: Targets,
     by_name: HashMap<RoleName, usize>,
     by_prefix: HashMap<String, Vec<usize>>,
     prefix_lengths: Vec<usize>,
@@ -17,13 +17,13 @@ pub(super) struct LoadedRole {
 
 /// A role to visit next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Child {
-    pub(super) name: RoleName,
-    pub(super) terminating: bool,
+pub(crate) struct Child {
+    pub(crate) name: RoleName,
+    pub(crate) terminating: bool,
 }
 
 impl LoadedRole {
-    pub(super) fn new(targets: Targets) -> Self {
+    pub(crate) fn new(targets: Targets) -> Self {
         let mut loaded = Self {
             by_name: HashMap::new(),
             by_prefix: HashMap::new(),
@@ -51,7 +51,7 @@ impl LoadedRole {
     }
 
     /// The delegations that cover `path`, in order of precedence.
-    pub(super) fn children(&self, path: &TargetPath) -> Vec<Child> {
+    pub(crate) fn children(&self, path: &TargetPath) -> Vec<Child> {
         let Some(delegations) = &self.targets.delegations else {
             return Vec::new();
         };
@@ -74,7 +74,7 @@ impl LoadedRole {
     }
 
     /// Every role delegated to, as long as there are at most `max`.
-    pub(super) fn all_children(&self, max: usize) -> Option<Vec<RoleName>> {
+    pub(crate) fn all_children(&self, max: usize) -> Option<Vec<RoleName>> {
         let Some(delegations) = &self.targets.delegations else {
             return Some(Vec::new());
         };
@@ -86,7 +86,7 @@ impl LoadedRole {
     }
 
     /// Keys and threshold of a role delegated to.
-    pub(super) fn keys_for(&self, name: &RoleName) -> Option<RoleKeys> {
+    pub(crate) fn keys_for(&self, name: &RoleName) -> Option<RoleKeys> {
         let delegations = self.targets.delegations.as_ref()?;
         if delegations.succinct_roles.is_some() {
             return delegations.keys_for(name);

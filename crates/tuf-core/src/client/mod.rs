@@ -5,7 +5,7 @@
 
 mod error;
 mod fetch;
-mod loaded;
+pub(crate) mod loaded;
 mod search;
 
 use std::collections::HashMap;

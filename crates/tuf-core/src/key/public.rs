@@ -209,6 +209,23 @@ impl PublicKey {
         }
     }
 
+    /// Whether signatures by this key can be verified at all.
+    ///
+    /// # Errors
+    /// [`SignatureError`] for an unknown type or scheme, or a public key that is not one of its type.
+    pub fn usable(&self) -> Result<(), SignatureError> {
+        self.material().map(|_| ())
+    }
+
+    /// The number of bits of an RSA key; `None` for other keys and for what is no RSA key in truth.
+    #[must_use]
+    pub fn rsa_bits(&self) -> Option<usize> {
+        match self.material() {
+            Ok(Material { algorithm: Algorithm::Rsa, bytes }) => der::rsa_bits(&bytes).ok(),
+            _ => None,
+        }
+    }
+
     /// The key type, as `ed25519`.
     #[must_use]
     pub fn keytype(&self) -> &str {

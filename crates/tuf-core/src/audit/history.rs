@@ -1,0 +1,67 @@
+//! What snapshots on disk say of each other (specification §5.5.5).
+
+use std::collections::BTreeSet;
+
+use super::lenient::Doc;
+use super::{Audit, Got, rules};
+use crate::envelope::Envelope;
+use crate::names::RoleName;
+use crate::schema::{Metadata, Root, Snapshot};
+use crate::verify;
+
+impl Audit<'_> {
+    /// Holds the current snapshot against older ones that today's keys vouch for: clients that saw one of those keep
+    /// it. Snapshots under keys that were replaced are forgotten by clients (§5.3.11), and here.
+    pub(super) fn older_snapshots(&mut self, root: &Root, path: &str, current: &Doc<Snapshot>) {
+        let role = RoleName::snapshot();
+        let (current, Some(keys)) = (&current.metadata, root.roles.get(&role)) else { return };
+        if !root.consistent_snapshot {
+            return;
+        }
+        let versions = self.versions_on_disk("snapshot");
+        for newer in versions.iter().filter(|&&version| version > current.version) {
+            let message = format!(
+                "is newer than snapshot {}, which the timestamp lists: an update is under way, or was given up",
+                current.version
+            );
+            self.note(rules::N8, &format!("{newer}.snapshot.json"), message);
+        }
+        let older = versions.iter().rev().filter(|&&version| version < current.version);
+        let mut reported: BTreeSet<RoleName> = BTreeSet::new();
+        for version in older.take(self.options.ceilings.older_snapshots) {
+            let Got::File(file) = self.get(&format!("{version}.snapshot.json"), self.options.ceilings.snapshot_bytes)
+            else {
+                continue;
+            };
+            let Ok(envelope) = Envelope::parse(file) else { continue };
+            if verify::envelope(&envelope, &root.keys, keys).is_err() {
+                continue;
+            }
+            let Ok(old) = Snapshot::from_envelope(&envelope) else { continue };
+            self.report.checked.older_snapshots += 1;
+            for (name, meta) in &old.meta {
+                let (rule, message) = match current.meta.get(name) {
+                    None => (
+                        rules::N6,
+                        format!(
+                            "does not list {name} any more, which snapshot {version} listed: clients that saw that one \
+                             refuse this one; list the role, emptied if need be"
+                        ),
+                    ),
+                    Some(now) if now.version < meta.version => (
+                        rules::N5,
+                        format!(
+                            "lists version {} of {name}, snapshot {version} listed {}: clients that saw that one \
+                             refuse this one; publish a version above it",
+                            now.version, meta.version
+                        ),
+                    ),
+                    Some(_) => continue,
+                };
+                if reported.insert(name.clone()) {
+                    self.error(rule, path, message);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Reading metadata that the strict reader refuses.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::lint::Lint;
+use super::{Audit, rules};
+use crate::canonical::{canonicalize, value_to_canonical};
+use crate::envelope::{Envelope, MAX_SIGNATURES, Signature};
+use crate::names::KeyId;
+use crate::schema::Metadata;
+
+/// Metadata as far as it could be read.
+pub(super) struct Doc<M> {
+    /// What was read; where it was wrong, with repairs.
+    pub(super) metadata: M,
+    /// The canonical bytes as they were signed; none if there is no canonical form.
+    pub(super) signed: Option<Vec<u8>>,
+    /// Signatures with unique key ids.
+    pub(super) signatures: Vec<Signature>,
+    /// Ids of the rules that were broken in reading it: what was repaired must not be compared to anything.
+    pub(super) flaws: BTreeSet<&'static str>,
+}
+
+#[derive(Deserialize)]
+struct Outer<'a> {
+    signatures: Value,
+    #[serde(borrow)]
+    signed: &'a RawValue,
+}
+
+impl Audit<'_> {
+    /// Reads a file, and reports everything that a strict reader would refuse it for. `None` if nothing can be made of
+    /// it, which is reported too.
+    pub(super) fn read<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<Doc<M>> {
+        if let Ok(envelope) = Envelope::parse(file)
+            && let Ok(metadata) = M::from_envelope(&envelope)
+        {
+            let signatures = envelope.signatures().to_vec();
+            if !unicode_normalization::is_nfc(envelope.signed_text()) {
+                self.not_nfc(subject);
+            }
+            let signed = Some(envelope.into_signed());
+            return Some(Doc { metadata, signed, signatures, flaws: BTreeSet::new() });
+        }
+        self.repair(subject, file)
+    }
+
+    fn not_nfc(&mut self, subject: &str) {
+        let message = "holds text that is not in normalization form C: tough and php-tuf compute other canonical \
+                       bytes and refuse the signatures; normalize names and custom data before signing";
+        self.error(rules::J2, subject, message);
+    }
+
+    fn repair<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<Doc<M>> {
+        let outer: Outer<'_> = match serde_json::from_slice(file) {
+            Ok(outer) => outer,
+            Err(error) => {
+                self.error(
+                    rules::J1,
+                    subject,
+                    format!("is not an envelope of signatures and signed metadata: {error}; publish it again"),
+                );
+                return None;
+            }
+        };
+        let mut lint = Lint::default();
+        let signed = match canonicalize(outer.signed.get().as_bytes()) {
+            Ok(signed) => Some(signed.into_owned()),
+            Err(error) => {
+                lint.error(rules::J1, format!("has no canonical form, so that no signature can be checked: {error}"));
+                None
+            }
+        };
+        if let Some(text) = signed.as_deref().and_then(|signed| std::str::from_utf8(signed).ok())
+            && !unicode_normalization::is_nfc(text)
+        {
+            self.not_nfc(subject);
+        }
+        let signatures = signatures(&outer.signatures, &mut lint);
+        let mut value: Value = match serde_json::from_str(outer.signed.get()) {
+            Ok(value) => value,
+            Err(error) => {
+                self.error(rules::J1, subject, format!("the signed part cannot be read: {error}"));
+                return None;
+            }
+        };
+        lint.metadata(M::TYPE, &mut value);
+        strip_fractions(&mut value);
+        let read = value_to_canonical(&value).map_err(|error| error.to_string());
+        let read = read.and_then(|bytes| M::from_canonical(&bytes).map_err(|error| error.to_string()));
+        let flaws: BTreeSet<&'static str> = lint.findings.iter().map(|(rule, _, _)| rule.id).collect();
+        for (rule, severity, message) in lint.findings {
+            self.report.add(rule, severity, subject, message);
+        }
+        match read {
+            Ok(metadata) => {
+                if flaws.is_empty()
+                    && let Err(error) = Envelope::parse(file).map(|envelope| M::from_envelope(&envelope).err())
+                {
+                    // Nothing above explains why the strict reader refused it: its own words must do.
+                    self.error(rules::C7, subject, error.to_string());
+                }
+                Some(Doc { metadata, signed, signatures, flaws })
+            }
+            Err(error) => {
+                self.error(rules::C7, subject, format!("{error}; what depends on it was not looked at"));
+                None
+            }
+        }
+    }
+}
+
+fn signatures(value: &Value, lint: &mut Lint) -> Vec<Signature> {
+    let Some(list) = value.as_array() else {
+        lint.error(rules::S2, "`signatures` is not a list");
+        return Vec::new();
+    };
+    let mut signatures: Vec<Signature> = Vec::new();
+    if list.len() > MAX_SIGNATURES {
+        lint.error(rules::S2, format!("lists {} signatures, more than {MAX_SIGNATURES} are not read", list.len()));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, entry) in list.iter().take(MAX_SIGNATURES).enumerate() {
+        let text = |member: &str| entry.get(member).and_then(Value::as_str);
+        let (Some(keyid), Some(sig)) = (text("keyid"), text("sig")) else {
+            lint.error(rules::S2, format!("signature {index} lacks `keyid` or `sig`"));
+            continue;
+        };
+        let keyid = match KeyId::new(keyid) {
+            Ok(keyid) => keyid,
+            Err(error) => {
+                lint.error(rules::S2, format!("signature {index}: {error}"));
+                continue;
+            }
+        };
+        let Ok(sig) = hex::decode(sig) else {
+            lint.error(rules::S2, format!("the signature by key {keyid} is not hexadecimal"));
+            continue;
+        };
+        if !seen.insert(keyid.clone()) {
+            lint.error(
+                rules::S1,
+                format!(
+                    "key {keyid} is listed twice in `signatures`; keep one, clients refuse the file or count it once"
+                ),
+            );
+            continue;
+        }
+        signatures.push(Signature { keyid, sig });
+    }
+    signatures
+}
+
+/// What has no canonical form was reported; here it must not stand in the way of reading the rest.
+fn strip_fractions(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.as_u64().is_none_or(|n| n >= crate::canonical::INTEGER_LIMIT) => {
+            let small = number.as_i64().is_some_and(|n| n.unsigned_abs() < crate::canonical::INTEGER_LIMIT);
+            if !small {
+                *value = Value::from(0);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(strip_fractions),
+        Value::Object(map) => map.values_mut().for_each(strip_fractions),
+        _ => {}
+    }
+}

@@ -1,0 +1,150 @@
+//! The root chain (specification §5.3 and §6.1).
+
+use super::lenient::Doc;
+use super::{Audit, AuditError, Got, Stage, rules};
+use crate::names::RoleName;
+use crate::root_chain::MAX_ROOT_BYTES;
+use crate::schema::Root;
+
+/// How many roots python-tuf and go-tuf follow in one run.
+const FOLLOWED: u64 = 256;
+/// What php-tuf reads of a file without a listed length.
+pub(super) const PHP_BYTES: u64 = 100_000;
+/// Roots in a row that are none, after which a server is taken to answer just anything.
+const NONSENSE: u32 = 3;
+
+const TRUSTED: &str = "the trusted root";
+
+impl Audit<'_> {
+    /// Walks the chain and returns the root that clients end at. A root that is not signed as it must be is reported
+    /// and followed all the same: what comes after it is signed with its keys.
+    pub(super) fn roots(&mut self) -> Result<Root, AuditError> {
+        let mut trusted = self.options.trusted_root.as_deref().and_then(|file| self.read::<Root>(TRUSTED, file));
+        if let Some(doc) = &trusted {
+            self.signed_by(TRUSTED, "its own keys", doc, &doc.metadata);
+        }
+        let trusted_version = trusted.as_ref().map(|doc| doc.metadata.version);
+        let on_disk = self.versions_on_disk("root");
+        let mut newest: Option<Doc<Root>> = None;
+        let (mut version, mut nonsense) = (1, 0);
+        while self.report.checked.roots < self.options.ceilings.roots {
+            self.progress(Stage::Roots, self.report.checked.roots, on_disk.len() as u64);
+            let path = format!("{version}.root.json");
+            let unread = self.report.unread.len();
+            match self.get(&path, self.options.ceilings.root_bytes) {
+                Got::Missing => {
+                    let listed = on_disk.iter().copied().find(|&other| other > version);
+                    let next = listed.into_iter().chain(trusted_version.filter(|&other| other >= version)).min();
+                    let Some(next) = next else { break };
+                    let message = if next > version + 1 {
+                        format!("is missing, and so is every version up to {}", next - 1)
+                    } else {
+                        "is missing".to_owned()
+                    };
+                    self.error(
+                        rules::R1,
+                        &path,
+                        format!("{message}: clients that trust an older root cannot follow; restore it, roots are never deleted"),
+                    );
+                    if next == version {
+                        // The file of the trusted root itself.
+                        newest = trusted.take().or(newest);
+                        version += 1;
+                    } else {
+                        version = next;
+                    }
+                    continue;
+                }
+                Got::Unusable if self.report.unread.len() > unread => {
+                    if newest.is_none() && trusted.is_none() {
+                        let reason = self.report.unread.pop().map(|unread| unread.reason).unwrap_or_default();
+                        return Err(AuditError::Fetch { path, error: crate::client::FetchError::new(reason) });
+                    }
+                    break;
+                }
+                Got::Unusable => nonsense += 1,
+                Got::File(file) => {
+                    self.report.checked.roots += 1;
+                    match self.root_file(&path, &file, version, newest.as_ref()) {
+                        Some(doc) => {
+                            nonsense = if doc.metadata.version == version { 0 } else { nonsense + 1 };
+                            if trusted_version == Some(version)
+                                && let Some(known) = &trusted
+                                && known.signed != doc.signed
+                            {
+                                let message = "is not the trusted root, though it has its version; one of them is of \
+                                               another repository, or was replaced";
+                                self.error(rules::R4, &path, message);
+                            }
+                            newest = Some(doc);
+                        }
+                        None => nonsense += 1,
+                    }
+                }
+            }
+            if nonsense >= NONSENSE && self.listing.is_none() {
+                break;
+            }
+            version += 1;
+        }
+        // Clients that trust a newer root go on from that one.
+        let last = match (newest, trusted) {
+            (Some(newest), Some(trusted)) if trusted.metadata.version > newest.metadata.version => trusted,
+            (Some(newest), _) => newest,
+            (None, Some(trusted)) => trusted,
+            (None, None) => return Err(AuditError::NoRepository),
+        };
+        if self.report.checked.roots == 0 && matches!(self.metadata.fetch("timestamp.json", 0), Ok(None)) {
+            return Err(AuditError::NoRepository);
+        }
+        self.newest_root(&last);
+        Ok(last.metadata)
+    }
+
+    fn root_file(&mut self, path: &str, file: &[u8], version: u64, before: Option<&Doc<Root>>) -> Option<Doc<Root>> {
+        let length = file.len() as u64;
+        if length > MAX_ROOT_BYTES as u64 {
+            let message = format!("has {length} bytes; clients read at most {MAX_ROOT_BYTES} of a root");
+            self.error(rules::L1, path, message);
+        } else if length > PHP_BYTES {
+            self.warn(rules::L2, path, format!("has {length} bytes; php-tuf reads at most {PHP_BYTES} of a root"));
+        }
+        let doc = self.read::<Root>(path, file)?;
+        let root = &doc.metadata;
+        if !doc.flaws.contains(rules::C3.id) && root.version != version {
+            let message = format!("holds version {}; its name must say the same, clients refuse it", root.version);
+            self.error(rules::C4, path, message);
+        }
+        self.check_keys(path, &root.keys);
+        for (name, keys) in &root.roles {
+            self.check_role_keys(path, &format!("role {name}"), &root.keys, keys);
+        }
+        if let Some(before) = before.filter(|before| before.metadata.version + 1 == version) {
+            let whose = format!("the keys of root {}", before.metadata.version);
+            self.signed_by(path, &whose, &doc, &before.metadata);
+        }
+        self.signed_by(path, "its own keys", &doc, root);
+        Some(doc)
+    }
+
+    fn signed_by(&mut self, path: &str, whose: &str, doc: &Doc<Root>, signer: &Root) {
+        if let Some(role) = signer.roles.get(&RoleName::root()) {
+            self.check_signatures(rules::S4, path, whose, doc, &signer.keys, role);
+        }
+    }
+
+    fn newest_root(&mut self, doc: &Doc<Root>) {
+        let root = &doc.metadata;
+        let path = format!("{}.root.json", root.version);
+        self.report.versions.insert("root", root.version);
+        self.check_expiry(&path, root, &doc.flaws);
+        if root.version > FOLLOWED + 1 {
+            let message = format!(
+                "is more than {FOLLOWED} versions after the first; a client that ships with an old root needs several \
+                 runs: ship a newer one"
+            );
+            self.warn(rules::R2, &path, message);
+        }
+        self.unused_keys(&path, &root.keys, root.roles.values().map(|role| role.keyids.as_slice()));
+    }
+}

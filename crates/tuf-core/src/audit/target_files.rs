@@ -1,0 +1,135 @@
+//! Target files (specification §5.7 and §6.2).
+
+use std::io::{ErrorKind, Read};
+
+use super::report::Unread;
+use super::tree::Offered;
+use super::{Audit, Stage, quote, rules};
+use crate::client::Fetch;
+use crate::names::TargetPath;
+use crate::schema::TargetMeta;
+
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// What one file came to.
+enum Looked {
+    Good,
+    Missing,
+    Wrong(String),
+    Unread,
+}
+
+impl Audit<'_> {
+    pub(super) fn target_files(&mut self, files: &dyn Fetch, offered: &Offered<'_>, consistent: bool) {
+        let total = offered.len() as u64;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        for (done, (path, meta)) in offered.iter().enumerate() {
+            self.progress(Stage::TargetFiles, done as u64, total);
+            if consistent {
+                self.hashed_names(files, path, meta, &mut buffer);
+            } else {
+                self.plain_name(files, path, meta, &mut buffer);
+            }
+        }
+        self.progress(Stage::TargetFiles, total, total);
+    }
+
+    fn plain_name(&mut self, files: &dyn Fetch, path: &TargetPath, meta: &TargetMeta, buffer: &mut [u8]) {
+        match self.look(files, path.as_str(), meta, buffer) {
+            Looked::Missing => self.missing(path.as_str(), path),
+            Looked::Wrong(problem) => self.wrong(path.as_str(), &problem),
+            Looked::Good | Looked::Unread => {}
+        }
+    }
+
+    fn hashed_names(&mut self, files: &dyn Fetch, path: &TargetPath, meta: &TargetMeta, buffer: &mut [u8]) {
+        for (algorithm, hash) in meta.hashes.iter() {
+            // The text of an algorithm nobody knows is not validated, and must not become part of a path.
+            if hash.is_empty() || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                let message = format!("target {}: the {} is not hexadecimal", quote(path.as_str()), quote(algorithm));
+                self.error(rules::P5, path.as_str(), message);
+                continue;
+            }
+            let name = path.hash_prefixed(&hash);
+            let tough = path.parent().map(|_| format!("{hash}.{path}"));
+            let looked = self.look(files, &name, meta, buffer);
+            let missing = matches!(looked, Looked::Missing);
+            let toughs = match &tough {
+                Some(tough) if missing || self.options.tough_names => Some(self.look(files, tough, meta, buffer)),
+                _ => None,
+            };
+            match looked {
+                Looked::Missing if matches!(toughs, Some(Looked::Good)) => {
+                    let message = format!(
+                        "is missing, and {} is there: only tough looks for that one; link the file to both names",
+                        quote(tough.as_deref().unwrap_or_default())
+                    );
+                    self.warn(rules::P8, &name, message);
+                }
+                Looked::Missing => self.missing(&name, path),
+                Looked::Wrong(problem) => self.wrong(&name, &problem),
+                Looked::Good | Looked::Unread => {}
+            }
+            if let (Some(tough), Some(Looked::Wrong(problem))) = (&tough, toughs) {
+                self.wrong(tough, &problem);
+            }
+        }
+    }
+
+    fn missing(&mut self, name: &str, path: &TargetPath) {
+        let message = format!("is missing: target {} cannot be downloaded; restore the file", quote(path.as_str()));
+        self.error(rules::P6, name, message);
+    }
+
+    fn wrong(&mut self, name: &str, problem: &str) {
+        self.error(rules::P7, name, format!("{problem}; restore the file that was signed"));
+    }
+
+    fn look(&mut self, files: &dyn Fetch, name: &str, meta: &TargetMeta, buffer: &mut [u8]) -> Looked {
+        let read = match files.fetch(name, meta.length) {
+            Ok(None) => return Looked::Missing,
+            Ok(Some(file)) => {
+                self.report.checked.target_files += 1;
+                compare(file, meta, buffer, &mut self.report.checked.target_bytes).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
+            Ok(None) => Looked::Good,
+            Ok(Some(problem)) => Looked::Wrong(problem),
+            Err(reason) => {
+                self.report.unread.push(Unread { subject: name.to_owned(), reason });
+                Looked::Unread
+            }
+        }
+    }
+}
+
+/// What is wrong with the bytes of a file.
+fn compare(
+    mut file: Box<dyn Read + '_>,
+    meta: &TargetMeta,
+    buffer: &mut [u8],
+    bytes: &mut u64,
+) -> std::io::Result<Option<String>> {
+    let mut checker = meta.hashes.checker();
+    let mut length = 0u64;
+    loop {
+        let count = match file.read(buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        length += count as u64;
+        *bytes += count as u64;
+        if length > meta.length {
+            return Ok(Some(format!("has more than the {} bytes listed", meta.length)));
+        }
+        checker.update(&buffer[..count]);
+    }
+    if length < meta.length {
+        return Ok(Some(format!("has {length} bytes, listed are {}", meta.length)));
+    }
+    Ok(checker.finish().err().map(|error| error.to_string()))
+}

@@ -1,0 +1,158 @@
+//! Timestamp and snapshot (specification §5.4 and §5.5), and what every role has in common.
+
+use std::collections::BTreeSet;
+
+use super::lenient::Doc;
+use super::root::PHP_BYTES;
+use super::{Audit, Got, rules};
+use crate::client::{Fetch, Limits};
+use crate::names::RoleName;
+use crate::schema::{Metadata, RoleMeta, Root, Snapshot, Timestamp};
+
+pub(super) const TIMESTAMP: &str = "timestamp.json";
+
+impl Audit<'_> {
+    /// Everything below root.
+    pub(super) fn repository(&mut self, root: &Root, targets: Option<&dyn Fetch>) {
+        let timestamp = self.timestamp(root);
+        let listed = match &timestamp {
+            Some(timestamp) => timestamp.snapshot.clone(),
+            // The newest on disk is what it would list.
+            None => RoleMeta::new(self.versions_on_disk("snapshot").last().copied().unwrap_or(1)),
+        };
+        let consistent = root.consistent_snapshot;
+        if timestamp.is_none() && consistent && self.versions_on_disk("snapshot").is_empty() {
+            return;
+        }
+        let role = RoleName::snapshot();
+        let limit = Limits::default().snapshot_bytes;
+        let max = self.options.ceilings.snapshot_bytes;
+        let Some((path, snapshot)) = self.listed::<Snapshot>(&role, &listed, TIMESTAMP, consistent, limit, max) else {
+            return;
+        };
+        if let Some(keys) = root.roles.get(&role) {
+            self.check_signatures(rules::S3, &path, "the snapshot keys of root", &snapshot, &root.keys, keys);
+        }
+        self.report.versions.insert("snapshot", snapshot.metadata.version);
+        let tree = self.targets_roles(root, &snapshot.metadata, &path);
+        self.extra_roles(&path, &snapshot.metadata, &tree);
+        self.older_snapshots(root, &path, &snapshot);
+        let offered = self.search(&tree);
+        if let Some(files) = targets {
+            self.target_files(files, &offered, consistent);
+        }
+    }
+
+    fn timestamp(&mut self, root: &Root) -> Option<Timestamp> {
+        let limit = Limits::default().timestamp_bytes;
+        let file = match self.get(TIMESTAMP, self.options.ceilings.timestamp_bytes) {
+            Got::File(file) => file,
+            Got::Missing => {
+                let message = "is missing: no client can start; the timestamp is never prefixed with its version";
+                self.error(rules::T2, TIMESTAMP, message);
+                return None;
+            }
+            Got::Unusable => return None,
+        };
+        self.report.checked.metadata_files += 1;
+        self.seen = Some(file.clone());
+        self.check_size(TIMESTAMP, file.len() as u64, limit);
+        let doc = self.read::<Timestamp>(TIMESTAMP, &file)?;
+        if let Some(keys) = root.roles.get(&RoleName::timestamp()) {
+            self.check_signatures(rules::S3, TIMESTAMP, "the timestamp keys of root", &doc, &root.keys, keys);
+        }
+        self.check_expiry(TIMESTAMP, &doc.metadata, &doc.flaws);
+        self.report.versions.insert("timestamp", doc.metadata.version);
+        let lacking: Vec<&str> = [
+            doc.metadata.snapshot.length.is_none().then_some("length"),
+            doc.metadata.snapshot.hashes.is_none().then_some("hashes"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if !lacking.is_empty() {
+            let message = format!(
+                "does not list {} of the snapshot: php-tuf refuses a timestamp without hashes, and clients cannot \
+                 bound what they read",
+                lacking.join(" and ")
+            );
+            self.warn(rules::T3, TIMESTAMP, message);
+        }
+        // What was repaired in the version says nothing about the snapshot.
+        (!doc.flaws.contains(rules::C3.id)).then_some(doc.metadata)
+    }
+
+    /// Reads the file of a role as `by` lists it: its path and what is in it.
+    pub(super) fn listed<M: Metadata>(
+        &mut self,
+        role: &RoleName,
+        listed: &RoleMeta,
+        by: &str,
+        consistent: bool,
+        limit: u64,
+        max: u64,
+    ) -> Option<(String, Doc<M>)> {
+        let path = if consistent { format!("{}.{role}.json", listed.version) } else { format!("{role}.json") };
+        let file = match self.get(&path, max.max(listed.length.unwrap_or(0))) {
+            Got::File(file) => file,
+            Got::Missing => {
+                let message = format!(
+                    "is missing, though {by} lists version {}; publish it before what lists it",
+                    listed.version
+                );
+                self.error(rules::N3, &path, message);
+                return None;
+            }
+            Got::Unusable => return None,
+        };
+        self.report.checked.metadata_files += 1;
+        let length = file.len() as u64;
+        match listed.length {
+            Some(expected) if expected != length => {
+                let message = format!("has {length} bytes, {by} lists {expected}; never change a published file");
+                self.error(rules::N4, &path, message);
+            }
+            Some(_) => {}
+            None => self.check_size(&path, length, limit),
+        }
+        if let Some(hashes) = &listed.hashes
+            && let Err(error) = hashes.check(&file)
+        {
+            let message = format!("is not the file that {by} lists: {error}; never change a published file");
+            self.error(rules::N4, &path, message);
+        }
+        let doc = self.read::<M>(&path, &file)?;
+        let version = doc.metadata.version();
+        if version != listed.version && !doc.flaws.contains(rules::C3.id) {
+            let message = format!("holds version {version}, {by} lists {}; clients refuse it", listed.version);
+            self.error(rules::C4, &path, message);
+        }
+        self.check_expiry(&path, &doc.metadata, &doc.flaws);
+        Some((path, doc))
+    }
+
+    fn check_size(&mut self, path: &str, length: u64, limit: u64) {
+        if length > limit {
+            let message = format!(
+                "has {length} bytes; python-tuf and go-tuf read at most {limit} where no length is listed: list it, \
+                 or spread the targets over more roles"
+            );
+            self.error(rules::L1, path, message);
+        } else if length > PHP_BYTES {
+            let message = format!("has {length} bytes; php-tuf reads at most {PHP_BYTES} where no length is listed");
+            self.warn(rules::L2, path, message);
+        }
+    }
+
+    pub(super) fn check_expiry(&mut self, path: &str, metadata: &impl Metadata, flaws: &BTreeSet<&'static str>) {
+        let unknown = flaws.contains(rules::C5.id) && metadata.expires().unix() > 250_000_000_000;
+        if metadata.is_expired(self.options.now) && !unknown {
+            let message = format!(
+                "version {} expired at {}; sign the next version, and look why that did not happen by itself",
+                metadata.version(),
+                metadata.expires()
+            );
+            self.error(rules::C6, path, message);
+        }
+    }
+}

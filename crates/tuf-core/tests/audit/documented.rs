@@ -1,0 +1,27 @@
+//! The list of rules is documented. `TUF_FLEET_WRITE_DOCS=1` writes it anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use tuf_core::audit::rules;
+
+#[test]
+fn every_rule_is_documented() {
+    let mut text = String::from(
+        "# What `rugged validate` checks\n\n\
+         Each finding names the rule it breaks. Ids are stable, so scripts may rely on them. The section is the one of \
+         the TUF specification 1.0.34 that asks for it; `clients` stands for what clients in the field insist on.\n\n\
+         An **error** breaks the specification or keeps clients out: exit code 1. A **warning** is permitted and stands \
+         in the way of some clients; a **note** needs nothing to be done.\n\n\
+         | rule | section | what holds in a sound repository |\n|---|---|---|\n",
+    );
+    for rule in rules::ALL {
+        let _ = writeln!(text, "| {} | {} | {} |", rule.id, rule.section, rule.title);
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/validate-rules.md");
+    if std::env::var_os("TUF_FLEET_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, text, "run this test with TUF_FLEET_WRITE_DOCS=1");
+}
