@@ -21,6 +21,10 @@ pub const TIMESTAMP_QUEUE: &str = "timestamp-worker";
 /// the queue.
 pub const ADMIN_EXCHANGE: &str = "rugged.admin";
 
+/// The header in which our clients name the repository a task is for; absent where it is not configured, and in tasks
+/// of Python clients.
+pub const REPOSITORY_HEADER: &str = "rugged_repository";
+
 /// Every worker: answers `"pong"`.
 pub const PING: &str = "ping";
 /// Every worker: answers a [`WorkerStatus`].

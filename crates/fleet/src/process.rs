@@ -2,27 +2,31 @@
 
 use std::future::Future;
 use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_runtime::broker::{ConnectError, ConnectOptions, connect};
+use celery_runtime::broker::{ConnectError, ConnectOptions, SharedBroker, connect};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use durable_fs::RealFs;
+use durable_fs::{Fs, RealFs};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Sources};
 use crate::context::VERSION;
-use crate::{FleetError, exit_code, health, telemetry};
+use crate::sandbox::{self, Outdated, Sandbox};
+use crate::{FleetError, exit_code, health, preflight, telemetry};
 
 pub use crate::context::{Context, WorkerInfo};
 
 /// How long the broker may take to say goodbye.
 const CLOSE: Duration = Duration::from_secs(5);
+/// After that long without the broker a worker that has just started says so.
+const UNREACHABLE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Parser)]
 #[command(
@@ -89,6 +93,11 @@ where
     telemetry::init(&config);
     telemetry::set_process_worker(worker.name);
     telemetry::log_panics();
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    // Before the sandbox, which would hide a key that must not be there; and before there is another thread, which the
+    // sandbox would not hold.
+    preflight::at_start(&fs, &config, worker.role, SystemClock.now())?;
+    let sandbox = sandbox::enter(fs.as_ref(), &config, worker.role)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
@@ -96,11 +105,42 @@ where
         .enable_all()
         .build()
         .map_err(|source| FleetError::Io { what: "starting threads".into(), source })?;
-    runtime.block_on(serve(worker, config, run))?;
+    if runtime.block_on(serve(worker, config, fs, sandbox, run))? == End::Anew {
+        drop(runtime);
+        return Err(start_anew());
+    }
     Ok(exit_code::OK)
 }
 
-async fn serve<F, Fut>(worker: WorkerInfo, config: Config, run: F) -> Result<(), FleetError>
+/// How a worker that did nothing wrong ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// For good.
+    Asked,
+    /// To be started again at once.
+    Anew,
+}
+
+/// Replaces this process by a new run of the same program with the same arguments and the same process id. Returns only
+/// if that fails.
+fn start_anew() -> FleetError {
+    // A program that was upgraded meanwhile has another file under its name, or none.
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let mut arguments = std::env::args_os();
+    let mut command = std::process::Command::new(program);
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    FleetError::Io { what: "starting anew".into(), source: command.args(arguments).exec() }
+}
+
+async fn serve<F, Fut>(
+    worker: WorkerInfo,
+    config: Config,
+    fs: Arc<dyn Fs>,
+    sandbox: Sandbox,
+    run: F,
+) -> Result<End, FleetError>
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<(), FleetError>>,
@@ -115,7 +155,7 @@ where
     })?;
     let config = Arc::new(config);
     let context =
-        Context::new(worker, config.clone(), Arc::new(RealFs), broker.clone(), Arc::new(SystemClock), shutdown.clone());
+        Context::new(worker, config.clone(), fs.clone(), broker.clone(), Arc::new(SystemClock), shutdown.clone());
     tracing::info!(
         worker.version = VERSION,
         broker.url = config.shown_broker_url(),
@@ -137,6 +177,19 @@ where
         }
         None => None,
     };
+    tokio::spawn(warn_of_broker(broker.clone(), config.clone(), worker.role).instrument(context.span.clone()));
+    let outdated = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            tokio::select! {
+                outdated = sandbox.outdated(fs, config, worker.role) => {
+                    shutdown.cancel();
+                    Some(outdated)
+                }
+                () = shutdown.cancelled() => None,
+            }
+        }
+    });
     let outcome = host(context, run).await;
     // Anything of this process that is still waiting ends now.
     shutdown.cancel();
@@ -147,10 +200,28 @@ where
     if tokio::time::timeout(CLOSE, broker.close()).await.is_err() {
         tracing::warn!("the broker connection did not close within {} s", CLOSE.as_secs());
     }
-    if outcome.is_ok() {
-        tracing::info!("{} ended", worker.name);
+    outcome?;
+    match outdated.await.unwrap_or(None) {
+        None => {
+            tracing::info!("{} ended", worker.name);
+            Ok(End::Asked)
+        }
+        Some(Outdated::Complete) => {
+            tracing::info!("everything the sandbox needs is there: {} starts anew", worker.name);
+            Ok(End::Anew)
+        }
+        Some(Outdated::Replaced(path)) => {
+            let source =
+                io::Error::other("it was mounted or made anew, and the sandbox admits the old one only: start again");
+            Err(FleetError::Io { what: path.display().to_string(), source })
+        }
     }
-    outcome
+}
+
+async fn warn_of_broker(broker: SharedBroker, config: Arc<Config>, role: &'static str) {
+    if let Some(finding) = preflight::reachable(broker.as_ref(), &config, role, UNREACHABLE).await {
+        tracing::warn!(preflight.check = finding.check, "preflight: {finding}");
+    }
 }
 
 /// Runs one worker inside its span while its health follows the state of the broker. This is what `main` does for a

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
 use tuf_core::floor::FloorFile;
+use tuf_core::retention::{Retention, RetentionPolicy};
 use tuf_core::roles::{Lifetime, MAX_ROOT, Repository, RoleError, Trust};
 use tuf_core::store::LocalStore;
 
@@ -60,6 +61,21 @@ pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<FloorFile,
     durable::create_dir_all(fs.as_ref(), &dir, 0o700)
         .map_err(|error| RoleError::Infrastructure(format!("{}: {error}", dir.display())))?;
     Ok(FloorFile::open(Arc::clone(fs), &dir)?)
+}
+
+/// What `role` may delete, and the marks it goes by, beside its floor ([`floor`] makes the directory); `None` where the
+/// configuration says that nothing is deleted.
+///
+/// # Errors
+/// [`RoleError::Infrastructure`] when the marks are there and cannot be read.
+pub fn retention(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<Option<Retention>, RoleError> {
+    let Some(keep) = config.retention else { return Ok(None) };
+    let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
+    let policy = RetentionPolicy::new(keep, config.roles.timestamp.expiry_seconds);
+    let dir = config.state_of(role);
+    Retention::open(Arc::clone(fs), &dir, policy)
+        .map(Some)
+        .map_err(|error| RoleError::Infrastructure(format!("the marks of retention in {}: {error}", dir.display())))
 }
 
 /// How long a role's metadata lives.

@@ -1,12 +1,13 @@
 //! What every worker answers, and what its tasks have in common.
 
+use celery_runtime::client::Client;
 use celery_runtime::worker::{TaskContext, Worker, WorkerBuilder};
 use celery_runtime::{Arguments, TaskError};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::contract::{ADMIN_EXCHANGE, PING, STATUS};
-use crate::{Context, FleetError, exceptions};
+use crate::contract::{ADMIN_EXCHANGE, PING, REPOSITORY_HEADER, STATUS};
+use crate::{Config, Context, FleetError, exceptions};
 
 /// A worker on `queue` that answers `ping` and `status` without waiting for anything, and that operators reach through
 /// [`ADMIN_EXCHANGE`].
@@ -17,6 +18,10 @@ pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
         .name(format!("{queue}@{}", context.config.instance))
         .queue(queue)
         .also_bound_to(ADMIN_EXCHANGE)
+        .guard({
+            let ours = context.config.repository_id.clone();
+            move |task| of_our_repository(task, ours.as_deref())
+        })
         .task(PING, |_, arguments: Arguments| async move {
             arguments.bind_none()?;
             Ok(Value::from("pong"))
@@ -46,6 +51,28 @@ pub fn answer<T: Serialize>(result: &T) -> Result<Value, TaskError> {
     serde_json::to_value(result).map_err(|error| exceptions::exception(exceptions::INTERNAL, error.to_string()))
 }
 
+/// A client whose tasks name the configured repository.
+#[must_use]
+pub fn for_repository(client: Client, config: &Config) -> Client {
+    match &config.repository_id {
+        Some(id) => client.with_header(REPOSITORY_HEADER, id.as_str()),
+        None => client,
+    }
+}
+
+/// Lets a task pass unless it names another repository than ours. Where one of the two names none, nothing is compared.
+fn of_our_repository(task: &TaskContext, ours: Option<&str>) -> Result<(), TaskError> {
+    let named = task.headers.get(REPOSITORY_HEADER).map(|value| value.to_json());
+    match (ours, named) {
+        (None, _) | (_, None | Some(Value::Null)) => Ok(()),
+        (Some(ours), Some(Value::String(named))) if named == ours => Ok(()),
+        (Some(ours), Some(_)) => {
+            let message = format!("{} is for another repository than {ours} (repository_id)", task.task_name);
+            Err(exceptions::exception(exceptions::NOT_PERMITTED, message))
+        }
+    }
+}
+
 /// Lets a task pass only if it came through [`ADMIN_EXCHANGE`], which only the operator's broker user may write: under
 /// `rpc://` every worker can write to every queue by the default exchange, so that a queue tells nobody apart.
 ///
@@ -62,6 +89,19 @@ pub fn operator_only(task: &TaskContext) -> Result<(), TaskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_for_another_repository_is_refused() {
+        let mut task = TaskContext::detached("add-targets", "id");
+        assert!(of_our_repository(&task, Some("prod")).is_ok(), "python clients name none");
+        task.headers.insert(REPOSITORY_HEADER, Value::from("prod"));
+        assert!(of_our_repository(&task, Some("prod")).is_ok());
+        assert!(of_our_repository(&task, None).is_ok(), "nothing is configured");
+        for other in [Value::from("staging"), Value::from(7), Value::from(vec![1])] {
+            task.headers.insert(REPOSITORY_HEADER, other);
+            assert_eq!(of_our_repository(&task, Some("prod")).unwrap_err().exc_type, exceptions::NOT_PERMITTED);
+        }
+    }
 
     #[test]
     fn only_the_administrators_exchange_lets_an_operators_task_pass() {

@@ -16,6 +16,8 @@ use durable_fs::{FileKind, Fs, durable};
 /// Longest accepted drop name in bytes: with the longest decoration it still fits a file name (255 bytes).
 pub const MAX_NAME_BYTES: usize = 200;
 
+/// Prefix of a directory that its producer still writes.
+pub const UNFINISHED: &str = "tuf_tmp_";
 /// Prefix of a directory that is ready to be taken in.
 pub const READY: &str = "tuf_ready_";
 /// Prefix of a directory that was taken in.
@@ -148,6 +150,11 @@ pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<Listing> {
 /// Whether a change of `name` in the post-to-tuf directory can mean new work.
 pub fn is_ready_name(name: &OsStr, any_case: bool) -> bool {
     strip(name.as_bytes(), READY, any_case).is_some()
+}
+
+/// Whether `name` is that of a drop its producer still writes.
+pub fn is_unfinished(name: &OsStr, any_case: bool) -> bool {
+    strip(name.as_bytes(), UNFINISHED, any_case).is_some()
 }
 
 fn strip<'a>(raw: &'a [u8], prefix: &str, any_case: bool) -> Option<&'a [u8]> {

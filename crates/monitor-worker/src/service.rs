@@ -44,6 +44,7 @@ const TIDY_PERIOD: Duration = Duration::from_secs(60);
 /// When the worker cannot be built, or stops serving its queue without being asked to.
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let client = Client::new(context.broker.clone()).await.map_err(|error| FleetError::Broker(error.to_string()))?;
+    let client = tasks::for_repository(client, &context.config);
     let shared = Arc::new(Shared::new(context.clone(), client));
     let worker = tasks::build(add_tasks(tasks::builder(&context, MONITOR_QUEUE), &shared))?;
     let shutdown = context.shutdown.clone();

@@ -24,6 +24,8 @@ pub struct Settings {
     pub attempts: u32,
     /// Age after which staging and batch directories nobody works on are removed.
     pub collect_after: Duration,
+    /// Age after which a `tuf_tmp_*` that nobody has written to is removed; `None`: never.
+    pub abandoned_after: Option<Duration>,
     /// How long public receipts stay in the drop directory.
     pub keep_public_receipts: Duration,
     /// How long receipts stay in the private state, which is how long a repeated drop is recognised here.
@@ -78,6 +80,7 @@ impl Settings {
             limits: Limits::default(),
             attempts: 3,
             collect_after: DAY,
+            abandoned_after: None,
             keep_public_receipts: DAY * 7,
             keep_state_receipts: DAY * 90,
         }
@@ -91,6 +94,7 @@ impl Settings {
             config.state_of("monitor"),
             &config.instance,
         );
+        settings.abandoned_after = config.tuf_tmp_cleanup_after;
         settings.any_case = config.prefix_case_insensitive;
         settings.limits.drops = usize::try_from(config.batch_max_drops).unwrap_or(usize::MAX);
         settings.limits.files = config.batch_max_files;

@@ -1,19 +1,21 @@
 //! Removing what is no longer needed, off the path of a release.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use durable_fs::{Stat, durable};
+use durable_fs::{FileKind, Stat, durable};
 
 use crate::batch;
 use crate::core::{Core, TRASH};
-use crate::drop_dir::{self, Listing, PROCESSING};
+use crate::drop_dir::{self, DONE, Listing, PROCESSING};
 use crate::intake::STAGING;
 
 /// Seconds between two looks for things past their time.
 const RETENTION_PERIOD: i64 = 3600;
+/// Deepest directory of a drop that is looked into.
+const MAX_DEPTH: usize = 64;
 
 impl Core {
     /// Removes published directories, used batches and, hourly, what is past its time.
@@ -111,6 +113,9 @@ impl Core {
                 self.remove_quietly(&path);
             }
         }
+        if let Some(age) = settings.abandoned_after {
+            self.remove_abandoned(age)?;
+        }
         for name in &found.receipts {
             let path = settings.post.join(name);
             let keep = if durable::is_temp_name(name) { settings.collect_after } else { settings.keep_public_receipts };
@@ -122,6 +127,55 @@ impl Core {
             self.remove_if_older(&self.receipts.dir().join(&entry.name), keep)?;
         }
         Ok(())
+    }
+
+    /// Removes drops that a producer began and never finished. Whatever in them is younger than `age` keeps all of it.
+    fn remove_abandoned(&self, age: Duration) -> io::Result<()> {
+        for entry in self.fs.read_dir(&self.settings.post)? {
+            if entry.kind != FileKind::Dir || !drop_dir::is_unfinished(&entry.name, self.settings.any_case) {
+                continue;
+            }
+            let path = self.settings.post.join(&entry.name);
+            if !self.is_older(&path, age)? || !self.all_older(&path, age, 0)? {
+                continue;
+            }
+            tracing::warn!(
+                drop.path = %path.display(),
+                "{} was not written to for {} s and is removed as abandoned (tuf_tmp_cleanup_after)",
+                path.display(),
+                age.as_secs()
+            );
+            // Under its own name a producer that comes back would find it half there.
+            let mut name = OsString::from(DONE);
+            name.push(&entry.name);
+            let away = self.settings.post.join(name);
+            match durable::rename_dir(&*self.fs, &path, &away) {
+                Ok(true) => {
+                    self.fs.sync_dir(&self.settings.post)?;
+                    self.remove_quietly(&away);
+                }
+                // A former one of that name is being removed, or the producer was quicker.
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!("{} cannot be removed: {error}", path.display()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything below a directory is older than `age`; what is nested too deeply to tell is not.
+    fn all_older(&self, dir: &Path, age: Duration, depth: usize) -> io::Result<bool> {
+        if depth > MAX_DEPTH {
+            return Ok(false);
+        }
+        for entry in self.fs.read_dir(dir)? {
+            let path = dir.join(&entry.name);
+            let old = self.is_older(&path, age)?;
+            if !old || (entry.kind == FileKind::Dir && !self.all_older(&path, age, depth + 1)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn remove_if_older(&self, path: &Path, age: Duration) -> io::Result<()> {

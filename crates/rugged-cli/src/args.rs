@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tuf_core::time::UtcTime;
+
+use crate::verify::Location;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -57,7 +60,7 @@ pub enum Command {
     Post(Post),
     /// Show workers, roles, versions, expiries and drops
     Status(Status),
-    /// Verify the repository as a client does, and every target file in it
+    /// Check a repository, ours or anyone's, against the TUF specification
     Validate(Validate),
     /// Make key pairs for the roles; never overwrites one
     GenerateKeys(GenerateKeys),
@@ -73,6 +76,10 @@ pub enum Command {
     PauseProcessing(Pause),
     /// Take drops in again
     ResumeProcessing(Pause),
+    /// Check what the workers stand on here: mounts, modes, space, keys, clock, broker
+    Doctor(Doctor),
+    /// Have roles go on whose repository was restored to before what they have signed
+    Recover(Recover),
     /// Ask workers whether they are there
     Ping(Ping),
     /// Show every configuration value with its origin
@@ -172,25 +179,41 @@ pub struct Status {
 /// `validate`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Starts from the pinned root, walks the root chain, timestamp, snapshot and every delegated role, and hashes every target \
-file under the names clients ask for. Exit code 0 without findings, 1 with, 2 when there was nothing to look at.
+Checks a repository, ours or anyone's, against the repository side of the TUF specification: the root chain, signatures \
+and thresholds, keys, formats, versions, expiry, delegations, target files. It goes on after what is wrong, so that one \
+run lists everything. Warnings are about what some clients cannot read; they and notes do not make a repository invalid.
+
+With --metadata, only what is named is looked at: without --targets no target files, without --trusted-root the oldest \
+root of the repository is taken at its word. A directory on this machine is also checked for what only a listing shows: \
+gaps, versions that went back, roles that vanished.
+
+Exit code 0 when it is valid, 1 when it is not, 2 when it could not be looked at, in part or at all.
+
+--json prints {ok, complete, metadata, targets, trusted_root, at, versions, checked, counts: {error, warning, note}, \
+findings: [{severity, rule, section, subject, message}], more: {RULE: COUNT}, unread: [{subject, reason}]}. Rules keep \
+their ids. At most 1000 findings of a rule are listed; `more` counts the others.
 
 Examples:
   rugged validate --strict
-  rugged validate --metadata mirror/metadata --targets mirror/targets --trusted-root root.json")]
+  rugged validate --at 2027-01-01T00:00:00Z
+  rugged validate --metadata mirror/metadata --targets mirror/targets --trusted-root root.json
+  rugged --json validate --metadata https://example.org/metadata --targets https://example.org/targets")]
 pub struct Validate {
     /// Metadata directory; without it the repository's
-    #[arg(long, value_name = "DIR")]
-    pub metadata: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|URL")]
+    pub metadata: Option<Location>,
     /// Targets directory; without it the repository's
-    #[arg(long, value_name = "DIR")]
-    pub targets: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|URL")]
+    pub targets: Option<Location>,
     /// Root metadata to trust; without it the pinned root (trusted_root)
     #[arg(long, value_name = "FILE")]
     pub trusted_root: Option<PathBuf>,
     /// Also load and download everything with tough, a second client
     #[arg(long)]
     pub strict: bool,
+    /// Time at which nothing may be expired; without it now
+    #[arg(long, value_name = "YYYY-MM-DDTHH:MM:SSZ")]
+    pub at: Option<UtcTime>,
 }
 
 /// `generate-keys`
@@ -316,6 +339,52 @@ pub struct Pause {
     /// How long to wait for the monitor
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Tries out with files of its own, which it removes, what each role has to do in its directories, and says for each finding \
+what to do about it. With --role, run it as that worker's user and with its configuration and mounts: then it also tells \
+whether the worker reaches what it must not. Every worker does the same when it starts.
+
+Exit code 0 when nothing is the matter, 1 otherwise.
+
+--json prints {ok, roles, findings: [{severity, check, role, subject, message, advice}]}.
+
+Examples:
+  rugged doctor
+  rugged doctor --role targets")]
+pub struct Doctor {
+    /// For this worker only
+    #[arg(long, value_name = "ROLE", value_parser = fleet::places::ROLES)]
+    pub role: Option<String>,
+    /// How long the broker may take
+    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    pub timeout: u64,
+}
+
+/// `recover`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A role that finds its repository behind what it has signed stops with an alarm. After a restore from a backup this lets \
+it go on, once, with numbers above all it has ever signed, so that clients that have seen more accept what follows. What \
+was released since the backup is lost and has to be released again, under new drop names. It also forgives a clock that \
+was ahead.
+
+Run it where the worker's state_path is mounted, for targets first. It needs no keys; a running worker goes on at its next \
+look (reconcile_period).
+
+Examples:
+  rugged recover
+  rugged recover --role targets --yes")]
+pub struct Recover {
+    /// For this role only
+    #[arg(long, value_name = "ROLE", value_parser = fleet::recover::ROLES)]
+    pub role: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// `ping`

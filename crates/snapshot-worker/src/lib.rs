@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fleet::contract::{SNAPSHOT_QUEUE, UPDATE_SNAPSHOT, UpdateResult};
 use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
 use fleet::{Context, FleetError, WorkerInfo, repository, tasks};
+use tuf_core::retention::Retention;
 use tuf_core::roles::SnapshotRole;
 use tuf_core::time::UtcTime;
 
@@ -16,21 +17,29 @@ pub const WORKER: WorkerInfo = WorkerInfo {
 };
 
 #[derive(Debug)]
-struct Role(SnapshotRole);
+struct Role {
+    role: SnapshotRole,
+    retention: Option<Retention>,
+}
 
 impl SigningRole for Role {
     fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
-        let update = self.0.update(now, force)?;
+        let update = self.role.update(now, force)?;
         let renewed = if update.changed { [("snapshot".to_owned(), update.version)].into() } else { BTreeMap::new() };
         Ok(Progress { version: update.version, changed: update.changed, renewed, bins_renewed: 0 })
     }
 
+    fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
+        let Some(retention) = &mut self.retention else { return Ok(false) };
+        Ok(signing::tidied(self.role.collect(retention, now)?))
+    }
+
     fn report(&self, _now: UtcTime) -> RoleReport {
-        let floor = self.0.floor().get().unwrap_or_default();
+        let floor = self.role.floor().get().unwrap_or_default();
         RoleReport {
-            role_version: self.0.current().map(|(version, _)| version),
-            expires: self.0.current().map(|(_, expires)| expires),
-            next_renewal: self.0.next_renewal(),
+            role_version: self.role.current().map(|(version, _)| version),
+            expires: self.role.current().map(|(_, expires)| expires),
+            next_renewal: self.role.next_renewal(),
             floor: [
                 ("root".to_owned(), floor.root),
                 ("record".to_owned(), floor.record.map_or(0, |record| record.number)),
@@ -51,7 +60,8 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
         let trust = repository::trust(&fs, &config, "snapshot", &config.keys.snapshot)?;
         let floor = repository::floor(&fs, &config, "snapshot")?;
         let lifetime = repository::lifetime(&config.roles.snapshot);
-        Ok(Role(SnapshotRole::new(repository::stores(&fs, &config), trust, lifetime, floor)))
+        let role = SnapshotRole::new(repository::stores(&fs, &config), trust, lifetime, floor);
+        Ok(Role { role, retention: repository::retention(&fs, &config, "snapshot")? })
     };
     signing::run(context, SNAPSHOT_QUEUE, open, |builder, shared| {
         builder.task(UPDATE_SNAPSHOT, move |_, arguments: celery_runtime::Arguments| {

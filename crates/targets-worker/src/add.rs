@@ -14,6 +14,7 @@ use tuf_core::roles::{Change, Commit, Submission};
 use tuf_core::time::UtcTime;
 
 use crate::ingest::{IngestError, Taken, list_digest};
+use crate::policy::Ahead;
 use crate::role::Targets;
 
 /// What is known of a drop before the commit.
@@ -51,8 +52,15 @@ impl Targets {
         }
         let batch = self.read_batch(name)?;
         let mut looked = Vec::with_capacity(batch.drops.len());
+        let mut ahead = Ahead::new();
         for drop in &batch.drops {
-            looked.push(self.look(name, drop, now)?);
+            let mut found = self.look(name, drop, now)?;
+            if let Looked::Taken(files) = &found
+                && let Some(reason) = self.forbidden(files, &mut ahead, now)?
+            {
+                found = Looked::Rejected(reason);
+            }
+            looked.push(found);
         }
         let mut submissions = Vec::new();
         for (drop, looked) in batch.drops.iter().zip(&looked) {
@@ -138,6 +146,10 @@ impl Targets {
         if taken.is_empty() {
             return Ok(AddTargetsResult::default());
         }
+        if let Some(reason) = self.forbidden(&taken, &mut Ahead::new(), now)? {
+            return Err(RoleError::refused(format!("{reason}; nothing was signed")));
+        }
+        let ingest = self.ingest();
         ingest.keep(taken.iter_mut()).map_err(|error| infrastructure(&error))?;
         let commit = self.role.commit(&[submission(format!("task:{task_id}"), &taken)], now)?;
         if self.keeps_files() {

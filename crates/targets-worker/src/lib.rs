@@ -2,6 +2,7 @@
 
 mod add;
 mod ingest;
+mod policy;
 mod remove;
 mod role;
 

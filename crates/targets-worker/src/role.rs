@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use durable_fs::Fs;
-use fleet::signing::{Progress, RoleError, RoleReport, SigningRole};
+use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
 use fleet::{Config, repository};
 use tuf_core::bins::{BinLayout, is_bin};
+use tuf_core::retention::Retention;
 use tuf_core::roles::{Layout, TargetsPolicy, TargetsRole};
 use tuf_core::store::Store;
 use tuf_core::time::UtcTime;
 
 use crate::ingest::Ingest;
+use crate::policy::Policy;
 
 /// The targets role, and where its files come from.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Targets {
     /// `None` where target files are not kept in the repository.
     store: Option<Arc<dyn Store>>,
     configured: Layout,
+    retention: Option<Retention>,
+    pub(crate) policy: Policy,
 }
 
 impl Targets {
@@ -48,6 +52,8 @@ impl Targets {
             fs: Arc::clone(fs),
             inbound: config.inbound_targets_path.clone(),
             configured: layout,
+            retention: repository::retention(fs, config, "targets")?,
+            policy: Policy { allowed: config.allowed_targets.clone(), overwrite: config.overwrite.clone() },
         })
     }
 
@@ -83,6 +89,11 @@ impl SigningRole for Targets {
                 .collect(),
             bins_renewed,
         })
+    }
+
+    fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
+        let Some(retention) = &mut self.retention else { return Ok(false) };
+        Ok(signing::tidied(self.role.collect(retention, now, self.store.is_some())?))
     }
 
     fn report(&self, _now: UtcTime) -> RoleReport {

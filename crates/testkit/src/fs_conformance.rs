@@ -1,10 +1,6 @@
 //! What every [`Fs`] must do, run against the real and the simulated one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a check fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a check fails by panicking")]
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read, Write};
@@ -63,10 +59,7 @@ fn files(fs: &dyn Fs, dir: &Path) {
     assert_eq!(kind(fs.create_new(&path, 0o644)), ErrorKind::AlreadyExists);
 
     let stat = fs.stat(&path).unwrap();
-    assert_eq!(
-        (stat.kind, stat.len, stat.nlink, stat.mode),
-        (FileKind::File, 7, 1, 0o640)
-    );
+    assert_eq!((stat.kind, stat.len, stat.nlink, stat.mode), (FileKind::File, 7, 1, 0o640));
     let open = fs.open(&path).unwrap();
     assert_eq!(open.stat().unwrap().id, stat.id);
     fs.set_mtime(&path, 1_234_567_890).unwrap();
@@ -82,14 +75,8 @@ fn files(fs: &dyn Fs, dir: &Path) {
     open.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"still here");
     assert_eq!(kind(fs.open(&gone)), ErrorKind::NotFound);
-    assert_eq!(
-        kind(fs.create_new(&dir.join("no/such/dir"), 0o644)),
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        kind(fs.create_new(&path.join("below"), 0o644)),
-        ErrorKind::NotADirectory
-    );
+    assert_eq!(kind(fs.create_new(&dir.join("no/such/dir"), 0o644)), ErrorKind::NotFound);
+    assert_eq!(kind(fs.create_new(&path.join("below"), 0o644)), ErrorKind::NotADirectory);
     assert_eq!(kind(fs.open(&path.join("below"))), ErrorKind::NotADirectory);
 }
 
@@ -101,16 +88,10 @@ fn special_files(fs: &dyn Fs, dir: &Path) {
     for path in [&fifo, &link, &dir.to_path_buf()] {
         let error = fs.open(path).err().expect("only regular files are opened");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(
-            error.to_string().starts_with("not a regular file but a "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("not a regular file but a "), "{error}");
     }
     assert_eq!(kind(fs.create_new(&link, 0o644)), ErrorKind::AlreadyExists);
-    assert_eq!(
-        kind(fs.read_dir(&dir.join("dirlink"))),
-        ErrorKind::NotADirectory
-    );
+    assert_eq!(kind(fs.read_dir(&dir.join("dirlink"))), ErrorKind::NotADirectory);
 }
 
 fn directories(fs: &dyn Fs, dir: &Path) {
@@ -119,30 +100,14 @@ fn directories(fs: &dyn Fs, dir: &Path) {
     assert_eq!(fs.stat(&real).unwrap().kind, FileKind::Dir);
     assert_eq!(fs.stat(&real).unwrap().mode & 0o777, 0o750);
     assert_eq!(kind(fs.create_dir(&real, 0o755)), ErrorKind::AlreadyExists);
-    assert_eq!(
-        kind(fs.create_dir(&dir.join("a/b"), 0o755)),
-        ErrorKind::NotFound
-    );
+    assert_eq!(kind(fs.create_dir(&dir.join("a/b"), 0o755)), ErrorKind::NotFound);
     fs.create_dir(&below, 0o755).unwrap();
     write(fs, &real.join("file"), b"x");
     let mut entries = fs.read_dir(&real).unwrap();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    let entry = |name: &str, kind| DirEntry {
-        name: OsString::from(name),
-        kind,
-    };
-    assert_eq!(
-        entries,
-        [entry("below", FileKind::Dir), entry("file", FileKind::File)]
-    );
-    let kinds = |name: &str| {
-        fs.read_dir(dir)
-            .unwrap()
-            .into_iter()
-            .find(|entry| entry.name == name)
-            .unwrap()
-            .kind
-    };
+    let entry = |name: &str, kind| DirEntry { name: OsString::from(name), kind };
+    assert_eq!(entries, [entry("below", FileKind::Dir), entry("file", FileKind::File)]);
+    let kinds = |name: &str| fs.read_dir(dir).unwrap().into_iter().find(|entry| entry.name == name).unwrap().kind;
     assert_eq!(
         (kinds("fifo"), kinds("link"), kinds("dirlink")),
         (FileKind::Other, FileKind::Symlink, FileKind::Symlink)
@@ -150,24 +115,15 @@ fn directories(fs: &dyn Fs, dir: &Path) {
     // A link above is followed, and one with a slash behind it.
     assert_eq!(read(fs, &dir.join("dirlink/file")), b"x");
     assert_eq!(fs.read_dir(&dir.join("dirlink").join("")).unwrap().len(), 2);
-    assert_eq!(
-        fs.stat(&dir.join("dirlink").join(".")).unwrap().kind,
-        FileKind::Dir
-    );
+    assert_eq!(fs.stat(&dir.join("dirlink").join(".")).unwrap().kind, FileKind::Dir);
 
     assert_eq!(kind(fs.remove_dir(&real)), ErrorKind::DirectoryNotEmpty);
     assert_eq!(kind(fs.remove_file(&below)), ErrorKind::IsADirectory);
-    assert_eq!(
-        kind(fs.remove_dir(&real.join("file"))),
-        ErrorKind::NotADirectory
-    );
+    assert_eq!(kind(fs.remove_dir(&real.join("file"))), ErrorKind::NotADirectory);
     fs.remove_dir(&below).unwrap();
     assert_eq!(kind(fs.remove_dir(&below)), ErrorKind::NotFound);
     assert_eq!(kind(fs.read_dir(&below)), ErrorKind::NotFound);
-    assert_eq!(
-        kind(fs.read_dir(&real.join("file"))),
-        ErrorKind::NotADirectory
-    );
+    assert_eq!(kind(fs.read_dir(&real.join("file"))), ErrorKind::NotADirectory);
     assert!(fs.space(dir).unwrap().bytes > 0);
 }
 
@@ -176,59 +132,32 @@ fn links_and_renames(fs: &dyn Fs, dir: &Path) {
     write(fs, &path("a"), b"a");
     write(fs, &path("b"), b"b");
     fs.link(&path("a"), &path("a2")).unwrap();
-    assert_eq!(
-        fs.stat(&path("a")).unwrap().id,
-        fs.stat(&path("a2")).unwrap().id
-    );
+    assert_eq!(fs.stat(&path("a")).unwrap().id, fs.stat(&path("a2")).unwrap().id);
     assert_eq!(fs.stat(&path("a")).unwrap().nlink, 2);
-    assert_eq!(
-        kind(fs.link(&path("a"), &path("b"))),
-        ErrorKind::AlreadyExists
-    );
-    assert_eq!(
-        kind(fs.link(&path("missing"), &path("c"))),
-        ErrorKind::NotFound
-    );
+    assert_eq!(kind(fs.link(&path("a"), &path("b"))), ErrorKind::AlreadyExists);
+    assert_eq!(kind(fs.link(&path("missing"), &path("c"))), ErrorKind::NotFound);
     assert_eq!(read(fs, &path("b")), b"b");
 
     // Both are names of one file: nothing happens.
     fs.rename(&path("a"), &path("a2")).unwrap();
     assert!(fs.stat(&path("a")).is_ok() && fs.stat(&path("a2")).is_ok());
     fs.rename(&path("a"), &path("b")).unwrap();
-    assert_eq!(
-        (read(fs, &path("b")), kind(fs.stat(&path("a")))),
-        (b"a".to_vec(), ErrorKind::NotFound)
-    );
+    assert_eq!((read(fs, &path("b")), kind(fs.stat(&path("a")))), (b"a".to_vec(), ErrorKind::NotFound));
     assert_eq!(kind(fs.rename(&path("a"), &path("b"))), ErrorKind::NotFound);
 
     fs.create_dir(&path("d1"), 0o755).unwrap();
     fs.create_dir(&path("d2"), 0o755).unwrap();
     write(fs, &path("d1/f"), b"f");
-    assert_eq!(
-        kind(fs.rename(&path("b"), &path("d1"))),
-        ErrorKind::IsADirectory
-    );
-    assert_eq!(
-        kind(fs.rename(&path("d1"), &path("b"))),
-        ErrorKind::NotADirectory
-    );
-    assert_eq!(
-        kind(fs.rename(&path("d1"), &path("d1/inside"))),
-        ErrorKind::InvalidInput
-    );
+    assert_eq!(kind(fs.rename(&path("b"), &path("d1"))), ErrorKind::IsADirectory);
+    assert_eq!(kind(fs.rename(&path("d1"), &path("b"))), ErrorKind::NotADirectory);
+    assert_eq!(kind(fs.rename(&path("d1"), &path("d1/inside"))), ErrorKind::InvalidInput);
     // An empty directory is replaced, one with something in it never.
     fs.rename(&path("d1"), &path("d2")).unwrap();
     assert_eq!(read(fs, &path("d2/f")), b"f");
     fs.create_dir(&path("d1"), 0o755).unwrap();
     let refused = kind(fs.rename(&path("d1"), &path("d2")));
-    assert!(matches!(
-        refused,
-        ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
-    ));
-    assert_eq!(
-        kind(fs.link(&path("d1"), &path("d3"))),
-        ErrorKind::PermissionDenied
-    );
+    assert!(matches!(refused, ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists));
+    assert_eq!(kind(fs.link(&path("d1"), &path("d3"))), ErrorKind::PermissionDenied);
 }
 
 fn beneath(fs: &dyn Fs, dir: &Path) {
@@ -236,35 +165,20 @@ fn beneath(fs: &dyn Fs, dir: &Path) {
     let mut bytes = Vec::new();
     open("real/file").unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"x");
-    for name in [
-        "link",
-        "dirlink/file",
-        "real",
-        "fifo",
-        "../x",
-        "real/../plain",
-        "/etc/passwd",
-        "real/../../x",
-    ] {
+    for name in ["link", "dirlink/file", "real", "fifo", "../x", "real/../plain", "/etc/passwd", "real/../../x"] {
         assert_eq!(kind(open(name)), ErrorKind::InvalidInput, "{name}");
     }
     assert_eq!(kind(open("real/missing")), ErrorKind::NotFound);
     assert_eq!(kind(open("plain/below")), ErrorKind::NotADirectory);
     // The directory itself is the caller's: it may be a link.
-    assert!(
-        fs.open_beneath(&dir.join("dirlink"), Path::new("file"))
-            .is_ok()
-    );
+    assert!(fs.open_beneath(&dir.join("dirlink"), Path::new("file")).is_ok());
 }
 
 fn durability(fs: &dyn Fs, dir: &Path) {
     fs.sync_dir(dir).unwrap();
     fs.sync_all(dir).unwrap();
     assert_eq!(kind(fs.sync_dir(&dir.join("missing"))), ErrorKind::NotFound);
-    assert_eq!(
-        kind(fs.sync_all(&dir.join("plain"))),
-        ErrorKind::NotADirectory
-    );
+    assert_eq!(kind(fs.sync_all(&dir.join("plain"))), ErrorKind::NotADirectory);
 }
 
 fn locks(fs: &Arc<dyn Fs>, dir: &Path) {

@@ -63,12 +63,7 @@ impl SimFs {
     #[must_use]
     pub fn fork(&self) -> Self {
         let state = self.state().fork();
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                released: Condvar::new(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), released: Condvar::new() }) }
     }
 
     /// Sets the clock (seconds since the Unix epoch) that modification times are taken from. It stands still.
@@ -191,14 +186,7 @@ impl SimFs {
     /// Puts a file there, with the directories above it, all durable; replaces what has the name. Not counted.
     pub fn plant(&self, path: impl AsRef<Path>, bytes: impl Into<Vec<u8>>) {
         let bytes = bytes.into();
-        self.state().plant(
-            path.as_ref(),
-            Node::File {
-                synced: bytes.len(),
-                data: Arc::new(bytes),
-            },
-            0o644,
-        );
+        self.state().plant(path.as_ref(), Node::File { synced: bytes.len(), data: Arc::new(bytes) }, 0o644);
     }
 
     /// Puts a directory there, with those above it, all durable. Not counted.
@@ -208,8 +196,7 @@ impl SimFs {
 
     /// Puts a symbolic link there. Not counted.
     pub fn plant_symlink(&self, path: impl AsRef<Path>, target: impl Into<PathBuf>) {
-        self.state()
-            .plant(path.as_ref(), Node::Symlink(target.into()), 0o777);
+        self.state().plant(path.as_ref(), Node::Symlink(target.into()), 0o777);
     }
 
     /// Puts a FIFO there. Not counted.
@@ -223,10 +210,7 @@ impl SimFs {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a counted operation.
@@ -266,9 +250,7 @@ impl SimFs {
 
 impl fmt::Debug for SimFs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimFs")
-            .field("operations", &self.operations())
-            .finish_non_exhaustive()
+        f.debug_struct("SimFs").field("operations", &self.operations()).finish_non_exhaustive()
     }
 }
 
@@ -278,25 +260,15 @@ impl Fs for SimFs {
             let inode = state.create(path, mode)?;
             Ok((inode, state.generation))
         })?;
-        Ok(Box::new(SimWrite {
-            fs: self.clone(),
-            path: path.to_path_buf(),
-            inode,
-            generation,
-            position: 0,
-        }))
+        Ok(Box::new(SimWrite { fs: self.clone(), path: path.to_path_buf(), inode, generation, position: 0 }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
         self.look(path, |state| {
             let inode = state.tree.find(path, Follow::No)?;
             state.tree.must_be_file(inode)?;
-            Ok(Box::new(SimRead {
-                fs: self.clone(),
-                inode,
-                generation: state.generation,
-                position: 0,
-            }) as Box<dyn ReadFile>)
+            Ok(Box::new(SimRead { fs: self.clone(), inode, generation: state.generation, position: 0 })
+                as Box<dyn ReadFile>)
         })
     }
 
@@ -305,12 +277,8 @@ impl Fs for SimFs {
             let dir = state.tree.find(dir, Follow::Yes)?;
             let inode = state.tree.find_beneath(dir, relative)?;
             state.tree.must_be_file(inode)?;
-            Ok(Box::new(SimRead {
-                fs: self.clone(),
-                inode,
-                generation: state.generation,
-                position: 0,
-            }) as Box<dyn ReadFile>)
+            Ok(Box::new(SimRead { fs: self.clone(), inode, generation: state.generation, position: 0 })
+                as Box<dyn ReadFile>)
         })
     }
 
@@ -375,10 +343,7 @@ impl Fs for SimFs {
     fn space(&self, dir: &Path) -> io::Result<Space> {
         self.look(dir, |state| {
             state.tree.find_dir(dir, Follow::Yes)?;
-            Ok(Space {
-                bytes: state.capacity.saturating_sub(state.tree.used),
-                inodes: u64::MAX,
-            })
+            Ok(Space { bytes: state.capacity.saturating_sub(state.tree.used), inodes: u64::MAX })
         })
     }
 
@@ -395,17 +360,9 @@ impl Fs for SimFs {
         loop {
             state.alive_since(generation)?;
             if state.locked.insert(inode) {
-                return Ok(Box::new(SimLock {
-                    fs: self.clone(),
-                    inode,
-                    generation,
-                }));
+                return Ok(Box::new(SimLock { fs: self.clone(), inode, generation }));
             }
-            state = self
-                .shared
-                .released
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.released.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -1,10 +1,5 @@
 //! The durable sequences: through crashes, lost replies, races and on the operating system.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -18,11 +13,7 @@ fn p(path: &str) -> &Path {
 }
 
 fn modes() -> impl Iterator<Item = CrashMode> {
-    let fixed = [
-        CrashMode::DropUnsynced,
-        CrashMode::KeepNames,
-        CrashMode::KeepAll,
-    ];
+    let fixed = [CrashMode::DropUnsynced, CrashMode::KeepNames, CrashMode::KeepAll];
     fixed.into_iter().chain((0..10).map(CrashMode::Mixed))
 }
 
@@ -42,11 +33,7 @@ fn at_every_cut(base: &SimFs, work: &dyn Fn(&SimFs) -> bool, check: &dyn Fn(&Sim
                 let done = work(&fs);
                 fs.crash(mode);
                 let operation = clean.log().get(n).cloned().unwrap_or_default();
-                check(
-                    &fs,
-                    done,
-                    &format!("{n} {operation} after {after}, {mode:?}"),
-                );
+                check(&fs, done, &format!("{n} {operation} after {after}, {mode:?}"));
             }
         }
     }
@@ -61,18 +48,8 @@ fn creating_says_what_it_found() {
     assert_eq!(other.kind(), ErrorKind::AlreadyExists);
     assert!(other.to_string().contains("/f"), "{other}");
     fs.plant_dir("/d");
-    assert_eq!(
-        durable::create(&fs, p("/d"), b"x", 0o644)
-            .unwrap_err()
-            .kind(),
-        ErrorKind::AlreadyExists
-    );
-    assert_eq!(
-        durable::create(&fs, p("/none/f"), b"x", 0o644)
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(durable::create(&fs, p("/d"), b"x", 0o644).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(durable::create(&fs, p("/none/f"), b"x", 0o644).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(fs.paths(), ["/d/", "/f"]);
 }
 
@@ -80,33 +57,25 @@ fn creating_says_what_it_found() {
 fn a_created_file_is_whole_or_absent_at_every_cut_and_there_when_it_was_said() {
     let base = SimFs::new();
     base.plant_dir("/d");
-    at_every_cut(
-        &base,
-        &|fs| durable::create(fs, p("/d/f"), b"whole", 0o644).is_ok(),
-        &|fs, done, at| {
-            match fs.contents("/d/f") {
-                Some(bytes) => assert_eq!(bytes, b"whole", "{at}"),
-                None => assert!(!done, "{at}"),
-            }
-            durable::create(fs, p("/d/f"), b"whole", 0o644).unwrap();
-            fs.crash(CrashMode::DropUnsynced);
-            assert_eq!(fs.contents("/d/f").unwrap(), b"whole", "{at}");
-        },
-    );
+    at_every_cut(&base, &|fs| durable::create(fs, p("/d/f"), b"whole", 0o644).is_ok(), &|fs, done, at| {
+        match fs.contents("/d/f") {
+            Some(bytes) => assert_eq!(bytes, b"whole", "{at}"),
+            None => assert!(!done, "{at}"),
+        }
+        durable::create(fs, p("/d/f"), b"whole", 0o644).unwrap();
+        fs.crash(CrashMode::DropUnsynced);
+        assert_eq!(fs.contents("/d/f").unwrap(), b"whole", "{at}");
+    });
 }
 
 #[test]
 fn a_replaced_file_is_old_or_new_at_every_cut() {
     let base = SimFs::new();
     base.plant("/d/f", "old");
-    at_every_cut(
-        &base,
-        &|fs| durable::replace(fs, p("/d/f"), b"new", 0o644).is_ok(),
-        &|fs, done, at| {
-            let left = fs.contents("/d/f").unwrap();
-            assert!(left == b"new" || (left == b"old" && !done), "{left:?} {at}");
-        },
-    );
+    at_every_cut(&base, &|fs| durable::replace(fs, p("/d/f"), b"new", 0o644).is_ok(), &|fs, done, at| {
+        let left = fs.contents("/d/f").unwrap();
+        assert!(left == b"new" || (left == b"old" && !done), "{left:?} {at}");
+    });
 }
 
 #[test]
@@ -117,27 +86,14 @@ fn directories_made_are_durable_whoever_made_them_first() {
         assert!(!done || fs.stat(p("/a/b/c")).is_ok(), "{at}");
         assert!(work(fs), "{at}");
         fs.crash(CrashMode::DropUnsynced);
-        assert!(
-            fs.stat(p("/a/b/c")).is_ok(),
-            "made by a killed process, found by the next: {at}"
-        );
+        assert!(fs.stat(p("/a/b/c")).is_ok(), "made by a killed process, found by the next: {at}");
     });
     let fs = SimFs::new();
     fs.plant("/f", "");
     fs.plant_dir("/real");
     fs.plant_symlink("/link", "real");
-    assert_eq!(
-        durable::create_dir_all(&fs, p("/f"), 0o755)
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotADirectory
-    );
-    assert_eq!(
-        durable::create_dir_all(&fs, p("/f/g"), 0o755)
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotADirectory
-    );
+    assert_eq!(durable::create_dir_all(&fs, p("/f"), 0o755).unwrap_err().kind(), ErrorKind::NotADirectory);
+    assert_eq!(durable::create_dir_all(&fs, p("/f/g"), 0o755).unwrap_err().kind(), ErrorKind::NotADirectory);
     durable::create_dir_all(&fs, p("/link/sub"), 0o755).unwrap();
     durable::create_dir_all(&fs, p("/link"), 0o755).unwrap();
     durable::create_dir_all(&fs, p("/"), 0o755).unwrap();
@@ -157,24 +113,13 @@ fn many_files_are_created_with_few_syncs() {
         fs.plant("/d/sub/taken", "other");
         fs.plant("/d/same", "same");
         let names: Vec<String> = (0..count).map(|i| format!("dir{}/f{i}", i % 3)).collect();
-        let mut files: Vec<(&str, &[u8])> = names
-            .iter()
-            .map(|name| (name.as_str(), name.as_bytes()))
-            .collect();
+        let mut files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
         files.extend([("sub/taken", &b"mine"[..]), ("same", b"same")]);
         let outcomes = durable::create_many(&fs, p("/d"), &files, 0o640).unwrap();
-        assert!(
-            outcomes[..count]
-                .iter()
-                .all(|outcome| *outcome == Outcome::Created)
-        );
+        assert!(outcomes[..count].iter().all(|outcome| *outcome == Outcome::Created));
         assert_eq!(outcomes[count..], [Outcome::Conflict, Outcome::SameBytes]);
         assert_eq!(fs.stat(p("/d/dir0")).unwrap().mode, 0o750);
-        let syncs = fs
-            .log()
-            .iter()
-            .filter(|operation| operation.starts_with("sync"))
-            .count();
+        let syncs = fs.log().iter().filter(|operation| operation.starts_with("sync")).count();
         assert!(syncs < 16, "{syncs} for {count}");
         fs.crash(CrashMode::DropUnsynced);
         for name in &names {
@@ -196,34 +141,13 @@ fn a_lost_reply_is_found_out_by_looking_again() {
         run(&fs);
         fs.paths().join(" ")
     };
-    assert_eq!(
-        once(&|fs| assert!(durable::link_new(fs, p("/f"), p("/g")).unwrap())),
-        "/d/ /d/x /empty/ /f /g"
-    );
-    assert_eq!(
-        once(&|fs| durable::rename_over(fs, p("/f"), p("/g")).unwrap()),
-        "/d/ /d/x /empty/ /g"
-    );
-    assert_eq!(
-        once(&|fs| assert!(durable::rename_dir(fs, p("/d"), p("/e")).unwrap())),
-        "/e/ /e/x /empty/ /f"
-    );
-    assert_eq!(
-        once(&|fs| assert!(!durable::make_dir(fs, p("/n"), 0o755).unwrap())),
-        "/d/ /d/x /empty/ /f /n/"
-    );
-    assert_eq!(
-        once(&|fs| assert!(!durable::remove_file_if_there(fs, p("/f")).unwrap())),
-        "/d/ /d/x /empty/"
-    );
-    assert_eq!(
-        once(&|fs| assert!(!durable::remove_dir_if_there(fs, p("/empty")).unwrap())),
-        "/d/ /d/x /f"
-    );
-    assert_eq!(
-        once(&|fs| assert!(durable::create(fs, p("/n"), b"n", 0o644).unwrap())),
-        "/d/ /d/x /empty/ /f /n"
-    );
+    assert_eq!(once(&|fs| assert!(durable::link_new(fs, p("/f"), p("/g")).unwrap())), "/d/ /d/x /empty/ /f /g");
+    assert_eq!(once(&|fs| durable::rename_over(fs, p("/f"), p("/g")).unwrap()), "/d/ /d/x /empty/ /g");
+    assert_eq!(once(&|fs| assert!(durable::rename_dir(fs, p("/d"), p("/e")).unwrap())), "/e/ /e/x /empty/ /f");
+    assert_eq!(once(&|fs| assert!(!durable::make_dir(fs, p("/n"), 0o755).unwrap())), "/d/ /d/x /empty/ /f /n/");
+    assert_eq!(once(&|fs| assert!(!durable::remove_file_if_there(fs, p("/f")).unwrap())), "/d/ /d/x /empty/");
+    assert_eq!(once(&|fs| assert!(!durable::remove_dir_if_there(fs, p("/empty")).unwrap())), "/d/ /d/x /f");
+    assert_eq!(once(&|fs| assert!(durable::create(fs, p("/n"), b"n", 0o644).unwrap())), "/d/ /d/x /empty/ /f /n");
 }
 
 #[test]
@@ -235,45 +159,17 @@ fn what_looks_like_a_lost_reply_but_is_not_stays_a_failure() {
     fs.plant("/e/y", "y");
     fs.plant("/file", "");
     assert!(!durable::link_new(&fs, p("/f"), p("/g")).unwrap());
-    assert_eq!(
-        durable::link_new(&fs, p("/none"), p("/h"))
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(durable::link_new(&fs, p("/none"), p("/h")).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(!durable::rename_dir(&fs, p("/d"), p("/e")).unwrap());
     assert!(!durable::rename_dir(&fs, p("/d"), p("/file")).unwrap());
-    assert_eq!(
-        durable::rename_dir(&fs, p("/none"), p("/e"))
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        durable::rename_over(&fs, p("/none"), p("/f"))
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(durable::rename_dir(&fs, p("/none"), p("/e")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(durable::rename_over(&fs, p("/none"), p("/f")).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(!durable::make_dir(&fs, p("/d"), 0o755).unwrap());
-    assert_eq!(
-        durable::make_dir(&fs, p("/file"), 0o755)
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotADirectory
-    );
-    assert_eq!(
-        durable::make_dir(&fs, p("/no/d"), 0o755)
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(durable::make_dir(&fs, p("/file"), 0o755).unwrap_err().kind(), ErrorKind::NotADirectory);
+    assert_eq!(durable::make_dir(&fs, p("/no/d"), 0o755).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(!durable::remove_file_if_there(&fs, p("/none")).unwrap());
     assert!(durable::remove_dir_if_there(&fs, p("/d")).is_err());
-    assert_eq!(
-        (fs.contents("/d/x"), fs.contents("/e/y")),
-        (Some(b"x".to_vec()), Some(b"y".to_vec()))
-    );
+    assert_eq!((fs.contents("/d/x"), fs.contents("/e/y")), (Some(b"x".to_vec()), Some(b"y".to_vec())));
 }
 
 #[test]
@@ -328,16 +224,8 @@ fn reading_is_bounded() {
     let fs = SimFs::new();
     fs.plant("/f", "12345");
     assert_eq!(durable::read_bounded(&fs, p("/f"), 5).unwrap(), b"12345");
-    assert_eq!(
-        durable::read_bounded(&fs, p("/f"), 4).unwrap_err().kind(),
-        ErrorKind::FileTooLarge
-    );
-    assert_eq!(
-        durable::read_bounded(&fs, p("/none"), 4)
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(durable::read_bounded(&fs, p("/f"), 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    assert_eq!(durable::read_bounded(&fs, p("/none"), 4).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -370,25 +258,10 @@ fn the_operating_system_runs_the_same_sequences() {
     assert!(!durable::create(&fs, &at("a/b/f"), b"x", 0o644).unwrap());
     durable::replace(&fs, &at("a/b/f"), b"y", 0o644).unwrap();
     assert_eq!(durable::read_bounded(&fs, &at("a/b/f"), 10).unwrap(), b"y");
-    let files: Vec<(String, Vec<u8>)> = (0..200)
-        .map(|i| (format!("s{}/f{i}", i % 9), vec![i as u8; 10]))
-        .collect();
-    let files: Vec<(&str, &[u8])> = files
-        .iter()
-        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
-        .collect();
-    assert!(
-        durable::create_many(&fs, &at("a"), &files, 0o644)
-            .unwrap()
-            .iter()
-            .all(|o| *o == Outcome::Created)
-    );
-    assert!(
-        durable::create_many(&fs, &at("a"), &files, 0o644)
-            .unwrap()
-            .iter()
-            .all(|o| *o == Outcome::SameBytes)
-    );
+    let files: Vec<(String, Vec<u8>)> = (0..200).map(|i| (format!("s{}/f{i}", i % 9), vec![i as u8; 10])).collect();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    assert!(durable::create_many(&fs, &at("a"), &files, 0o644).unwrap().iter().all(|o| *o == Outcome::Created));
+    assert!(durable::create_many(&fs, &at("a"), &files, 0o644).unwrap().iter().all(|o| *o == Outcome::SameBytes));
     assert!(durable::rename_dir(&fs, &at("a"), &at("z")).unwrap());
     assert_eq!(fs.read_dir(&at("z/s8")).unwrap().len(), 22);
     durable::remove_tree(&fs, &at("z")).unwrap();

@@ -13,13 +13,7 @@ use testkit::sim_fs::SimFs;
 #[test]
 fn the_operating_system_does_what_fs_promises() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(
-        Command::new("mkfifo")
-            .arg(dir.path().join("fifo"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(dir.path().join("fifo")).status().unwrap().success());
     symlink("plain", dir.path().join("link")).unwrap();
     symlink("real", dir.path().join("dirlink")).unwrap();
     let fs: Arc<dyn Fs> = Arc::new(RealFs);

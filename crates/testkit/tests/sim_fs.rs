@@ -1,10 +1,5 @@
 //! What the simulated file system forgets, keeps and repeats.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
@@ -24,12 +19,9 @@ fn write(fs: &SimFs, path: &str, bytes: &[u8]) -> Box<dyn WriteFile> {
 
 #[test]
 fn a_file_survives_when_its_bytes_and_its_name_are_synced() {
-    for (data, name, left) in [
-        (false, false, None),
-        (true, false, None),
-        (false, true, Some(&b""[..])),
-        (true, true, Some(&b"x"[..])),
-    ] {
+    for (data, name, left) in
+        [(false, false, None), (true, false, None), (false, true, Some(&b""[..])), (true, true, Some(&b"x"[..]))]
+    {
         let fs = SimFs::new();
         fs.plant_dir("/d");
         let mut file = write(&fs, "/d/f", b"x");
@@ -40,11 +32,7 @@ fn a_file_survives_when_its_bytes_and_its_name_are_synced() {
             fs.sync_dir(p("/d")).unwrap();
         }
         fs.crash(CrashMode::DropUnsynced);
-        assert_eq!(
-            fs.contents("/d/f").as_deref(),
-            left,
-            "data {data}, name {name}"
-        );
+        assert_eq!(fs.contents("/d/f").as_deref(), left, "data {data}, name {name}");
     }
 }
 
@@ -137,11 +125,7 @@ fn names_are_kept_without_bytes() {
     let files = fs.files();
     assert_eq!(files.len(), 7);
     assert_eq!(files[p("/safe")], b"safe");
-    let mut lengths: Vec<usize> = files
-        .iter()
-        .filter(|(path, _)| *path != p("/safe"))
-        .map(|(_, b)| b.len())
-        .collect();
+    let mut lengths: Vec<usize> = files.iter().filter(|(path, _)| *path != p("/safe")).map(|(_, b)| b.len()).collect();
     lengths.sort_unstable();
     assert_eq!(lengths, [0, 0, 4, 4, 8, 8]);
     assert!(!files.values().any(|bytes| bytes == b"12345678"));
@@ -226,45 +210,20 @@ fn a_repeated_operation_returns_the_second_reply() {
         (run(&fs).map_err(|error| error.kind()), fs.paths().join(" "))
     };
     let (exists, missing) = (Err(ErrorKind::AlreadyExists), Err(ErrorKind::NotFound));
-    assert_eq!(
-        repeated(&|fs| fs.create_dir(p("/new"), 0o755)),
-        (exists, "/d/ /f /new/".into())
-    );
-    assert_eq!(
-        repeated(&|fs| fs.link(p("/f"), p("/new"))),
-        (exists, "/d/ /f /new".into())
-    );
-    assert_eq!(
-        repeated(&|fs| fs.create_new(p("/new"), 0o644).map(drop)),
-        (exists, "/d/ /f /new".into())
-    );
-    assert_eq!(
-        repeated(&|fs| fs.rename(p("/f"), p("/new"))),
-        (missing, "/d/ /new".into())
-    );
-    assert_eq!(
-        repeated(&|fs| fs.remove_file(p("/f"))),
-        (missing, "/d/".into())
-    );
-    assert_eq!(
-        repeated(&|fs| fs.remove_dir(p("/d"))),
-        (missing, "/f".into())
-    );
-    assert_eq!(
-        repeated(&|fs| fs.sync_all(p("/d"))),
-        (Ok(()), "/d/ /f".into())
-    );
+    assert_eq!(repeated(&|fs| fs.create_dir(p("/new"), 0o755)), (exists, "/d/ /f /new/".into()));
+    assert_eq!(repeated(&|fs| fs.link(p("/f"), p("/new"))), (exists, "/d/ /f /new".into()));
+    assert_eq!(repeated(&|fs| fs.create_new(p("/new"), 0o644).map(drop)), (exists, "/d/ /f /new".into()));
+    assert_eq!(repeated(&|fs| fs.rename(p("/f"), p("/new"))), (missing, "/d/ /new".into()));
+    assert_eq!(repeated(&|fs| fs.remove_file(p("/f"))), (missing, "/d/".into()));
+    assert_eq!(repeated(&|fs| fs.remove_dir(p("/d"))), (missing, "/f".into()));
+    assert_eq!(repeated(&|fs| fs.sync_all(p("/d"))), (Ok(()), "/d/ /f".into()));
 
     let fs = SimFs::new();
     fs.repeat_at(2);
     let mut file = write(&fs, "/f", b"one ");
     file.write_all(b"two ").unwrap();
     file.write_all(b"three").unwrap();
-    assert_eq!(
-        fs.contents("/f").unwrap(),
-        b"one two three",
-        "a repeated write goes to the same place"
-    );
+    assert_eq!(fs.contents("/f").unwrap(), b"one two three", "a repeated write goes to the same place");
 }
 
 #[test]
@@ -273,20 +232,11 @@ fn planned_failures_happen_once_or_below_a_path() {
     fs.plant("/a/f", "x");
     fs.fail_at(1, ErrorKind::StorageFull);
     fs.create_dir(p("/d"), 0o755).unwrap();
-    assert_eq!(
-        fs.create_dir(p("/e"), 0o755).unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
+    assert_eq!(fs.create_dir(p("/e"), 0o755).unwrap_err().kind(), ErrorKind::StorageFull);
     fs.create_dir(p("/e"), 0o755).unwrap();
     fs.fail_path("/a", ErrorKind::PermissionDenied);
-    assert_eq!(
-        fs.open(p("/a/f")).err().unwrap().kind(),
-        ErrorKind::PermissionDenied
-    );
-    assert_eq!(
-        fs.rename(p("/d"), p("/a/d")).unwrap_err().kind(),
-        ErrorKind::PermissionDenied
-    );
+    assert_eq!(fs.open(p("/a/f")).err().unwrap().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(fs.rename(p("/d"), p("/a/d")).unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert!(fs.stat(p("/e")).is_ok());
     fs.heal();
     assert!(fs.open(p("/a/f")).is_ok());
@@ -299,10 +249,7 @@ fn a_full_disk_refuses_bytes_until_some_are_freed() {
     write(&fs, "/a", b"12345678");
     assert_eq!(fs.space(p("/")).unwrap().bytes, 2);
     let mut file = fs.create_new(p("/b"), 0o644).unwrap();
-    assert_eq!(
-        file.write(b"123").unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
+    assert_eq!(file.write(b"123").unwrap_err().kind(), ErrorKind::StorageFull);
     fs.link(p("/a"), p("/a2")).unwrap();
     fs.remove_file(p("/a")).unwrap();
     assert_eq!(fs.space(p("/")).unwrap().bytes, 2, "it has another name");

@@ -1,10 +1,5 @@
 //! The store in a directory: on the real and the simulated file system, through crashes, repeats and faults.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -15,8 +10,7 @@ use durable_fs::durable::is_temp_name;
 use durable_fs::{Fs, RealFs};
 use testkit::sim_fs::{CrashMode, SimFs};
 use tuf_core::store::{
-    CopyFile, Created, FileName, LocalStore, MemoryStore, NewFile, ReplaceOptions, Store,
-    StoreError, conformance,
+    CopyFile, Created, FileName, LocalStore, MemoryStore, NewFile, ReplaceOptions, Store, StoreError, conformance,
 };
 
 fn name(name: &str) -> FileName {
@@ -60,10 +54,7 @@ fn six_files(store: &dyn Store) -> Result<Vec<Created>, StoreError> {
     let one = store.stage("targets", &mut &b"staged one"[..], 100)?;
     let two = store.stage("targets", &mut &b"staged two"[..], 100)?;
     store.create_all(vec![
-        NewFile::staged(
-            vec![name("targets/d/HASH.one"), name("targets/d/HASH.d/one")],
-            one,
-        ),
+        NewFile::staged(vec![name("targets/d/HASH.one"), name("targets/d/HASH.d/one")], one),
         NewFile::staged(vec![name("targets/HASH.two")], two),
         NewFile::bytes(name("metadata/3.bin_0-7.json"), &b"bin 0"[..]),
         NewFile::bytes(name("metadata/3.bin_8-f.json"), &b"bin 8"[..]),
@@ -88,28 +79,17 @@ fn names_of_six() -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Files that are not temporary.
 fn named(fs: &SimFs) -> BTreeMap<PathBuf, Vec<u8>> {
-    fs.files()
-        .into_iter()
-        .filter(|(path, _)| !is_temp_name(path.file_name().unwrap()))
-        .collect()
+    fs.files().into_iter().filter(|(path, _)| !is_temp_name(path.file_name().unwrap())).collect()
 }
 
 fn modes() -> impl Iterator<Item = CrashMode> {
-    let fixed = [
-        CrashMode::DropUnsynced,
-        CrashMode::KeepNames,
-        CrashMode::KeepAll,
-    ];
+    let fixed = [CrashMode::DropUnsynced, CrashMode::KeepNames, CrashMode::KeepAll];
     fixed.into_iter().chain((0..12).map(CrashMode::Mixed))
 }
 
 /// Stops `work` before and after each of its operations, restarts in each way, and shows what is left and whether
 /// `work` had said that it was done; how many times.
-fn at_every_cut(
-    base: &SimFs,
-    work: &dyn Fn(&LocalStore) -> bool,
-    check: &dyn Fn(&SimFs, bool, &str),
-) -> usize {
+fn at_every_cut(base: &SimFs, work: &dyn Fn(&LocalStore) -> bool, check: &dyn Fn(&SimFs, bool, &str)) -> usize {
     let clean = base.fork();
     assert!(work(&store_on(&clean)));
     let operations = clean.operations();
@@ -127,19 +107,8 @@ fn at_every_cut(
                 let done = work(&store_on(&fs));
                 fs.stop();
                 fs.crash(mode);
-                let at = clean
-                    .log()
-                    .get(n)
-                    .cloned()
-                    .unwrap_or_else(|| "the end".into());
-                check(
-                    &fs,
-                    done,
-                    &format!(
-                        "stopped {} {n} ({at}), {mode:?}",
-                        if before { "before" } else { "after" }
-                    ),
-                );
+                let at = clean.log().get(n).cloned().unwrap_or_else(|| "the end".into());
+                check(&fs, done, &format!("stopped {} {n} ({at}), {mode:?}", if before { "before" } else { "after" }));
                 cuts += 1;
             }
         }
@@ -150,32 +119,20 @@ fn at_every_cut(
 #[test]
 fn a_batch_that_was_created_survives_and_one_that_was_cut_leaves_whole_files() {
     let expected = names_of_six();
-    let cuts = at_every_cut(
-        &empty(),
-        &|store| six_files(store).is_ok(),
-        &|fs, done, at| {
-            let left = named(fs);
-            for (path, bytes) in &left {
-                assert_eq!(
-                    expected.get(path),
-                    Some(bytes),
-                    "{} is torn: {at}",
-                    path.display()
-                );
-            }
-            if done {
-                assert_eq!(left.len(), expected.len(), "a file is gone: {at}");
-            }
-            // Whatever is left, the same work completes it.
-            let store = store_on(fs);
-            assert!(
-                !six_files(&store).unwrap().contains(&Created::Conflict),
-                "{at}"
-            );
-            fs.crash(CrashMode::DropUnsynced);
-            assert_eq!(named(fs), expected, "the second try is not durable: {at}");
-        },
-    );
+    let cuts = at_every_cut(&empty(), &|store| six_files(store).is_ok(), &|fs, done, at| {
+        let left = named(fs);
+        for (path, bytes) in &left {
+            assert_eq!(expected.get(path), Some(bytes), "{} is torn: {at}", path.display());
+        }
+        if done {
+            assert_eq!(left.len(), expected.len(), "a file is gone: {at}");
+        }
+        // Whatever is left, the same work completes it.
+        let store = store_on(fs);
+        assert!(!six_files(&store).unwrap().contains(&Created::Conflict), "{at}");
+        fs.crash(CrashMode::DropUnsynced);
+        assert_eq!(named(fs), expected, "the second try is not durable: {at}");
+    });
     assert!(cuts > 500, "{cuts}");
 }
 
@@ -196,10 +153,7 @@ fn a_small_batch_survives_too() {
             assert_eq!(bytes, expected, "{at}");
         }
         assert!(!done || named(fs).len() == 3, "{at}");
-        assert!(
-            !work(&store_on(fs)).unwrap().contains(&Created::Conflict),
-            "{at}"
-        );
+        assert!(!work(&store_on(fs)).unwrap().contains(&Created::Conflict), "{at}");
         fs.crash(CrashMode::DropUnsynced);
         assert_eq!(named(fs).len(), 3, "{at}");
     });
@@ -210,19 +164,10 @@ fn a_replaced_file_holds_the_old_bytes_or_the_new_ones() {
     let base = empty();
     base.plant("/repo/metadata/timestamp.json", "old");
     let file = name("metadata/timestamp.json");
-    let work = |store: &LocalStore| {
-        store
-            .replace(&file, b"the new ones", ReplaceOptions::default())
-            .is_ok()
-    };
+    let work = |store: &LocalStore| store.replace(&file, b"the new ones", ReplaceOptions::default()).is_ok();
     at_every_cut(&base, &work, &|fs, done, at| {
-        let left = fs
-            .contents("/repo/metadata/timestamp.json")
-            .expect("it is never gone");
-        assert!(
-            left == b"the new ones" || (left == b"old" && !done),
-            "{left:?}: {at}"
-        );
+        let left = fs.contents("/repo/metadata/timestamp.json").expect("it is never gone");
+        assert!(left == b"the new ones" || (left == b"old" && !done), "{left:?}: {at}");
         let mtime = store_on(fs).stat(&file).unwrap().unwrap().mtime;
         assert_eq!(mtime > fs.time(), left != b"old", "{at}");
     });
@@ -245,21 +190,12 @@ fn copies_are_durable_before_the_first_name_moves() {
             options: ReplaceOptions::default(),
         })
         .collect();
-    at_every_cut(
-        &base,
-        &|store| store.copy_all(&copies).is_ok(),
-        &|fs, done, at| {
-            for file in &files {
-                let left = fs
-                    .contents(format!("/repo/targets/{file}"))
-                    .expect("it is never gone");
-                assert!(
-                    left == format!("new {file}").as_bytes() || (left == b"old" && !done),
-                    "{file}: {at}"
-                );
-            }
-        },
-    );
+    at_every_cut(&base, &|store| store.copy_all(&copies).is_ok(), &|fs, done, at| {
+        for file in &files {
+            let left = fs.contents(format!("/repo/targets/{file}")).expect("it is never gone");
+            assert!(left == format!("new {file}").as_bytes() || (left == b"old" && !done), "{file}: {at}");
+        }
+    });
 }
 
 #[test]
@@ -267,32 +203,15 @@ fn a_removal_that_returned_is_durable() {
     let base = empty();
     base.plant("/repo/a/x", "x");
     base.plant("/repo/a/y", "y");
-    let work = |store: &LocalStore| {
-        store
-            .remove(&[name("a/x"), name("a/y"), name("b/z")])
-            .is_ok()
-    };
-    at_every_cut(&base, &work, &|fs, done, at| {
-        assert!(!done || named(fs).is_empty(), "{at}")
-    });
+    let work = |store: &LocalStore| store.remove(&[name("a/x"), name("a/y"), name("b/z")]).is_ok();
+    at_every_cut(&base, &work, &|fs, done, at| assert!(!done || named(fs).is_empty(), "{at}"));
 }
 
 #[test]
 fn operations_whose_reply_was_lost_and_repeated_succeed() {
     let work = |store: &LocalStore| {
-        assert!(
-            six_files(store)
-                .unwrap()
-                .iter()
-                .all(|created| *created == Created::New)
-        );
-        store
-            .replace(
-                &name("metadata/timestamp.json"),
-                b"1",
-                ReplaceOptions::default(),
-            )
-            .unwrap();
+        assert!(six_files(store).unwrap().iter().all(|created| *created == Created::New));
+        store.replace(&name("metadata/timestamp.json"), b"1", ReplaceOptions::default()).unwrap();
         store.remove(&[name("log/5.json")]).unwrap();
     };
     let clean = empty();
@@ -313,11 +232,7 @@ fn a_fault_in_any_operation_is_reported_by_its_kind_and_can_be_repeated() {
     six_files(&store_on(&clean)).unwrap();
     for n in 0..clean.operations() {
         let operation = &clean.log()[n];
-        for kind in [
-            ErrorKind::StorageFull,
-            ErrorKind::PermissionDenied,
-            ErrorKind::StaleNetworkFileHandle,
-        ] {
+        for kind in [ErrorKind::StorageFull, ErrorKind::PermissionDenied, ErrorKind::StaleNetworkFileHandle] {
             let fs = empty();
             let store = store_on(&fs);
             fs.fail_at(n, kind);
@@ -327,22 +242,14 @@ fn a_fault_in_any_operation_is_reported_by_its_kind_and_can_be_repeated() {
                 Ok(_) => assert!(
                     operation.starts_with("unlink")
                         || kind == ErrorKind::StaleNetworkFileHandle
-                        || (kind == ErrorKind::PermissionDenied
-                            && operation.starts_with("sync_dir")),
+                        || (kind == ErrorKind::PermissionDenied && operation.starts_with("sync_dir")),
                     "{operation}: {kind:?}"
                 ),
                 Err(StoreError::NoSpace { .. }) => assert_eq!(kind, ErrorKind::StorageFull),
                 Err(StoreError::Permission { .. }) => assert_eq!(kind, ErrorKind::PermissionDenied),
-                Err(other) => assert_eq!(
-                    kind,
-                    ErrorKind::StaleNetworkFileHandle,
-                    "{operation}: {other:?}"
-                ),
+                Err(other) => assert_eq!(kind, ErrorKind::StaleNetworkFileHandle, "{operation}: {other:?}"),
             }
-            assert!(
-                !six_files(&store).unwrap().contains(&Created::Conflict),
-                "{operation}"
-            );
+            assert!(!six_files(&store).unwrap().contains(&Created::Conflict), "{operation}");
             assert_eq!(named(&fs), names_of_six());
         }
     }
@@ -361,18 +268,12 @@ fn a_full_disk_leaves_no_temporary_files() {
 fn a_batch_of_ten_thousand_costs_two_syncs() {
     let fs = empty();
     let store = store_on(&fs);
-    let files = (0..10_000)
-        .map(|i| NewFile::bytes(name(&format!("metadata/2.bin_{i:05}.json")), vec![7; 100]));
+    let files = (0..10_000).map(|i| NewFile::bytes(name(&format!("metadata/2.bin_{i:05}.json")), vec![7; 100]));
     store.create_all(files.collect()).unwrap();
     let log = fs.log();
     // create, write, link, unlink for each.
     assert!(log.len() <= 40_010, "{}", log.len());
-    assert!(
-        log.iter()
-            .filter(|operation| operation.starts_with("sync"))
-            .count()
-            <= 4
-    );
+    assert!(log.iter().filter(|operation| operation.starts_with("sync")).count() <= 4);
     fs.crash(CrashMode::DropUnsynced);
     assert_eq!(fs.files().len(), 10_000);
 }
@@ -391,15 +292,10 @@ fn a_directory_removed_behind_the_stores_back_is_made_again() {
 #[test]
 fn a_missing_root_is_neither_filled_nor_taken_for_empty() {
     let store = store_on(&SimFs::new());
-    let is_missing =
-        |error: StoreError| assert!(matches!(error, StoreError::NotFound { .. }), "{error:?}");
+    let is_missing = |error: StoreError| assert!(matches!(error, StoreError::NotFound { .. }), "{error:?}");
     is_missing(store.create(&name("a"), b"x").unwrap_err());
     is_missing(store.create(&name("metadata/a"), b"x").unwrap_err());
-    is_missing(
-        store
-            .replace(&name("metadata/a"), b"x", ReplaceOptions::default())
-            .unwrap_err(),
-    );
+    is_missing(store.replace(&name("metadata/a"), b"x", ReplaceOptions::default()).unwrap_err());
     is_missing(store.read(&name("a"), 1).unwrap_err());
     is_missing(store.stat(&name("a")).unwrap_err());
     is_missing(store.list("").unwrap_err());
@@ -425,26 +321,16 @@ fn names_taken_by_something_else_conflict() {
     assert_eq!(store.list("").unwrap(), [""; 0]);
     fs.plant("/repo/file", "x");
     let below = store.create(&name("file/below"), b"x").unwrap_err();
-    assert!(
-        matches!(&below, StoreError::Io { source, .. } if source.kind() == ErrorKind::NotADirectory),
-        "{below:?}"
-    );
+    assert!(matches!(&below, StoreError::Io { source, .. } if source.kind() == ErrorKind::NotADirectory), "{below:?}");
 }
 
 #[test]
 fn a_staged_file_of_another_store_is_refused() {
     let (here, there) = (store_on(&empty()), MemoryStore::new());
     let foreign = there.stage("", &mut &b"x"[..], 10).unwrap();
-    assert!(
-        here.create_all(vec![NewFile::staged(vec![name("x")], foreign)])
-            .is_err()
-    );
+    assert!(here.create_all(vec![NewFile::staged(vec![name("x")], foreign)]).is_err());
     let foreign = here.stage("", &mut &b"x"[..], 10).unwrap();
-    assert!(
-        there
-            .create_all(vec![NewFile::staged(vec![name("x")], foreign)])
-            .is_err()
-    );
+    assert!(there.create_all(vec![NewFile::staged(vec![name("x")], foreign)]).is_err());
 }
 
 #[test]
@@ -456,32 +342,18 @@ fn temporary_files_of_killed_processes_are_collected_by_age() {
     let staged = store.stage("targets", &mut &b"young"[..], 10).unwrap();
     assert_eq!(store.remove_stale("targets", fs.time()).unwrap(), 1);
     assert_eq!(store.remove_stale("none", fs.time()).unwrap(), 0);
-    assert_eq!(
-        store
-            .create_all(vec![NewFile::staged(vec![name("targets/x")], staged)])
-            .unwrap(),
-        [Created::New]
-    );
+    assert_eq!(store.create_all(vec![NewFile::staged(vec![name("targets/x")], staged)]).unwrap(), [Created::New]);
 }
 
 #[test]
 fn the_names_of_a_staged_file_are_links_to_one_inode_with_the_stores_mode() {
     let dir = tempfile::tempdir().unwrap();
-    let store =
-        LocalStore::new(Arc::new(RealFs), dir.path().to_path_buf()).with_modes(0o640, 0o750);
+    let store = LocalStore::new(Arc::new(RealFs), dir.path().to_path_buf()).with_modes(0o640, 0o750);
     let staged = store.stage("targets", &mut &b"x"[..], 10).unwrap();
-    store
-        .create_all(vec![NewFile::staged(
-            vec![name("targets/H.x"), name("targets/H.d/x")],
-            staged,
-        )])
-        .unwrap();
+    store.create_all(vec![NewFile::staged(vec![name("targets/H.x"), name("targets/H.d/x")], staged)]).unwrap();
     let stat = |file: &str| RealFs.stat(&dir.path().join(file)).unwrap();
     assert_eq!(stat("targets/H.x").id, stat("targets/H.d/x").id);
-    assert_eq!(
-        (stat("targets/H.x").nlink, stat("targets/H.x").mode),
-        (2, 0o640)
-    );
+    assert_eq!((stat("targets/H.x").nlink, stat("targets/H.x").mode), (2, 0o640));
     assert_eq!(stat("targets/H.d").mode & 0o777, 0o750);
     let left = RealFs.read_dir(&dir.path().join("targets")).unwrap();
     assert_eq!(left.len(), 2, "no temporary name is left");

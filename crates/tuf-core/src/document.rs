@@ -262,7 +262,7 @@ impl Document {
     #[must_use]
     pub fn edit(&self, changes: &BTreeMap<String, Option<Vec<u8>>>, version: u64, expires: UtcTime) -> Self {
         let added: usize = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + 8).sum();
-        let mut signed = Vec::with_capacity(self.signed.len() + added + 32);
+        let mut signed = Vec::with_capacity(roomy(self.signed.len() + added + 32));
         let mut members = Vec::with_capacity(self.members.len());
         let mut entries = Vec::with_capacity(self.entries.len() + changes.len());
         signed.push(b'{');
@@ -351,6 +351,13 @@ impl Document {
         }
         Err(low)
     }
+}
+
+/// A large capacity rounded up: the next version, a little longer, then fits where the one before was freed, and a process
+/// that edits for ever does not grow.
+fn roomy(capacity: usize) -> usize {
+    const LARGE: usize = 1 << 20;
+    if capacity < LARGE { capacity } else { capacity.saturating_add(LARGE / 4).next_multiple_of(LARGE) }
 }
 
 fn separate(out: &mut Vec<u8>) {

@@ -13,8 +13,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::log::Digest;
+use crate::time::UtcTime;
 
-const FORMAT: u32 = 1;
+/// Since 2 with the newest role version and the time of the last signing.
+const FORMAT: u32 = 2;
+/// The name of a grant, beside `floor.json`.
+const GRANT: &str = "recover.json";
+const GRANT_FORMAT: u32 = 1;
 const MAX_FILE: u64 = 64 << 10;
 
 /// A record of the commit log, as a floor remembers it.
@@ -42,6 +47,19 @@ pub struct Floor {
     /// Timestamp version.
     #[serde(default)]
     pub timestamp: u64,
+    /// Highest version of any role of the targets keys; 0 where it is not known.
+    #[serde(default)]
+    pub role_version: u64,
+    /// When the role last signed, in seconds since the Unix epoch; 0 where it is not known.
+    #[serde(default)]
+    pub signed: i64,
+}
+
+/// The administrator's word that state below this floor, and no other, is to be gone on from.
+#[derive(Serialize, Deserialize)]
+struct Grant {
+    format: u32,
+    floor: Floor,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,12 +143,72 @@ impl FloorFile {
     /// # Errors
     /// [`FloorError::Io`]; the file then holds the old floor or the new one.
     pub fn raise(&mut self, change: impl FnOnce(&mut Floor)) -> Result<(), FloorError> {
+        self.change(change, false)
+    }
+
+    /// Whether [`FloorFile::grant_recovery`] was called for the floor as it is. A grant for another floor is void: the
+    /// state it was given for is not the one that is found now.
+    ///
+    /// # Errors
+    /// [`FloorError`].
+    pub fn recovery_granted(&self) -> Result<bool, FloorError> {
+        let path = self.path.with_file_name(GRANT);
+        let shown = || path.display().to_string();
+        match durable::read_bounded(self.fs.as_ref(), &path, MAX_FILE) {
+            Ok(bytes) => {
+                let grant: Grant = serde_json::from_slice(&bytes)
+                    .map_err(|error| FloorError::Malformed { path: shown(), reason: error.to_string() })?;
+                Ok(grant.format <= GRANT_FORMAT && self.floor == Some(grant.floor))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(FloorError::Io { doing: "read the grant to go on above", path: shown(), source }),
+        }
+    }
+
+    /// Lets the role go on from state below this floor, above it, once. Durable when it returns; the worker may be
+    /// running.
+    ///
+    /// # Errors
+    /// [`FloorError::Io`]; [`FloorError::Malformed`] without a floor.
+    pub fn grant_recovery(&self) -> Result<(), FloorError> {
+        let path = self.path.with_file_name(GRANT);
+        let shown = || path.display().to_string();
+        let Some(floor) = self.floor else {
+            let reason = "there is none, so nothing can be below it".to_owned();
+            return Err(FloorError::Malformed { path: self.path.display().to_string(), reason });
+        };
+        let io = |source: io::Error| FloorError::Io { doing: "write the grant to go on above", path: shown(), source };
+        let bytes = serde_json::to_vec(&Grant { format: GRANT_FORMAT, floor }).map_err(|error| io(error.into()))?;
+        // Nothing in it is secret, and the worker may run as another user than the administrator.
+        durable::replace(self.fs.as_ref(), &path, &bytes, 0o644).map_err(io)
+    }
+
+    /// Raises the floor to what was written above it, forgets a signing time in the future, and uses the grant up.
+    ///
+    /// # Errors
+    /// As [`FloorFile::raise`].
+    pub(crate) fn recovered(&mut self, now: UtcTime) -> Result<(), FloorError> {
+        self.change(|floor| floor.signed = now.unix(), true)?;
+        let path = self.path.with_file_name(GRANT);
+        // Void already, unless only the clock was the matter and the same second was signed in before.
+        durable::remove_file_if_there(self.fs.as_ref(), &path).map(drop).map_err(|source| FloorError::Io {
+            doing: "remove the grant to go on above",
+            path: path.display().to_string(),
+            source,
+        })
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Floor), backwards: bool) -> Result<(), FloorError> {
         let old = self.floor.unwrap_or_default();
         let mut new = old;
         change(&mut new);
         new.root = new.root.max(old.root);
         new.snapshot = new.snapshot.max(old.snapshot);
         new.timestamp = new.timestamp.max(old.timestamp);
+        new.role_version = new.role_version.max(old.role_version);
+        if !backwards {
+            new.signed = new.signed.max(old.signed);
+        }
         if let Some(record) = old.record
             && new.record.is_none_or(|new| new.number < record.number)
         {

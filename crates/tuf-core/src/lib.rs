@@ -4,6 +4,7 @@
 //! files are reached through [`durable_fs`]. Every name and every byte from outside becomes a validated type before
 //! anything is decided by it, and what was signed is never serialised a second time.
 
+pub mod audit;
 pub mod bins;
 pub mod canonical;
 pub mod client;
@@ -13,6 +14,7 @@ pub mod floor;
 pub mod key;
 pub mod log;
 pub mod names;
+pub mod retention;
 pub mod roles;
 pub mod root_chain;
 pub mod schema;

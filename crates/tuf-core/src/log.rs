@@ -28,7 +28,9 @@ pub const BASE_INTERVAL: u64 = 256;
 /// How long outcomes are remembered: 7 days.
 pub const RESULT_RETENTION_SECONDS: i64 = 7 * 24 * 3600;
 /// Version of the format of records and bases. A newer one is refused, never guessed at.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// What everything is written as that a version before 2 understands too.
+const PLAIN_FORMAT: u32 = 1;
 
 const MAX_FILE: u64 = 256 << 20;
 
@@ -127,6 +129,10 @@ pub struct Record {
     pub previous: Option<Digest>,
     /// Outcome per request id.
     pub results: BTreeMap<String, Outcome>,
+    /// The number of the record behind it, where that is not the next one: numbers in between were given to records that
+    /// a restored backup has lost. Format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_at: Option<u64>,
     /// Every role the batch changed.
     pub roles: BTreeMap<RoleName, RoleRef>,
     /// When it was made.
@@ -196,6 +202,8 @@ pub struct Log {
     store: Arc<dyn Store>,
     loaded: bool,
     head: u64,
+    /// The last number that is taken: the head's, or the last one it says is skipped.
+    position: u64,
     head_digest: Option<Digest>,
     /// The next name to look at; above `head + 1` where names are taken by files that are no records.
     next: u64,
@@ -213,6 +221,7 @@ impl Log {
             store,
             loaded: false,
             head: 0,
+            position: 0,
             head_digest: None,
             next: 1,
             base: 0,
@@ -226,6 +235,12 @@ impl Log {
     #[must_use]
     pub fn head(&self) -> u64 {
         self.head
+    }
+
+    /// How far numbers are used up: the number of the newest record, or above it where that one skips lost numbers.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// Digest of the newest record.
@@ -276,9 +291,54 @@ impl Log {
                 changed.extend(record.roles.keys().cloned());
                 self.apply(record, Digest::of(&bytes));
             }
-            self.next = number + 1;
+            self.next = self.next.max(number + 1);
+        }
+        if changed.is_empty() && !self.head_is_there()? {
+            // Collected: this process stood still for so long that the records it has not read are gone too.
+            self.forget();
+            self.load(verify)?;
+            self.loaded = true;
+            return Ok(None);
         }
         Ok(Some(changed))
+    }
+
+    /// Whether the record at the head still exists. The newest record always does.
+    fn head_is_there(&self) -> Result<bool, LogError> {
+        if self.head == 0 {
+            // Nothing was collected before the first base.
+            return Ok(!self.store.list("")?.iter().any(|name| number_of(name, ".base.json").is_some()));
+        }
+        Ok(self.store.stat(&record_name(self.head)?)?.is_some())
+    }
+
+    /// Records and bases that no reader needs any more, oldest first: those before the newest valid base that was made
+    /// before `before`. That base and its record stay, so that no number is ever free again.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn collectable(&mut self, before: UtcTime, verify: Verify<'_>) -> Result<Vec<FileName>, LogError> {
+        let mut files = Vec::new();
+        for name in self.store.list("")? {
+            if let Some(number) = number_of(&name, ".record.json") {
+                files.push((number, record_name(number)?, false));
+            } else if let Some(number) = number_of(&name, ".base.json") {
+                files.push((number, base_name(number)?, true));
+            }
+        }
+        files.sort_unstable();
+        let mut first = None;
+        let head = self.head;
+        for (number, file, _) in files.iter().rev().filter(|(number, _, is_base)| *is_base && *number <= head) {
+            let Some(bytes) = self.store.read(file, MAX_FILE)? else { continue };
+            let base = self.parse::<Base>(file, &bytes, verify, |base| (&base.kind, base.number), "base", *number)?;
+            if base.is_some_and(|base| base.time <= before) && self.store.stat(&record_name(*number)?)?.is_some() {
+                first = Some(*number);
+                break;
+            }
+        }
+        let Some(first) = first else { return Ok(Vec::new()) };
+        Ok(files.into_iter().filter(|(number, ..)| *number < first).map(|(_, file, _)| file).collect())
     }
 
     fn load(&mut self, verify: Verify<'_>) -> Result<(), LogError> {
@@ -298,14 +358,14 @@ impl Log {
         }
         records.sort_unstable();
         for number in records {
-            if number <= self.head {
+            if number < self.next {
                 continue;
             }
             let Some(bytes) = self.store.read(&record_name(number)?, MAX_FILE)? else { continue };
             if let Some(record) = self.accept(number, &bytes, verify)? {
                 self.apply(record, Digest::of(&bytes));
             }
-            self.next = number + 1;
+            self.next = self.next.max(number + 1);
         }
         self.next = self.next.max(self.head + 1);
         Ok(())
@@ -319,6 +379,7 @@ impl Log {
             return Ok(false);
         };
         self.head = base.number;
+        self.position = base.number;
         self.head_digest = Some(base.digest);
         self.base = base.number;
         self.next = base.number + 1;
@@ -391,7 +452,9 @@ impl Log {
     fn apply(&mut self, record: Record, digest: Digest) {
         self.head = record.number;
         self.head_digest = Some(digest);
-        self.next = self.next.max(record.number + 1);
+        let resume_at = record.resume_at.unwrap_or(0).max(record.number + 1);
+        self.position = resume_at - 1;
+        self.next = self.next.max(resume_at);
         self.roles.extend(record.roles);
         let (number, time) = (record.number, record.time);
         self.results.extend(
@@ -402,7 +465,8 @@ impl Log {
         );
     }
 
-    /// Appends a record behind the head. `now` is written into it.
+    /// Appends a record behind the head. `now` is written into it. With `skip_to` all numbers up to that one count as
+    /// used: the next record has a higher one.
     ///
     /// # Errors
     /// [`LogError`]; the record may exist all the same after a store failure, which the next refresh finds out.
@@ -411,6 +475,7 @@ impl Log {
         roles: BTreeMap<RoleName, RoleRef>,
         results: BTreeMap<String, Outcome>,
         now: UtcTime,
+        skip_to: Option<u64>,
         verify: Verify<'_>,
         sign: Sign<'_>,
     ) -> Result<Appended, LogError> {
@@ -418,10 +483,11 @@ impl Log {
         for number in self.next..self.next + 64 {
             let record = Record {
                 kind: "record".into(),
-                format: FORMAT,
+                format: if skip_to.is_some() { FORMAT } else { PLAIN_FORMAT },
                 number,
                 previous: self.head_digest,
                 results: results.clone(),
+                resume_at: skip_to.map(|used| used.max(number) + 1),
                 roles: roles.clone(),
                 time: now,
             };
@@ -429,6 +495,12 @@ impl Log {
             let bytes = signed_file(&file, &record, sign)?;
             let digest = Digest::of(&bytes);
             if self.store.create(&file, &bytes)? != Created::Conflict {
+                if !self.head_is_there()? {
+                    // This process stood still until the records behind its head were collected: the number was not
+                    // free but forgotten, and no reader looks at it. Start again from what is there now.
+                    self.forget();
+                    return Ok(Appended::Lost);
+                }
                 self.apply(record, digest);
                 self.prune(now);
                 return Ok(Appended::Committed(number));
@@ -447,7 +519,8 @@ impl Log {
     /// Whether [`Log::write_base`] has something to do.
     #[must_use]
     pub fn base_due(&self) -> bool {
-        self.head >= self.base + BASE_INTERVAL
+        // A base knows no skipped numbers: it waits for the record behind them.
+        self.head >= self.base + BASE_INTERVAL && self.position == self.head
     }
 
     /// Writes the base of the head. Not part of any commit: a crash before it costs reading more records.
@@ -460,7 +533,7 @@ impl Log {
         let base = Base {
             kind: "base".into(),
             digest,
-            format: FORMAT,
+            format: PLAIN_FORMAT,
             number: self.head,
             results: self.results.clone(),
             roles: self.roles.clone(),

@@ -26,6 +26,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    headers: Arc<Map<String, Value>>,
 }
 
 struct Shared {
@@ -66,7 +67,15 @@ impl Client {
                 waiting,
                 _receiving: tokio_util::task::AbortOnDropHandle::new(receiving),
             }),
+            headers: Arc::default(),
         })
+    }
+
+    /// The same client with one more header on every task it sends. Headers in [`SendOptions`] win.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        Arc::make_mut(&mut self.headers).insert(name.into(), value.into());
+        self
     }
 
     /// Sends a task to a queue; returns when the broker has confirmed that the queue has it.
@@ -99,6 +108,10 @@ impl Client {
         }
         if let Some((args, kwargs)) = options.shown_as {
             builder = builder.reprs(args, kwargs);
+        }
+        let general = self.headers.iter().filter(|(name, _)| !options.headers.contains_key(*name));
+        for (name, value) in general {
+            builder = builder.header(name.clone(), value.clone());
         }
         for (name, value) in options.headers {
             builder = builder.header(name, value);

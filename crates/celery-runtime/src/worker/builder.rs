@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{Counters, Handler, Registered, Shared, TaskContext, Worker};
+use super::{Counters, Guard, Handler, Registered, Shared, TaskContext, Worker};
 use crate::{
     Arguments, TaskError,
     broker::{SharedBroker, TaskQueue},
@@ -33,6 +33,7 @@ pub struct WorkerBuilder {
     grace: Duration,
     tasks: HashMap<String, Registered>,
     lanes: HashMap<String, Arc<Semaphore>>,
+    guard: Option<Guard>,
     duplicate: Option<String>,
 }
 
@@ -47,6 +48,7 @@ impl WorkerBuilder {
             grace: Duration::from_secs(30),
             tasks: HashMap::new(),
             lanes: HashMap::new(),
+            guard: None,
             duplicate: None,
         }
     }
@@ -87,6 +89,16 @@ impl WorkerBuilder {
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// Asked before every task whether it may run; an error is the task's result.
+    #[must_use]
+    pub fn guard<F>(mut self, guard: F) -> Self
+    where
+        F: Fn(&TaskContext) -> Result<(), TaskError> + Send + Sync + 'static,
+    {
+        self.guard = Some(Box::new(guard));
         self
     }
 
@@ -148,6 +160,7 @@ impl WorkerBuilder {
                 prefetch: self.prefetch,
                 grace: self.grace,
                 tasks: self.tasks,
+                guard: self.guard,
                 counters: Arc::new(Counters::default()),
             }),
         })

@@ -220,7 +220,13 @@ impl One<'_> {
         let _running = self.shared.counters.running();
         let started = tokio::time::Instant::now();
         // The call itself may panic as well as the future it makes.
-        let running = AssertUnwindSafe(async { handler(context, arguments).await }).catch_unwind();
+        let running = AssertUnwindSafe(async {
+            if let Some(guard) = &self.shared.guard {
+                guard(&context)?;
+            }
+            handler(context, arguments).await
+        })
+        .catch_unwind();
         let result = running.await.unwrap_or_else(|panic| {
             tracing::error!(
                 worker = self.shared.name,

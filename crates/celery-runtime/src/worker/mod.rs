@@ -41,6 +41,7 @@ use crate::{
 };
 
 type Running = Pin<Box<dyn Future<Output = Result<Value, TaskError>> + Send>>;
+type Guard = Box<dyn Fn(&TaskContext) -> Result<(), TaskError> + Send + Sync>;
 type Handler = Box<dyn Fn(TaskContext, Arguments) -> Running + Send + Sync>;
 
 struct Registered {
@@ -61,6 +62,7 @@ struct Shared {
     prefetch: u16,
     grace: Duration,
     tasks: HashMap<String, Registered>,
+    guard: Option<Guard>,
     counters: Arc<Counters>,
 }
 

@@ -17,7 +17,8 @@ const COMPARE_BUFFER: usize = 64 * 1024;
 pub enum Outcome {
     /// Created by this call.
     Created,
-    /// It was there with exactly these bytes, and its name is durable now.
+    /// It was there with exactly these bytes, and its name is durable now; its modification time is no older than if it
+    /// had been created by this call (unless it is another owner's).
     SameBytes,
     /// The name holds other bytes, or is not a regular file; it was not touched.
     Conflict,
@@ -181,21 +182,7 @@ pub fn sync_mounts(fs: &dyn Fs, dirs: &BTreeSet<&Path>) -> io::Result<()> {
 fn name_all(fs: &dyn Fs, temp: &Path, names: &[PathBuf], bytes: Option<&[u8]>) -> io::Result<Outcome> {
     let mut worst = Outcome::SameBytes;
     for name in names {
-        let outcome = if link_new(fs, temp, name)? {
-            Outcome::Created
-        } else {
-            let same = match bytes {
-                Some(mut bytes) => {
-                    let len = bytes.len() as u64;
-                    holds(fs, name, len, &mut bytes)
-                }
-                None => fs.open(temp).and_then(|mut ours| {
-                    let len = ours.stat()?.len;
-                    holds(fs, name, len, &mut ours)
-                }),
-            };
-            if same.map_err(|error| context("compare", name, error))? { Outcome::SameBytes } else { Outcome::Conflict }
-        };
+        let outcome = name_one(fs, temp, name, bytes)?;
         worst = match (worst, outcome) {
             (Outcome::Conflict, _) | (_, Outcome::Conflict) => Outcome::Conflict,
             (Outcome::Created, _) | (_, Outcome::Created) => Outcome::Created,
@@ -203,6 +190,48 @@ fn name_all(fs: &dyn Fs, temp: &Path, names: &[PathBuf], bytes: Option<&[u8]>) -
         };
     }
     Ok(worst)
+}
+
+fn name_one(fs: &dyn Fs, temp: &Path, name: &Path, bytes: Option<&[u8]>) -> io::Result<Outcome> {
+    let mut tries = 0;
+    loop {
+        if link_new(fs, temp, name)? {
+            return Ok(Outcome::Created);
+        }
+        let same = match bytes {
+            Some(mut bytes) => {
+                let len = bytes.len() as u64;
+                holds(fs, name, len, &mut bytes)
+            }
+            None => fs.open(temp).and_then(|mut ours| {
+                let len = ours.stat()?.len;
+                holds(fs, name, len, &mut ours)
+            }),
+        };
+        let outcome = match same {
+            Ok(true) => refresh(fs, temp, name).map(|()| Outcome::SameBytes),
+            Ok(false) => Ok(Outcome::Conflict),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            // Collected for its age in this very moment: the name is free for ours.
+            Err(error) if error.kind() == ErrorKind::NotFound && tries < 2 => tries += 1,
+            outcome => return outcome.map_err(|error| context("compare", name, error)),
+        }
+    }
+}
+
+/// A file that is found instead of made counts as new from now on, so that whoever collects by age leaves it to us.
+fn refresh(fs: &dyn Fs, temp: &Path, name: &Path) -> io::Result<()> {
+    let made = fs.stat(temp)?.mtime;
+    if fs.stat(name)?.mtime >= made {
+        return Ok(());
+    }
+    match fs.set_mtime(name, made) {
+        // Another owner's, which nobody collects but that owner.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        result => result,
+    }
 }
 
 /// Whether `path` is a regular file with exactly the bytes of `expected`, `len` of them.

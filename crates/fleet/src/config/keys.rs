@@ -196,6 +196,19 @@ pub const KEYS: &[KeySpec] = &[
         "300",
         "Seconds the local clock may differ from that of the shared mount before signing stops with an alarm.",
     ),
+    spec(
+        "retention.enabled",
+        Kind::Bool,
+        "true",
+        "Whether files that no client can be using any more are deleted: old versions of metadata, target files that \
+         nothing lists, old commit records. Roots are never deleted.",
+    ),
+    spec(
+        "retention.keep_seconds",
+        Kind::Count { min: 86_400, max: 315_576_000 },
+        "172800",
+        "Seconds for which a file is kept after it went out of use; the lifetime of a timestamp and a day at least.",
+    ),
     ROOT[0],
     ROOT[1],
     ROOT[2],
@@ -215,6 +228,25 @@ pub const KEYS: &[KeySpec] = &[
     spec("keys.targets", Kind::Names, "", "Names of the targets keys. Empty: every key in the role's directory."),
     spec("keys.snapshot", Kind::Names, "", "Names of the snapshot keys. Empty: every key in the role's directory."),
     spec("keys.timestamp", Kind::Names, "", "Names of the timestamp keys. Empty: every key in the role's directory."),
+    spec(
+        "repository_id",
+        Kind::Optional,
+        "",
+        "Name of this repository, carried by tasks of ours: a task of another repository is refused. Empty: not checked.",
+    ),
+    spec(
+        "policy.allowed_targets",
+        Kind::Patterns,
+        "**",
+        "Patterns of target paths that may be added; a drop with any other is rejected. `*` stays within one component of \
+         the path, `**` as a component stands for any number of them.",
+    ),
+    spec(
+        "policy.overwrite",
+        Kind::Patterns,
+        "**",
+        "Patterns of target paths whose content may be replaced by another; the log counts replacements, and names them at level debug. Empty: none may.",
+    ),
     spec("batch_max_drops", COUNT, "4096", "Drops in one batch at most."),
     spec(
         "batch_max_bytes",
@@ -234,6 +266,19 @@ pub const KEYS: &[KeySpec] = &[
         Kind::Bool,
         "false",
         "Whether `TUF_READY_X` counts as `tuf_ready_X`, for producers on systems that change the case of names.",
+    ),
+    spec(
+        "tuf_tmp_cleanup_after",
+        Kind::Count { min: 0, max: 315_576_000 },
+        "0",
+        "Seconds after which a `tuf_tmp_*` that nobody has written to is removed as abandoned. 0: never.",
+    ),
+    spec(
+        "sandbox",
+        Kind::Choice(&["auto", "off", "required"]),
+        "auto",
+        "Whether a worker locks itself into its own directories (Landlock). `auto`: as far as the kernel can, with a \
+         warning where it cannot; `required`: refuse to start then.",
     ),
     spec(
         "health_address",

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::policy::PathPatterns;
+
 /// What values a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -37,6 +39,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A list of names; in an environment variable separated by commas.
     Names,
+    /// A list of patterns of target paths; in an environment variable separated by commas.
+    Patterns,
     /// `IP:PORT`, or empty.
     Address,
     /// A log level with exceptions per module.
@@ -83,6 +87,7 @@ impl Kind {
             Self::Bins => "0 or a power of two from 2 to 16384".into(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Names => "a list of names of letters, digits, `.`, `_` and `-`".into(),
+            Self::Patterns => "a list of patterns of target paths such as `packages/*/*.zip` or `**`".into(),
             Self::Address => "an IP address and a port such as `127.0.0.1:9440`, or nothing".into(),
             Self::LogFilter => "a level such as `info`, with exceptions such as `info,lapin=debug`".into(),
         }
@@ -93,6 +98,9 @@ impl Kind {
         let text = match (self, raw) {
             (Self::Names, Raw::List(names)) => {
                 return parse_names(names.iter().map(String::as_str));
+            }
+            (Self::Patterns, Raw::List(patterns)) => {
+                return parse_patterns(patterns.iter().map(String::as_str));
             }
             (_, Raw::List(_)) => return None,
             (_, Raw::Text(text)) => text.trim(),
@@ -124,6 +132,7 @@ impl Kind {
             }
             Self::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
             Self::Names => parse_names(text.split(',').filter(|name| !name.trim().is_empty())),
+            Self::Patterns => parse_patterns(text.split(',').filter(|pattern| !pattern.trim().is_empty())),
             Self::Address if text.is_empty() => Some(Value::Address(None)),
             Self::Address => text.parse().ok().map(|address| Value::Address(Some(address))),
             Self::LogFilter => {
@@ -145,6 +154,12 @@ fn parse_names<'a>(names: impl Iterator<Item = &'a str>) -> Option<Value> {
         parsed.push(name.to_owned());
     }
     Some(Value::Names(parsed))
+}
+
+fn parse_patterns<'a>(patterns: impl Iterator<Item = &'a str>) -> Option<Value> {
+    let patterns: Vec<String> = patterns.map(|pattern| pattern.trim().to_owned()).collect();
+    let fit = patterns.len() <= 1024 && patterns.iter().all(|pattern| PathPatterns::is_pattern(pattern));
+    fit.then_some(Value::Names(patterns))
 }
 
 fn is_url(text: &str) -> bool {

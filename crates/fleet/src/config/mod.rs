@@ -28,6 +28,8 @@ pub use layers::{Origin, Sources};
 pub use mask::mask_url;
 
 use kind::{Raw, Value};
+
+use crate::policy::PathPatterns;
 use layers::Layers;
 
 /// The file read when neither `--config` nor `RUGGED_CONFIG` names one; it may be absent.
@@ -72,6 +74,18 @@ pub struct KeyNames {
     pub snapshot: Vec<String>,
     /// `keys.timestamp`.
     pub timestamp: Vec<String>,
+}
+
+/// Whether a worker locks itself into its own directories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SandboxMode {
+    /// As far as the kernel can.
+    #[default]
+    Auto,
+    /// Not at all.
+    Off,
+    /// Or it does not start.
+    Required,
 }
 
 /// One value as `rugged config` shows it.
@@ -128,6 +142,8 @@ pub struct Config {
     pub reconcile_period: Duration,
     /// `max_clock_skew`.
     pub max_clock_skew: Duration,
+    /// `retention.keep_seconds`; `None` where `retention.enabled` is off.
+    pub retention: Option<Duration>,
     /// `roles.*`.
     pub roles: Roles,
     /// `keys.*`.
@@ -142,6 +158,16 @@ pub struct Config {
     pub task_timeout: Duration,
     /// `prefix_case_insensitive`.
     pub prefix_case_insensitive: bool,
+    /// `repository_id`; `None` when it is not configured.
+    pub repository_id: Option<String>,
+    /// `policy.allowed_targets`.
+    pub allowed_targets: PathPatterns,
+    /// `policy.overwrite`.
+    pub overwrite: PathPatterns,
+    /// `tuf_tmp_cleanup_after`; `None`: never.
+    pub tuf_tmp_cleanup_after: Option<Duration>,
+    /// `sandbox`.
+    pub sandbox: SandboxMode,
     /// `health_address`; `None` serves nothing.
     pub health_address: Option<SocketAddr>,
     /// `log_format` is `json`.
@@ -274,6 +300,10 @@ impl Config {
             publish_min_interval: read.duration("publish_min_interval")?,
             reconcile_period: read.duration("reconcile_period")?,
             max_clock_skew: Duration::from_secs(read.count("max_clock_skew")?),
+            retention: {
+                let keep = Duration::from_secs(read.count("retention.keep_seconds")?);
+                read.bool("retention.enabled")?.then_some(keep)
+            },
             roles: Roles {
                 root: read.role("roles.root.threshold", "roles.root.expiry", "roles.root.renew_before")?,
                 targets: read.role("roles.targets.threshold", "roles.targets.expiry", "roles.targets.renew_before")?,
@@ -300,12 +330,29 @@ impl Config {
             batch_max_files: read.count("batch_max_files")?,
             task_timeout: read.duration("task_timeout")?,
             prefix_case_insensitive: read.bool("prefix_case_insensitive")?,
+            repository_id: Some(read.text("repository_id")?).filter(|id| !id.is_empty()),
+            allowed_targets: PathPatterns::new(&read.names("policy.allowed_targets")?),
+            overwrite: PathPatterns::new(&read.names("policy.overwrite")?),
+            tuf_tmp_cleanup_after: match read.count("tuf_tmp_cleanup_after")? {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
+            sandbox: match read.text("sandbox")?.as_str() {
+                "off" => SandboxMode::Off,
+                "required" => SandboxMode::Required,
+                _ => SandboxMode::Auto,
+            },
             health_address: read.address("health_address")?,
             log_json: read.text("log_format")? == "json",
             log_level: read.text("log_level")?,
             settings: Vec::new(),
             file,
         };
+        if config.allowed_targets.is_empty() {
+            return Err(ConfigError::Contradiction(
+                "`policy.allowed_targets` is empty: nothing could ever be released; `**` allows everything".into(),
+            ));
+        }
         config.settings = read.settings(&config)?;
         Ok(config)
     }

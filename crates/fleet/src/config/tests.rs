@@ -119,6 +119,14 @@ fn a_renewal_longer_than_the_lifetime_is_refused() {
 }
 
 #[test]
+fn retention_is_on_unless_it_is_turned_off_and_never_below_a_day() {
+    let retention = |set: &[&str]| load(None, &[], set).map(|config| config.retention);
+    assert_eq!(retention(&[]).unwrap(), Some(Duration::from_secs(172_800)));
+    assert_eq!(retention(&["retention.enabled=false"]).unwrap(), None);
+    assert!(retention(&["retention.keep_seconds=86399"]).is_err());
+}
+
+#[test]
 fn secrets_show_nowhere() {
     let secret = "amqp://rugged:s3cret@rabbit:5672/tuf";
     let config = load(Some(&format!("broker_url: {secret}\n")), &[], &[]).unwrap();

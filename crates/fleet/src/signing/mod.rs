@@ -3,8 +3,10 @@
 //! A role is level-triggered: it reconciles at start, every `reconcile_period`, when a renewal is due and when a task
 //! asks, with the broker or without.
 
+mod pace;
 mod role;
 mod shared;
+mod skew;
 
 #[cfg(test)]
 mod tests;
@@ -14,12 +16,14 @@ use std::time::Duration;
 
 use celery_runtime::Arguments;
 use celery_runtime::worker::WorkerBuilder;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use self::pace::Pace;
 use crate::contract::{REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult};
 use crate::{Context, FleetError, tasks};
 
-pub use role::{Progress, RoleError, RoleReport, SigningRole};
+pub use role::{Progress, RoleError, RoleReport, SigningRole, tidied};
 pub use shared::Shared;
 
 /// The first pause after a failure; doubled by each further one, up to `reconcile_period`.
@@ -76,10 +80,15 @@ where
 async fn keep_reconciled<R: SigningRole>(context: Context, shared: Arc<Shared<R>>) {
     let period = context.config.reconcile_period;
     let mut pause = FIRST_PAUSE;
+    let mut pace = Pace::new(Instant::now());
     while !context.shutdown.is_cancelled() {
         let next = match shared.reconcile_and_report("reconcile", false).await {
             Ok((_, report)) => {
                 pause = FIRST_PAUSE;
+                if pace.is_due(Instant::now()) {
+                    let more = shared.tidy().await;
+                    pace.done(Instant::now(), more);
+                }
                 let renewal = report.next_renewal.map_or(i64::MAX, |due| due.seconds_since(context.clock.now()));
                 // A renewal that is due and was not made is the role's decision; asking without end would not change it.
                 period.min(Duration::from_secs(u64::try_from(renewal.max(1)).unwrap_or(1)))

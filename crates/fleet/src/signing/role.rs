@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use celery_runtime::TaskError;
+use tuf_core::retention::Collected;
 use tuf_core::time::UtcTime;
 
 use crate::exceptions;
@@ -15,6 +16,16 @@ pub trait SigningRole: Send + 'static {
     /// # Errors
     /// See [`RoleError`].
     fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError>;
+
+    /// Deletes what is out of use, a bounded stretch at a time; says whether there is more to do at once. The harness
+    /// asks about once an hour, after a reconciliation that succeeded, and nothing else depends on it.
+    ///
+    /// # Errors
+    /// See [`RoleError`]. It is logged, and the role goes on.
+    fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
+        let _ = now;
+        Ok(false)
+    }
 
     /// What `status` and the metrics say. Cheap: it only repeats what the last work has learnt.
     fn report(&self, now: UtcTime) -> RoleReport;
@@ -31,6 +42,22 @@ pub struct Progress {
     pub renewed: BTreeMap<String, u64>,
     /// How many bins were renewed.
     pub bins_renewed: u64,
+}
+
+/// Says in the log what retention deleted, and gives what [`SigningRole::tidy`] returns.
+#[must_use]
+pub fn tidied(collected: Collected) -> bool {
+    if collected.total() > 0 {
+        tracing::info!(
+            retention.metadata = collected.metadata,
+            retention.targets = collected.targets,
+            retention.records = collected.records,
+            retention.temporary = collected.temporary,
+            "deleted {} files that are out of use",
+            collected.total()
+        );
+    }
+    collected.more
 }
 
 /// What a role says of itself.

@@ -3,13 +3,16 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use durable_fs::Fs;
 use tokio::sync::{Mutex, Notify};
 use tracing::Span;
 use tuf_core::time::UtcTime;
 
+use super::skew::SkewProbe;
 use super::{Progress, RoleError, RoleReport, SigningRole};
 use crate::Context;
 use crate::clock::Clock;
@@ -21,6 +24,7 @@ type Open<R> = Box<dyn FnMut() -> Result<R, RoleError> + Send>;
 struct Slot<R> {
     role: Option<R>,
     open: Open<R>,
+    skew: SkewProbe,
 }
 
 impl<R> Slot<R> {
@@ -35,6 +39,8 @@ impl<R> Slot<R> {
 /// A role shared by the loop and the tasks of one worker. One piece of work at a time, in the order of arrival.
 pub struct Shared<R> {
     slot: Arc<Mutex<Slot<R>>>,
+    fs: Arc<dyn Fs>,
+    metadata: PathBuf,
     worker_role: &'static str,
     clock: Arc<dyn Clock>,
     health: Health,
@@ -50,8 +56,11 @@ impl<R> fmt::Debug for Shared<R> {
 
 impl<R: SigningRole> Shared<R> {
     pub(super) fn new(context: &Context, open: Open<R>) -> Self {
+        let skew = SkewProbe::new(context.config.max_clock_skew, context.config.reconcile_period);
         Self {
-            slot: Arc::new(Mutex::new(Slot { role: None, open })),
+            fs: context.fs.clone(),
+            metadata: context.config.metadata_path(),
+            slot: Arc::new(Mutex::new(Slot { role: None, open, skew })),
             worker_role: context.worker.role,
             clock: context.clock.clone(),
             health: context.health.clone(),
@@ -81,6 +90,18 @@ impl<R: SigningRole> Shared<R> {
     /// What the role said.
     pub async fn reconcile(&self, force: bool) -> Result<Progress, RoleError> {
         self.reconcile_and_report("reconcile", force).await.map(|(progress, _)| progress)
+    }
+
+    /// Lets the role delete what is out of use; whether there is more to do at once. Work that arrives meanwhile waits
+    /// for a bounded stretch of it. A failure is logged and says nothing of the role's health.
+    pub(super) async fn tidy(&self) -> bool {
+        let work = |role: &mut R, now| {
+            Ok(role.tidy(now).unwrap_or_else(|error| {
+                tracing::warn!("files that are out of use stay for now: {error}");
+                false
+            }))
+        };
+        self.with("retention", work).await.unwrap_or(false)
     }
 
     /// What the worker says of itself; [`Health::worked`] is for tasks that changed something.
@@ -125,12 +146,14 @@ impl<R: SigningRole> Shared<R> {
         let mut slot = self.slot.clone().lock_owned().await;
         let (clock, health, span) = (self.clock.clone(), self.health.clone(), self.span.clone());
         let worker_role = self.worker_role;
+        let (fs, metadata) = (self.fs.clone(), self.metadata.clone());
         let blocking = tokio::task::spawn_blocking(move || {
             span.in_scope(|| {
                 let before = health.settled();
                 health.set_state(State::Working);
                 let started = Instant::now();
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    slot.skew.check(fs.as_ref(), &metadata, &|| clock.now())?;
                     let role = slot.role()?;
                     let now = clock.now();
                     let value = work(role, now)?;

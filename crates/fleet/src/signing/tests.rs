@@ -47,6 +47,14 @@ impl SigningRole for Scripted {
         }
     }
 
+    fn tidy(&mut self, _now: UtcTime) -> Result<bool, RoleError> {
+        let _ = self.events.send("tidy".into());
+        match self.script.lock().unwrap().pop_front() {
+            Some(Step::Fail(error)) => Err(error),
+            _ => Ok(true),
+        }
+    }
+
     fn report(&self, _now: UtcTime) -> RoleReport {
         RoleReport {
             role_version: Some(7),
@@ -272,6 +280,23 @@ async fn an_alarm_stays_until_a_reconciliation_succeeds() {
     assert_eq!(fleet.context.health.settled(), State::Alarm("a bad signature".into()));
     call(&client, "refresh-expiry", json!({})).await.unwrap();
     assert_eq!(fleet.context.health.settled(), State::Ready);
+    fleet.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn tidying_that_fails_says_nothing_of_the_role() {
+    let broker = MemoryBroker::new();
+    let mut fleet = Fleet::start(Arc::new(broker.connect()), vec![], vec![]);
+    assert_eq!(fleet.next().await, "open 1");
+    let (sender, mut events) = channel::unbounded_channel();
+    let failure = Step::Fail(RoleError::Infrastructure("a read-only mount".into()));
+    let script = Arc::new(Mutex::new(VecDeque::from([failure])));
+    let open = move || Ok(Scripted { opening: 1, script: script.clone(), events: sender.clone(), renewal: None });
+    let shared = Shared::new(&fleet.context, Box::new(open));
+    assert!(!shared.tidy().await);
+    assert_eq!(fleet.context.health.settled(), State::Ready);
+    assert!(shared.tidy().await, "there is more to do");
+    assert_eq!([events.recv().await.unwrap(), events.recv().await.unwrap()], ["tidy", "tidy"]);
     fleet.end().await.unwrap();
 }
 

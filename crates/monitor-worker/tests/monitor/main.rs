@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod abandoned;
 mod batching;
 mod recovery;
 mod rejection;

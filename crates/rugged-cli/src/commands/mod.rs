@@ -3,11 +3,13 @@
 mod add_targets;
 mod config;
 mod demo;
+mod doctor;
 mod generate_keys;
 mod initialize;
 mod ping;
 mod post;
 mod processing;
+mod recover;
 mod refresh_expiry;
 mod remove_targets;
 mod status;
@@ -63,6 +65,8 @@ pub fn run(cli: Cli) -> Result<u8, CliError> {
         Command::PauseProcessing(args) => block_on(processing::run(&config, true, args, output)),
         Command::ResumeProcessing(args) => block_on(processing::run(&config, false, args, output)),
         Command::Ping(args) => block_on(ping::run(&config, args, output)),
+        Command::Doctor(args) => block_on(doctor::run(&config, args, output)),
+        Command::Recover(args) => recover::run(&config, args, output),
         Command::Config => config::run(&config, output),
         Command::Demo(_) | Command::ExitCodes => Ok(exit_code::OK),
     }

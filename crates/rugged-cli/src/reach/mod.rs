@@ -52,11 +52,13 @@ impl Reach {
                 connect(&config.broker_url, ConnectOptions { connection_name: "rugged".into(), ..Default::default() })
                     .await
                     .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
-            return Self::over(broker, None, config.shown_broker_url()).await.map(Some);
+            return Self::over(broker, None, config.shown_broker_url()).await.map(|reach| Some(reach.naming(config)));
         }
         let socket = socket_path(config);
         match connect(&format!("memory+unix://{}", socket.display()), ConnectOptions::default()).await {
-            Ok(broker) => Self::over(broker, None, socket.display().to_string()).await.map(Some),
+            Ok(broker) => {
+                Self::over(broker, None, socket.display().to_string()).await.map(|reach| Some(reach.naming(config)))
+            }
             Err(_) => Ok(None),
         }
     }
@@ -84,6 +86,11 @@ impl Reach {
     async fn over(broker: SharedBroker, embedded: Option<Embedded>, via: String) -> Result<Self, CliError> {
         let client = Client::new(broker.clone()).await.map_err(|error| CliError::no_answer(error.to_string()))?;
         Ok(Self { client, broker, embedded, via })
+    }
+
+    /// Has every task name the configured repository: a fleet of another one then refuses it.
+    fn naming(self, config: &Config) -> Self {
+        Self { client: fleet::tasks::for_repository(self.client, config), ..self }
     }
 
     /// How the fleet is reached, for people; without secrets.

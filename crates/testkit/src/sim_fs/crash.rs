@@ -23,12 +23,7 @@ impl CrashMode {
     /// One of each, the mixed one with `seed`.
     #[must_use]
     pub fn all(seed: u64) -> [Self; 4] {
-        [
-            Self::DropUnsynced,
-            Self::KeepNames,
-            Self::KeepAll,
-            Self::Mixed(seed),
-        ]
+        [Self::DropUnsynced, Self::KeepNames, Self::KeepAll, Self::Mixed(seed)]
     }
 }
 
@@ -82,10 +77,7 @@ fn lose(inode: &mut Inode, mode: CrashMode, id: u64, random: &mut Random) {
         CrashMode::Mixed(_) => match random.below(4) {
             0 => (0, false),
             1 => (unsynced, false),
-            torn => (
-                usize::try_from(random.below(unsynced as u64 + 1)).unwrap_or(0),
-                torn == 2,
-            ),
+            torn => (usize::try_from(random.below(unsynced as u64 + 1)).unwrap_or(0), torn == 2),
         },
     };
     if kept < unsynced {
@@ -104,11 +96,7 @@ impl Tree {
         let mut links: HashMap<u64, u64> = HashMap::from([(ROOT, 1)]);
         let mut todo = vec![ROOT];
         while let Some(id) = todo.pop() {
-            let Some(Inode {
-                node: Node::Dir { names, durable },
-                ..
-            }) = self.inodes.get_mut(&id)
-            else {
+            let Some(Inode { node: Node::Dir { names, durable }, .. }) = self.inodes.get_mut(&id) else {
                 continue;
             };
             names.clone_from(durable);

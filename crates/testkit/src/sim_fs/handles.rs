@@ -19,9 +19,7 @@ impl Write for SimWrite {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let state = self.fs.state();
         state.alive_since(self.generation)?;
-        self.fs.finish(state, "write", &self.path, None, |state| {
-            state.write(self.inode, self.position, bytes)
-        })?;
+        self.fs.finish(state, "write", &self.path, None, |state| state.write(self.inode, self.position, bytes))?;
         self.position = self.position.saturating_add(bytes.len());
         Ok(bytes.len())
     }

@@ -28,18 +28,14 @@ pub(super) struct Logged {
 impl fmt::Display for Logged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, steady(&self.path))?;
-        self.to
-            .as_ref()
-            .map_or(Ok(()), |to| write!(f, " -> {}", steady(to)))
+        self.to.as_ref().map_or(Ok(()), |to| write!(f, " -> {}", steady(to)))
     }
 }
 
 /// A path without the part of a temporary name that differs from run to run.
 fn steady(path: &Path) -> String {
     match path.file_name() {
-        Some(name) if durable_fs::durable::is_temp_name(name) => {
-            path.with_file_name(".tmp").display().to_string()
-        }
+        Some(name) if durable_fs::durable::is_temp_name(name) => path.with_file_name(".tmp").display().to_string(),
         _ => path.display().to_string(),
     }
 }
@@ -80,13 +76,7 @@ impl Default for State {
 
 impl State {
     pub(super) fn fork(&self) -> Self {
-        Self {
-            tree: self.tree.clone(),
-            clock: self.clock,
-            capacity: self.capacity,
-            dead: self.dead,
-            ..Self::default()
-        }
+        Self { tree: self.tree.clone(), clock: self.clock, capacity: self.capacity, dead: self.dead, ..Self::default() }
     }
 
     pub(super) fn heal(&mut self) {
@@ -97,11 +87,7 @@ impl State {
     }
 
     pub(super) fn alive(&self) -> io::Result<()> {
-        if self.dead {
-            Err(io::Error::new(POWER_CUT, "simulated power cut"))
-        } else {
-            Ok(())
-        }
+        if self.dead { Err(io::Error::new(POWER_CUT, "simulated power cut")) } else { Ok(()) }
     }
 
     pub(super) fn alive_since(&self, generation: u64) -> io::Result<()> {
@@ -109,18 +95,11 @@ impl State {
         if self.generation == generation {
             return Ok(());
         }
-        Err(io::Error::new(
-            POWER_CUT,
-            "opened before a simulated power cut",
-        ))
+        Err(io::Error::new(POWER_CUT, "opened before a simulated power cut"))
     }
 
     pub(super) fn path_fault(&self, path: &Path) -> io::Result<()> {
-        match self
-            .fail_paths
-            .iter()
-            .find(|(faulty, _)| path.starts_with(faulty))
-        {
+        match self.fail_paths.iter().find(|(faulty, _)| path.starts_with(faulty)) {
             Some((_, kind)) => Err((*kind).into()),
             None => Ok(()),
         }
@@ -135,11 +114,7 @@ impl State {
     ) -> io::Result<T> {
         self.alive()?;
         let n = self.log.len();
-        self.log.push(Logged {
-            name,
-            path: path.to_path_buf(),
-            to: to.map(Path::to_path_buf),
-        });
+        self.log.push(Logged { name, path: path.to_path_buf(), to: to.map(Path::to_path_buf) });
         if matches!(self.stop, Some(Stop::Before(at)) if at <= n) {
             self.dead = true;
             self.alive()?;
@@ -166,22 +141,13 @@ impl State {
         if self.tree.lookup(dir, &name).is_some() {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let inode = self.tree.add(Inode::new(
-            Node::File {
-                data: Arc::default(),
-                synced: 0,
-            },
-            mode,
-            self.clock,
-        ));
+        let inode = self.tree.add(Inode::new(Node::File { data: Arc::default(), synced: 0 }, mode, self.clock));
         self.tree.change(vec![(dir, name, Some(inode))], self.clock);
         Ok(inode)
     }
 
     pub(super) fn write(&mut self, inode: u64, position: usize, bytes: &[u8]) -> io::Result<()> {
-        let grown = position
-            .saturating_add(bytes.len())
-            .saturating_sub(self.tree.data(inode).len());
+        let grown = position.saturating_add(bytes.len()).saturating_sub(self.tree.data(inode).len());
         if self.tree.used.saturating_add(grown as u64) > self.capacity {
             return Err(ErrorKind::StorageFull.into());
         }
@@ -204,10 +170,7 @@ impl State {
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from_dir, from_name) = self.tree.find_parent(from)?;
-        let inode = self
-            .tree
-            .lookup(from_dir, &from_name)
-            .ok_or(ErrorKind::NotFound)?;
+        let inode = self.tree.lookup(from_dir, &from_name).ok_or(ErrorKind::NotFound)?;
         let (to_dir, to_name) = self.tree.find_parent(to)?;
         if let Some(there) = self.tree.lookup(to_dir, &to_name) {
             if there == inode {
@@ -225,10 +188,7 @@ impl State {
         if self.tree.is_below(to_dir, inode) {
             return Err(ErrorKind::InvalidInput.into());
         }
-        self.tree.change(
-            vec![(from_dir, from_name, None), (to_dir, to_name, Some(inode))],
-            self.clock,
-        );
+        self.tree.change(vec![(from_dir, from_name, None), (to_dir, to_name, Some(inode))], self.clock);
         Ok(())
     }
 

@@ -31,10 +31,7 @@ pub(super) enum Node {
 
 impl Node {
     pub(super) fn dir() -> Self {
-        Self::Dir {
-            names: BTreeMap::new(),
-            durable: BTreeMap::new(),
-        }
+        Self::Dir { names: BTreeMap::new(), durable: BTreeMap::new() }
     }
 }
 
@@ -49,13 +46,7 @@ pub(super) struct Inode {
 
 impl Inode {
     pub(super) fn new(node: Node, mode: u32, time: i64) -> Self {
-        Self {
-            node,
-            mode,
-            mtime: time,
-            synced_mtime: time,
-            nlink: 0,
-        }
+        Self { node, mode, mtime: time, synced_mtime: time, nlink: 0 }
     }
 
     fn len(&self) -> u64 {
@@ -152,29 +143,18 @@ impl Tree {
             Node::Symlink(_) => "a symbolic link, or below one",
             Node::Other => "a socket, FIFO or device",
         };
-        Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            format!("not a regular file but {what}"),
-        ))
+        Err(io::Error::new(ErrorKind::InvalidInput, format!("not a regular file but {what}")))
     }
 
     pub(super) fn find(&self, path: &Path, follow: Follow) -> io::Result<u64> {
         let text = path.as_os_str().as_encoded_bytes();
-        let follow = if text.ends_with(b"/") || text.ends_with(b"/.") {
-            Follow::Yes
-        } else {
-            follow
-        };
+        let follow = if text.ends_with(b"/") || text.ends_with(b"/.") { Follow::Yes } else { follow };
         self.walk_path(ROOT, path, follow)
     }
 
     pub(super) fn find_dir(&self, path: &Path, follow: Follow) -> io::Result<u64> {
         let id = self.find(path, follow)?;
-        if self.is_dir(id) {
-            Ok(id)
-        } else {
-            Err(ErrorKind::NotADirectory.into())
-        }
+        if self.is_dir(id) { Ok(id) } else { Err(ErrorKind::NotADirectory.into()) }
     }
 
     pub(super) fn find_beneath(&self, dir: u64, relative: &Path) -> io::Result<u64> {
@@ -226,13 +206,7 @@ impl Tree {
         let Node::Dir { names, .. } = &self.inode(dir).node else {
             return Vec::new();
         };
-        names
-            .iter()
-            .map(|(name, id)| DirEntry {
-                name: name.clone(),
-                kind: self.stat(*id).kind,
-            })
-            .collect()
+        names.iter().map(|(name, id)| DirEntry { name: name.clone(), kind: self.stat(*id).kind }).collect()
     }
 
     pub(super) fn stat(&self, id: u64) -> Stat {
@@ -302,12 +276,7 @@ impl Tree {
     pub(super) fn change(&mut self, edits: Vec<Edit>, time: i64) {
         for (dir, name, to) in &edits {
             let mut old = None;
-            if let Some(Inode {
-                node: Node::Dir { names, .. },
-                mtime,
-                ..
-            }) = self.inodes.get_mut(dir)
-            {
+            if let Some(Inode { node: Node::Dir { names, .. }, mtime, .. }) = self.inodes.get_mut(dir) {
                 old = match to {
                     Some(to) => names.insert(name.clone(), *to),
                     None => names.remove(name),
@@ -345,11 +314,7 @@ impl Tree {
     }
 
     pub(super) fn sync_dir(&mut self, dir: u64) {
-        let chosen = self
-            .pending
-            .iter()
-            .map(|edits| edits.iter().any(|(touched, ..)| *touched == dir))
-            .collect();
+        let chosen = self.pending.iter().map(|edits| edits.iter().any(|(touched, ..)| *touched == dir)).collect();
         self.commit(chosen);
     }
 
@@ -372,10 +337,7 @@ impl Tree {
     pub(super) fn commit(&mut self, mut chosen: Vec<bool>) {
         let mut keys: HashSet<(u64, &OsStr)> = HashSet::new();
         for (edits, chosen) in self.pending.iter().zip(&mut chosen).rev() {
-            *chosen = *chosen
-                || edits
-                    .iter()
-                    .any(|(dir, name, _)| keys.contains(&(*dir, name.as_os_str())));
+            *chosen = *chosen || edits.iter().any(|(dir, name, _)| keys.contains(&(*dir, name.as_os_str())));
             if *chosen {
                 keys.extend(edits.iter().map(|(dir, name, _)| (*dir, name.as_os_str())));
             }
@@ -388,11 +350,7 @@ impl Tree {
                 continue;
             }
             for (dir, name, to) in edits {
-                if let Some(Inode {
-                    node: Node::Dir { durable, .. },
-                    ..
-                }) = self.inodes.get_mut(&dir)
-                {
+                if let Some(Inode { node: Node::Dir { durable, .. }, .. }) = self.inodes.get_mut(&dir) {
                     match to {
                         Some(to) => durable.insert(name, to),
                         None => durable.remove(&name),
@@ -412,12 +370,7 @@ impl Tree {
                 show(&path, inode);
             }
             if let Node::Dir { names, .. } = &inode.node {
-                todo.extend(
-                    names
-                        .iter()
-                        .rev()
-                        .map(|(name, below)| (path.join(name), *below)),
-                );
+                todo.extend(names.iter().rev().map(|(name, below)| (path.join(name), *below)));
             }
         }
     }

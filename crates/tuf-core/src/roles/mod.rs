@@ -4,9 +4,11 @@
 //! Running it twice, from two processes, or after a crash at any point is the same as running it once. Time is passed
 //! in; all I/O is behind [`Store`] and [`durable_fs::Fs`] and blocks.
 
+mod collect;
 mod delegated;
 mod parallel;
 mod plain;
+pub mod recover;
 mod snapshot;
 mod snapshots;
 mod targets;

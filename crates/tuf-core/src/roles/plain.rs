@@ -81,7 +81,7 @@ fn plain_copy(role: &RoleName, version: u64) -> Result<CopyFile, RoleError> {
 }
 
 /// `dir/HASH.name` to `dir/name`.
-fn target_copy(path: &str, entry: &[u8]) -> Result<Option<CopyFile>, RoleError> {
+pub(super) fn target_copy(path: &str, entry: &[u8]) -> Result<Option<CopyFile>, RoleError> {
     let Some(TargetEntry { length, sha256 }) = TargetEntry::from_canonical(entry) else { return Ok(None) };
     let path = TargetPath::new(path).map_err(|error| RoleError::Alarm(error.to_string()))?;
     Ok(Some(CopyFile {
@@ -93,7 +93,7 @@ fn target_copy(path: &str, entry: &[u8]) -> Result<Option<CopyFile>, RoleError> 
 }
 
 /// Copies what differs.
-fn copy(store: &dyn Store, copies: Vec<CopyFile>, max: u64) -> Result<(), RoleError> {
+pub(super) fn copy(store: &dyn Store, copies: Vec<CopyFile>, max: u64) -> Result<(), RoleError> {
     let mut needed = Vec::with_capacity(copies.len());
     for copy in copies {
         let there = store.digest(&copy.to, max)?;

@@ -7,7 +7,7 @@ use super::delegated::{Expect, RoleReader};
 use super::parallel::{beside, try_map};
 use super::snapshots::{Snapshot, Snapshots};
 use super::targets::check_log_floor;
-use super::{Lifetime, Repository, RoleError, Trust, Update, versioned};
+use super::{Lifetime, Repository, RoleError, Trust, Update, recover, versioned};
 use crate::bins::{BINS_ROLE, is_bin};
 use crate::document::{Document, DocumentType};
 use crate::floor::{FloorFile, RecordFloor};
@@ -30,6 +30,8 @@ pub struct SnapshotRole {
     pub(super) reader: RoleReader,
     /// Roles that may differ from the newest snapshot; `None` when any may.
     dirty: Option<BTreeSet<RoleName>>,
+    /// The next snapshot is the one that goes on above the floor.
+    recovering: bool,
 }
 
 impl SnapshotRole {
@@ -45,6 +47,7 @@ impl SnapshotRole {
             lifetime,
             floor,
             dirty: None,
+            recovering: false,
         }
     }
 
@@ -78,15 +81,16 @@ impl SnapshotRole {
             }
             let changed = self.changed()?;
             let newest = self.snapshots.newest();
-            let renew = newest.is_none_or(|newest| force || self.lifetime.due(newest.document.expires(), now));
+            let renew = newest
+                .is_none_or(|newest| force || self.recovering || self.lifetime.due(newest.document.expires(), now));
             if changed.is_empty() && !renew {
                 let version = newest.map_or(0, |newest| newest.document.version());
-                self.raise(version)?;
+                self.raise(version, None)?;
                 return Ok(Update { version, changed: false });
             }
             self.verify(&changed)?;
             if let Some(version) = self.write(changed, now)? {
-                self.raise(version)?;
+                self.raise(version, Some(now))?;
                 return Ok(Update { version, changed: true });
             }
         }
@@ -103,13 +107,27 @@ impl SnapshotRole {
             self.dirty = None;
         }
         let changed = self.log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
-        check_log_floor(&self.log, floor.record)?;
+        if let Err(below) = check_log_floor(&self.log, floor.record) {
+            // Read anew each time: the log goes on by another record than this process knows.
+            self.log.forget();
+            return Err(below);
+        }
         let version = self.snapshots.newest().map_or(0, |newest| newest.document.version());
-        if version < floor.snapshot {
-            return Err(RoleError::Alarm(format!(
-                "the newest snapshot is version {version}, below the floor {}: it was restored or rolled back",
-                floor.snapshot
-            )));
+        self.recovering = false;
+        if let Err(below) = recover::check_snapshot(version, &floor) {
+            // Looked for anew each time: what goes on above the floor leaves numbers out.
+            self.snapshots.forget();
+            if !self.floor.recovery_granted()? {
+                return Err(below);
+            }
+            self.snapshots.refresh(trust)?;
+            self.dirty = None;
+            self.snapshots.start_above(floor.snapshot + recover::MARGIN);
+            self.recovering = true;
+            tracing::warn!("going on above the floor: {below}");
+        }
+        if !self.recovering {
+            recover::check_clock(&mut self.floor, now)?;
         }
         match (changed, &mut self.dirty) {
             (Some(changed), Some(dirty)) => dirty.extend(changed),
@@ -212,19 +230,33 @@ impl SnapshotRole {
             // Still dirty: the roles stay to be compared with whatever the other writer made.
             return Ok(None);
         }
+        if !self.snapshots.newest_is_there()? {
+            // The number was not free but forgotten: see `Log::append`.
+            self.snapshots.forget();
+            return Ok(None);
+        }
         self.snapshots.wrote(Snapshot { document: Arc::new(document), length: bytes.len() as u64, sha256 });
         self.dirty = Some(BTreeSet::new());
         Ok(Some(version))
     }
 
-    fn raise(&mut self, version: u64) -> Result<(), RoleError> {
+    /// `signed`: when this version was signed just now.
+    fn raise(&mut self, version: u64, signed: Option<UtcTime>) -> Result<(), RoleError> {
         let root = self.trust.version();
-        let record = self.log.head_digest().map(|digest| RecordFloor { digest, number: self.log.head() });
+        let record = self.log.head_digest().map(|digest| RecordFloor { digest, number: self.log.position() });
         self.floor.raise(|floor| {
             floor.root = root;
             floor.record = record;
             floor.snapshot = version;
+            if let Some(now) = signed {
+                floor.signed = now.unix();
+            }
         })?;
+        if let Some(now) = signed
+            && std::mem::take(&mut self.recovering)
+        {
+            self.floor.recovered(now)?;
+        }
         Ok(())
     }
 }

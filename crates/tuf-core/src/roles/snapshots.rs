@@ -67,7 +67,28 @@ impl Snapshots {
             }
             self.next += 1;
         }
+        if !found && !self.newest_is_there()? {
+            self.forget();
+            return self.refresh(trust);
+        }
         Ok(found)
+    }
+
+    /// Whether the file of the newest snapshot still exists. The newest always does: where it is gone, this process stood
+    /// still until it was collected, and newer ones are somewhere above.
+    pub(super) fn newest_is_there(&self) -> Result<bool, RoleError> {
+        let Some(newest) = &self.newest else { return Ok(true) };
+        Ok(self.metadata.stat(&versioned(&RoleName::snapshot(), newest.document.version())?)?.is_some())
+    }
+
+    /// Leaves all numbers up to `version` out.
+    pub(super) fn start_above(&mut self, version: u64) {
+        self.next = self.next.max(version + 1);
+    }
+
+    /// Forgets everything read, so that the next refresh lists the directory.
+    pub(super) fn forget(&mut self) {
+        (self.newest, self.previous, self.next) = (None, None, 0);
     }
 
     /// One snapshot by its version, if it is there and verifies.

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::parallel::{beside, try_map};
-use super::{Lifetime, MAX_TARGETS, Repository, RoleError, Trust, free_version, versioned};
+use super::{Lifetime, MAX_TARGETS, Repository, RoleError, Trust, free_version, recover, versioned};
 use crate::bins::{BINS_ROLE, BinLayout, is_bin};
 use crate::canonical::Extra;
 use crate::canonical::read::Wire;
 use crate::document::{Document, DocumentType};
 use crate::envelope::Envelope;
-use crate::floor::{FloorFile, RecordFloor};
+use crate::floor::{Floor, FloorFile, RecordFloor};
 use crate::log::{Appended, Digest, Log, Outcome, RoleRef};
 use crate::names::{RoleName, TargetPath};
 use crate::schema::{DelegatedPaths, DelegatedRole, Delegations, HashPrefix};
@@ -108,13 +108,13 @@ pub struct Commit {
 /// The targets role of one repository.
 #[derive(Debug)]
 pub struct TargetsRole {
-    repository: Repository,
-    trust: Trust,
-    policy: TargetsPolicy,
+    pub(super) repository: Repository,
+    pub(super) trust: Trust,
+    pub(super) policy: TargetsPolicy,
     floor: FloorFile,
-    log: Log,
+    pub(super) log: Log,
     /// A flat `targets` as it is on disk, kept because reading a million entries takes longer than signing them.
-    flat: Option<(RoleRef, Document)>,
+    pub(super) flat: Option<(RoleRef, Document)>,
     /// The layout of a table of so many roles.
     known_layout: Cell<Option<(usize, Layout)>>,
 }
@@ -213,7 +213,7 @@ impl TargetsRole {
                     Draft { role, document }
                 })
                 .collect();
-            match self.publish(drafts, BTreeMap::new(), now)? {
+            match self.publish(drafts, BTreeMap::new(), now, None)? {
                 Some((_, versions)) => {
                     for role in &chunk {
                         due.remove(role);
@@ -232,7 +232,8 @@ impl TargetsRole {
         Ok(renewed)
     }
 
-    /// Applies submissions in one record. Those applied before are answered from their records.
+    /// Applies submissions in one record. Those applied before are answered from their records. A base that becomes due
+    /// is left to [`TargetsRole::reconcile`], because nobody waits for that.
     ///
     /// # Errors
     /// [`RoleError::Refused`] when a removal's precondition does not hold: nothing was changed. [`RoleError`].
@@ -257,11 +258,10 @@ impl TargetsRole {
                 .collect();
             if pending.is_empty() {
                 commit.applied = submissions.iter().filter_map(|s| self.applied(&s.request, &before)).collect();
-                self.base_if_due(now)?;
                 return Ok(commit);
             }
             let (drafts, results) = self.draft(&pending, now)?;
-            if let Some((record, versions)) = self.publish(drafts, results, now)? {
+            if let Some((record, versions)) = self.publish(drafts, results, now, None)? {
                 commit.record = Some(record);
                 commit.bins_changed = versions.keys().filter(|role| is_bin(role.as_str())).count() as u64;
                 commit.versions = versions
@@ -274,6 +274,42 @@ impl TargetsRole {
             }
         }
         Err(RoleError::Infrastructure(format!("another writer of the commit log was first {ATTEMPTS} times in a row")))
+    }
+
+    /// What is signed now of those of `paths` that are targets.
+    ///
+    /// # Errors
+    /// [`RoleError`] when log or metadata cannot be read.
+    pub fn entries_of<'p>(
+        &mut self,
+        paths: impl Iterator<Item = &'p TargetPath>,
+        now: UtcTime,
+    ) -> Result<BTreeMap<TargetPath, TargetEntry>, RoleError> {
+        self.refresh(now)?;
+        let mut found = BTreeMap::new();
+        if self.log.head() == 0 {
+            return Ok(found);
+        }
+        let layout = self.layout();
+        let mut wanted: BTreeMap<RoleName, Vec<&TargetPath>> = BTreeMap::new();
+        for path in paths {
+            let role = match layout {
+                Layout::Flat => "targets".to_owned(),
+                Layout::Bins(bins) => bins.name(bins.index_of(path)),
+            };
+            let role = RoleName::new(&role).map_err(|error| RoleError::Alarm(error.to_string()))?;
+            wanted.entry(role).or_default().push(path);
+        }
+        let roles: Vec<RoleName> = wanted.keys().cloned().collect();
+        for ((role, document), paths) in self.load(&roles)?.into_iter().zip(wanted.into_values()) {
+            for path in paths {
+                if let Some(entry) = document.get(path.as_str()).and_then(TargetEntry::from_canonical) {
+                    found.insert(path.clone(), entry);
+                }
+            }
+            self.keep(&role, document);
+        }
+        Ok(found)
     }
 
     /// The outcome of a request that is in a record already.
@@ -300,19 +336,62 @@ impl TargetsRole {
     }
 
     /// Reads root and log and holds them against the floor.
-    fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {
+    pub(super) fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {
         let floor = self.floor.get().unwrap_or_default();
         self.trust.refresh(floor.root, now)?;
         // Without the key nothing can be done; said here, where every call passes.
         self.trust.signers_of(&RoleName::targets())?;
         let trust = &self.trust;
         self.log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
-        check_log_floor(&self.log, floor.record)?;
+        if let Err(below) = check_log_floor(&self.log, floor.record) {
+            // Read anew each time: the log goes on by another record than this process knows.
+            self.log.forget();
+            if !self.floor.recovery_granted()? {
+                return Err(below);
+            }
+            tracing::warn!("going on above the floor: {below}");
+            self.log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
+            self.go_on_above(&floor, now)?;
+        }
+        recover::check_clock(&mut self.floor, now)?;
         if floor.root != self.trust.version() {
             let root = self.trust.version();
             self.floor.raise(|floor| floor.root = root)?;
         }
         Ok(())
+    }
+
+    /// One record that gives every role a version above all that clients may have seen, and uses up every number that a
+    /// lost record may have had.
+    fn go_on_above(&mut self, floor: &Floor, now: UtcTime) -> Result<(), RoleError> {
+        if self.log.head() == 0 {
+            return Err(RoleError::Alarm(
+                "the commit log is empty: nothing was restored that could be gone on from".into(),
+            ));
+        }
+        let above = recover::role_version_above(floor, &self.log);
+        let roles: Vec<RoleName> = self.log.roles().keys().cloned().collect();
+        let drafts = self
+            .load(&roles)?
+            .into_iter()
+            .map(|(role, document)| {
+                let expires = self.lifetime(&role).expiry(now);
+                let document = document.edit(&BTreeMap::new(), above, expires);
+                Draft { role, document }
+            })
+            .collect();
+        let lost = floor.record.map_or(0, |record| record.number);
+        match self.publish(drafts, BTreeMap::new(), now, Some(lost + recover::MARGIN))? {
+            Some((record, _)) => {
+                self.floor.recovered(now)?;
+                tracing::warn!(
+                    log.record = record,
+                    "the commit log goes on above the floor: record {record}, every role at version {above} or higher"
+                );
+                Ok(())
+            }
+            None => Err(RoleError::Infrastructure("another targets-worker went on first: look again".into())),
+        }
     }
 
     fn initialize(&mut self, now: UtcTime) -> Result<(), RoleError> {
@@ -342,7 +421,7 @@ impl TargetsRole {
             }
         }
         // A lost race is as good: the winner's version 1 is ours.
-        if self.publish(drafts, BTreeMap::new(), now)?.is_none() {
+        if self.publish(drafts, BTreeMap::new(), now, None)?.is_none() {
             self.refresh(now)?;
         }
         Ok(())
@@ -420,6 +499,7 @@ impl TargetsRole {
             .map(|name| RoleName::new(name).map_err(|error| RoleError::Alarm(error.to_string())))
             .collect::<Result<Vec<_>, _>>()?;
         let mut outcomes = vec![Outcome::default(); pending.len()];
+        let mut replaced = 0_u64;
         let mut edits = Vec::with_capacity(roles.len());
         for ((role, document), changes) in self.load(&roles)?.into_iter().zip(touched.into_values()) {
             let mut entries: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
@@ -431,6 +511,10 @@ impl TargetsRole {
                 match change {
                     Change::Put(entry) => {
                         outcomes[index].added += 1;
+                        if current.is_some_and(|current| current != entry.to_canonical()) {
+                            replaced += 1;
+                            tracing::debug!(target.path = %path, "{path} is replaced by {}", pending[index].request);
+                        }
                         entries.insert(path.to_string(), Some(entry.to_canonical()));
                     }
                     Change::Remove { expected } => match current {
@@ -452,6 +536,9 @@ impl TargetsRole {
             // What is signed already as it should be needs no new version.
             entries.retain(|path, entry| document.get(path) != entry.as_deref());
             edits.push((role, document, entries));
+        }
+        if replaced > 0 {
+            tracing::info!(targets.replaced = replaced, "{replaced} targets get other content than they had");
         }
         let lifetimes: Vec<i64> = edits.iter().map(|(role, ..)| self.lifetime(role).seconds).collect();
         let mut unchanged = None;
@@ -484,6 +571,7 @@ impl TargetsRole {
         drafts: Vec<Draft>,
         results: BTreeMap<String, Outcome>,
         now: UtcTime,
+        skip_to: Option<u64>,
     ) -> Result<Option<Published>, RoleError> {
         let metadata = self.repository.metadata.as_ref();
         let trust = &self.trust;
@@ -530,11 +618,14 @@ impl TargetsRole {
                 refs.insert(draft.role, entry);
             }
         }
-        let versions = refs.iter().map(|(role, entry)| (role.clone(), entry.version)).collect();
+        let versions: BTreeMap<RoleName, u64> =
+            refs.iter().map(|(role, entry)| (role.clone(), entry.version)).collect();
+        let highest = versions.values().copied().max().unwrap_or(0);
         let appended = self.log.append(
             refs,
             results,
             now,
+            skip_to,
             &|envelope| trust.verify(&RoleName::targets(), envelope).is_ok(),
             &|signed| trust.sign(&RoleName::targets(), signed).map_err(|error| error.to_string()),
         )?;
@@ -542,8 +633,12 @@ impl TargetsRole {
         if let (Layout::Flat, Some(kept)) = (self.layout(), kept) {
             self.flat = Some(kept);
         }
-        let reached = self.log.head_digest().map(|digest| RecordFloor { digest, number: record });
-        self.floor.raise(|floor| floor.record = reached)?;
+        let reached = self.log.head_digest().map(|digest| RecordFloor { digest, number: self.log.position() });
+        self.floor.raise(|floor| {
+            floor.record = reached;
+            floor.role_version = highest;
+            floor.signed = now.unix();
+        })?;
         Ok(Some((record, versions)))
     }
 
@@ -565,7 +660,7 @@ impl TargetsRole {
 }
 
 /// Reads a role the log names. The log is signed with the targets keys, so its hash vouches for the bytes.
-fn read_listed(metadata: &dyn Store, role: &RoleName, entry: &RoleRef) -> Result<Document, RoleError> {
+pub(super) fn read_listed(metadata: &dyn Store, role: &RoleName, entry: &RoleRef) -> Result<Document, RoleError> {
     let name = versioned(role, entry.version)?;
     let alarm = |reason: String| RoleError::Alarm(format!("{name}: {reason}"));
     let bytes = metadata
@@ -579,7 +674,7 @@ fn read_listed(metadata: &dyn Store, role: &RoleName, entry: &RoleRef) -> Result
 }
 
 /// The sha256 in the canonical JSON of a target's entry.
-fn sha256_of(entry: &[u8]) -> Option<Digest> {
+pub(super) fn sha256_of(entry: &[u8]) -> Option<Digest> {
     #[derive(serde::Deserialize)]
     struct Entry {
         hashes: BTreeMap<String, String>,
@@ -590,14 +685,14 @@ fn sha256_of(entry: &[u8]) -> Option<Digest> {
 /// Holds the log against a floor.
 pub(super) fn check_log_floor(log: &Log, floor: Option<RecordFloor>) -> Result<(), RoleError> {
     let Some(floor) = floor else { return Ok(()) };
-    if log.head() < floor.number {
+    if log.position() < floor.number {
         return Err(RoleError::Alarm(format!(
             "the commit log ends at record {}, below the floor {}: it was restored or rolled back",
-            log.head(),
+            log.position(),
             floor.number
         )));
     }
-    if log.head() == floor.number && log.head_digest() != Some(floor.digest) {
+    if log.position() == floor.number && log.head_digest() != Some(floor.digest) {
         return Err(RoleError::Alarm(format!(
             "record {} is not the one signed before: its digest differs",
             floor.number

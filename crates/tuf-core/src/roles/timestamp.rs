@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::delegated::RoleReader;
 use super::snapshot::listed_version;
 use super::snapshots::{Snapshot, Snapshots};
-use super::{Lifetime, MAX_TIMESTAMP, Repository, RoleError, Trust, Update, plain};
+use super::{Lifetime, MAX_TIMESTAMP, Repository, RoleError, Trust, Update, plain, recover};
 use crate::canonical::Extra;
 use crate::document::Document;
 use crate::envelope::Envelope;
@@ -41,6 +41,8 @@ pub struct TimestampRole {
     pub(super) served: Option<Signed>,
     /// The next hidden name to look at; 0 before the directory was listed.
     next: u64,
+    /// All versions up to this one are left out: the next timestamp goes on above the floor. 0 otherwise.
+    skip_to: u64,
 }
 
 /// A timestamp and the file it was read from.
@@ -63,6 +65,7 @@ impl TimestampRole {
             floor,
             served: None,
             next: 0,
+            skip_to: 0,
         }
     }
 
@@ -109,10 +112,11 @@ impl TimestampRole {
             }
             let served = self.served.as_ref().map(|served| &served.timestamp);
             let current = served.is_some_and(|served| served.snapshot.version == newest.document.version());
-            let renew = served.is_none_or(|served| force || self.policy.lifetime.due(served.expires, now));
+            let renew =
+                served.is_none_or(|served| force || self.skip_to > 0 || self.policy.lifetime.due(served.expires, now));
             if current && !renew {
                 let version = served.map_or(0, |served| served.version);
-                self.raise()?;
+                self.raise(None)?;
                 return Ok(Update { version, changed: false });
             }
             self.check_progress(&newest)?;
@@ -121,7 +125,7 @@ impl TimestampRole {
                 self.swap(signed)?;
                 // Not shown: another process signed a higher one in between, which is looked at again.
                 if self.current().is_some_and(|(shown, _)| shown >= version) {
-                    self.raise()?;
+                    self.raise(Some(now))?;
                     return Ok(Update { version, changed: true });
                 }
             }
@@ -138,18 +142,23 @@ impl TimestampRole {
         self.snapshots.refresh(&self.trust)?;
         let version = self.current().map_or(0, |(version, _)| version);
         // A timestamp signed and not swapped in yet is behind the floor of nothing: the floor is raised after the swap.
-        if version < floor.timestamp {
-            return Err(RoleError::Alarm(format!(
-                "the served timestamp is version {version}, below the floor {}: it was restored or rolled back",
-                floor.timestamp
-            )));
+        self.skip_to = 0;
+        if let Err(below) = recover::check_timestamp(version, &floor) {
+            // Looked for anew each time: what goes on above the floor leaves numbers out.
+            self.next = 0;
+            if !self.floor.recovery_granted()? {
+                return Err(below);
+            }
+            self.skip_to = floor.timestamp + recover::MARGIN;
+            tracing::warn!("going on above the floor: {below}");
         }
         let snapshot = self.snapshots.newest().map_or(0, |newest| newest.document.version());
-        if snapshot < floor.snapshot {
-            return Err(RoleError::Alarm(format!(
-                "the newest snapshot is version {snapshot}, below the floor {}: it was restored or rolled back",
-                floor.snapshot
-            )));
+        if let Err(below) = recover::check_snapshot(snapshot, &floor) {
+            self.snapshots.forget();
+            return Err(below);
+        }
+        if self.skip_to == 0 {
+            recover::check_clock(&mut self.floor, now)?;
         }
         Ok(())
     }
@@ -239,7 +248,7 @@ impl TimestampRole {
 
     /// Creates the next hidden timestamp. `None`: the name is taken; look again.
     fn sign(&mut self, newest: &Snapshot, now: UtcTime) -> Result<Option<Signed>, RoleError> {
-        let version = self.next.max(1);
+        let version = self.next.max(self.skip_to + 1);
         let timestamp = Timestamp {
             version,
             expires: self.policy.lifetime.expiry(now),
@@ -313,7 +322,8 @@ impl TimestampRole {
         Ok(false)
     }
 
-    fn raise(&mut self) -> Result<(), RoleError> {
+    /// `signed`: when the served one was signed, if just now.
+    fn raise(&mut self, signed: Option<UtcTime>) -> Result<(), RoleError> {
         let root = self.trust.version();
         let Some(served) = self.served.as_ref().map(|served| &served.timestamp) else { return Ok(()) };
         let (timestamp, snapshot) = (served.version, served.snapshot.version);
@@ -321,7 +331,15 @@ impl TimestampRole {
             floor.root = root;
             floor.snapshot = snapshot;
             floor.timestamp = timestamp;
+            if let Some(now) = signed {
+                floor.signed = now.unix();
+            }
         })?;
+        if let Some(now) = signed
+            && std::mem::take(&mut self.skip_to) > 0
+        {
+            self.floor.recovered(now)?;
+        }
         Ok(())
     }
 }

@@ -25,6 +25,7 @@ pub fn check(make: Make<'_>) {
     many_copies_are_made_together(make().as_ref());
     lists_show_one_directory(make().as_ref());
     removing_what_is_gone_succeeds(make().as_ref());
+    what_is_older_is_removed(make().as_ref());
     reads_are_bounded(make().as_ref());
     bad_directories_are_refused(make().as_ref());
     locks_exclude_each_other(make().as_ref());
@@ -242,6 +243,20 @@ fn removing_what_is_gone_succeeds(store: &dyn Store) {
     store.remove(&names).unwrap();
     assert_eq!(store.list("d").unwrap(), ["b"]);
     assert_eq!(create(store, "d/a", b"new"), Created::New);
+}
+
+fn what_is_older_is_removed(store: &dyn Store) {
+    create(store, "dir/deep/one", b"one");
+    create(store, "dir/two", b"two");
+    let names = ["dir/deep/one", "dir/two", "missing"].map(name);
+    let mtime = store.stat(&names[0]).unwrap().unwrap().mtime;
+    assert_eq!(store.remove_older(&names, mtime).unwrap(), 0, "not older");
+    assert_eq!(store.list("dir").unwrap(), ["two"]);
+    assert_eq!(store.remove_older(&names[..1], mtime + 10).unwrap(), 1);
+    assert_eq!(store.list_dirs("dir").unwrap(), [""; 0], "an empty directory goes");
+    assert_eq!(create(store, "dir/deep/one", b"other"), Created::New, "and comes back");
+    assert_eq!(store.remove_older(&names, mtime + 10).unwrap(), 2);
+    assert_eq!(store.list_dirs("").unwrap(), [""; 0]);
 }
 
 fn reads_are_bounded(store: &dyn Store) {

@@ -87,7 +87,12 @@ impl Store for MemoryStore {
             for name in file.names {
                 let taken = files.get(&name).map(|(held, _)| *held == bytes);
                 match taken {
-                    Some(true) => {}
+                    Some(true) => {
+                        let now = self.time.load(Ordering::Relaxed);
+                        if let Some((_, mtime)) = files.get_mut(&name) {
+                            *mtime = now.max(*mtime);
+                        }
+                    }
                     Some(false) => result = Created::Conflict,
                     None => {
                         self.put(&mut files, &name, Arc::clone(&bytes), ReplaceOptions::default());
@@ -162,6 +167,18 @@ impl Store for MemoryStore {
             files.remove(name);
         }
         Ok(())
+    }
+
+    fn remove_older(&self, names: &[FileName], before: i64) -> Result<u64, StoreError> {
+        let mut files = self.files();
+        let mut removed = 0;
+        for name in names {
+            if files.get(name).is_some_and(|(_, mtime)| *mtime < before) {
+                files.remove(name);
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<Staged, StoreError> {

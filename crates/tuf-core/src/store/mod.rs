@@ -58,7 +58,8 @@ impl<'a> NewFile<'a> {
 pub enum Created {
     /// It was created by this call.
     New,
-    /// It was there with exactly these bytes. It is durable now, whoever wrote it.
+    /// It was there with exactly these bytes. It is durable now, whoever wrote it, and as new as if this call had created
+    /// it, so that [`Store::remove_older`] leaves it.
     Same,
     /// A name holds other bytes (or is not a regular file); that name was not changed.
     Conflict,
@@ -190,6 +191,15 @@ pub trait Store: Debug + Send + Sync {
     /// The first failure, after trying all others.
     fn remove(&self, names: &[FileName]) -> Result<(), StoreError>;
 
+    /// Removes those of `names` whose file was last written (or found to be [`Created::Same`]) before `before` (seconds
+    /// since the Unix epoch), and the directories this leaves empty. How many files. Files of other owners stay. A file that a concurrent
+    /// [`Store::create_all`] returns as `Same` is there when it returns and stays, whatever the order of events; while
+    /// that is decided it may be missing for a moment, and after a crash until [`Store::remove_stale`] puts it back.
+    ///
+    /// # Errors
+    /// The first failure, after trying all others.
+    fn remove_older(&self, names: &[FileName], before: i64) -> Result<u64, StoreError>;
+
     /// Copies a stream once, hashing the bytes as they are written, into a temporary file the store owns, on the mount
     /// of `dir` (`""` is the root): name the directory below which the file will get its names. It is not durable and
     /// has no name before [`Store::create_all`]; dropping it removes it.
@@ -200,7 +210,8 @@ pub trait Store: Debug + Send + Sync {
     fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<Staged, StoreError>;
 
     /// Removes temporary files directly in `dir` that were last written before `before` (seconds since the Unix
-    /// epoch): what a killed process left behind. How many.
+    /// epoch): what a killed process left behind. How many. A file whose removal by [`Store::remove_older`] was cut short
+    /// gets its name back.
     ///
     /// # Errors
     /// When `dir` cannot be read.

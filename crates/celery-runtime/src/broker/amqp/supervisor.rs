@@ -57,6 +57,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     shared.state.send_modify(|state| state.down(None));
 }
 
+/// Largest frame asked for, in bytes. Longer messages travel in more frames.
+const FRAME_BYTES: u32 = 32 << 10;
+
 async fn connect(shared: &Shared) -> Result<Connection, String> {
     let url = &shared.url;
     let uri = AMQPUri {
@@ -69,6 +72,8 @@ async fn connect(shared: &Shared) -> Result<Connection, String> {
         vhost: url.vhost.clone(),
         query: AMQPQueryString {
             heartbeat: Some(u16::try_from(shared.options.heartbeat.as_secs().max(1)).unwrap_or(u16::MAX)),
+            // lapin keeps two buffers of 32 frames: with the broker's 128 KiB they are most of a small worker's memory.
+            frame_max: Some(FRAME_BYTES),
             ..AMQPQueryString::default()
         },
     };

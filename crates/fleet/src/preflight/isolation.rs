@@ -1,4 +1,4 @@
-//! What a signing worker checks before it starts.
+//! One key per process.
 
 use std::io;
 

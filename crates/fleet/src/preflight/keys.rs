@@ -1,0 +1,81 @@
+//! The role's own keys, against the newest root.
+
+use std::sync::Arc;
+
+use durable_fs::Fs;
+use tuf_core::key::KeyIdFormat;
+use tuf_core::names::RoleName;
+use tuf_core::roles::{RoleError, Trust};
+use tuf_core::time::UtcTime;
+
+use super::{Findings, Severity};
+use crate::keys::{self, KeysError};
+use crate::{Config, repository};
+
+pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime, findings: &mut Findings) {
+    let dir = config.signing_keys_of(role);
+    let names = match role {
+        "targets" => &config.keys.targets,
+        "snapshot" => &config.keys.snapshot,
+        _ => &config.keys.timestamp,
+    };
+    let signers = match keys::signers(fs.as_ref(), &dir, names) {
+        Ok(signers) => signers,
+        Err(error) => {
+            let message = error.to_string();
+            match &error {
+                KeysError::Exposed { path, .. } => {
+                    let advice = "only the worker itself may read it";
+                    findings.add(Severity::Refuse, "keys", path, message, advice);
+                }
+                // Reported as a place that is missing.
+                KeysError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound && names.is_empty() => {}
+                _ => findings.warn("keys", &dir, message, "the role cannot sign without its key"),
+            }
+            return;
+        }
+    };
+    let trusted = config.trusted_root.as_path();
+    let trust = match repository::trust(fs, config, role, names).and_then(|trust| newest(trust, now)) {
+        Ok(trust) => trust,
+        Err(RoleError::Waiting(message)) => {
+            findings.add(Severity::Info, "root", trusted, message, "the worker waits for it");
+            return;
+        }
+        Err(error) => {
+            findings.warn("root", trusted, error.to_string(), "the role does not sign until this is mended");
+            return;
+        }
+    };
+    let Ok(name) = RoleName::new(role) else { return };
+    let in_root = |signer: &dyn tuf_core::key::Signer| {
+        trust.role_keys(&name).is_ok_and(|keys| {
+            keys.keyids
+                .iter()
+                .any(|id| trust.root().keys.get(id).is_some_and(|key| key.is_same_key(signer.public_key())))
+        })
+    };
+    for signer in signers.iter().filter(|signer| !in_root(signer.as_ref())) {
+        let id = signer.public_key().key_id(KeyIdFormat::Spec);
+        let message = format!("key {id} is staged: root version {} does not give it to {role}", trust.version());
+        findings.add(Severity::Info, "keys", &dir, message, "it signs once a root ceremony has added it");
+    }
+    if let Err(error) = trust.signers_of(&name) {
+        findings.warn(
+            "keys",
+            &dir,
+            error.to_string(),
+            "mount the keys that the root names, or add these by a ceremony",
+        );
+    }
+    let left = trust.root().expires.seconds_since(now);
+    if left < config.roles.root.renew_before_seconds {
+        let message = format!("root version {} expires at {}", trust.version(), trust.root().expires);
+        findings.warn("root", trusted, message, "renew it by a root ceremony: nothing is trusted after that");
+    }
+}
+
+fn newest(mut trust: Trust, now: UtcTime) -> Result<Trust, RoleError> {
+    trust.refresh(0, now)?;
+    Ok(trust)
+}

@@ -1,0 +1,61 @@
+//! Trying out what the role will have to do, with files nobody else looks at.
+
+use std::io;
+
+use durable_fs::{FileKind, Fs, durable};
+
+use super::Findings;
+use crate::places::Place;
+
+/// Writes, links, renames and removes a file, and makes and removes a directory. The modification time the mount gave.
+pub(super) fn write(fs: &dyn Fs, place: &Place, findings: &mut Findings) -> Option<i64> {
+    let dir = place.path.as_path();
+    // Names of temporary files, which are collected if this process dies here.
+    let [file, link, renamed, below] = std::array::from_fn(|_| durable::temp_path(dir));
+    let mut step = |doing: &str, result: io::Result<()>| match result {
+        Ok(()) => true,
+        Err(error) => {
+            let advice = match error.kind() {
+                io::ErrorKind::PermissionDenied => "give this worker's user (or its group) the right to write there",
+                io::ErrorKind::ReadOnlyFilesystem => "mount it read-write",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room: what does not fit waits",
+                _ => "see what the system says of this mount",
+            };
+            findings.warn("write", dir, format!("{doing} there fails: {error}"), advice);
+            false
+        }
+    };
+    let written = fs.create_new(&file, 0o600).and_then(|mut file| {
+        file.write_all(b"x")?;
+        file.sync()
+    });
+    if !step("writing a file", written) {
+        let _ = fs.remove_file(&file);
+        return None;
+    }
+    let mtime = fs.stat(&file).map(|stat| stat.mtime).ok();
+    let linked = step("linking a file", fs.link(&file, &link));
+    let moved = linked && step("renaming a file", fs.rename(&link, &renamed));
+    let left = if moved { &renamed } else { &link };
+    if linked {
+        step("removing a file", fs.remove_file(left));
+    }
+    step("removing a file", fs.remove_file(&file));
+    if step("making a directory", fs.create_dir(&below, 0o700)) {
+        step("removing a directory", fs.remove_dir(&below));
+    }
+    step("syncing the directory", fs.sync_dir(dir));
+    mtime
+}
+
+/// Looks into a directory that is only read.
+pub(super) fn read(fs: &dyn Fs, place: &Place, findings: &mut Findings) {
+    let readable = match fs.stat(&place.path) {
+        Ok(stat) if stat.kind == FileKind::File => fs.open(&place.path).map(drop),
+        _ => fs.read_dir(&place.path.join("")).map(drop),
+    };
+    if let Err(error) = readable {
+        let advice = "give this worker's user (or its group) the right to read there";
+        findings.warn("place", &place.path, format!("{} cannot be read: {error}", place.key), advice);
+    }
+}

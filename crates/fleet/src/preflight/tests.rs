@@ -1,0 +1,225 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use durable_fs::RealFs;
+use tuf_core::key::ed25519;
+
+use super::*;
+use crate::clock::{Clock as _, SystemClock};
+use crate::exit_code;
+
+struct Scene {
+    dir: tempfile::TempDir,
+    config: Config,
+}
+
+impl Scene {
+    /// Every place of every role, and no keys.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::beneath(dir.path()).build().unwrap();
+        for role in places::ROLES {
+            for place in places::of_role(&config, role) {
+                std::fs::create_dir_all(&place.path).unwrap();
+                if place.key == "state_path" {
+                    chmod(&place.path, 0o700);
+                }
+            }
+        }
+        Self { dir, config }
+    }
+
+    fn key(&self, role: &str, mode: u32) -> PathBuf {
+        let pair = ed25519(&ring::rand::SystemRandom::new()).unwrap();
+        let path = self.config.signing_keys_of(role).join(role);
+        std::fs::write(&path, pair.private_pem.as_bytes()).unwrap();
+        chmod(&path, mode);
+        path
+    }
+
+    fn findings(&self, role: &str) -> Vec<Finding> {
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let mut all = for_role(&fs, &self.config, role, SystemClock.now(), true);
+        // Where tests keep their files, and how full that is, is the machine's affair.
+        all.retain(|finding| !matches!(finding.check, "mount" | "space"));
+        all
+    }
+
+    fn at_start(&self, role: &str) -> Result<(), FleetError> {
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        at_start(&fs, &self.config, role, SystemClock.now())
+    }
+
+    fn everything(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut todo = vec![self.dir.path().to_path_buf()];
+        while let Some(dir) = todo.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    todo.push(entry.path());
+                }
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_sound_monitor_has_nothing_to_report_and_nothing_is_left_behind() {
+    let scene = Scene::new();
+    let before = scene.everything();
+    assert_eq!(scene.findings("monitor"), []);
+    assert_eq!(scene.everything(), before);
+}
+
+#[test]
+fn a_missing_place_is_a_warning_and_the_worker_starts() {
+    let scene = Scene::new();
+    std::fs::remove_dir(scene.config.metadata_path()).unwrap();
+    scene.key("snapshot", 0o400);
+    let findings = scene.findings("snapshot");
+    let place = findings.iter().find(|finding| finding.check == "place").unwrap();
+    assert_eq!(place.severity, Severity::Warn);
+    assert!(place.subject.ends_with("repo/metadata") && place.advice.contains("waits"), "{place}");
+    scene.at_start("snapshot").unwrap();
+}
+
+#[test]
+fn a_place_that_is_a_file_is_reported() {
+    let scene = Scene::new();
+    std::fs::remove_dir(&scene.config.post_to_tuf_path).unwrap();
+    std::fs::write(&scene.config.post_to_tuf_path, "").unwrap();
+    assert!(scene.findings("monitor")[0].message.contains("not a directory"));
+}
+
+#[test]
+fn a_group_readable_key_refuses_the_start() {
+    let scene = Scene::new();
+    let path = scene.key("targets", 0o440);
+    let error = scene.at_start("targets").unwrap_err();
+    assert_eq!(error.exit_code(), exit_code::REFUSED);
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    chmod(&path, 0o400);
+    scene.at_start("targets").unwrap();
+}
+
+#[test]
+fn another_roles_readable_key_refuses_a_signing_worker_and_warns_a_monitor() {
+    let scene = Scene::new();
+    scene.key("targets", 0o400);
+    scene.key("snapshot", 0o400);
+    assert_eq!(scene.at_start("snapshot").unwrap_err().exit_code(), exit_code::REFUSED);
+    scene.at_start("monitor").unwrap();
+    let findings = scene.findings("monitor");
+    assert!(findings.iter().any(|finding| finding.check == "isolation"), "{findings:?}");
+}
+
+#[test]
+fn loose_modes_are_reported_with_what_to_do() {
+    let scene = Scene::new();
+    scene.key("timestamp", 0o400);
+    chmod(&scene.config.state_of("timestamp"), 0o755);
+    chmod(&scene.config.metadata_path(), 0o777);
+    chmod(&scene.config.verification_keys_path, 0o777);
+    let findings = scene.findings("timestamp");
+    let modes: Vec<_> = findings.iter().filter(|finding| finding.check == "mode").collect();
+    assert_eq!(modes.len(), 3, "{findings:?}");
+    assert!(modes.iter().all(|finding| !finding.advice.is_empty()));
+    chmod(&scene.config.metadata_path(), 0o1777);
+    assert_eq!(scene.findings("timestamp").iter().filter(|finding| finding.check == "mode").count(), 2);
+}
+
+#[test]
+fn a_clock_far_from_the_mounts_is_reported() {
+    let scene = Scene::new();
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    for (seconds, word) in [(86_400 * 365, "ahead of"), (-86_400, "behind")] {
+        let now = SystemClock.now().plus_seconds(seconds);
+        let findings = for_role(&fs, &scene.config, "monitor", now, true);
+        let clock: Vec<_> = findings.iter().filter(|finding| finding.check == "clock").collect();
+        assert_eq!(clock.len(), 2, "{findings:?}");
+        assert!(clock[0].message.contains(word), "{}", clock[0]);
+    }
+}
+
+#[test]
+fn a_full_read_only_or_forbidden_mount_is_a_warning_that_says_which() {
+    let sim = refusing::Denying;
+    let config = Config::beneath(Path::new("/nowhere")).build().unwrap();
+    let place = places::of_role(&config, "monitor").remove(0);
+    let mut findings = Findings { role: "monitor".into(), all: Vec::new() };
+    assert_eq!(probe::write(&sim, &place, &mut findings), None);
+    assert!(findings.all[0].advice.contains("read-write"), "{:?}", findings.all);
+    space(&sim, &place, &mut findings);
+    assert_eq!(findings.all.iter().filter(|finding| finding.check == "space").count(), 2);
+}
+
+/// A file system that is read-only and full.
+mod refusing {
+    use std::io::{self, ErrorKind};
+    use std::path::Path;
+
+    use durable_fs::{DirEntry, Fs, LockGuard, ReadFile, Space, Stat, WriteFile};
+
+    #[derive(Debug)]
+    pub(super) struct Denying;
+
+    fn refused<T>() -> io::Result<T> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    impl Fs for Denying {
+        fn create_new(&self, _: &Path, _: u32) -> io::Result<Box<dyn WriteFile>> {
+            refused()
+        }
+        fn open(&self, _: &Path) -> io::Result<Box<dyn ReadFile>> {
+            refused()
+        }
+        fn open_beneath(&self, _: &Path, _: &Path) -> io::Result<Box<dyn ReadFile>> {
+            refused()
+        }
+        fn sync_dir(&self, _: &Path) -> io::Result<()> {
+            refused()
+        }
+        fn sync_all(&self, _: &Path) -> io::Result<()> {
+            refused()
+        }
+        fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
+            refused()
+        }
+        fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+            refused()
+        }
+        fn create_dir(&self, _: &Path, _: u32) -> io::Result<()> {
+            refused()
+        }
+        fn remove_file(&self, _: &Path) -> io::Result<()> {
+            refused()
+        }
+        fn remove_dir(&self, _: &Path) -> io::Result<()> {
+            refused()
+        }
+        fn read_dir(&self, _: &Path) -> io::Result<Vec<DirEntry>> {
+            refused()
+        }
+        fn stat(&self, _: &Path) -> io::Result<Stat> {
+            refused()
+        }
+        fn set_mtime(&self, _: &Path, _: i64) -> io::Result<()> {
+            refused()
+        }
+        fn space(&self, _: &Path) -> io::Result<Space> {
+            Ok(Space { bytes: 1 << 20, inodes: 7 })
+        }
+        fn lock(&self, _: &Path) -> io::Result<Box<dyn LockGuard>> {
+            refused()
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `rugged recover`: state below the floor, and the administrator's word that a role goes on above it.
+
+use std::sync::Arc;
+
+use durable_fs::{Fs, durable};
+use tuf_core::floor::{Floor, FloorFile};
+use tuf_core::names::RoleName;
+use tuf_core::roles::{MAX_ROOT, RoleError, Trust, recover};
+use tuf_core::time::UtcTime;
+
+use crate::{Config, repository};
+
+/// The roles that keep a floor, in the order in which they go on.
+pub const ROLES: [&str; 3] = ["targets", "snapshot", "timestamp"];
+
+/// How a role stands to its floor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The role.
+    pub role: String,
+    /// Its floor.
+    pub floor: Floor,
+    /// What is below it; nothing when all is well.
+    pub below: Vec<String>,
+    /// Whether it was granted already that the role goes on.
+    pub granted: bool,
+}
+
+/// Looks how `role` stands; `None` where its floor is not kept below this `state_path`. Writes nothing, needs no key.
+///
+/// # Errors
+/// [`RoleError`] when floor or repository cannot be read, or there is nothing to go on from.
+pub fn look(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime) -> Result<Option<Standing>, RoleError> {
+    let Some(file) = open(fs, config, role)? else { return Ok(None) };
+    let Some(floor) = file.get() else { return Ok(None) };
+    let name = RoleName::new(role).map_err(|error| RoleError::Refused(error.to_string()))?;
+    let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT)
+        .map_err(|error| RoleError::Infrastructure(format!("trusted_root: {error}")))?;
+    let stores = repository::stores(fs, config);
+    let mut trust = Trust::new(&pinned, stores.metadata.clone(), Vec::new())?;
+    let below = recover::below_floor(&name, &stores, &mut trust, &floor, now)?;
+    Ok(Some(Standing { role: role.to_owned(), floor, below, granted: file.recovery_granted()? }))
+}
+
+/// Grants that `role` goes on, once, above its floor as it is now. A running worker takes it up by itself.
+///
+/// # Errors
+/// [`RoleError::Infrastructure`]; [`RoleError::Refused`] without a floor.
+pub fn grant(fs: &Arc<dyn Fs>, config: &Config, standing: &Standing) -> Result<(), RoleError> {
+    let role = &standing.role;
+    let file = open(fs, config, role)?.filter(|file| file.get() == Some(standing.floor)).ok_or_else(|| {
+        RoleError::Refused(format!("the floor of {role} has changed since it was looked at: look again"))
+    })?;
+    file.grant_recovery()?;
+    let below = standing.below.join("; ");
+    tracing::warn!(role = role, "granted: {role} goes on above its floor, from state below it: {below}");
+    Ok(())
+}
+
+fn open(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<Option<FloorFile>, RoleError> {
+    let dir = config.state_of(role);
+    if durable::stat_if_there(fs.as_ref(), &dir.join("")).is_ok_and(|stat| stat.is_none()) {
+        return Ok(None);
+    }
+    Ok(Some(FloorFile::open(Arc::clone(fs), &dir)?))
+}

@@ -1,0 +1,124 @@
+//! `policy.*`: what a release may add, and what it may replace.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+
+use std::fs;
+use std::sync::Arc;
+
+use durable_fs::{Fs, RealFs};
+use fleet::Config;
+use fleet::contract::{AddTargets, AddTargetsResult, BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop};
+use fleet::signing::RoleError;
+use targets_worker::{Targets, list_digest};
+use tuf_core::log::Digest;
+use tuf_core::names::TargetPath;
+use tuf_core::roles::TargetEntry;
+use tuf_core::time::UtcTime;
+
+type Files<'a> = &'a [(&'a str, &'a str)];
+
+struct Scene {
+    _dir: tempfile::TempDir,
+    config: Config,
+    role: Targets,
+    now: UtcTime,
+    batches: u32,
+}
+
+impl Scene {
+    fn new(bins: u32, policy: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = Config::beneath(dir.path()).set("number_of_bins", bins.to_string());
+        for (key, value) in policy {
+            builder = builder.set(*key, *value);
+        }
+        let config = builder.build().unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        for path in [&config.inbound_targets_path, &config.state_path] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let now = UtcTime::from_unix(1_800_000_000);
+        root_worker::generate_keys(&RealFs, &config, &root_worker::KeyRequest::default()).unwrap();
+        root_worker::initialize(&fs, &config, now).unwrap();
+        let role = Targets::open(&fs, &config).unwrap();
+        Self { _dir: dir, config, role, now, batches: 0 }
+    }
+
+    /// Why each drop was rejected; `None` where it was not.
+    fn add(&mut self, drops: &[(&str, Files<'_>)]) -> Vec<Option<String>> {
+        self.batches += 1;
+        let id = self.batches.to_string();
+        let batch = format!("batch_{id}");
+        let path = self.config.inbound_targets_path.join(&batch);
+        let mut described = Vec::new();
+        for (index, (name, files)) in drops.iter().enumerate() {
+            let mut listed: Vec<(TargetPath, TargetEntry)> = Vec::new();
+            for (file, text) in *files {
+                let at = path.join(index.to_string()).join(file);
+                fs::create_dir_all(at.parent().unwrap()).unwrap();
+                fs::write(at, text).unwrap();
+                let entry = TargetEntry { length: text.len() as u64, sha256: Digest::of(text.as_bytes()) };
+                listed.push((file.parse().unwrap(), entry));
+            }
+            let digest = list_digest(listed.iter().map(|(path, entry)| (path, *entry)));
+            let (dir, name) = (index.to_string(), (*name).to_owned());
+            let bytes = listed.iter().map(|(_, entry)| entry.length).sum();
+            described.push(BatchDrop { dir, name, digest, files: files.len() as u64, bytes });
+        }
+        let described = Batch { format: BATCH_FORMAT, id, drops: described };
+        fs::write(path.join(BATCH_FILE), serde_json::to_vec(&described).unwrap()).unwrap();
+        let request = AddTargets { batch: Some(batch), targets: None };
+        let result: AddTargetsResult = self.role.add(&request, "task", self.now).unwrap();
+        result.drops.into_iter().map(|drop| drop.rejected).collect()
+    }
+
+    fn loose(&mut self, path: &str, text: &str, task: &str) -> Result<AddTargetsResult, RoleError> {
+        fs::write(self.config.inbound_targets_path.join(path), text).unwrap();
+        self.role.add(&AddTargets { targets: Some(vec![path.into()]), batch: None }, task, self.now)
+    }
+}
+
+#[test]
+fn a_path_that_is_not_allowed_rejects_its_drop_and_no_other() {
+    let mut scene = Scene::new(0, &[("policy.allowed_targets", "pkg/**,*.zip")]);
+    let good: Files<'_> = &[("pkg/a/b", "1"), ("x.zip", "2")];
+    let verdicts = scene.add(&[("good", good), ("bad", &[("pkg/c", "3"), ("etc/passwd", "4")])]);
+    assert_eq!(verdicts[0], None);
+    assert!(verdicts[1].as_ref().unwrap().contains("etc/passwd is not among policy.allowed_targets"), "{verdicts:?}");
+}
+
+#[test]
+fn what_may_not_be_replaced_rejects_the_drop_unless_it_is_the_same() {
+    for bins in [0, 4] {
+        let mut scene = Scene::new(bins, &[("policy.overwrite", "latest/*")]);
+        assert_eq!(scene.add(&[("one", &[("app-1", "1"), ("latest/app", "1")])]), [None]);
+        assert_eq!(scene.add(&[("two", &[("app-1", "1"), ("latest/app", "2")])]), [None]);
+        let verdicts = scene.add(&[("three", &[("app-1", "other")]), ("four", &[("app-2", "2")])]);
+        assert!(verdicts[0].as_ref().unwrap().starts_with("app-1 is there already"), "{verdicts:?}");
+        assert_eq!(verdicts[1], None);
+    }
+}
+
+#[test]
+fn two_drops_of_one_batch_do_not_replace_each_other_either() {
+    let mut scene = Scene::new(4, &[("policy.overwrite", "")]);
+    let verdicts = scene.add(&[("one", &[("app", "1")]), ("two", &[("app", "2")]), ("three", &[("app", "1")])]);
+    assert_eq!((&verdicts[0], &verdicts[2]), (&None, &None));
+    assert!(verdicts[1].is_some());
+}
+
+#[test]
+fn by_default_everything_may_be_replaced() {
+    let mut scene = Scene::new(0, &[]);
+    assert_eq!(scene.add(&[("one", &[("app", "1")])]), [None]);
+    assert_eq!(scene.add(&[("two", &[("app", "2")])]), [None]);
+}
+
+#[test]
+fn loose_files_that_policy_forbids_are_refused_and_stay() {
+    let mut scene = Scene::new(0, &[("policy.overwrite", ""), ("policy.allowed_targets", "*.zip")]);
+    scene.loose("a.zip", "1", "t1").unwrap();
+    let refused = |result: Result<AddTargetsResult, RoleError>| assert!(matches!(result, Err(RoleError::Refused(_))));
+    refused(scene.loose("a.zip", "2", "t2"));
+    assert!(scene.config.inbound_targets_path.join("a.zip").exists());
+    refused(scene.loose("a.exe", "1", "t3"));
+}
