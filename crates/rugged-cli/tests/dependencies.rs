@@ -8,7 +8,8 @@ use std::process::Command;
 /// Every crate `package` is built from when it is built by itself, development dependencies left out. `cargo metadata`
 /// would not do: it shows the features of the whole workspace at once.
 fn built_from(package: &str) -> BTreeSet<String> {
-    let names = |text: String| text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    let names =
+        |text: String| text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
     // Asked beforehand where the tests run as a user who cannot reach cargo.
     if let Some(trees) = std::env::var_os("TUF_FLEET_TEST_CARGO_TREES") {
         return names(std::fs::read_to_string(std::path::Path::new(&trees).join(package)).unwrap());

@@ -17,9 +17,9 @@ use futures_util::{Stream, StreamExt as _};
 use indicatif::ProgressBar;
 use url::Url;
 
+use super::Place;
 use super::directory::Directory;
 use super::folder::Folder;
-use super::Place;
 use crate::error::CliError;
 use crate::serve::percent_decode;
 
