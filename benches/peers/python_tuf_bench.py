@@ -30,7 +30,8 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Sna
 from tuf.api.serialization.json import JSONSerializer
 
 EXPIRES = datetime(2099, 1, 1, tzinfo=timezone.utc)
-SERIALIZER = JSONSerializer(compact=True)
+# As python-tuf writes when it is not told otherwise; PYTHON_TUF_COMPACT=1 for its compact form, which is about twice as fast.
+SERIALIZER = JSONSerializer(compact=os.environ.get("PYTHON_TUF_COMPACT") == "1")
 
 
 def target(number):
