@@ -41,8 +41,9 @@ impl Worker {
         let shared = self.shared;
         let mut consumer = shared.broker.consume(&shared.queue, shared.prefetch).await?;
         tracing::info!(worker = shared.name, queue = shared.queue.name, "worker started");
-        // Stopping ends what only waits; cancelled reaches handlers that run.
-        let (stopping, cancelled) = (CancellationToken::new(), CancellationToken::new());
+        // Stopping ends what only waits, and does so at once: a task that waits its turn must not start because the one before
+        // it ended before this loop saw the shutdown. Cancelled reaches handlers that run.
+        let (stopping, cancelled) = (shutdown.child_token(), CancellationToken::new());
         let _stop_if_dropped = cancelled.clone().drop_guard();
         let mut tasks = JoinSet::new();
         let mut outcome = loop {
