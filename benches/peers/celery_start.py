@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 from celery import Celery
@@ -28,7 +29,7 @@ def work(options):
 
     @worker_ready.connect
     def ready(**_):
-        print("ready", flush=True)
+        os.write(1, b"ready\n")  # Celery takes sys.stdout for its own log, where this would be below the level.
 
     app.worker_main(["worker", "--loglevel", "ERROR", "--pool", options.pool, "--concurrency", "1", "--queues", "celery-start-bench"])
 
@@ -69,11 +70,14 @@ def main():
         started = time.monotonic()
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
+            watchdog = threading.Timer(60, worker.kill)
+            watchdog.start()
             for line in worker.stdout:
                 if line.strip() == "ready":
                     break
             else:
-                raise SystemExit("the worker ended before it was ready")
+                raise SystemExit("the worker ended, or was ended after 60 s, before it was ready")
+            watchdog.cancel()
             seconds.append(time.monotonic() - started)
             time.sleep(5)
             memory.append(memory_mib(worker.pid))

@@ -29,10 +29,19 @@ pub fn check(machine: &Simulated, base: &Simulated) {
 }
 
 /// Right after a crash clients see the old state or the new one, whole. Without consistent snapshots a swap may be
-/// under way; what was there is never lost for good, which the check at the end shows.
+/// under way; then what completes it is durable already.
 pub fn check_crashed(machine: &Simulated, base: &Simulated, context: &str) {
     check_floors(machine, context);
+    check_records(machine, context);
+    let told = drops().iter().any(|(name, _)| machine.fs.contents(&public_receipt(machine, name)).is_some());
+    if told {
+        // Rule 7: nobody is told of a release that clients cannot see.
+        let seen =
+            download(machine).unwrap_or_else(|error| panic!("{context}: a client fails after a receipt: {error}"));
+        assert!(seen == after(), "{context}: a receipt is out, but a client sees {:?}", seen.keys());
+    }
     if !machine.config.consistent_snapshot {
+        check_swap(machine, base, context);
         return;
     }
     let seen = download(machine).unwrap_or_else(|error| panic!("{context}: a client fails after the crash: {error}"));
@@ -146,10 +155,80 @@ fn check_floors(machine: &Simulated, context: &str) {
     }
 }
 
+/// Rules 2 and 3: what a record names is durable, and so are the bytes of every target it brings.
+fn check_records(machine: &Simulated, context: &str) {
+    let files = machine.fs.files();
+    let repository = Path::new(DIR).join("repo");
+    let sha256 = |bytes: &[u8]| hex::encode(ring::digest::digest(&ring::digest::SHA256, bytes));
+    for (path, bytes) in files.range(repository.join("log")..) {
+        if !path.to_string_lossy().ends_with(".record.json") {
+            continue;
+        }
+        for (role, entry) in signed(bytes)["roles"].as_object().unwrap() {
+            let name = format!("metadata/{}.{role}.json", entry["version"]);
+            let metadata = files
+                .get(&repository.join(&name))
+                .unwrap_or_else(|| panic!("{context}: {} names {name}, which is lost", path.display()));
+            assert_eq!(entry["sha256"], sha256(metadata), "{context}: {name} is not what {} names", path.display());
+            for (target, entry) in signed(metadata)["targets"].as_object().unwrap() {
+                let hash = entry["hashes"]["sha256"].as_str().unwrap();
+                let (dir, file) = target
+                    .rsplit_once('/')
+                    .map_or((String::new(), target.as_str()), |(dir, file)| (format!("{dir}/"), file));
+                let stored = files.get(&repository.join(format!("targets/{dir}{hash}.{file}")));
+                assert!(
+                    stored.is_some_and(|stored| sha256(stored) == hash),
+                    "{context}: {name} signs {target}, which is lost"
+                );
+            }
+        }
+    }
+}
+
+/// Rule 1 without consistent snapshots: an unversioned name moves only once the timestamp that will show it is durable.
+fn check_swap(machine: &Simulated, base: &Simulated, context: &str) {
+    let (now, before) = (machine.fs.files(), base.fs.files());
+    let metadata = Path::new(DIR).join("repo/metadata");
+    let served = metadata.join("timestamp.json");
+    let unversioned = |path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let first = name.split('.').next().unwrap_or_default();
+        path.starts_with(Path::new(DIR).join("repo"))
+            && !path.starts_with(Path::new(DIR).join("repo/log"))
+            && !first.is_empty()
+            && first.parse::<u64>().is_err()
+            && first.len() != 64
+            && path.parent().is_none_or(|dir| !is_hash_dir(dir))
+    };
+    let moved = now.iter().find(|(path, bytes)| unversioned(path) && before.get(*path) != Some(bytes));
+    let Some((moved, _)) = moved else { return };
+    let old = version(&before[&served]);
+    let signed = now.iter().any(|(path, bytes)| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with('.')
+            && name.ends_with(".timestamp.json")
+            && path.parent() == Some(&metadata)
+            && version(bytes) > old
+    });
+    assert!(signed, "{context}: {} moved, but no newer timestamp is durable", moved.display());
+}
+
+/// `HASH.dir`, where tough looks for target files.
+fn is_hash_dir(dir: &Path) -> bool {
+    dir.components().any(|part| {
+        let name = part.as_os_str().to_string_lossy();
+        name.split('.').next().is_some_and(|first| first.len() == 64)
+    })
+}
+
+fn public_receipt(machine: &Simulated, drop: &str) -> PathBuf {
+    machine.config.post_to_tuf_path.join(format!("tuf_receipt_{drop}.json"))
+}
+
 /// Rule 7: one receipt a drop, and it says published.
 fn check_receipts(machine: &Simulated, context: &str) {
     for (name, files) in drops() {
-        let path = machine.config.post_to_tuf_path.join(format!("tuf_receipt_{name}.json"));
+        let path = public_receipt(machine, name);
         let bytes = machine.fs.contents(&path).unwrap_or_else(|| panic!("{context}: drop {name} has no receipt"));
         let receipt: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(receipt["outcome"], "published", "{context}: {receipt}");
