@@ -244,7 +244,9 @@ case $TUF_FLEET_TEST_RABBITMQ in *'"error"'*) die "the private RabbitMQ did not 
 status=0 closing=
 log=$target/test-run.log
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run "${scope[@]}" --no-fail-fast "${runner_arguments[@]}" 9>&- 2>&1 | tee "$log" || status=$?
+    profile=default
+    [ "$long" -eq 0 ] || profile=long
+    cargo nextest run --profile "$profile" "${scope[@]}" --no-fail-fast "${runner_arguments[@]}" 9>&- 2>&1 | tee "$log" || status=$?
     closing=$(grep -a 'Summary \[' "$log" | tail -n 1 || true)
 else
     cargo test "${scope[@]}" --tests --no-fail-fast "${runner_arguments[@]}" 9>&- 2>&1 |

@@ -33,9 +33,22 @@ pub fn check(machine: &Simulated, base: &Simulated) {
 pub fn check_crashed(machine: &Simulated, base: &Simulated, context: &str) {
     check_floors(machine, context);
     check_records(machine, context);
-    let told = drops().iter().any(|(name, _)| machine.fs.contents(&public_receipt(machine, name)).is_some());
-    if told {
-        // Rule 7: nobody is told of a release that clients cannot see.
+    let files = machine.fs.files();
+    let told: Vec<&str> = drops()
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| files.contains_key(&public_receipt(machine, name)))
+        .collect();
+    // Rule 7: nobody is told of a release that clients cannot see, or that this side could forget.
+    for name in &told {
+        let own = Path::new(DIR).join("state/monitor/receipts");
+        let noted = files
+            .keys()
+            .filter(|path| path.parent() == Some(&own))
+            .any(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&format!("{name}."))));
+        assert!(noted, "{context}: the producer of {name} has a receipt, the monitor's own state has none");
+    }
+    if !told.is_empty() {
         let seen =
             download(machine).unwrap_or_else(|error| panic!("{context}: a client fails after a receipt: {error}"));
         assert!(seen == after(), "{context}: a receipt is out, but a client sees {:?}", seen.keys());
