@@ -1,14 +1,15 @@
 """Verifies a repository with python-tuf's ngclient and downloads targets from it, as an unmodified client does.
 
     tuf_download.py --metadata DIR-OR-URL --targets DIR-OR-URL --root FILE --cache DIR --output DIR
-                    [--all] [--no-prefix] [--cached] [--loop N | --loop-until FILE] [TARGET...]
+                    [--all] [--no-prefix] [--cached] [--loop N | --loop-until FILE] [--retry SECONDS] [TARGET...]
 
 The client starts from FILE (1.root.json) and an empty cache; --cached keeps what the cache holds, as a client that comes
 back does. --all asks for every target the verified metadata names, in every delegated role. Each target is written below
 the output directory, under its whole path.
 
 The places are both directories or both URLs. With --loop or --loop-until it is a reader that comes back again and again,
-its cache kept, while somebody publishes; one line of JSON per round.
+its cache kept, while somebody publishes; one line of JSON per round. With --retry a round that fails is tried again at
+once, and again for so many seconds; "failed" then lists what did not verify before it did.
 
 Prints one JSON object: {"root": N, "timestamp": N, "snapshot": N, "targets_version": N, "roles": {ROLE: VERSION},
 "targets": {PATH: {"length": N, "sha256": "...", "custom": ...}}}. Exit status 1, with {"error", "message"} instead, on
@@ -21,6 +22,7 @@ import json
 import os
 import shutil
 import sys
+import time
 import urllib.parse
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
@@ -132,6 +134,21 @@ def run(options):
     }
 
 
+def persist(options):
+    """A round, tried again until it succeeds or its time is over."""
+    until = time.monotonic() + options.retry
+    failed = []
+    while True:
+        try:
+            report = run(options)
+            return {**report, "failed": failed} if failed else report
+        except (RepositoryError, DownloadError, OSError, ValueError) as failure:
+            if time.monotonic() >= until:
+                raise
+            failed.append(f"{type(failure).__name__}: {failure}")
+            options.cached = True
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--metadata", required=True)
@@ -144,6 +161,7 @@ def main():
     arguments.add_argument("--cached", action="store_true", help="go on from what the cache holds")
     arguments.add_argument("--loop", type=int, default=1, help="come back this many times, the cache kept; one line each")
     arguments.add_argument("--loop-until", help="come back until this file exists, and then once more")
+    arguments.add_argument("--retry", type=float, default=0, help="try a failing round again for so many seconds")
     arguments.add_argument("target", nargs="*")
     options = arguments.parse_args()
 
@@ -151,7 +169,7 @@ def main():
     while True:
         last = rounds + 1 >= options.loop if options.loop_until is None else os.path.exists(options.loop_until)
         try:
-            print(json.dumps(run(options), sort_keys=True), flush=True)
+            print(json.dumps(persist(options), sort_keys=True), flush=True)
         except (RepositoryError, DownloadError, OSError, ValueError) as failure:
             kind = type(failure)
             print(json.dumps({"error": f"{kind.__module__}.{kind.__name__}", "message": str(failure), "round": rounds}), flush=True)

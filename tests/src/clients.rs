@@ -1,5 +1,6 @@
 //! Clients that know nothing of the fleet but its first root: python-tuf, and our own.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use testkit::servers::{Process, Python};
 use tuf_core::client::{Client, Fetch, FetchError, Limits};
 
-use crate::{Files, Fleet};
+use crate::{Files, Fleet, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -29,20 +30,107 @@ pub fn python_tuf(fleet: &Fleet) -> Value {
     Python::spawn("tuf_download.py", python_arguments(fleet, &client, &["--all"]), &[]).wait(DEADLINE).success().json()
 }
 
-/// A python-tuf client that comes back again and again, its cache kept, until the returned file exists.
+/// A python-tuf client that comes back again and again, its cache kept, until it is told to end.
+#[derive(Debug)]
+pub struct Reader {
+    process: Process,
+    end: PathBuf,
+}
+
+impl Reader {
+    /// Starts it. A round that fails ends it with an error.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[track_caller]
+    #[must_use]
+    pub fn start(fleet: &Fleet) -> Self {
+        Self::start_with(fleet, &[])
+    }
+
+    /// As [`Reader::start`], but a round that fails is tried again until it succeeds, a minute at most: for repositories
+    /// without consistent snapshots, where a read may meet a swap.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[track_caller]
+    #[must_use]
+    pub fn start_persistent(fleet: &Fleet) -> Self {
+        Self::start_with(fleet, &["--retry", "60"])
+    }
+
+    #[track_caller]
+    fn start_with(fleet: &Fleet, more: &[&str]) -> Self {
+        let client = fleet.path("client").join("reader");
+        std::fs::create_dir_all(&client).expect("a directory");
+        let end = client.join("end");
+        let until = end.to_str().expect("a path in UTF-8").to_owned();
+        let arguments = python_arguments(fleet, &client, &[&["--all", "--loop-until", &until], more].concat());
+        Self { process: Python::spawn("tuf_download.py", arguments, &[]), end }
+    }
+
+    /// Waits for `count` rounds that began after this call, and returns what they report. See `tuf_download.py`.
+    ///
+    /// # Panics
+    ///
+    /// If the reader fails meanwhile.
+    #[track_caller]
+    pub fn fresh_rounds(&mut self, count: usize) -> Vec<Value> {
+        // The one that is under way began before.
+        let before = self.rounds().len() + 1;
+        eventually("the reader comes back", || {
+            assert!(self.process.is_running(), "the reader failed\n{}", self.process.stdout());
+            let rounds = self.rounds();
+            (rounds.len() >= before + count).then(|| rounds[before..].to_vec())
+        })
+    }
+
+    fn rounds(&self) -> Vec<Value> {
+        // The last line may not be whole yet.
+        self.process.stdout().lines().map_while(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Ends the reader after one more round and returns what all rounds report.
+    ///
+    /// # Panics
+    ///
+    /// If any round failed.
+    #[track_caller]
+    #[must_use]
+    pub fn end(self) -> Vec<Value> {
+        std::fs::write(&self.end, "").expect("a file");
+        let output = self.process.wait(DEADLINE).success().stdout;
+        output.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+}
+
+/// Nothing in a round of a reader goes back behind the round before it, and no target vanishes.
 ///
 /// # Panics
 ///
-/// If it cannot be started.
+/// If something does.
 #[track_caller]
-#[must_use]
-pub fn python_reader(fleet: &Fleet) -> (Process, PathBuf) {
-    let client = fleet.path("client").join("reader");
-    std::fs::create_dir_all(&client).expect("a directory");
-    let end = client.join("end");
-    let until = end.to_str().expect("a path in UTF-8").to_owned();
-    let arguments = python_arguments(fleet, &client, &["--all", "--loop-until", &until]);
-    (Python::spawn("tuf_download.py", arguments, &[]), end)
+pub fn assert_only_forward(rounds: &[Value]) {
+    assert!(rounds.len() > 1, "one round proves nothing");
+    let mut highest: BTreeMap<String, u64> = BTreeMap::new();
+    let mut seen: BTreeSet<&String> = BTreeSet::new();
+    for round in rounds {
+        let mut versions: BTreeMap<String, u64> = ["root", "timestamp", "snapshot", "targets_version"]
+            .map(|role| (role.into(), round[role].as_u64().expect("a version")))
+            .into();
+        let roles = round["roles"].as_object().expect("versions by role");
+        versions
+            .extend(roles.iter().map(|(role, version)| (format!("role {role}"), version.as_u64().expect("a version"))));
+        for (role, version) in versions {
+            let before = highest.insert(role.clone(), version).unwrap_or(0);
+            assert!(version >= before, "{role} went from {before} back to {version}");
+        }
+        let now: BTreeSet<&String> = round["targets"].as_object().expect("targets by path").keys().collect();
+        assert!(now.is_superset(&seen), "{:?} vanished", seen.difference(&now));
+        seen = now;
+    }
 }
 
 fn python_arguments(fleet: &Fleet, client: &Path, more: &[&str]) -> Vec<std::ffi::OsString> {

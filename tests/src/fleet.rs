@@ -50,6 +50,8 @@ pub enum Keys {
 pub struct Fleet {
     // In this order: the workers go before what they work with.
     workers: BTreeMap<&'static str, Worker>,
+    /// Second processes of a worker, each with a state of its own, as on another host.
+    twins: BTreeMap<&'static str, Worker>,
     ended: Vec<String>,
     vhost: VHost,
     dir: TempDir,
@@ -72,7 +74,7 @@ impl Fleet {
     #[must_use]
     pub fn lay_out(vhost: VHost, keys: Keys, settings: &[(&str, Value)]) -> Self {
         let dir = tempfile::Builder::new().prefix("fleet-").tempdir().expect("a scratch directory");
-        let fleet = Self { workers: BTreeMap::new(), ended: Vec::new(), vhost, dir };
+        let fleet = Self { workers: BTreeMap::new(), twins: BTreeMap::new(), ended: Vec::new(), vhost, dir };
         for shared in ["post_to_tuf", "incoming_targets", "tuf_repo", "verification_keys", "ceremony"] {
             fs::create_dir(fleet.path(shared)).expect("a directory");
         }
@@ -116,12 +118,18 @@ impl Fleet {
     #[track_caller]
     #[must_use]
     pub fn command(&self, worker: &str) -> Command {
+        self.command_in(worker, worker)
+    }
+
+    /// `private` is the directory with its state and key, and its instance's name.
+    #[track_caller]
+    fn command_in(&self, worker: &str, private: &str) -> Command {
         let mut command = Command::new(binary(worker));
         command.env_clear().arg("--config").arg(self.config());
-        let private = self.path(worker);
+        command.env("RUGGED_INSTANCE", format!("{private}-test"));
+        let private = self.path(private);
         command.env("RUGGED_STATE_PATH", private.join("state"));
         command.env("RUGGED_SIGNING_KEYS_PATH", private.join("signing_keys"));
-        command.env("RUGGED_INSTANCE", format!("{worker}-test"));
         command
     }
 
@@ -132,13 +140,28 @@ impl Fleet {
     /// If it ends before that.
     #[track_caller]
     pub fn start_worker(&mut self, worker: &'static str) {
-        let mut command = self.command(worker);
-        let process = Process::spawn(&mut command);
-        let line = process.wait_for_line("health is served", SOON);
-        let line: Value = serde_json::from_str(&line).expect("a line of the log is JSON");
-        let health = line["health.address"].as_str().and_then(|address| address.parse().ok());
-        let health = health.unwrap_or_else(|| panic!("no health.address in {line}"));
-        self.workers.insert(worker, Worker { process, health });
+        let started = Worker::start(&mut self.command(worker));
+        self.workers.insert(worker, started);
+    }
+
+    /// Starts a second process of a worker beside the first, with a copy of its key and a state of its own, as on another
+    /// host that mounts the same shares.
+    ///
+    /// # Panics
+    ///
+    /// If it ends at once.
+    #[track_caller]
+    pub fn start_twin(&mut self, worker: &'static str) {
+        let private = format!("{worker}-twin");
+        let keys = self.path(worker).join("signing_keys");
+        private_dir(&self.path(&private).join("state"));
+        if keys.exists() {
+            let mut copy = Command::new("cp");
+            copy.arg("-a").arg(keys).arg(self.path(&private));
+            assert!(copy.status().expect("cp").success(), "{copy:?}");
+        }
+        let started = Worker::start(&mut self.command_in(worker, &private));
+        self.twins.insert(worker, started);
     }
 
     /// Waits until every running worker says on `/readyz` that it can do its job.
@@ -148,7 +171,7 @@ impl Fleet {
     /// If one does not within a minute, with what it says instead.
     #[track_caller]
     pub fn wait_ready(&mut self) {
-        for (name, worker) in &mut self.workers {
+        for (name, worker) in self.workers.iter_mut().chain(&mut self.twins) {
             eventually_ok(&format!("{name} gets ready"), || {
                 assert!(worker.process.is_running(), "{name} has ended\n{}", worker.process.stderr());
                 match probe(worker.health, "/readyz") {
@@ -303,6 +326,17 @@ impl Fleet {
         let keys = self.path(worker).join("signing_keys");
         private_dir(&keys);
         fs::rename(self.path("ceremony").join(role), keys.join(role)).expect("the key is handed over");
+    }
+}
+
+impl Worker {
+    #[track_caller]
+    fn start(command: &mut Command) -> Self {
+        let process = Process::spawn(command);
+        let line = process.wait_for_line("health is served", SOON);
+        let line: Value = serde_json::from_str(&line).expect("a line of the log is JSON");
+        let health = line["health.address"].as_str().and_then(|address| address.parse().ok());
+        Self { process, health: health.unwrap_or_else(|| panic!("no health.address in {line}")) }
     }
 }
 

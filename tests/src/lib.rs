@@ -17,7 +17,9 @@ pub mod clients;
 mod drops;
 mod fleet;
 mod wait;
+mod watch;
 
 pub use drops::Files;
 pub use fleet::{Fleet, Keys, MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS};
 pub use wait::{eventually, eventually_ok};
+pub use watch::Watch;
