@@ -53,6 +53,8 @@ pub struct Fleet {
     /// Second processes of a worker, each with a state of its own, as on another host.
     twins: BTreeMap<&'static str, Worker>,
     ended: Vec<String>,
+    /// Broker URLs of workers that do not use the virtual host's own user.
+    broker_urls: BTreeMap<String, String>,
     vhost: VHost,
     dir: TempDir,
 }
@@ -74,7 +76,14 @@ impl Fleet {
     #[must_use]
     pub fn lay_out(vhost: VHost, keys: Keys, settings: &[(&str, Value)]) -> Self {
         let dir = tempfile::Builder::new().prefix("fleet-").tempdir().expect("a scratch directory");
-        let fleet = Self { workers: BTreeMap::new(), twins: BTreeMap::new(), ended: Vec::new(), vhost, dir };
+        let fleet = Self {
+            workers: BTreeMap::new(),
+            twins: BTreeMap::new(),
+            ended: Vec::new(),
+            broker_urls: BTreeMap::new(),
+            vhost,
+            dir,
+        };
         for shared in ["post_to_tuf", "incoming_targets", "tuf_repo", "verification_keys", "ceremony"] {
             fs::create_dir(fleet.path(shared)).expect("a directory");
         }
@@ -92,6 +101,11 @@ impl Fleet {
             }
         }
         fleet
+    }
+
+    /// From its next start on, a worker reaches the broker by this URL.
+    pub fn set_broker_url(&mut self, worker: &str, url: String) {
+        self.broker_urls.insert(worker.to_owned(), url);
     }
 
     /// As [`Fleet::lay_out`], with all workers started and ready.
@@ -127,6 +141,9 @@ impl Fleet {
         let mut command = Command::new(binary(worker));
         command.env_clear().arg("--config").arg(self.config());
         command.env("RUGGED_INSTANCE", format!("{private}-test"));
+        if let Some(url) = self.broker_urls.get(worker) {
+            command.env("RUGGED_BROKER_URL", url);
+        }
         let private = self.path(private);
         command.env("RUGGED_STATE_PATH", private.join("state"));
         command.env("RUGGED_SIGNING_KEYS_PATH", private.join("signing_keys"));

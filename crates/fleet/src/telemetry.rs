@@ -78,11 +78,13 @@ pub fn worker_span(worker: &str, instance: &str) -> Span {
 fn filter(level: &str) -> Targets {
     let asked: Targets = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let ours = asked.default_level().unwrap_or(LevelFilter::INFO);
-    let quiet = ["lapin", "hyper", "hyper_util", "notify", "async_global_executor", "rustls", "polling", "async_io"];
+    let quiet = ["hyper", "hyper_util", "notify", "async_global_executor", "rustls", "polling", "async_io"];
     let mut filter = Targets::new().with_default(ours);
     for library in quiet {
         filter = filter.with_target(library, ours.min(LevelFilter::WARN));
     }
+    // What lapin calls an error (a refused declaration, a lost connection) is handled or reported by us, with what it means.
+    filter = filter.with_target("lapin", LevelFilter::OFF);
     for (target, level) in asked.iter() {
         filter = filter.with_target(target.to_owned(), level);
     }
@@ -310,7 +312,8 @@ mod tests {
 
     #[test]
     fn libraries_are_quiet_unless_asked() {
-        assert!(!filter("info").would_enable("lapin::channel", &Level::INFO));
+        assert!(!filter("info").would_enable("lapin::channels", &Level::ERROR));
+        assert!(!filter("debug").would_enable("hyper::proto", &Level::INFO));
         assert!(filter("info").would_enable("targets_worker", &Level::INFO));
         assert!(filter("info,lapin=debug").would_enable("lapin::channel", &Level::DEBUG));
     }

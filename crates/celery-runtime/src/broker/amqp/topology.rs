@@ -64,7 +64,7 @@ async fn exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::E
     .await;
     match outcome {
         Err(error) if owned_by_others(&error) => {
-            tracing::warn!(exchange = declare.name, %error, "exchange exists otherwise than Celery declares it, using it as it is");
+            told(&error, "exchange", &declare.name);
             let passive = ExchangeDeclareOptions { passive: true, ..options };
             on_channel(link, |channel| {
                 let kind = kind.clone();
@@ -94,7 +94,7 @@ async fn queue(link: &Link, declare: &QueueDeclare) -> Result<(), lapin::Error> 
     .await;
     match outcome {
         Err(error) if owned_by_others(&error) => {
-            tracing::warn!(queue = declare.name, %error, "queue exists otherwise than Celery declares it, using it as it is");
+            told(&error, "queue", &declare.name);
             let passive = QueueDeclareOptions { passive: true, ..options };
             on_channel(link, |channel| async move {
                 channel.queue_declare(short(&declare.name)?, passive, FieldTable::default()).await.map(drop)
@@ -114,7 +114,7 @@ async fn bind(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Re
     match outcome {
         // Tasks come by the default exchange, so a worker without permission to bind still gets them.
         Err(error) if soft_error(&error) == Some(AMQPSoftError::ACCESSREFUSED) => {
-            tracing::warn!(queue, exchange, %error, "not allowed to bind the queue, leaving its bindings as they are");
+            tracing::info!(queue, exchange, "the queue's bindings are left to the administrator");
             Ok(())
         }
         other => other,
@@ -124,6 +124,16 @@ async fn bind(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Re
 /// 406 (other arguments) or 403 (no permission to create): a passive declaration may still do.
 fn owned_by_others(error: &lapin::Error) -> bool {
     matches!(soft_error(error), Some(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::ACCESSREFUSED))
+}
+
+/// Where an administrator declares everything a worker may only use it, which is how it should be; another shape is worth
+/// a warning.
+fn told(error: &lapin::Error, what: &str, name: &str) {
+    if soft_error(error) == Some(AMQPSoftError::ACCESSREFUSED) {
+        tracing::info!("{what} {name} is the administrator's to declare, using it as it is");
+    } else {
+        tracing::warn!(%error, "{what} {name} exists otherwise than Celery declares it, using it as it is");
+    }
 }
 
 /// Runs one request on the channel for declarations. A refused request ends its channel, so the next gets a new one.
