@@ -91,6 +91,13 @@ Examples:
   rugged config
   rugged --set number_of_bins=256 --json config")]
     Config,
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Write the manual pages
+    Man(Man),
+    /// Print a reference in Markdown, as docs/reference holds it
+    #[command(hide = true)]
+    Reference(Reference),
     /// List the exit codes
     #[command(hide = true, after_help = crate::exit_code::table())]
     ExitCodes,
@@ -402,6 +409,49 @@ pub struct Ping {
     /// How long a worker may take to answer
     #[arg(long, value_name = "SECONDS", default_value = "5")]
     pub timeout: u64,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged completions bash > /etc/bash_completion.d/rugged
+  rugged completions zsh > ~/.zfunc/_rugged
+  rugged completions fish > ~/.config/fish/completions/rugged.fish")]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --dir the page of `rugged` itself goes to standard output. With it every command gets a page.
+
+Examples:
+  rugged man | man -l -
+  rugged man --dir /usr/local/share/man/man1")]
+pub struct Man {
+    /// An existing directory for rugged.1, rugged-post.1, …
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `reference`
+#[derive(Debug, Args)]
+pub struct Reference {
+    /// Of what
+    pub what: Referenced,
+}
+
+/// What there is a reference of.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Referenced {
+    /// This command line
+    Cli,
+    /// The configuration
+    Configuration,
 }
 
 #[cfg(test)]

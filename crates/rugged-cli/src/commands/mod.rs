@@ -1,15 +1,18 @@
 //! One command per file.
 
 mod add_targets;
+mod completions;
 mod config;
 mod demo;
 mod doctor;
 mod generate_keys;
 mod initialize;
+mod man;
 mod ping;
 mod post;
 mod processing;
 mod recover;
+mod reference;
 mod refresh_expiry;
 mod remove_targets;
 mod status;
@@ -45,6 +48,9 @@ pub fn run(cli: Cli) -> Result<u8, CliError> {
             output.result(&exit_codes(), |_| exit_code::table())?;
             return Ok(exit_code::OK);
         }
+        Command::Completions(args) => return completions::run(&args),
+        Command::Man(args) => return man::run(&args, output),
+        Command::Reference(args) => return reference::run(&args, output),
         other => other,
     };
     let config = settings::load(&cli.global)?;
@@ -68,7 +74,9 @@ pub fn run(cli: Cli) -> Result<u8, CliError> {
         Command::Doctor(args) => block_on(doctor::run(&config, args, output)),
         Command::Recover(args) => recover::run(&config, args, output),
         Command::Config => config::run(&config, output),
-        Command::Demo(_) | Command::ExitCodes => Ok(exit_code::OK),
+        Command::Demo(_) | Command::ExitCodes | Command::Completions(_) | Command::Man(_) | Command::Reference(_) => {
+            Ok(exit_code::OK)
+        }
     }
 }
 
