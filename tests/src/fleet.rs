@@ -231,6 +231,18 @@ impl Fleet {
         self.workers.get(worker).map(|worker| worker.process.stderr()).unwrap_or_default()
     }
 
+    /// What a running worker answers to `GET /metrics`.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn metrics_of(&self, worker: &str) -> String {
+        let worker = self.workers.get(worker).unwrap_or_else(|| panic!("{worker} does not run"));
+        probe(worker.health, "/metrics").expect("metrics").body
+    }
+
     /// The virtual host the workers meet in.
     #[must_use]
     pub fn vhost(&self) -> &VHost {

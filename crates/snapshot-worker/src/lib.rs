@@ -40,6 +40,7 @@ impl SigningRole for Role {
             role_version: self.role.current().map(|(version, _)| version),
             expires: self.role.current().map(|(_, expires)| expires),
             next_renewal: self.role.next_renewal(),
+            also_expire: [("root", self.role.trust().root().expires)].into(),
             floor: [
                 ("root".to_owned(), floor.root),
                 ("record".to_owned(), floor.record.map_or(0, |record| record.number)),

@@ -102,6 +102,10 @@ impl SigningRole for Targets {
             role_version: self.role.current().map(|current| current.version),
             expires: self.role.current().map(|current| current.expires),
             next_renewal: self.role.next_renewal(),
+            also_expire: [("root", Some(self.role.trust().root().expires)), ("bins", self.role.bins_expire())]
+                .into_iter()
+                .filter_map(|(role, expires)| Some((role, expires?)))
+                .collect(),
             floor: [
                 ("root".to_owned(), floor.root),
                 ("record".to_owned(), floor.record.map_or(0, |record| record.number)),

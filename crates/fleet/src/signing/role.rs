@@ -69,6 +69,9 @@ pub struct RoleReport {
     pub expires: Option<UtcTime>,
     /// When it will be renewed. The harness reconciles at that time without being asked.
     pub next_renewal: Option<UtcTime>,
+    /// What else a client needs and this role sees, by name, and when it expires: `root`, which no worker renews, and of all
+    /// `bins` the first.
+    pub also_expire: BTreeMap<&'static str, UtcTime>,
     /// The floor, by name.
     pub floor: BTreeMap<String, u64>,
 }

@@ -203,6 +203,9 @@ fn publish(health: &Health, role: &'static str, report: &RoleReport) {
     if let Some(expires) = report.expires {
         metrics.role_expiry(role, expires);
     }
+    for (name, expires) in &report.also_expire {
+        metrics.role_expiry(name, *expires);
+    }
     for (name, value) in &report.floor {
         metrics.floor(name, *value);
     }

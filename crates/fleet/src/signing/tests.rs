@@ -60,6 +60,7 @@ impl SigningRole for Scripted {
             role_version: Some(7),
             expires: Some(UtcTime::from_unix(86_400)),
             next_renewal: self.renewal,
+            also_expire: BTreeMap::new(),
             floor: BTreeMap::from([("record".to_owned(), 3)]),
         }
     }

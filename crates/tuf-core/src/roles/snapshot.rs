@@ -51,6 +51,12 @@ impl SnapshotRole {
         }
     }
 
+    /// What the role trusts.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// The floor.
     #[must_use]
     pub fn floor(&self) -> &FloorFile {

@@ -166,6 +166,16 @@ impl TargetsRole {
         self.log.roles().iter().map(|(role, entry)| self.lifetime(role).renewal(entry.expires)).min()
     }
 
+    /// When the first of the bins, or the role above them, expires, as last read. `None` without bins.
+    #[must_use]
+    pub fn bins_expire(&self) -> Option<UtcTime> {
+        if self.layout() == Layout::Flat {
+            return None;
+        }
+        let bins = self.log.roles().iter().filter(|(role, _)| role.as_str() == BINS_ROLE || is_bin(role.as_str()));
+        bins.map(|(_, entry)| entry.expires).min()
+    }
+
     /// The layout of the repository as it is.
     #[must_use]
     pub fn layout(&self) -> Layout {

@@ -69,6 +69,12 @@ impl TimestampRole {
         }
     }
 
+    /// What the role trusts.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// The floor.
     #[must_use]
     pub fn floor(&self) -> &FloorFile {

@@ -1,0 +1,53 @@
+//! The alerts and the dashboard of `deploy/monitoring` ask for what the workers tell, and the operations guide knows them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::json;
+use system_tests::{Fleet, Keys, WORKERS};
+use testkit::servers::{RabbitMq, workspace};
+
+/// How the names of our metrics start.
+const PREFIX: &str = "tuf_fleet_";
+
+fn monitoring(file: &str) -> String {
+    fs::read_to_string(workspace().join("deploy/monitoring").join(file)).unwrap()
+}
+
+/// The words of a text that start like our metrics.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.len() > PREFIX.len() && word.starts_with(PREFIX)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_metric_that_is_asked_for_is_told_by_a_worker() {
+    let fleet = Fleet::start(RabbitMq::shared().vhost(), Keys::Ed25519, &[("number_of_bins", json!(4))]);
+    fleet.post_drop("one", &[("file".to_owned(), b"content".to_vec())].into());
+    fleet.published("one");
+    let told: String = WORKERS.iter().map(|worker| fleet.metrics_of(worker)).collect();
+    let known = metrics_in(&told);
+    for file in ["alerts.yml", "grafana-dashboard.json"] {
+        let asked = metrics_in(&monitoring(file));
+        assert!(asked.len() > 5, "{file}: {asked:?}");
+        // Rejections are counted from the first one on.
+        let missing: Vec<&String> = asked.difference(&known).collect();
+        assert!(missing.is_empty(), "{file} asks for {missing:?}, which no worker tells");
+    }
+    for role in ["root", "targets", "bins", "snapshot", "timestamp"] {
+        let line = format!("tuf_fleet_role_expiry_timestamp_seconds{{role=\"{role}\"}} ");
+        assert!(told.contains(&line), "nobody tells when {role} expires");
+    }
+}
+
+#[test]
+fn every_alert_has_its_place_in_the_operations_guide() {
+    let guide = fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
+    let alerts = monitoring("alerts.yml");
+    let names: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(guide.contains(&format!("`{name}`")), "docs/operations.md does not say what to do about {name}");
+    }
+}
