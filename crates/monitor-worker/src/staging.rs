@@ -3,7 +3,7 @@
 //! Faults of the producer (a link, a bad name, a manifest that does not match) reject the drop. Faults of the machine
 //! never do: those met while reading the drop hold it back, those met in our own directories fail the cycle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -172,8 +172,15 @@ fn copy_drop(
     make_dirs(fs, dest, &found.files).map_err(ours)?;
     let mut buffer = vec![0_u8; BUFFER_BYTES];
     let mut files = Vec::with_capacity(found.files.len());
+    let mut links = Links::new();
     for path in found.files {
-        files.push(copy_file(fs, source, dest, path, &mut buffer, beat)?);
+        files.push(copy_file(fs, source, dest, path, &mut buffer, &mut links, beat)?);
+    }
+    // A second name elsewhere is how a file that was never meant to be released gets into a drop.
+    if let Some((path, names, here)) = links.into_values().find(|(_, names, here)| names > here) {
+        return Err(Refusal::Reject(format!(
+            "{path:?} has {names} hard links, of which {here} are in the drop; release a copy of it"
+        )));
     }
     if let Some(manifest) = manifest {
         manifest.check(&files).map_err(Refusal::Reject)?;
@@ -273,17 +280,25 @@ fn make_dirs(fs: &dyn Fs, dest: &Path, files: &[String]) -> io::Result<()> {
     Ok(())
 }
 
+/// Files with several names, by their identity: the first path, how many names there are, how many of them were met.
+type Links = BTreeMap<(u64, u64), (String, u64, u64)>;
+
 fn copy_file(
     fs: &dyn Fs,
     source: &Path,
     dest: &Path,
     path: String,
     buffer: &mut [u8],
+    links: &mut Links,
     beat: &dyn Fn() -> bool,
 ) -> Result<StagedFile, Refusal> {
     let failed = |e: io::Error| theirs(fs, source, &source.join(&path), &path, &e);
     let mut from = fs.open_beneath(source, Path::new(&path)).map_err(failed)?;
-    let expected = from.stat().map_err(failed)?.len;
+    let stat = from.stat().map_err(failed)?;
+    let expected = stat.len;
+    if stat.nlink > 1 {
+        links.entry(stat.id).or_insert_with(|| (path.clone(), stat.nlink, 0)).2 += 1;
+    }
     let mut to = fs.create_new(&dest.join(&path), FILE_MODE).map_err(ours)?;
     let mut context = Context::new(&SHA256);
     let mut len = 0_u64;

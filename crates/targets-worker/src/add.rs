@@ -52,7 +52,7 @@ impl Targets {
         }
         let batch = self.read_batch(name)?;
         let mut looked = Vec::with_capacity(batch.drops.len());
-        let mut ahead = Ahead::new();
+        let mut ahead = Ahead::default();
         for drop in &batch.drops {
             let mut found = self.look(name, drop, now)?;
             if let Looked::Taken(files) = &found
@@ -146,7 +146,7 @@ impl Targets {
         if taken.is_empty() {
             return Ok(AddTargetsResult::default());
         }
-        if let Some(reason) = self.forbidden(&taken, &mut Ahead::new(), now)? {
+        if let Some(reason) = self.forbidden(&taken, &mut Ahead::default(), now)? {
             return Err(RoleError::refused(format!("{reason}; nothing was signed")));
         }
         let ingest = self.ingest();

@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 use durable_fs::{FileKind, Fs, Stat};
 use ring::digest::{Context, SHA256};
 use tuf_core::log::Digest;
-use tuf_core::names::TargetPath;
+use tuf_core::names::{MAX_COMPONENT_BYTES, TargetPath};
 use tuf_core::roles::TargetEntry;
 use tuf_core::store::{Created, FileName, NewFile, Staged, Store, StoreError};
 
 /// Deepest directory of a drop that is walked.
 const MAX_DEPTH: usize = 64;
+/// Longest first or last component of a target path: a hash of 64 digits and a dot go in front of the last where clients of
+/// consistent snapshots look, and of the first where those of tough do.
+const MAX_PREFIXED_BYTES: usize = MAX_COMPONENT_BYTES - 65;
 /// Largest target file: 1 TiB, far beyond any release; a bound all the same.
 pub const MAX_TARGET_BYTES: u64 = 1 << 40;
 
@@ -101,6 +104,13 @@ impl Ingest<'_> {
     /// # Errors
     /// [`IngestError`].
     pub fn take(&self, dir: &Path, path: TargetPath) -> Result<Taken, IngestError> {
+        let first = path.as_str().split('/').next().unwrap_or_default();
+        if first.len().max(path.file_name().len()) > MAX_PREFIXED_BYTES {
+            return Err(IngestError::Rejected(format!(
+                "the name of {path} is too long: its first and its last component may have {MAX_PREFIXED_BYTES} bytes, so \
+                 that there is room for a hash in front of it"
+            )));
+        }
         let relative = dir.join(path.as_str());
         let mut file = self.fs.open_beneath(self.inbound, &relative).map_err(|error| lost(&relative, &error))?;
         let source = file.stat().map_err(|error| lost(&relative, &error))?;

@@ -61,6 +61,11 @@ impl Targets {
         Ingest { fs: self.fs.as_ref(), inbound: &self.inbound, targets: self.store.as_deref() }
     }
 
+    /// Where target files are kept under their own names too: without consistent snapshots.
+    pub(crate) fn plain_names(&self) -> Option<&dyn Store> {
+        self.store.as_deref().filter(|_| !self.role.trust().root().consistent_snapshot)
+    }
+
     /// Whether target files are kept in the repository.
     pub(crate) fn keeps_files(&self) -> bool {
         self.store.is_some()
