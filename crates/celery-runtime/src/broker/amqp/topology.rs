@@ -28,7 +28,7 @@ pub(super) async fn task_queue(link: &Link, queue: &TaskQueue) -> Result<(), lap
             auto_delete: false,
             arguments: celery_protocol::FieldTable::new(),
         };
-        let outcome = match exchange(link, &declare).await {
+        let outcome = match further_exchange(link, &declare).await {
             Ok(()) => bind(link, &queue.name, name, &queue.name).await,
             Err(error) => Err(error),
         };
@@ -58,26 +58,34 @@ async fn exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::E
         ExchangeKind::Topic => lapin::ExchangeKind::Topic,
     };
     let outcome = on_channel(link, |channel| {
-        let (kind, arguments) = (kind.clone(), to_table(&declare.arguments));
+        let arguments = to_table(&declare.arguments);
         async move { channel.exchange_declare(short(&declare.name)?, kind, options, arguments?).await }
     })
     .await;
     match outcome {
         Err(error) if owned_by_others(&error) => {
             told(&error, "exchange", &declare.name);
-            let passive = ExchangeDeclareOptions { passive: true, ..options };
-            on_channel(link, |channel| {
-                let kind = kind.clone();
-                async move {
-                    channel
-                        .exchange_declare(short(&declare.name)?, kind, passive, FieldTable::default())
-                        .await
-                }
-            })
-            .await
+            existing_exchange(link, &declare.name).await
         }
         other => other,
     }
+}
+
+/// One that others made is taken as it is. To ask first needs no permission and leaves the broker nothing to refuse.
+async fn further_exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::Error> {
+    match existing_exchange(link, &declare.name).await {
+        Err(error) if soft_error(&error) == Some(AMQPSoftError::NOTFOUND) => exchange(link, declare).await,
+        other => other,
+    }
+}
+
+async fn existing_exchange(link: &Link, name: &str) -> Result<(), lapin::Error> {
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    on_channel(link, |channel| async move {
+        // The kind is not compared.
+        channel.exchange_declare(short(name)?, lapin::ExchangeKind::Direct, options, FieldTable::default()).await
+    })
+    .await
 }
 
 async fn queue(link: &Link, declare: &QueueDeclare) -> Result<(), lapin::Error> {
