@@ -42,7 +42,8 @@ impl Scene {
         for below in ["repo/metadata", "repo/log", "repo/targets", "keys/verification", "post_to_tuf", "state"] {
             fs::create_dir_all(dir.path().join(below)).unwrap();
         }
-        for role in ["snapshot", "targets"] {
+        fs::create_dir_all(&config.inbound_targets_path).unwrap();
+        for role in KEYED {
             fs::create_dir_all(config.signing_keys_of(role)).unwrap();
         }
         Self { dir, config }
@@ -76,7 +77,11 @@ impl Scene {
     }
 
     fn start(&self, mode: &str) -> Taken {
-        let mut child = self.command(mode).stderr(Stdio::inherit()).spawn().unwrap();
+        self.start_as("snapshot", mode)
+    }
+
+    fn start_as(&self, role: &str, mode: &str) -> Taken {
+        let mut child = self.command(mode).env("PRYING_ROLE", role).stderr(Stdio::inherit()).spawn().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut taken = Taken { child, answers };
         assert_eq!(taken.answers.next().unwrap().unwrap(), "ready");
@@ -105,6 +110,8 @@ impl Taken {
 }
 
 const DENIED: &str = "permission denied";
+const KEYED: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
+const SIGNING: &[&str] = &["targets", "snapshot", "timestamp"];
 
 #[test]
 fn a_worker_that_was_taken_over_reaches_its_own_places_only() {
@@ -147,6 +154,83 @@ fn a_worker_that_was_taken_over_reaches_its_own_places_only() {
     assert_eq!(taken.attempt("keys", Path::new("targets")), DENIED);
     assert_eq!(taken.end(), 0);
     assert!(other.exists() && scene.at("repo/log/1.record.json").exists());
+}
+
+#[test]
+fn a_shell_in_a_workers_sandbox_and_whatever_it_starts_reach_only_what_the_role_needs() {
+    if !kernel_has_landlock() {
+        return;
+    }
+    for role in fleet::places::ROLES {
+        let scene = Scene::new();
+        for each in fleet::places::ROLES {
+            fs::create_dir_all(scene.config.state_of(each)).unwrap();
+            fs::write(scene.config.state_of(each).join("floor.json"), "x").unwrap();
+        }
+        // The attacker brings it; the system's own cannot even be read.
+        fs::copy("/bin/sh", scene.config.state_of(role).join("sh")).unwrap();
+        if role != "monitor" {
+            scene.key(role);
+        }
+        // File, whose worker may read it, whose may write it and make others beside it.
+        let mut files: Vec<(PathBuf, &[&str], &[&str])> = vec![
+            (scene.at("repo/metadata/1.root.json"), SIGNING, SIGNING),
+            (scene.at("repo/log/1.record.json"), &["targets", "snapshot"], &["targets"]),
+            (scene.at("repo/targets/a"), &["targets"], &["targets"]),
+            (scene.at("keys/verification/root.json"), SIGNING, &[]),
+            (scene.at("incoming_targets/a"), &["monitor", "targets"], &["monitor", "targets"]),
+            (scene.at("post_to_tuf/a"), &["monitor"], &["monitor"]),
+            (scene.at("secret"), &[], &[]),
+        ];
+        for (file, ..) in &files {
+            fs::write(file, "x").unwrap();
+        }
+        let mut taken = scene.start_as(role, "required");
+        let states = fleet::places::ROLES.map(|each| (each, scene.config.state_of(each).join("floor.json")));
+        let keys = KEYED.map(|each| {
+            // Another's is put there only now: the worker would not have started.
+            let path = scene.config.signing_keys_of(each).join(each);
+            (each, if each == role { path } else { scene.key(each) })
+        });
+        for (each, path) in &states {
+            files.push((path.clone(), std::slice::from_ref(each), std::slice::from_ref(each)));
+        }
+        for (each, path) in &keys {
+            files.push((path.clone(), std::slice::from_ref(each), &[]));
+        }
+        for system in ["/etc/passwd", "/etc/shadow", "/etc/hostname", "/usr/bin/env"] {
+            files.push((system.into(), &[], &[]));
+        }
+        files.push((scene.at("config.yaml"), &[], &[]));
+        // Of a process that is not the worker.
+        files.push((format!("/proc/{}/environ", std::process::id()).into(), &[], &[]));
+
+        let mut shell = |script: &str, may: bool| {
+            let answer = taken.attempt("sh", Path::new(script));
+            assert_eq!(answer, if may { "done" } else { DENIED }, "the {role}-worker's shell: {script}");
+        };
+        for (file, readers, writers) in &files {
+            let (path, may_read, may_write) = (file.display(), readers.contains(&role), writers.contains(&role));
+            shell(&format!(": <{path}"), may_read);
+            shell(&format!("\"$0\" \"$1\" -c ': <{path}'"), may_read);
+            shell(&format!(": >>{path}"), may_write);
+            shell(&format!("\"$0\" \"$1\" -c ': >>{path}'"), may_write);
+            if file.starts_with(scene.dir.path()) {
+                shell(&format!(": >{path}.made"), may_write);
+                assert_eq!(file.with_file_name(name_of(file) + ".made").exists(), may_write, "{path}");
+            }
+        }
+        // Neither started by its name nor reached by a signal.
+        shell("/bin/true", false);
+        shell(&format!("kill -0 {}", std::process::id()), false);
+        // Only now is it sure that a shell that was kept from nothing says so.
+        shell("exit 0", true);
+        assert_eq!(taken.end(), 0);
+    }
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
 #[test]
