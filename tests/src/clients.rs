@@ -182,7 +182,7 @@ pub fn our_client(fleet: &Fleet) -> Files {
 }
 
 /// A directory in the place of a web server.
-struct Directory(PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Fetch for Directory {
     fn fetch(&self, path: &str, _max: u64) -> Result<Option<Box<dyn Read + '_>>, FetchError> {

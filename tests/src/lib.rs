@@ -16,10 +16,12 @@ pub mod celery;
 pub mod clients;
 mod drops;
 mod fleet;
+mod returning;
 mod wait;
 mod watch;
 
 pub use drops::Files;
 pub use fleet::{Fleet, Keys, MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS};
+pub use returning::Returning;
 pub use wait::{eventually, eventually_ok};
 pub use watch::Watch;

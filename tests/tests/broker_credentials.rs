@@ -20,6 +20,13 @@ use system_tests::{Files, Fleet, Keys, MONITOR, WORKERS, clients};
 use testkit::servers::{RabbitMq, VHost};
 
 const ADMIN: &str = "rugged.admin";
+/// What only an operator may have done. Re-binning may also be unknown to the worker that is asked.
+const RESERVED: [(&str, &str, &[&str]); 4] = [
+    ("targets-worker", "remove-targets", &["NotPermitted"]),
+    ("targets-worker", "update-hashed-bins-count", &["NotPermitted", "NotRegistered"]),
+    ("monitor-worker", "pause-processing", &["NotPermitted"]),
+    ("monitor-worker", "resume-processing", &["NotPermitted"]),
+];
 /// Where the results of forged tasks are sent.
 const ANSWERS: &str = "answers";
 const SOON: Duration = Duration::from_secs(60);
@@ -93,31 +100,14 @@ async fn only_the_operator_can_remove_targets_and_pause() {
     declared.await.unwrap();
 
     for worker in WORKERS {
-        for (queue, task, arguments) in [
-            ("targets-worker", "remove-targets", json!({"targets": ["hello.txt"], "request_id": "forged"})),
-            ("targets-worker", "update-hashed-bins-count", json!({"number_of_bins": 16, "request_id": "forged"})),
-            ("monitor-worker", "pause-processing", json!({"reason": "forged"})),
-            ("monitor-worker", "resume-processing", json!({})),
-        ] {
-            let who = format!("{worker} sends {task}");
-            // Through the operators' exchange, the broker refuses it.
-            let refused = publish(&users[worker], ADMIN, queue, task, &arguments).await;
-            assert!(refused.unwrap_err().contains("ACCESS_REFUSED"), "{who}");
-            // Through the queue's own exchange too, unless it is the worker's own queue.
-            let own = publish(&users[worker], queue, queue, task, &arguments).await;
-            assert_eq!(own.is_err(), worker != queue, "{who}: {own:?}");
-            // Through the default exchange it arrives, and the worker refuses it.
-            publish(&users[worker], "", queue, task, &arguments).await.unwrap();
-            for answer in answers(&fleet, if worker == queue { 2 } else { 1 }).await {
-                let class = answer["result"]["exc_type"].as_str().unwrap_or_else(|| panic!("{who}: {answer}"));
-                assert!(["NotPermitted", "NotRegistered"].contains(&class), "{who}: {answer}");
-            }
+        for reserved in RESERVED {
+            assert_refused_to(&fleet, &users, worker, reserved).await;
         }
     }
     let fleet = tokio::task::spawn_blocking(move || {
         assert_eq!(clients::our_client(&fleet), files(), "nothing was removed");
         fleet.post_drop("second", &[("more".to_owned(), vec![1])].into());
-        fleet.published("second");
+        fleet.published("second"); // so nothing was paused
         fleet
     })
     .await
@@ -133,6 +123,12 @@ async fn only_the_operator_can_remove_targets_and_pause() {
         ask("targets-worker", "remove-targets", json!({"targets": ["hello.txt"], "request_id": "asked"})).await;
     assert_eq!(removed.unwrap()["removed"], 1);
     assert_eq!(ask(MONITOR, "pause-processing", json!({"reason": "asked"})).await.unwrap()["paused"], true);
+    // What the operator paused, no worker resumes.
+    for worker in WORKERS {
+        assert_refused_to(&fleet, &users, worker, RESERVED[3]).await;
+    }
+    let status = operator.call(MONITOR, "status", Map::new(), SOON).await.unwrap();
+    assert_eq!(status["processing"]["reason"], "asked", "{status}");
     // By the usual way the operator is told how it is done.
     let Err(CallError::TaskFailed { exc_type, .. }) =
         operator.call(MONITOR, "resume-processing", Map::new(), SOON).await
@@ -140,7 +136,46 @@ async fn only_the_operator_can_remove_targets_and_pause() {
         panic!("the operators' exchange was not asked for");
     };
     assert_eq!(exc_type, "NotPermitted");
-    drop(fleet);
+    assert_eq!(ask(MONITOR, "resume-processing", json!({})).await.unwrap()["paused"], false);
+    tokio::task::spawn_blocking(move || {
+        fleet.post_drop("third", &[("last".to_owned(), vec![2])].into());
+        fleet.published("third");
+        let left: Vec<String> = clients::our_client(&fleet).into_keys().collect();
+        assert_eq!(left, ["last", "more", "tools/saw"]);
+    })
+    .await
+    .unwrap();
+}
+
+/// Whoever has the broker user of `worker` sends a task that is reserved to operators, by every way there is.
+async fn assert_refused_to(
+    fleet: &Fleet,
+    users: &BTreeMap<String, String>,
+    worker: &str,
+    (queue, task, classes): (&str, &str, &[&str]),
+) {
+    let who = format!("{worker} sends {task}");
+    let arguments = match task {
+        "remove-targets" => json!({"targets": ["hello.txt"], "request_id": "forged"}),
+        "update-hashed-bins-count" => json!({"number_of_bins": 16, "request_id": "forged"}),
+        "pause-processing" => json!({"reason": "forged"}),
+        _ => json!({}),
+    };
+    // Through the operators' exchange, the broker refuses it.
+    let refused = publish(&users[worker], ADMIN, queue, task, &arguments).await;
+    assert!(refused.unwrap_err().contains("ACCESS_REFUSED"), "{who}");
+    // Through the queue's own exchange too, unless it is the worker's own queue.
+    let own = publish(&users[worker], queue, queue, task, &arguments).await;
+    match own {
+        Ok(()) => assert_eq!(worker, queue, "{who}"),
+        Err(error) => assert!(worker != queue && error.contains("ACCESS_REFUSED"), "{who}: {error}"),
+    }
+    // Through the default exchange it arrives, and the worker refuses it.
+    publish(&users[worker], "", queue, task, &arguments).await.unwrap();
+    for answer in answers(fleet, if worker == queue { 2 } else { 1 }).await {
+        let class = answer["result"]["exc_type"].as_str().unwrap_or_else(|| panic!("{who}: {answer}"));
+        assert!(classes.contains(&class), "{who}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

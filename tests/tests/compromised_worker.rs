@@ -17,10 +17,11 @@ use fleet::config::Sources;
 use fleet::{Config, repository};
 use serde_json::{Value, json};
 use system_tests::celery::send_task;
-use system_tests::{Files, Fleet, Keys, MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, clients};
+use system_tests::{Files, Fleet, Keys, MONITOR, Returning, SNAPSHOT, TARGETS, TIMESTAMP, clients};
 use testkit::servers::RabbitMq;
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
+use tuf_core::log::{Appended, Digest, Log, RoleRef};
 use tuf_core::names::RoleName;
 use tuf_core::roles::{Change, Layout, Lifetime, Submission, TargetsPolicy, TargetsRole, Trust};
 
@@ -111,6 +112,17 @@ impl Attacker {
         TargetsRole::new(repository::stores(&self.fs, &self.config), trust, policy, floor)
     }
 
+    /// A record behind the newest one, properly signed, which says what it likes.
+    fn append_record(&self, roles: BTreeMap<RoleName, RoleRef>) {
+        let role = RoleName::targets();
+        let verify = |envelope: &Envelope| self.trust.verify(&role, envelope).is_ok();
+        let sign = |bytes: &[u8]| self.trust.sign(&role, bytes).map_err(|error| error.to_string());
+        let mut log = Log::new(repository::stores(&self.fs, &self.config).log);
+        log.refresh(&verify).unwrap();
+        let appended = log.append(roles, BTreeMap::new(), SystemClock.now(), None, &verify, &sign);
+        assert!(matches!(appended.unwrap(), Appended::Committed(_)));
+    }
+
     /// The newest snapshot with other entries, under the next number, properly signed.
     fn forge_snapshot(&self, newest: &Path, entries: BTreeMap<String, Option<Vec<u8>>>) -> PathBuf {
         let envelope = Envelope::parse(fs::read(newest).unwrap()).unwrap();
@@ -124,11 +136,30 @@ impl Attacker {
 }
 
 fn newest_snapshot(metadata: &Path) -> (u64, PathBuf) {
+    newest(metadata, "snapshot")
+}
+
+fn newest(metadata: &Path, role: &str) -> (u64, PathBuf) {
+    let suffix = format!(".{role}.json");
     let numbered = names(metadata).into_iter().filter_map(|path| {
-        let number = path.file_name()?.to_str()?.strip_suffix(".snapshot.json")?.parse().ok()?;
+        let number = path.file_name()?.to_str()?.strip_suffix(&suffix)?.parse().ok()?;
         Some((number, path))
     });
     numbered.max().unwrap()
+}
+
+/// What a record says of a role, true to the file in all but perhaps its version.
+fn entry(file: &Path, version: u64) -> RoleRef {
+    let bytes = fs::read(file).unwrap();
+    let document: Value = serde_json::from_slice(&bytes).unwrap();
+    let expires = document["signed"]["expires"].as_str().unwrap().parse().unwrap();
+    RoleRef { expires, length: bytes.len() as u64, sha256: Digest::of(&bytes), version }
+}
+
+/// SIGKILL, and a start: what a worker knows then, it knows from its floor.
+fn restart(fleet: &mut Fleet, worker: &'static str) {
+    fleet.kill(worker);
+    fleet.start_worker(worker);
 }
 
 /// The worker refuses with an alarm that says `why`.
@@ -145,15 +176,23 @@ fn update(fleet: &Fleet, worker: &str) -> Value {
 #[test]
 fn whoever_has_the_targets_key_cannot_make_the_snapshot_role_go_back() {
     let (mut fleet, yesterday) = fleet();
+    let mut client = Returning::new(&fleet);
     fleet.kill(TARGETS);
     let attacker = Attacker::with_key_of(&fleet, TARGETS);
     let served = fs::read(fleet.metadata().join("timestamp.json")).unwrap();
     let snapshot = newest_snapshot(&fleet.metadata());
+    let (version, targets) = newest(&fleet.metadata(), "targets");
 
-    // Yesterday's log.
+    // Yesterday's log, and without the role's newest metadata, the worker running on or started anew.
     let removed = yesterday.restore(&fleet.records());
-    assert!(!removed.is_empty());
+    assert!(!removed.is_empty() && !yesterday.0.contains(&targets));
     assert_alarm(&update(&fleet, SNAPSHOT), "below the floor");
+    let metadata = BTreeMap::from([(targets.clone(), fs::read(&targets).unwrap())]);
+    fs::remove_file(&targets).unwrap();
+    assert_alarm(&update(&fleet, SNAPSHOT), "below the floor");
+    restart(&mut fleet, SNAPSHOT);
+    assert_alarm(&update(&fleet, SNAPSHOT), "below the floor");
+    put_back(&metadata);
 
     // Yesterday's log, gone on from by records that are as many as are missing, and more, and properly signed.
     let mut role = attacker.targets();
@@ -168,27 +207,69 @@ fn whoever_has_the_targets_key_cannot_make_the_snapshot_role_go_back() {
     assert_eq!(newest_snapshot(&fleet.metadata()), snapshot, "nothing was signed");
     assert_eq!(fs::read(fleet.metadata().join("timestamp.json")).unwrap(), served);
     assert_eq!(clients::our_client(&fleet), released());
+    assert_eq!(client.visit(), released());
 
     // With the true log it goes on by itself.
     yesterday.restore(&fleet.records());
     put_back(&removed);
     assert_eq!(update(&fleet, SNAPSHOT)["result"]["changed"], false);
+
+    // The true log, gone on from by a record that names an older version; the oldest file as the next version; another
+    // role's file as one of its own.
+    let oldest = fleet.metadata().join("1.targets.json");
+    let next = fleet.metadata().join(format!("{}.targets.json", version + 1));
+    let timestamp = fleet.metadata().join("timestamp.json");
+    for (role, entry, why) in [
+        ("targets", entry(&oldest, 1), "versions never go back"),
+        ("targets", entry(&oldest, version + 1), "targets"),
+        ("timestamp", entry(&timestamp, 1), "timestamp"),
+    ] {
+        let before: Vec<PathBuf> = names(&fleet.records());
+        fs::copy(&oldest, &next).unwrap();
+        attacker.append_record(BTreeMap::from([(RoleName::new(role).unwrap(), entry)]));
+        assert_alarm(&update(&fleet, SNAPSHOT), why);
+        restart(&mut fleet, SNAPSHOT);
+        assert_alarm(&update(&fleet, SNAPSHOT), why);
+        assert_eq!(newest_snapshot(&fleet.metadata()), snapshot, "nothing was signed");
+        assert_eq!(client.visit(), released());
+        fs::remove_file(&next).unwrap();
+        for forged in names(&fleet.records()).into_iter().filter(|path| !before.contains(path)) {
+            fs::remove_file(forged).unwrap();
+        }
+        restart(&mut fleet, SNAPSHOT);
+        assert_eq!(update(&fleet, SNAPSHOT)["result"]["changed"], false);
+    }
+    assert_eq!(fs::read(fleet.metadata().join("timestamp.json")).unwrap(), served);
 }
 
 #[test]
 fn whoever_has_the_snapshot_key_cannot_make_the_timestamp_role_go_back() {
     let (mut fleet, yesterday) = fleet();
+    let mut client = Returning::new(&fleet);
     fleet.kill(SNAPSHOT);
     let attacker = Attacker::with_key_of(&fleet, SNAPSHOT);
     let served = fs::read(fleet.metadata().join("timestamp.json")).unwrap();
-    let (_, newest) = newest_snapshot(&fleet.metadata());
+    let (number, newest) = newest_snapshot(&fleet.metadata());
 
-    // Yesterday's snapshot.
+    // Yesterday's snapshot, the worker running on or started anew.
     let bytes = fs::read(&newest).unwrap();
     assert!(!yesterday.0.contains(&newest));
     fs::remove_file(&newest).unwrap();
     assert_alarm(&update(&fleet, TIMESTAMP), "below the floor");
+    restart(&mut fleet, TIMESTAMP);
+    assert_alarm(&update(&fleet, TIMESTAMP), "below the floor");
+    assert_eq!(fs::read(fleet.metadata().join("timestamp.json")).unwrap(), served, "nothing was signed");
+
+    // Yesterday's under today's and tomorrow's number.
+    let (_, old) = newest_snapshot(&fleet.metadata());
+    fs::copy(&old, &newest).unwrap();
+    assert_alarm(&update(&fleet, TIMESTAMP), "below the floor");
     fs::write(&newest, &bytes).unwrap();
+    let tomorrows = fleet.metadata().join(format!("{}.snapshot.json", number + 1));
+    fs::copy(&old, &tomorrows).unwrap();
+    assert_eq!(update(&fleet, TIMESTAMP)["result"]["changed"], false, "what does not verify is no state");
+    assert_eq!(client.visit(), released());
+    fs::remove_file(tomorrows).unwrap();
 
     // Newer ones in which a role goes back, or is not listed any more.
     let back = BTreeMap::from([("targets.json".to_owned(), Some(br#"{"length":1,"version":1}"#.to_vec()))]);
@@ -197,9 +278,12 @@ fn whoever_has_the_snapshot_key_cannot_make_the_timestamp_role_go_back() {
     let vanished = BTreeMap::from([("targets.json".to_owned(), None)]);
     let forged_too = attacker.forge_snapshot(&newest, vanished);
     assert_alarm(&update(&fleet, TIMESTAMP), "targets.json would vanish");
+    restart(&mut fleet, TIMESTAMP);
+    assert_alarm(&update(&fleet, TIMESTAMP), "targets.json would vanish");
 
     assert_eq!(fs::read(fleet.metadata().join("timestamp.json")).unwrap(), served, "nothing was signed");
     assert_eq!(clients::our_client(&fleet), released());
+    assert_eq!(client.visit(), released());
 
     fs::remove_file(forged_too).unwrap();
     fs::remove_file(forged).unwrap();
