@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::canonical;
 use crate::envelope::Envelope;
 use crate::names::RoleName;
-use crate::store::{Created, FileName, InvalidFileName, Store, StoreError};
+use crate::store::{Created, FileName, InvalidFileName, PassedOver, Store, StoreError};
 use crate::time::UtcTime;
 
 /// Records between two bases.
@@ -196,6 +196,16 @@ pub enum Appended {
     Lost,
 }
 
+/// What the file of one number is.
+enum Taken {
+    /// There is none.
+    Nothing,
+    /// No record behind the head.
+    PassedOver,
+    /// The record behind the head; the roles it changes.
+    Record(Vec<RoleName>),
+}
+
 /// The log, read up to its head.
 #[derive(Debug)]
 pub struct Log {
@@ -207,6 +217,8 @@ pub struct Log {
     head_digest: Option<Digest>,
     /// The next name to look at; above `head + 1` where names are taken by files that are no records.
     next: u64,
+    /// Those of the taken names that are no records.
+    passed_over: PassedOver,
     base: u64,
     roles: BTreeMap<RoleName, RoleRef>,
     results: BTreeMap<String, StoredOutcome>,
@@ -224,6 +236,7 @@ impl Log {
             position: 0,
             head_digest: None,
             next: 1,
+            passed_over: PassedOver::default(),
             base: 0,
             roles: BTreeMap::new(),
             results: BTreeMap::new(),
@@ -285,16 +298,16 @@ impl Log {
         }
         let mut changed = Vec::new();
         loop {
-            let number = self.next;
-            let Some(bytes) = self.store.read(&record_name(number)?, MAX_FILE)? else { break };
-            if let Some(record) = self.accept(number, &bytes, verify)? {
-                changed.extend(record.roles.keys().cloned());
-                self.apply(record, Digest::of(&bytes));
+            match self.take(self.next, verify)? {
+                Taken::Record(roles) => changed.extend(roles),
+                Taken::PassedOver => {}
+                Taken::Nothing => break,
             }
-            self.next = self.next.max(number + 1);
         }
-        if changed.is_empty() && !self.head_is_there()? {
-            // Collected: this process stood still for so long that the records it has not read are gone too.
+        let behind = changed.is_empty() && !self.head_is_there()?;
+        if behind || self.passed_over.changed(self.store.as_ref())? {
+            // Collected: this process stood still for so long that the records it has not read are gone too. Or a name
+            // that was passed over holds something else now, which may be the record behind the head.
             self.forget();
             self.load(verify)?;
             self.loaded = true;
@@ -361,14 +374,33 @@ impl Log {
             if number < self.next {
                 continue;
             }
-            let Some(bytes) = self.store.read(&record_name(number)?, MAX_FILE)? else { continue };
-            if let Some(record) = self.accept(number, &bytes, verify)? {
-                self.apply(record, Digest::of(&bytes));
+            if let Taken::Nothing = self.take(number, verify)? {
+                // Gone since it was listed; higher numbers may be read all the same.
+                self.passed_over.note(number, record_name(number)?, None);
             }
-            self.next = self.next.max(number + 1);
         }
         self.next = self.next.max(self.head + 1);
         Ok(())
+    }
+
+    /// Reads the file of one number and goes on behind it.
+    fn take(&mut self, number: u64, verify: Verify<'_>) -> Result<Taken, LogError> {
+        let name = record_name(number)?;
+        let stat = self.store.stat(&name)?;
+        let Some(bytes) = self.store.read(&name, MAX_FILE)? else { return Ok(Taken::Nothing) };
+        let taken = match self.accept(number, &bytes, verify)? {
+            Some(record) => {
+                let roles = record.roles.keys().cloned().collect();
+                self.apply(record, Digest::of(&bytes));
+                Taken::Record(roles)
+            }
+            None => {
+                self.passed_over.note(number, name, stat);
+                Taken::PassedOver
+            }
+        };
+        self.next = self.next.max(number + 1);
+        Ok(taken)
     }
 
     fn load_base(&mut self, number: u64, verify: Verify<'_>) -> Result<bool, LogError> {
@@ -455,6 +487,7 @@ impl Log {
         let resume_at = record.resume_at.unwrap_or(0).max(record.number + 1);
         self.position = resume_at - 1;
         self.next = self.next.max(resume_at);
+        self.passed_over.settle(self.position);
         self.roles.extend(record.roles);
         let (number, time) = (record.number, record.time);
         self.results.extend(
@@ -495,9 +528,10 @@ impl Log {
             let bytes = signed_file(&file, &record, sign)?;
             let digest = Digest::of(&bytes);
             if self.store.create(&file, &bytes)? != Created::Conflict {
-                if !self.head_is_there()? {
+                if !self.head_is_there()? || self.passed_over.changed(self.store.as_ref())? {
                     // This process stood still until the records behind its head were collected: the number was not
-                    // free but forgotten, and no reader looks at it. Start again from what is there now.
+                    // free but forgotten, and no reader looks at it. Or a number below it was free again, and may be
+                    // another writer's. Start again from what is there now.
                     self.forget();
                     return Ok(Appended::Lost);
                 }
@@ -505,12 +539,14 @@ impl Log {
                 self.prune(now);
                 return Ok(Appended::Committed(number));
             }
+            let stat = self.store.stat(&file)?;
             let taken = self.store.read(&file, MAX_FILE)?;
             if let Some(taken) = taken
                 && self.accept(number, &taken, verify)?.is_some()
             {
                 return Ok(Appended::Lost);
             }
+            self.passed_over.note(number, file, stat);
             self.next = number + 1;
         }
         Err(LogError::Squatted(64))

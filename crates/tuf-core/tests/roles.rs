@@ -197,6 +197,39 @@ fn files_squatting_on_names_are_stepped_over() {
     }
 }
 
+#[test]
+fn a_name_that_a_squatter_gave_up_is_looked_at_again() {
+    for options in variants() {
+        let (fs, scratch) = scratch(options);
+        targets_first(&scratch);
+        let (mut targets, mut snapshot, mut timestamp) =
+            (scratch.targets().unwrap(), scratch.snapshot().unwrap(), scratch.timestamp().unwrap());
+        let squatted = ["metadata/2.snapshot.json", "log/3.record.json"].map(|name| format!("/repo/{name}"));
+        for name in &squatted {
+            fs.plant(name, "garbage");
+        }
+        // Running workers step over them; then somebody clears them away.
+        targets.reconcile(now(), false).unwrap();
+        assert!(!snapshot.update(now(), false).unwrap().changed);
+        assert!(!timestamp.update(now(), false).unwrap().changed);
+        for name in &squatted {
+            durable_fs::Fs::remove_file(&fs, name.as_ref()).unwrap();
+        }
+        // A worker that was started anew knows nothing of them and uses the names.
+        let commit = |name: &str| scratch.submission(name, &[(name, b"content")]).unwrap();
+        scratch.targets().unwrap().commit(&[commit("b")], now()).unwrap();
+        scratch.snapshot().unwrap().update(now(), false).unwrap();
+        assert!(squatted.iter().all(|name| fs.files().contains_key(std::path::Path::new(name))), "{options:?}");
+
+        assert!(timestamp.update(now(), false).unwrap().changed);
+        assert_eq!(scratch.download_all(now()).unwrap().len(), 2, "{options:?}");
+        targets.commit(&[commit("c")], now()).unwrap();
+        snapshot.update(now(), false).unwrap();
+        timestamp.update(now(), false).unwrap();
+        assert_eq!(scratch.download_all(now()).unwrap().len(), 3, "{options:?}");
+    }
+}
+
 fn targets_first(scratch: &Scratch) {
     let submission = scratch.submission("one", &[("a", b"first")]).unwrap();
     scratch.targets().unwrap().commit(&[submission], now()).unwrap();

@@ -236,8 +236,8 @@ impl SnapshotRole {
             // Still dirty: the roles stay to be compared with whatever the other writer made.
             return Ok(None);
         }
-        if !self.snapshots.newest_is_there()? {
-            // The number was not free but forgotten: see `Log::append`.
+        if !self.snapshots.is_where_it_was()? {
+            // The number was not free but forgotten, or one below it is free: see `Log::append`.
             self.snapshots.forget();
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use crate::document::{Document, DocumentType};
 use crate::envelope::Envelope;
 use crate::log::{Digest, number_of};
 use crate::names::RoleName;
-use crate::store::Store;
+use crate::store::{PassedOver, Store};
 
 /// A snapshot and the bytes it was read from.
 #[derive(Clone, Debug)]
@@ -16,6 +16,15 @@ pub(super) struct Snapshot {
     pub(super) document: Arc<Document>,
     pub(super) length: u64,
     pub(super) sha256: Digest,
+}
+
+/// What the file of one version is.
+enum Taken {
+    /// There is none.
+    Nothing,
+    /// No snapshot of this repository.
+    PassedOver,
+    Snapshot(Snapshot),
 }
 
 /// The newest snapshot that verifies. The directory is listed once; after that the next names are looked at.
@@ -27,13 +36,15 @@ pub(super) struct Snapshots {
     previous: Option<Snapshot>,
     /// The next name to look at.
     next: u64,
+    /// Names between them whose files are no snapshots.
+    passed_over: PassedOver,
     /// The root under which `newest` was verified.
     root: u64,
 }
 
 impl Snapshots {
     pub(super) fn new(metadata: Arc<dyn Store>) -> Self {
-        Self { metadata, newest: None, previous: None, next: 0, root: 0 }
+        Self { metadata, newest: None, previous: None, next: 0, passed_over: PassedOver::default(), root: 0 }
     }
 
     pub(super) fn newest(&self) -> Option<&Snapshot> {
@@ -48,37 +59,61 @@ impl Snapshots {
     /// Takes a snapshot just written as the newest.
     pub(super) fn wrote(&mut self, snapshot: Snapshot) {
         self.next = snapshot.document.version() + 1;
+        self.passed_over.settle(snapshot.document.version());
         self.newest = Some(snapshot);
     }
 
     /// Looks for newer ones. True when the newest is another than before.
     pub(super) fn refresh(&mut self, trust: &Trust) -> Result<bool, RoleError> {
         if self.next == 0 || self.root != trust.version() {
-            (self.newest, self.previous) = (None, None);
+            self.forget();
             self.load(trust)?;
             self.root = trust.version();
             return Ok(true);
         }
         let mut found = false;
-        while let Some(bytes) = self.metadata.read(&versioned(&RoleName::snapshot(), self.next)?, MAX_SNAPSHOT)? {
-            if let Some(snapshot) = verified(trust, self.next, bytes) {
-                self.previous = self.newest.replace(snapshot);
-                found = true;
+        loop {
+            let version = self.next;
+            match self.take(trust, version)? {
+                Taken::Snapshot(snapshot) => {
+                    self.passed_over.settle(version);
+                    self.previous = self.newest.replace(snapshot);
+                    found = true;
+                }
+                Taken::PassedOver => {}
+                Taken::Nothing => break,
             }
             self.next += 1;
         }
-        if !found && !self.newest_is_there()? {
+        if !self.is_where_it_was()? {
             self.forget();
             return self.refresh(trust);
         }
         Ok(found)
     }
 
-    /// Whether the file of the newest snapshot still exists. The newest always does: where it is gone, this process stood
-    /// still until it was collected, and newer ones are somewhere above.
-    pub(super) fn newest_is_there(&self) -> Result<bool, RoleError> {
+    /// Whether the next number still is behind the newest snapshot. The newest always is on disk: where it is gone, this
+    /// process stood still until it was collected, and newer ones are somewhere above. And where a name that was passed
+    /// over holds something else now, it may be the next snapshot.
+    pub(super) fn is_where_it_was(&self) -> Result<bool, RoleError> {
+        if self.passed_over.changed(self.metadata.as_ref())? {
+            return Ok(false);
+        }
         let Some(newest) = &self.newest else { return Ok(true) };
         Ok(self.metadata.stat(&versioned(&RoleName::snapshot(), newest.document.version())?)?.is_some())
+    }
+
+    fn take(&mut self, trust: &Trust, version: u64) -> Result<Taken, RoleError> {
+        let name = versioned(&RoleName::snapshot(), version)?;
+        let stat = self.metadata.stat(&name)?;
+        let Some(bytes) = self.metadata.read(&name, MAX_SNAPSHOT)? else { return Ok(Taken::Nothing) };
+        Ok(match verified(trust, version, bytes) {
+            Some(snapshot) => Taken::Snapshot(snapshot),
+            None => {
+                self.passed_over.note(version, name, stat);
+                Taken::PassedOver
+            }
+        })
     }
 
     /// Leaves all numbers up to `version` out.
@@ -89,6 +124,7 @@ impl Snapshots {
     /// Forgets everything read, so that the next refresh lists the directory.
     pub(super) fn forget(&mut self) {
         (self.newest, self.previous, self.next) = (None, None, 0);
+        self.passed_over = PassedOver::default();
     }
 
     /// One snapshot by its version, if it is there and verifies.
@@ -108,12 +144,14 @@ impl Snapshots {
         versions.sort_unstable_by(|a, b| b.cmp(a));
         self.next = versions.first().map_or(1, |highest| highest + 1);
         for version in versions {
-            let Some(bytes) = self.metadata.read(&versioned(&RoleName::snapshot(), version)?, MAX_SNAPSHOT)? else {
-                continue;
-            };
-            if let Some(snapshot) = verified(trust, version, bytes) {
-                self.newest = Some(snapshot);
-                break;
+            match self.take(trust, version)? {
+                Taken::Snapshot(snapshot) => {
+                    self.newest = Some(snapshot);
+                    break;
+                }
+                Taken::PassedOver => {}
+                // Gone since it was listed, and still below the next number.
+                Taken::Nothing => self.passed_over.note(version, versioned(&RoleName::snapshot(), version)?, None),
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ mod error;
 mod local;
 mod memory;
 mod name;
+mod passed_over;
 mod staged;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ pub use error::StoreError;
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use name::{FileName, InvalidFileName};
+pub(crate) use passed_over::PassedOver;
 pub use staged::Staged;
 
 /// The bytes of a file to be created.
