@@ -12,6 +12,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use crate::canonical;
+use crate::envelope::roomy;
 use crate::time::UtcTime;
 
 /// Why bytes are not a document.
@@ -351,13 +352,6 @@ impl Document {
         }
         Err(low)
     }
-}
-
-/// A large capacity rounded up: the next version, a little longer, then fits where the one before was freed, and a process
-/// that edits for ever does not grow.
-fn roomy(capacity: usize) -> usize {
-    const LARGE: usize = 1 << 20;
-    if capacity < LARGE { capacity } else { capacity.saturating_add(LARGE / 4).next_multiple_of(LARGE) }
 }
 
 fn separate(out: &mut Vec<u8>) {

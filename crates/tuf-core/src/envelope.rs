@@ -206,8 +206,9 @@ impl Envelope {
     #[must_use]
     pub fn to_bytes(signed: &[u8], signatures: &[Signature]) -> Vec<u8> {
         let body = to_json(signed);
-        let mut file = Self::prefix(signatures);
-        file.reserve_exact(body.len() + SUFFIX.len());
+        let prefix = Self::prefix(signatures);
+        let mut file = Vec::with_capacity(roomy(prefix.len() + body.len() + SUFFIX.len()));
+        file.extend_from_slice(&prefix);
         file.extend_from_slice(&body);
         file.extend_from_slice(SUFFIX);
         file
@@ -227,6 +228,13 @@ impl Envelope {
         out.extend_from_slice(b"],\"signed\":");
         out
     }
+}
+
+/// A large capacity rounded up: the next version, a little longer, then fits where the one before was freed, and a process
+/// that edits and signs for ever does not grow.
+pub(crate) fn roomy(capacity: usize) -> usize {
+    const LARGE: usize = 1 << 20;
+    if capacity < LARGE { capacity } else { capacity.saturating_add(LARGE / 4).next_multiple_of(LARGE) }
 }
 
 fn read_signed(scanner: &mut Scanner<'_>) -> Result<Signed, CanonicalError> {

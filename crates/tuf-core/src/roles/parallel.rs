@@ -27,7 +27,9 @@ where
     U: Send,
     E: Send,
 {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len() / WORTH_A_THREAD);
+    let worth = items.len() / WORTH_A_THREAD;
+    // Asked last: it reads the limits of the control group, every time.
+    let threads = if worth > 1 { thread::available_parallelism().map_or(1, NonZero::get).min(worth) } else { 1 };
     if threads <= 1 {
         return items.into_iter().map(map).collect();
     }

@@ -17,6 +17,8 @@ use crate::store::Created;
 use crate::time::UtcTime;
 
 const ATTEMPTS: usize = 64;
+/// Bins of at most so many bytes are listed without their length. The lowest cap is php-tuf's, 100,000 bytes.
+const SMALL_BIN: u64 = 64 << 10;
 
 /// The snapshot role of one repository.
 #[derive(Debug)]
@@ -215,9 +217,7 @@ impl SnapshotRole {
         let entries: BTreeMap<String, Option<Vec<u8>>> = changed
             .into_iter()
             .map(|(role, entry)| {
-                // Length, because clients cap files whose length they do not know; no hash, because it would triple
-                // the size and the version identifies the bytes for ever.
-                let value = format!("{{\"length\":{},\"version\":{}}}", entry.length, entry.version);
+                let value = listing(&role, &entry);
                 (format!("{role}.json"), Some(value.into_bytes()))
             })
             .collect();
@@ -264,6 +264,17 @@ impl SnapshotRole {
             self.floor.recovered(now)?;
         }
         Ok(())
+    }
+}
+
+/// What the snapshot says of a role. No hash, because it would triple the size, and the version identifies the bytes for
+/// ever. The length, because clients cap files whose length they do not know; but not of a small bin: thousands of lengths
+/// are a third of a snapshot that every client downloads after every release, and no cap is that low.
+fn listing(role: &RoleName, entry: &RoleRef) -> String {
+    if is_bin(role.as_str()) && entry.length <= SMALL_BIN {
+        format!("{{\"version\":{}}}", entry.version)
+    } else {
+        format!("{{\"length\":{},\"version\":{}}}", entry.length, entry.version)
     }
 }
 
