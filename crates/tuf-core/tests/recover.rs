@@ -170,6 +170,21 @@ fn a_floor_that_knows_no_role_version_leaves_out_enough() {
 }
 
 #[test]
+fn plain_names_of_another_day_are_set_right_when_a_restored_repository_goes_on() {
+    let options = variants().remove(2);
+    assert!(!options.consistent_snapshot);
+    let (fs, scratch, seen) = restored(options);
+    // A backup copies while releases go on: these bytes are of a later day than the metadata.
+    assert!(fs.corrupt("/repo/targets/pkg/b", *b"later"));
+    for role in ROLES {
+        floor(&scratch, role).grant_recovery().unwrap();
+    }
+    release(&scratch, "next", &[("a", b"next")]).unwrap();
+    client(&scratch, &seen).unwrap();
+    assert_eq!(fs.contents("/repo/targets/pkg/b").unwrap(), b"old");
+}
+
+#[test]
 fn a_grant_holds_for_the_state_it_was_given_for_and_once() {
     let (fs, scratch, _) = restored(Options::default());
     let grants: Vec<_> = ROLES.map(|role| scratch.dir.join(format!("state-{role}/recover.json"))).into();

@@ -294,9 +294,10 @@ impl TimestampRole {
             let new = self.snapshot_of(&signed)?.ok_or_else(|| {
                 RoleError::Alarm(format!("timestamp version {version} names a snapshot that is not there"))
             })?;
+            // Plain names of a restored repository may be of any day: all of them are compared, not only what changed.
             let old = match &self.served {
-                Some(served) => self.snapshot_of(served)?,
-                None => None,
+                Some(served) if self.skip_to == 0 => self.snapshot_of(served)?,
+                _ => None,
             };
             plain::replace(
                 &self.repository,
