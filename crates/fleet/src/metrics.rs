@@ -165,7 +165,7 @@ impl Metrics {
         r.register("drops_finished", "Drops that ended, by how", inner.drops_finished.clone());
         r.register(
             "oldest_ready_drop_age_seconds",
-            "Age of the oldest drop that waits",
+            "Age of the oldest drop that has not ended, ready or taken in",
             inner.oldest_ready_seconds.clone(),
         );
         r.register("batch_drops", "Drops per batch", inner.batch_drops.clone());
@@ -233,7 +233,7 @@ impl Metrics {
         self.inner.drops_finished.get_or_create(&StateLabel { state }).inc_by(count);
     }
 
-    /// Age of the oldest drop that waits; zero when none does.
+    /// Age of the oldest drop that has not ended, ready or taken in; zero when there is none.
     pub fn oldest_ready(&self, age: Duration) {
         self.inner.oldest_ready_seconds.set(age.as_secs_f64());
     }

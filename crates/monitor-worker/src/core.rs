@@ -67,8 +67,8 @@ pub(crate) struct Memory {
     pub(crate) in_flight: Option<String>,
     /// Ready, processing and rejected directories when last listed.
     pub(crate) counts: BTreeMap<String, u64>,
-    /// Modification time of the oldest ready directory when last listed, Unix seconds.
-    pub(crate) oldest_ready: Option<i64>,
+    /// Modification time of the oldest directory that waits, ready or taken in, when last listed, Unix seconds.
+    pub(crate) oldest_waiting: Option<i64>,
     /// When receipts past their time were last looked for, Unix seconds.
     pub(crate) last_retention: Option<i64>,
     /// Drops that ended and whose directory could not be renamed yet, by that directory.
@@ -132,7 +132,10 @@ impl Core {
         ];
         let mut memory = self.memory();
         memory.counts = counts.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
-        memory.oldest_ready = found.ready.first().map(|drop| drop.mtime.0);
+        // What was taken in and does not get on waits as well; what ended and cannot be renamed does not.
+        let ended = |drop: &DropDir| memory.stuck.contains_key(&(drop.dir.clone(), drop.id));
+        let first = [found.processing.iter().find(|drop| !ended(drop)), found.ready.first()];
+        memory.oldest_waiting = first.into_iter().flatten().map(|drop| drop.mtime.0).min();
     }
 
     /// Counts what there is now.

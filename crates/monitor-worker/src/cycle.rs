@@ -150,6 +150,14 @@ impl Monitor {
         self.blocking(move |core| core.settle(staged, &added, versions)).await
     }
 
+    /// Lists the drop directory, so that counts and ages are told as they are now. It may run beside a cycle.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub async fn recount(&self) -> Result<(), CycleError> {
+        self.blocking(Core::recount).await
+    }
+
     async fn discard(&self, staged: &Staged) -> Result<(), CycleError> {
         let dir = batch::dir_name(&staged.batch);
         self.blocking(move |core| {
@@ -205,10 +213,11 @@ impl Monitor {
         self.core.beat.set(Box::new(beat));
     }
 
-    /// How long the oldest ready drop had been waiting when last listed; zero when none waits.
-    pub fn oldest_ready(&self) -> Duration {
+    /// How long the oldest drop that has not ended, taken in or not, has been waiting; zero when none was there when last
+    /// listed.
+    pub fn oldest_waiting(&self) -> Duration {
         let now = self.core.clock.now().unix();
-        let oldest = self.core.memory().oldest_ready;
+        let oldest = self.core.memory().oldest_waiting;
         let seconds = oldest.map_or(0, |mtime| now.saturating_sub(mtime));
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }

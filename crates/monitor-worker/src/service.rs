@@ -202,7 +202,7 @@ impl Shared {
             let callers = std::mem::take(&mut *self.callers.lock().unwrap_or_else(PoisonError::into_inner));
             context.health.progress();
             let started = Instant::now();
-            let result = monitor.run_cycle(&chain).await;
+            let result = self.cycle(&monitor, &chain).await;
             context.health.progress();
             self.tell(callers, &result);
             self.show(&monitor);
@@ -251,6 +251,24 @@ impl Shared {
         if let Some(tidying) = tidying {
             // It only removes what nobody needs; the next start goes on with it.
             tidying.abort();
+        }
+    }
+
+    /// Runs a cycle. It waits for the signing roles as long as it takes; meanwhile `status` and the metrics follow the drop
+    /// directory.
+    async fn cycle(&self, monitor: &Monitor, chain: &CeleryChain) -> Result<CycleReport, CycleError> {
+        let period = self.context.config.scheduler_scan_period.max(FIRST_PAUSE);
+        let mut cycle = std::pin::pin!(monitor.run_cycle(chain));
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut cycle => return done,
+                () = tokio::time::sleep(period) => {
+                    // A directory that cannot be listed is told by the cycle.
+                    let _ = monitor.recount().await;
+                    self.show(monitor);
+                }
+            }
         }
     }
 
@@ -332,7 +350,7 @@ impl Shared {
         for state in ["ready", "processing", "rejected", "held"] {
             metrics.drops(state, counts.get(state).copied().unwrap_or(0));
         }
-        metrics.oldest_ready(monitor.oldest_ready());
+        metrics.oldest_ready(monitor.oldest_waiting());
         self.context.health.update(|status| {
             status.processing = Some(processing);
             status.drops = counts;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use durable_fs::{Fs, RealFs};
 use fleet::clock::ManualClock;
 use monitor_worker::receipt::Outcome;
-use monitor_worker::{Chain, Monitor, Settings};
+use monitor_worker::{Chain, ChainError, Monitor, Settings};
 
 use crate::scene::{FakeChain, INBOUND, POST, START, Scene};
 
@@ -320,4 +321,20 @@ async fn two_monitors_on_one_directory_publish_every_drop_once() {
         fs.read_dir(&at("post")).unwrap().into_iter().map(|e| e.name.into_string().unwrap()).collect();
     names.retain(|name| !name.starts_with("tuf_receipt_"));
     assert_eq!(names, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_drop_that_was_taken_in_and_does_not_get_on_is_still_waiting() {
+    let scene = Scene::new();
+    scene.post("one", &[("a", "1")]);
+    let monitor = scene.open().unwrap();
+    let unavailable = || ChainError::Unavailable { task: "add-targets", reason: "away".into() };
+    scene.chain.books.lock().unwrap().failures.extend([unavailable(), unavailable()]);
+    for _ in 0..2 {
+        monitor.run_cycle(&scene.chain).await.unwrap_err();
+        scene.clock.advance(400);
+    }
+    assert!(monitor.oldest_waiting() >= Duration::from_secs(700), "{:?}", monitor.oldest_waiting());
+    scene.drain(&monitor).await;
+    assert_eq!(monitor.oldest_waiting(), Duration::ZERO);
 }

@@ -256,6 +256,23 @@ async fn faults_of_other_workers_are_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_role_does_not_get_on_status_follows_the_drop_directory() {
+    let fleet = Fleet::start("0.05").await;
+    let fault = || exception(exceptions::INFRASTRUCTURE, "disk full");
+    fleet.failures.lock().unwrap().extend(std::iter::repeat_with(fault).take(100_000));
+    for (name, stage) in [("X", "processing"), ("Y", "ready")] {
+        fleet.post(name, &[(name, "text")]);
+        while fleet.status().await.drops.get(stage) != Some(&1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    fleet.failures.lock().unwrap().clear();
+    fleet.receipt("X").await;
+    fleet.receipt("Y").await;
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_drop_is_rejected_with_the_workers_words() {
     let fleet = Fleet::start("0.05").await;
     fleet.post("X", &[("a", "POISON")]);
