@@ -14,6 +14,7 @@ pub mod chain;
 mod core;
 mod cycle;
 pub mod drop_dir;
+mod format;
 mod intake;
 pub mod manifest;
 pub mod pause;

@@ -70,9 +70,7 @@ impl PauseSwitch {
 }
 
 fn parse(bytes: &[u8]) -> Result<Processing, String> {
+    crate::format::check(bytes, FORMAT).map_err(|e| e.to_string())?;
     let stored: Stored = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-    if stored.format != FORMAT {
-        return Err(format!("format {} is not {FORMAT}", stored.format));
-    }
     Ok(Processing { paused: stored.paused, reason: stored.reason, since: stored.since })
 }

@@ -86,16 +86,11 @@ impl Receipt {
     /// Reads a receipt.
     ///
     /// # Errors
-    /// `InvalidData` when it is not one this version can read; whatever the file system said.
+    /// `InvalidData` when it is none; `Unsupported` when a newer version wrote it; whatever the file system said.
     pub fn read(fs: &dyn Fs, path: &Path) -> io::Result<Self> {
         let bytes = durable::read_bounded(fs, path, MAX_RECEIPT_BYTES)?;
-        let receipt: Self =
-            serde_json::from_slice(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-        if receipt.format != FORMAT {
-            let message = format!("receipt format {} is not {FORMAT}", receipt.format);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-        }
-        Ok(receipt)
+        crate::format::check(&bytes, FORMAT)?;
+        serde_json::from_slice(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
     }
 
     /// The receipt as it is written: indented JSON, one line feed at the end.
@@ -229,9 +224,13 @@ fn file_name(name: &str, digest: Option<&str>) -> String {
     }
 }
 
+/// One that a newer version wrote is an error: what it says must not be forgotten.
 fn read_if_any(fs: &dyn Fs, path: &Path) -> io::Result<Option<Receipt>> {
     match Receipt::read(fs, path) {
         Ok(receipt) => Ok(Some(receipt)),
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+            Err(io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {
             tracing::warn!(path = %path.display(), error = %e, "receipt cannot be read and is ignored");

@@ -68,6 +68,19 @@ struct File {
     floor: Floor,
 }
 
+/// Reads a file of ours. The format comes first: what a newer version wrote may not look like anything known here.
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], newest: u32) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let Format { format } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if format > newest {
+        return Err(format!("it has format {format}, this version reads up to {newest}: upgrade this worker"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
 /// The floor cannot be read or written; the role must not sign.
 #[derive(Debug, Error)]
 pub enum FloorError {
@@ -110,12 +123,8 @@ impl FloorFile {
         let shown = || path.display().to_string();
         let floor = match durable::read_bounded(fs.as_ref(), &path, MAX_FILE) {
             Ok(bytes) => {
-                let file: File = serde_json::from_slice(&bytes)
-                    .map_err(|error| FloorError::Malformed { path: shown(), reason: error.to_string() })?;
-                if file.format > FORMAT {
-                    let reason = format!("format {} is newer than this version's {FORMAT}", file.format);
-                    return Err(FloorError::Malformed { path: shown(), reason });
-                }
+                let file: File =
+                    parse(&bytes, FORMAT).map_err(|reason| FloorError::Malformed { path: shown(), reason })?;
                 Some(file.floor)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -156,9 +165,9 @@ impl FloorFile {
         let shown = || path.display().to_string();
         match durable::read_bounded(self.fs.as_ref(), &path, MAX_FILE) {
             Ok(bytes) => {
-                let grant: Grant = serde_json::from_slice(&bytes)
-                    .map_err(|error| FloorError::Malformed { path: shown(), reason: error.to_string() })?;
-                Ok(grant.format <= GRANT_FORMAT && self.floor == Some(grant.floor))
+                let grant: Grant =
+                    parse(&bytes, GRANT_FORMAT).map_err(|reason| FloorError::Malformed { path: shown(), reason })?;
+                Ok(self.floor == Some(grant.floor))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(FloorError::Io { doing: "read the grant to go on above", path: shown(), source }),

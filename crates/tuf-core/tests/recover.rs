@@ -185,6 +185,19 @@ fn plain_names_of_another_day_are_set_right_when_a_restored_repository_goes_on()
 }
 
 #[test]
+fn floors_and_grants_of_a_newer_version_are_refused_with_the_word_to_upgrade() {
+    let (fs, scratch, _) = restored(Options::default());
+    let opened = || FloorFile::open(Arc::clone(&scratch.fs), &scratch.dir.join("state-snapshot"));
+    let newer = *br#"{"format":9,"floor":{"snapshot":{"of":"another kind"}},"and":"more"}"#;
+    fs.plant(scratch.dir.join("state-snapshot/recover.json"), newer);
+    let error = opened().unwrap().recovery_granted().unwrap_err().to_string();
+    assert!(error.contains("format 9") && error.contains("upgrade this worker"), "{error}");
+    fs.plant(scratch.dir.join("state-snapshot/floor.json"), newer);
+    let error = opened().unwrap_err().to_string();
+    assert!(error.contains("format 9") && error.contains("upgrade this worker"), "{error}");
+}
+
+#[test]
 fn a_grant_holds_for_the_state_it_was_given_for_and_once() {
     let (fs, scratch, _) = restored(Options::default());
     let grants: Vec<_> = ROLES.map(|role| scratch.dir.join(format!("state-{role}/recover.json"))).into();

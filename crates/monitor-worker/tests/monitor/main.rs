@@ -11,6 +11,7 @@
 
 mod abandoned;
 mod batching;
+mod formats;
 mod recovery;
 mod rejection;
 mod scene;
