@@ -119,6 +119,18 @@ impl SimFs {
         self.state().fail_paths.push((path.into(), kind));
     }
 
+    /// As a mount at `path` that is full (`StorageFull`) or read-only (any other kind): everything that writes there fails,
+    /// until [`SimFs::heal`]. A full one still lets names be removed and renamed, and has no space.
+    pub fn refuse_writes(&self, path: impl Into<PathBuf>, kind: ErrorKind) {
+        self.state().refuse_writes.push((path.into(), kind));
+    }
+
+    /// How often something failed, or no space was found, because of [`SimFs::refuse_writes`].
+    #[must_use]
+    pub fn refusals(&self) -> usize {
+        self.state().refusals
+    }
+
     /// Takes back all planned faults (not a stop that has happened).
     pub fn heal(&self) {
         self.state().heal();
@@ -343,6 +355,9 @@ impl Fs for SimFs {
     fn space(&self, dir: &Path) -> io::Result<Space> {
         self.look(dir, |state| {
             state.tree.find_dir(dir, Follow::Yes)?;
+            if state.is_full(dir) {
+                return Ok(Space { bytes: 0, inodes: 0 });
+            }
             Ok(Space { bytes: state.capacity.saturating_sub(state.tree.used), inodes: u64::MAX })
         })
     }

@@ -261,6 +261,33 @@ fn a_full_disk_refuses_bytes_until_some_are_freed() {
 }
 
 #[test]
+fn a_mount_that_is_full_or_read_only_refuses_what_writes_there() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::ReadOnlyFilesystem] {
+        let fs = SimFs::new();
+        fs.plant("/full/f", "x");
+        fs.plant("/full/g", "x");
+        fs.plant("/other/f", "x");
+        let mut open = write(&fs, "/full/open", b"1");
+        fs.refuse_writes("/full", kind);
+        let refused = |result: std::io::Result<()>| assert_eq!(result.unwrap_err().kind(), kind);
+        refused(open.write_all(b"2"));
+        refused(fs.create_new(p("/full/new"), 0o644).map(drop));
+        refused(fs.create_dir(p("/full/new"), 0o755));
+        refused(fs.link(p("/full/f"), p("/full/new")));
+        assert_eq!(fs.refusals(), 4);
+        let full = kind == ErrorKind::StorageFull;
+        assert_eq!(fs.rename(p("/full/f"), p("/full/h")).is_ok(), full);
+        assert_eq!(fs.remove_file(p("/full/g")).is_ok(), full);
+        assert_eq!(fs.space(p("/full")).unwrap().bytes == 0, full);
+        assert!(fs.open(p("/full/open")).is_ok() && fs.sync_dir(p("/full")).is_ok());
+        write(&fs, "/other/new", b"1");
+        fs.heal();
+        open.write_all(b"2").unwrap();
+        assert_eq!(fs.contents("/full/open").unwrap(), b"12");
+    }
+}
+
+#[test]
 fn a_lock_is_released_by_a_crash_and_its_waiter_wakes_up() {
     let fs = SimFs::new();
     fs.plant("/lock", "");

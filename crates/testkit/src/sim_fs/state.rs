@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) repeat: BTreeSet<usize>,
     pub(super) fail: BTreeMap<usize, ErrorKind>,
     pub(super) fail_paths: Vec<(PathBuf, ErrorKind)>,
+    pub(super) refuse_writes: Vec<(PathBuf, ErrorKind)>,
+    pub(super) refusals: usize,
 }
 
 impl Default for State {
@@ -70,6 +72,8 @@ impl Default for State {
             repeat: BTreeSet::new(),
             fail: BTreeMap::new(),
             fail_paths: Vec::new(),
+            refuse_writes: Vec::new(),
+            refusals: 0,
         }
     }
 }
@@ -84,6 +88,7 @@ impl State {
         self.repeat.clear();
         self.fail.clear();
         self.fail_paths.clear();
+        self.refuse_writes.clear();
     }
 
     pub(super) fn alive(&self) -> io::Result<()> {
@@ -105,6 +110,29 @@ impl State {
         }
     }
 
+    fn refused_write(&mut self, name: &str, path: &Path) -> io::Result<()> {
+        let found = self.refuse_writes.iter().find(|(mount, _)| path.starts_with(mount)).map(|(_, kind)| *kind);
+        // What a full disk does all the same.
+        let needs_none = matches!(name, "unlink" | "rmdir" | "rename" | "sync" | "sync_dir" | "sync_all" | "set_mtime");
+        let syncs = name.starts_with("sync");
+        match found {
+            Some(ErrorKind::StorageFull) if needs_none => Ok(()),
+            Some(_) if syncs => Ok(()),
+            Some(kind) => {
+                self.refusals += 1;
+                Err(kind.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn is_full(&mut self, dir: &Path) -> bool {
+        let full =
+            self.refuse_writes.iter().any(|(mount, kind)| dir.starts_with(mount) && *kind == ErrorKind::StorageFull);
+        self.refusals += usize::from(full);
+        full
+    }
+
     pub(super) fn operation<T>(
         &mut self,
         name: &'static str,
@@ -124,6 +152,8 @@ impl State {
         }
         self.path_fault(path)?;
         to.map_or(Ok(()), |to| self.path_fault(to))?;
+        self.refused_write(name, path)?;
+        to.map_or(Ok(()), |to| self.refused_write(name, to))?;
         if self.repeat.contains(&n) {
             // The reply that is lost.
             let _ = run(self);

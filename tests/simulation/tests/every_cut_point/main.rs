@@ -12,6 +12,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod mounts;
 mod rules;
 mod simulated;
 

@@ -62,6 +62,31 @@ pub fn check_crashed(machine: &Simulated, base: &Simulated, context: &str) {
     check_versions(machine, &base.fs.files(), context);
 }
 
+/// While a mount refuses writes: no drop is rejected, none is lost, and clients see the old state or the new one. Without
+/// consistent snapshots a swap may stand half done.
+pub fn check_refused(machine: &Simulated, context: &str) {
+    let files = machine.fs.files();
+    let post = &machine.config.post_to_tuf_path;
+    let rejected = machine.fs.paths().into_iter().find(|path| path.contains("/tuf_rejected_"));
+    assert_eq!(rejected, None, "{context}");
+    for (name, contents) in drops() {
+        if let Some(receipt) = files.get(&public_receipt(machine, name)) {
+            let receipt: serde_json::Value = serde_json::from_slice(receipt).unwrap();
+            assert_eq!(receipt["outcome"], "published", "{context}: {receipt}");
+            continue;
+        }
+        let there = ["ready", "processing"].iter().any(|stage| {
+            let dir = post.join(format!("tuf_{stage}_{name}"));
+            contents.iter().all(|(path, bytes)| files.get(&dir.join(path)).is_some_and(|there| there == bytes))
+        });
+        assert!(there, "{context}: drop {name} is gone without a receipt");
+    }
+    if machine.config.consistent_snapshot {
+        let seen = download(machine).unwrap_or_else(|error| panic!("{context}: a client fails: {error}"));
+        assert!(seen == before() || seen == after(), "{context}: a client sees a part: {:?}", seen.keys());
+    }
+}
+
 /// At the end.
 pub fn check_after(machine: &Simulated, base: &Simulated, crashed: &BTreeMap<PathBuf, Vec<u8>>, context: &str) {
     let seen = download(machine).unwrap_or_else(|error| panic!("{context}: a client fails at the end: {error}"));

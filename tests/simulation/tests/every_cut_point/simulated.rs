@@ -1,6 +1,7 @@
 //! The fleet on a simulated machine.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 pub const DIR: &str = "/fleet";
 pub const NOW: i64 = 1_800_000_000;
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How many turns of a millisecond, of the machine's own time, a mount goes on refusing once that was met.
+const REFUSED_FOR: usize = 5_000;
 
 /// Where a run stops.
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +180,30 @@ impl Simulated {
         self
     }
 
+    /// Runs a copy of the machine on which `mount` refuses writes with `kind`. Once that has been met, and some seconds have
+    /// passed, `check` looks at the machine and the mount is as before; then it runs on until the drops are done.
+    pub fn run_refusing(&self, mount: &Path, kind: ErrorKind, context: &str, check: impl FnOnce(&Self)) -> Self {
+        let machine = self.run_copy();
+        machine.fs.refuse_writes(mount, kind);
+        let (mut check, mut turns) = (Some(check), 0);
+        machine.go_until(None, context, |machine| {
+            turns += usize::from(machine.fs.refusals() > 0);
+            if turns > REFUSED_FOR
+                && let Some(check) = check.take()
+            {
+                check(machine);
+                machine.fs.heal();
+            }
+            check.is_none() && machine.is_done()
+        });
+        machine
+    }
+
     fn go(&self, cut: Option<Cut>, context: &str) {
+        self.go_until(cut, context, Self::is_done);
+    }
+
+    fn go_until(&self, cut: Option<Cut>, context: &str, mut is_done: impl FnMut(&Self) -> bool) {
         if let Some(Cut::File(number)) = cut {
             self.fs.stop_at(number);
         }
@@ -207,7 +233,7 @@ impl Simulated {
                 tokio::spawn(monitor_worker::run(worker(monitor_worker::WORKER))),
             ];
             let until = Instant::now() + DEADLINE;
-            while !self.fs.is_stopped() && !self.is_done() {
+            while !self.fs.is_stopped() && !is_done(self) {
                 assert!(
                     Instant::now() < until,
                     "{context}: not done in {DEADLINE:?}\n{:#?}\n{:#?}",
