@@ -5,7 +5,7 @@ use std::sync::Arc;
 use durable_fs::{Fs, durable};
 use tuf_core::floor::{Floor, FloorFile};
 use tuf_core::names::RoleName;
-use tuf_core::roles::{MAX_ROOT, RoleError, Trust, recover};
+use tuf_core::roles::{MAX_ROOT, Repository, RoleError, Trust, recover};
 use tuf_core::time::UtcTime;
 
 use crate::{Config, repository};
@@ -33,13 +33,24 @@ pub struct Standing {
 pub fn look(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime) -> Result<Option<Standing>, RoleError> {
     let Some(file) = open(fs, config, role)? else { return Ok(None) };
     let Some(floor) = file.get() else { return Ok(None) };
-    let name = RoleName::new(role).map_err(|error| RoleError::Refused(error.to_string()))?;
-    let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT)
-        .map_err(|error| RoleError::Infrastructure(format!("trusted_root: {error}")))?;
-    let stores = repository::stores(fs, config);
-    let mut trust = Trust::new(&pinned, stores.metadata.clone(), Vec::new())?;
+    let (name, stores, mut trust) = look_at(fs, config, role)?;
     let below = recover::below_floor(&name, &stores, &mut trust, &floor, now)?;
     Ok(Some(Standing { role: role.to_owned(), floor, below, granted: file.recovery_granted()? }))
+}
+
+/// Puts a floor in the place of one that is lost, `numbers` above what the repository shows; an existing one is raised at
+/// most. The worker must not run: it would not notice. [`look`] then finds the repository below it.
+///
+/// # Errors
+/// [`RoleError`] when floor or repository cannot be read or written, or there is nothing to go on from.
+pub fn raise(fs: &Arc<dyn Fs>, config: &Config, role: &str, numbers: u64, now: UtcTime) -> Result<(), RoleError> {
+    let mut file = repository::floor(fs, config, role)?;
+    let (name, stores, mut trust) = look_at(fs, config, role)?;
+    let known = file.get().unwrap_or_default();
+    let above = recover::floor_above(&name, &stores, &mut trust, &known, numbers, now)?;
+    file.raise(|floor| *floor = above)?;
+    tracing::warn!(role = role, "the floor of {role} was put {numbers} numbers above what the repository shows");
+    Ok(())
 }
 
 /// Grants that `role` goes on, once, above its floor as it is now. A running worker takes it up by itself.
@@ -55,6 +66,15 @@ pub fn grant(fs: &Arc<dyn Fs>, config: &Config, standing: &Standing) -> Result<(
     let below = standing.below.join("; ");
     tracing::warn!(role = role, "granted: {role} goes on above its floor, from state below it: {below}");
     Ok(())
+}
+
+fn look_at(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<(RoleName, Repository, Trust), RoleError> {
+    let name = RoleName::new(role).map_err(|error| RoleError::Refused(error.to_string()))?;
+    let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT)
+        .map_err(|error| RoleError::Infrastructure(format!("trusted_root: {error}")))?;
+    let stores = repository::stores(fs, config);
+    let trust = Trust::new(&pinned, stores.metadata.clone(), Vec::new())?;
+    Ok((name, stores, trust))
 }
 
 fn open(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<Option<FloorFile>, RoleError> {

@@ -382,13 +382,21 @@ was ahead.
 Run it where the worker's state_path is mounted, for targets first. It needs no keys; a running worker goes on at its next \
 look (reconcile_period).
 
+Where the state volume was lost together with releases that clients have seen, nothing says how far they had come: stop the \
+worker, give --beyond a number larger than all releases and renewals since the backup (a million costs nothing), and start \
+it.
+
 Examples:
   rugged recover
-  rugged recover --role targets --yes")]
+  rugged recover --role targets --yes
+  rugged recover --role targets --beyond 1000000")]
 pub struct Recover {
     /// For this role only
     #[arg(long, value_name = "ROLE", value_parser = fleet::recover::ROLES)]
     pub role: Option<String>,
+    /// Also where the floor is lost: go on that many numbers above what the repository shows
+    #[arg(long, value_name = "NUMBERS", requires = "role", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    pub beyond: Option<u64>,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,

@@ -184,6 +184,41 @@ fn plain_names_of_another_day_are_set_right_when_a_restored_repository_goes_on()
     assert_eq!(fs.contents("/repo/targets/pkg/b").unwrap(), b"old");
 }
 
+/// Puts a floor in the place of a lost one, and grants that its role goes on.
+fn raise(scratch: &Scratch, role: &str, numbers: u64) {
+    let repository = scratch.repository();
+    let mut trust = Trust::new(&scratch.root, Arc::clone(&repository.metadata), Vec::new()).unwrap();
+    let mut file = floor(scratch, role);
+    let known = file.get().unwrap_or_default();
+    let name = RoleName::new(role).unwrap();
+    let above = recover::floor_above(&name, &repository, &mut trust, &known, numbers, now()).unwrap();
+    file.raise(|floor| *floor = above).unwrap();
+    file.grant_recovery().unwrap();
+}
+
+#[test]
+fn where_the_floors_are_lost_too_roles_go_on_as_far_above_as_they_are_told() {
+    for options in variants() {
+        for lost in [true, false] {
+            let (fs, scratch, seen) = restored(options);
+            for role in ROLES {
+                if lost {
+                    durable_fs::Fs::remove_file(&fs, &scratch.dir.join(format!("state-{role}/floor.json"))).unwrap();
+                }
+                raise(&scratch, role, 1_000);
+                assert_eq!(below(&scratch, role).unwrap().len(), 1, "{role}");
+            }
+            release(&scratch, "next", &[("a", b"next")]).unwrap();
+            let seen = client(&scratch, &seen).unwrap();
+            for role in ROLES {
+                assert_eq!(below(&scratch, role).unwrap(), [""; 0], "{role}");
+            }
+            release(&scratch, "after", &[("pkg/b", b"after")]).unwrap();
+            client(&scratch, &seen).unwrap();
+        }
+    }
+}
+
 #[test]
 fn floors_and_grants_of_a_newer_version_are_refused_with_the_word_to_upgrade() {
     let (fs, scratch, _) = restored(Options::default());

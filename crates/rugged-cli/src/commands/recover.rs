@@ -33,6 +33,17 @@ pub fn run(config: &Config, args: args::Recover, output: Output) -> Result<u8, C
         Some(role) => vec![role],
         None => recover::ROLES.into(),
     };
+    if let Some(numbers) = args.beyond {
+        for role in &wanted {
+            note(&format!("{role}: goes on at least {numbers} numbers above what the repository shows"));
+        }
+        if !args.yes {
+            confirm()?;
+        }
+        for role in &wanted {
+            recover::raise(&fs, config, role, numbers, SystemClock.now()).map_err(|error| explain(role, &error))?;
+        }
+    }
     let mut standings = Vec::new();
     for role in &wanted {
         standings.extend(recover::look(&fs, config, role, SystemClock.now()).map_err(|error| explain(role, &error))?);
@@ -50,7 +61,7 @@ pub fn run(config: &Config, args: args::Recover, output: Output) -> Result<u8, C
         for standing in &below {
             note(&format!("{}: {}", standing.role, one_line(&standing.below.join("; "))));
         }
-        if !args.yes {
+        if !args.yes && args.beyond.is_none() {
             confirm()?;
         }
         for standing in &below {

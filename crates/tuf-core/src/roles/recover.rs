@@ -16,8 +16,8 @@ use super::snapshots::Snapshots;
 use super::targets::check_log_floor;
 use super::{MAX_TIMESTAMP, Repository, RoleError, Trust};
 use crate::envelope::Envelope;
-use crate::floor::{Floor, FloorFile};
-use crate::log::Log;
+use crate::floor::{Floor, FloorFile, RecordFloor};
+use crate::log::{Digest, Log};
 use crate::names::RoleName;
 use crate::schema::{Metadata, Timestamp};
 use crate::store::FileName;
@@ -53,8 +53,7 @@ pub fn below_floor(
     let mut found = Vec::new();
     match role.as_str() {
         "targets" => {
-            let mut log = Log::new(repository.log.clone());
-            log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
+            let log = read_log(repository, trust)?;
             if let Err(below) = check_log_floor(&log, floor.record) {
                 if log.head() == 0 {
                     return Err(RoleError::Alarm(format!(
@@ -65,18 +64,11 @@ pub fn below_floor(
             }
         }
         "snapshot" => {
-            let mut snapshots = Snapshots::new(repository.metadata.clone());
-            snapshots.refresh(trust)?;
-            let version = snapshots.newest().map_or(0, |newest| newest.document.version());
+            let version = newest_snapshot(repository, trust)?;
             found.extend(check_snapshot(version, floor).err().map(|below| below.to_string()));
         }
         "timestamp" => {
-            let file = repository.metadata.read(&FileName::new("timestamp.json")?, MAX_TIMESTAMP)?;
-            let version = file
-                .and_then(|file| Envelope::parse(file).ok())
-                .filter(|envelope| trust.verify(&RoleName::timestamp(), envelope).is_ok())
-                .and_then(|envelope| Timestamp::from_envelope(&envelope).ok())
-                .map_or(0, |timestamp| timestamp.version);
+            let version = served_timestamp(repository, trust)?;
             found.extend(check_timestamp(version, floor).err().map(|below| below.to_string()));
         }
         other => return Err(RoleError::Refused(format!("the role {other} keeps no floor"))),
@@ -85,6 +77,67 @@ pub fn below_floor(
         found.push(clock_behind(floor, now));
     }
     Ok(found)
+}
+
+/// A floor in the place of one that is lost: `numbers` above what the repository shows, and no lower than `known`. All
+/// that clients may have seen has to be in between; what the repository shows is then below that floor, and the role goes
+/// on above it as it does after [`crate::floor::FloorFile::grant_recovery`]. No key is needed.
+///
+/// # Errors
+/// [`RoleError::Alarm`] when there is nothing to go on from.
+pub fn floor_above(
+    role: &RoleName,
+    repository: &Repository,
+    trust: &mut Trust,
+    known: &Floor,
+    numbers: u64,
+    now: UtcTime,
+) -> Result<Floor, RoleError> {
+    trust.refresh(known.root, now)?;
+    let mut floor = *known;
+    match role.as_str() {
+        "targets" => {
+            let log = read_log(repository, trust)?;
+            if log.head() == 0 {
+                return Err(RoleError::Alarm("no record is left: restore a backup of the log first".into()));
+            }
+            let number = log.position().saturating_add(numbers);
+            if floor.record.is_none_or(|record| record.number < number) {
+                // No record has this digest: whatever is found under the number is not what was signed.
+                floor.record = Some(RecordFloor { digest: Digest([0; 32]), number });
+            }
+            floor.role_version = floor.role_version.max(highest_version(&log).saturating_add(numbers));
+        }
+        "snapshot" => {
+            floor.snapshot = floor.snapshot.max(newest_snapshot(repository, trust)?.saturating_add(numbers));
+        }
+        "timestamp" => {
+            floor.timestamp = floor.timestamp.max(served_timestamp(repository, trust)?.saturating_add(numbers));
+        }
+        other => return Err(RoleError::Refused(format!("the role {other} keeps no floor"))),
+    }
+    Ok(floor)
+}
+
+fn read_log(repository: &Repository, trust: &Trust) -> Result<Log, RoleError> {
+    let mut log = Log::new(repository.log.clone());
+    log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
+    Ok(log)
+}
+
+fn newest_snapshot(repository: &Repository, trust: &Trust) -> Result<u64, RoleError> {
+    let mut snapshots = Snapshots::new(repository.metadata.clone());
+    snapshots.refresh(trust)?;
+    Ok(snapshots.newest().map_or(0, |newest| newest.document.version()))
+}
+
+fn served_timestamp(repository: &Repository, trust: &Trust) -> Result<u64, RoleError> {
+    let file = repository.metadata.read(&FileName::new("timestamp.json")?, MAX_TIMESTAMP)?;
+    Ok(file
+        .and_then(|file| Envelope::parse(file).ok())
+        .filter(|envelope| trust.verify(&RoleName::timestamp(), envelope).is_ok())
+        .and_then(|envelope| Timestamp::from_envelope(&envelope).ok())
+        .map_or(0, |timestamp| timestamp.version))
 }
 
 /// Holds the newest snapshot against a floor.
@@ -137,10 +190,14 @@ fn clock_behind(floor: &Floor, now: UtcTime) -> String {
 
 /// A version above every version any role of the targets keys may have had.
 pub(super) fn role_version_above(floor: &Floor, log: &Log) -> u64 {
-    let on_disk = log.roles().values().map(|entry| entry.version).max().unwrap_or(0);
+    let on_disk = highest_version(log);
     if floor.role_version > 0 {
         return floor.role_version.max(on_disk) + MARGIN;
     }
     let lost = floor.record.map_or(0, |record| record.number).saturating_sub(log.position());
     on_disk + lost + UNKNOWN_MARGIN
+}
+
+fn highest_version(log: &Log) -> u64 {
+    log.roles().values().map(|entry| entry.version).max().unwrap_or(0)
 }
