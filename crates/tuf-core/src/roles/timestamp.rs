@@ -213,16 +213,8 @@ impl TimestampRole {
         self.next = self.next.max(served + 1);
         for version in versions {
             let Some(file) = metadata.read(&hidden(version)?, MAX_TIMESTAMP)? else { continue };
-            match self.parse(file) {
-                Ok(signed) if signed.timestamp.version == version && self.snapshot_of(&signed)?.is_some() => {
-                    return Ok(Some(signed));
-                }
-                Ok(_) => {
-                    tracing::error!(timestamp.version = version, ".{version}.{SERVED} is skipped: it does not fit")
-                }
-                Err(reason) => {
-                    tracing::error!(timestamp.version = version, ".{version}.{SERVED} is skipped: {reason}");
-                }
+            if let Some(signed) = self.fits(version, file)? {
+                return Ok(Some(signed));
             }
         }
         Ok(None)
@@ -321,12 +313,29 @@ impl TimestampRole {
     fn is_overtaken(&self, version: u64) -> Result<bool, RoleError> {
         let mut higher = version + 1;
         while let Some(file) = self.repository.metadata.read(&hidden(higher)?, MAX_TIMESTAMP)? {
-            if self.parse(file).is_ok_and(|signed| signed.timestamp.version == higher) {
+            if self.fits(higher, file)?.is_some() {
                 return Ok(true);
             }
             higher += 1;
         }
         Ok(false)
+    }
+
+    /// The timestamp of a hidden file, if it is what its name says and may be shown: it verifies, and its snapshot is there
+    /// (in a restored backup it may not be).
+    fn fits(&self, version: u64, file: Vec<u8>) -> Result<Option<Signed>, RoleError> {
+        let reason = match self.parse(file) {
+            Ok(signed) if signed.timestamp.version != version => {
+                format!("it says it is version {}", signed.timestamp.version)
+            }
+            Ok(signed) if self.snapshot_of(&signed)?.is_none() => {
+                format!("snapshot version {}, which it names, is not there", signed.timestamp.snapshot.version)
+            }
+            Ok(signed) => return Ok(Some(signed)),
+            Err(reason) => reason,
+        };
+        tracing::error!(timestamp.version = version, ".{version}.{SERVED} is skipped: {reason}");
+        Ok(None)
     }
 
     /// `signed`: when the served one was signed, if just now.
