@@ -118,6 +118,10 @@ struct Shared {
 
 impl Shared {
     fn new(context: Context, client: Client) -> Self {
+        // Counters begin at zero: whoever watches does not see how a series begins, so the first rejection would be missed.
+        for state in ["published", "rejected"] {
+            context.metrics.drops_finished(state, 0);
+        }
         Self { context, client, wake: Arc::default(), monitor: Mutex::default(), callers: Mutex::default() }
     }
 
