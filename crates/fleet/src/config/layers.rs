@@ -195,6 +195,10 @@ impl Layers {
                 spec.kind.is_secret() && variable.strip_suffix("_FILE").is_some_and(|name| name == spec.env())
             });
             if let Some(spec) = secret {
+                // As with RUGGED_CONFIG: where a variable cannot be taken out of an environment, it can be emptied.
+                if value.is_empty() {
+                    continue;
+                }
                 let path = PathBuf::from(value);
                 let origin = Origin::EnvFile { variable: variable.clone(), path: path.clone() };
                 if env.contains_key(&spec.env()) {

@@ -164,6 +164,8 @@ fn a_secret_can_come_from_a_file() {
     assert!(matches!(both, Err(ConfigError::Twice { .. })));
     let missing = load(None, &[("RUGGED_BROKER_URL_FILE", "/nonexistent/secret")], &[]);
     assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
+    let emptied = load(None, &[("RUGGED_BROKER_URL_FILE", ""), ("RUGGED_BROKER_URL", "amqp://h/v")], &[]).unwrap();
+    assert_eq!(emptied.broker_url, "amqp://h/v");
     // Only secrets: a path in a file is a mistake.
     assert!(matches!(load(None, &[("RUGGED_REPO_PATH_FILE", link)], &[]), Err(ConfigError::UnknownKey { .. })));
 }
