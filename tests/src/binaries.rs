@@ -4,8 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The packages whose binaries the tests start; each is named like its binary.
-const PACKAGES: [&str; 5] = ["monitor-worker", "targets-worker", "snapshot-worker", "timestamp-worker", "root-worker"];
+/// The packages whose binaries the tests start, and those binaries.
+const PACKAGES: [(&str, &str); 6] = [
+    ("monitor-worker", "monitor-worker"),
+    ("targets-worker", "targets-worker"),
+    ("snapshot-worker", "snapshot-worker"),
+    ("timestamp-worker", "timestamp-worker"),
+    ("root-worker", "root-worker"),
+    ("rugged-cli", "rugged"),
+];
 
 /// The binary `name`.
 ///
@@ -39,7 +46,7 @@ fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(testkit::servers::workspace()).args(["build", "--quiet", "--bins", "--profile", profile]);
-    for package in PACKAGES {
+    for (package, _) in PACKAGES {
         command.args(["--package", package]);
     }
     if let Some(target) = directory.parent() {
@@ -48,7 +55,7 @@ fn build() -> PathBuf {
     match command.status() {
         Ok(status) => assert!(status.success(), "the worker binaries cannot be built: {status}"),
         // Tests may run where cargo is out of reach; what is there has to do.
-        Err(_) if PACKAGES.iter().all(|name| directory.join(name).exists()) => {}
+        Err(_) if PACKAGES.iter().all(|(_, name)| directory.join(name).exists()) => {}
         Err(error) => panic!("the worker binaries are missing, and cargo cannot be started: {error}"),
     }
     directory

@@ -30,6 +30,19 @@ pub fn python_tuf(fleet: &Fleet) -> Value {
     Python::spawn("tuf_download.py", python_arguments(fleet, &client, &["--all"]), &[]).wait(DEADLINE).success().json()
 }
 
+/// As [`python_tuf`], by a client that keeps what it has seen from one call to the next.
+///
+/// # Panics
+///
+/// If anything does not verify, or went back since the last call.
+#[track_caller]
+#[must_use]
+pub fn python_tuf_returning(fleet: &Fleet) -> Value {
+    let client = fleet.path("client").join("returning");
+    let arguments = python_arguments(fleet, &client, &["--all", "--cached"]);
+    Python::spawn("tuf_download.py", arguments, &[]).wait(DEADLINE).success().json()
+}
+
 /// A python-tuf client that comes back again and again, its cache kept, until it is told to end.
 #[derive(Debug)]
 pub struct Reader {
@@ -167,8 +180,20 @@ pub fn expected(files: &Files) -> Value {
 #[track_caller]
 #[must_use]
 pub fn our_client(fleet: &Fleet) -> Files {
-    let root = std::fs::read(fleet.first_root()).expect("1.root.json");
-    let (metadata, targets) = (Directory(fleet.metadata()), Directory(fleet.targets()));
+    our_client_of(&fleet.path("tuf_repo"))
+}
+
+/// As [`our_client`], of any directory with `metadata` and `targets` in it.
+///
+/// # Panics
+///
+/// If anything does not verify.
+#[track_caller]
+#[must_use]
+pub fn our_client_of(repository: &Path) -> Files {
+    let metadata = repository.join("metadata");
+    let root = std::fs::read(metadata.join("1.root.json")).expect("1.root.json");
+    let (metadata, targets) = (Directory(metadata), Directory(repository.join("targets")));
     let mut client = Client::new(&root, metadata, targets, Limits::default()).expect("a root to trust");
     client.refresh(SystemClock.now()).expect("the repository verifies");
     let listed = client.all_targets().expect("every role verifies");

@@ -225,6 +225,39 @@ impl Fleet {
         self.ended.push(format!("log of a stopped {worker}:\n{}", ended.stderr));
     }
 
+    /// Everything goes to other paths, as on another host that takes over: directories, keys, states and configuration.
+    ///
+    /// # Panics
+    ///
+    /// If a worker runs, or it cannot be copied.
+    #[track_caller]
+    pub fn move_elsewhere(&mut self) {
+        assert!(self.workers.is_empty() && self.twins.is_empty(), "nothing may run while it is moved");
+        let dir = tempfile::Builder::new().prefix("moved-fleet-").tempdir().expect("a scratch directory");
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(self.path(".")).arg(dir.path());
+        assert!(copy.status().expect("cp").success(), "{copy:?}");
+        let old = self.dir.path().to_str().expect("a path in UTF-8").to_owned();
+        // The old place is gone from here on.
+        self.dir = dir;
+        let config = fs::read_to_string(self.config()).expect("the configuration");
+        let config = config.replace(&old, self.dir.path().to_str().expect("a path in UTF-8"));
+        fs::write(self.config(), config).expect("the configuration");
+    }
+
+    /// The private volume of a worker that does not run is lost, and an empty one is in its place.
+    ///
+    /// # Panics
+    ///
+    /// If the worker runs.
+    #[track_caller]
+    pub fn lose_state(&self, worker: &str) {
+        assert!(!self.workers.contains_key(worker), "{worker} runs");
+        let state = self.path(worker).join("state");
+        fs::remove_dir_all(&state).expect("the state is lost");
+        private_dir(&state);
+    }
+
     /// The log of a running worker, JSON lines.
     #[must_use]
     pub fn log_of(&self, worker: &str) -> String {

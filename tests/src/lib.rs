@@ -16,6 +16,7 @@ pub mod celery;
 pub mod clients;
 mod drops;
 mod fleet;
+pub mod guide;
 mod returning;
 mod wait;
 mod watch;

@@ -29,6 +29,19 @@ impl Returning {
         returning
     }
 
+    /// The same client, which from now on finds the repository where `fleet` has it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not trust what it trusted before.
+    #[track_caller]
+    #[must_use]
+    pub fn follow(self, fleet: &Fleet) -> Self {
+        let (metadata, targets) = (Directory(fleet.metadata()), Directory(fleet.targets()));
+        let client = Client::from_state(&self.client.export(), metadata, targets, Limits::default());
+        Self { client: client.expect("what was trusted is trusted"), seen: self.seen }
+    }
+
     /// Comes back; returns every target, verified and downloaded.
     ///
     /// # Panics
