@@ -27,6 +27,11 @@ enum Looked {
     Rejected(String),
 }
 
+#[derive(serde::Deserialize)]
+struct Format {
+    format: u64,
+}
+
 impl Targets {
     /// Signs a batch, named loose files, or all loose files. `task_id` makes loose files idempotent; a drop is its name
     /// and digest.
@@ -87,14 +92,17 @@ impl Targets {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing(name)),
             Err(error) => return Err(RoleError::Infrastructure(format!("{}: {error}", path.display()))),
         };
-        let batch: Batch = serde_json::from_slice(&bytes)
-            .map_err(|error| RoleError::refused(format!("{name}/{BATCH_FILE} cannot be read: {error}")))?;
-        if batch.format > BATCH_FORMAT {
-            return Err(RoleError::refused(format!(
-                "{name}/{BATCH_FILE} has format {}, this version reads up to {BATCH_FORMAT}: upgrade the targets-worker",
-                batch.format
+        let unreadable =
+            |error: serde_json::Error| RoleError::refused(format!("{name}/{BATCH_FILE} cannot be read: {error}"));
+        // The format comes first: what a newer monitor wrote may not look like anything known here. It is not the drop's
+        // fault, so it is no refusal: the monitor asks again until this worker is upgraded.
+        let Format { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        if format > BATCH_FORMAT {
+            return Err(RoleError::Alarm(format!(
+                "{name}/{BATCH_FILE} has format {format}, this version reads up to {BATCH_FORMAT}: upgrade the targets-worker"
             )));
         }
+        let batch: Batch = serde_json::from_slice(&bytes).map_err(unreadable)?;
         Ok(batch)
     }
 

@@ -122,3 +122,18 @@ fn loose_files_that_policy_forbids_are_refused_and_stay() {
     assert!(scene.config.inbound_targets_path.join("a.zip").exists());
     refused(scene.loose("a.exe", "1", "t3"));
 }
+
+#[test]
+fn a_batch_of_a_newer_monitor_waits_for_the_upgrade_and_speaks_against_no_drop() {
+    let mut scene = Scene::new(0, &[]);
+    let path = scene.config.inbound_targets_path.join("batch_1");
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join(BATCH_FILE), r#"{"format":9,"drops":{"of":"another kind"}}"#).unwrap();
+    let request = AddTargets { batch: Some("batch_1".into()), targets: None };
+    match scene.role.add(&request, "task", scene.now) {
+        Err(RoleError::Alarm(said)) => {
+            assert!(said.contains("format 9") && said.contains("upgrade the targets-worker"), "{said}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
