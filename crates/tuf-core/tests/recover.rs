@@ -8,8 +8,11 @@ use std::sync::Arc;
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::{CrashMode, SimFs};
 use tuf_core::bins::BinLayout;
+use tuf_core::canonical::value_to_canonical;
 use tuf_core::client::{Client, Limits, TrustedState};
+use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::floor::FloorFile;
+use tuf_core::key::KeyIdFormat;
 use tuf_core::names::RoleName;
 use tuf_core::roles::{Layout, RoleError, Trust, recover};
 use tuf_core::time::UtcTime;
@@ -230,6 +233,26 @@ fn floors_and_grants_of_a_newer_version_are_refused_with_the_word_to_upgrade() {
     fs.plant(scratch.dir.join("state-snapshot/floor.json"), newer);
     let error = opened().unwrap_err().to_string();
     assert!(error.contains("format 9") && error.contains("upgrade this worker"), "{error}");
+}
+
+#[test]
+fn a_record_of_a_newer_version_stops_its_readers_with_the_word_to_upgrade() {
+    let (fs, scratch) = scratch(Options::default());
+    release(&scratch, "one", &[("a", b"one")]).unwrap();
+    let next = fs.files().into_keys().filter(|path| path.starts_with("/repo/log")).count() + 1;
+    let record = serde_json::json!({"_type": "record", "format": 9, "number": next, "and": {"more": true}});
+    let signed = value_to_canonical(&record).unwrap();
+    let signer = scratch.signer("targets").unwrap();
+    let keyid = signer.public_key().key_id(KeyIdFormat::Spec);
+    let signature = Signature { keyid, sig: signer.sign(&signed).unwrap() };
+    fs.plant(format!("/repo/log/{next}.record.json"), Envelope::to_bytes(&signed, &[signature]));
+    for result in [
+        scratch.targets().unwrap().reconcile(now(), true).map(drop),
+        scratch.snapshot().unwrap().update(now(), true).map(drop),
+    ] {
+        let Err(RoleError::Alarm(said)) = result else { panic!("{result:?}") };
+        assert!(said.contains("format 9") && said.contains("upgrade this worker"), "{said}");
+    }
 }
 
 #[test]
