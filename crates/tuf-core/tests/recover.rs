@@ -256,6 +256,32 @@ fn a_record_of_a_newer_version_stops_its_readers_with_the_word_to_upgrade() {
 }
 
 #[test]
+fn while_its_floor_cannot_be_written_no_role_goes_on() {
+    let (fs, scratch) = scratch(Options::default());
+    release(&scratch, "one", &[("a", b"one")]).unwrap();
+    let (mut targets, mut snapshot, mut timestamp) =
+        (scratch.targets().unwrap(), scratch.snapshot().unwrap(), scratch.timestamp().unwrap());
+    let submission = scratch.submission("two", &[("a", b"two")]).unwrap();
+    let mut commit = || targets.commit(std::slice::from_ref(&submission), now()).map(drop);
+    let mut fold = || snapshot.update(now(), false).map(drop);
+    let mut show = || timestamp.update(now(), false).map(drop);
+    let steps: [(&str, &mut dyn FnMut() -> Result<(), RoleError>); 3] =
+        [("targets", &mut commit), ("snapshot", &mut fold), ("timestamp", &mut show)];
+    for (role, step) in steps {
+        fs.refuse_writes(format!("/repo/state-{role}"), std::io::ErrorKind::StorageFull);
+        // What it has written is there; that it is asked again makes it no better noted.
+        for _ in 0..3 {
+            let refused = step();
+            assert!(matches!(refused, Err(RoleError::Infrastructure(_))), "{role}: {refused:?}");
+        }
+        fs.heal();
+        step().unwrap();
+    }
+    assert_eq!(floor(&scratch, "targets").get().unwrap().record, floor(&scratch, "snapshot").get().unwrap().record);
+    assert_eq!(scratch.download_all(now()).unwrap()["a"], b"two");
+}
+
+#[test]
 fn a_grant_holds_for_the_state_it_was_given_for_and_once() {
     let (fs, scratch, _) = restored(Options::default());
     let grants: Vec<_> = ROLES.map(|role| scratch.dir.join(format!("state-{role}/recover.json"))).into();

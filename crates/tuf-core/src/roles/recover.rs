@@ -198,6 +198,7 @@ pub(super) fn role_version_above(floor: &Floor, log: &Log) -> u64 {
     on_disk + lost + UNKNOWN_MARGIN
 }
 
-fn highest_version(log: &Log) -> u64 {
+/// The highest version of any role in the log.
+pub(super) fn highest_version(log: &Log) -> u64 {
     log.roles().values().map(|entry| entry.version).max().unwrap_or(0)
 }

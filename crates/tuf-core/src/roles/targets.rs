@@ -364,11 +364,23 @@ impl TargetsRole {
             self.go_on_above(&floor, now)?;
         }
         recover::check_clock(&mut self.floor, now)?;
-        if floor.root != self.trust.version() {
-            let root = self.trust.version();
-            self.floor.raise(|floor| floor.root = root)?;
+        // A record whose floor could not be written when it was made is noted before anything is built on it, or the floor
+        // would stay behind for as long as its volume is full.
+        let (root, reached) = (self.trust.version(), self.reached());
+        if self.floor.get().is_none_or(|floor| floor.root != root || floor.record != reached) {
+            let highest = recover::highest_version(&self.log);
+            self.floor.raise(|floor| {
+                floor.root = root;
+                floor.record = reached;
+                floor.role_version = highest;
+            })?;
         }
         Ok(())
+    }
+
+    /// The newest record, as a floor remembers it.
+    fn reached(&self) -> Option<RecordFloor> {
+        self.log.head_digest().map(|digest| RecordFloor { digest, number: self.log.position() })
     }
 
     /// One record that gives every role a version above all that clients may have seen, and uses up every number that a
@@ -643,7 +655,7 @@ impl TargetsRole {
         if let (Layout::Flat, Some(kept)) = (self.layout(), kept) {
             self.flat = Some(kept);
         }
-        let reached = self.log.head_digest().map(|digest| RecordFloor { digest, number: self.log.position() });
+        let reached = self.reached();
         self.floor.raise(|floor| {
             floor.record = reached;
             floor.role_version = highest;

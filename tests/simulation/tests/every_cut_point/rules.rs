@@ -87,6 +87,11 @@ pub fn check_refused(machine: &Simulated, context: &str) {
     }
 }
 
+/// Whether a client sees the drops already.
+pub fn shows_the_drops(machine: &Simulated) -> bool {
+    download(machine).is_ok_and(|seen| seen == after())
+}
+
 /// At the end.
 pub fn check_after(machine: &Simulated, base: &Simulated, crashed: &BTreeMap<PathBuf, Vec<u8>>, context: &str) {
     let seen = download(machine).unwrap_or_else(|error| panic!("{context}: a client fails at the end: {error}"));
