@@ -411,6 +411,16 @@ except (amqp.exceptions.AccessRefused, amqp.exceptions.NotAllowed):
 PYTHON
 ok "no worker's broker user can write to rugged.admin, nor touch another's queue"
 
+# As docs/operations.md has it for the compose file: as the user of the role, with its state and without a broker.
+for role in targets snapshot timestamp; do
+    state=$RUGGED_DATA/state/$role-worker
+    compose run --rm --no-deps --user "$(stat -c %u "$state"):440" -v "$state:/floor" -e RUGGED_STATE_PATH=/floor \
+        -e RUGGED_BROKER_URL_FILE= rugged recover --role "$role" >"$work/try/floor" 2>&1 || status=$?
+    cat "$work/try/floor" >>"$log"
+    grep -q "$role is not below its floor" "$work/try/floor" || die "rugged recover: $(tail -n 2 "$work/try/floor")"
+done
+ok "rugged recover reaches the floor of each role"
+
 # --- crashes ----------------------------------------------------------------------------------------------------------
 
 # Posts a drop, kills with that under way, and posts another. Killed from outside, as by the kernel: what `docker kill`
