@@ -1,12 +1,17 @@
 //! Keeps hostile header tables away from `lapin`.
 //!
+//! A frame longer than was agreed on ends the connection, and the message in it is delivered again to the next one: RabbitMQ
+//! splits bodies to the size agreed on, but never headers.
+//!
 //! `lapin` reads nested tables by recursion without a limit: a message of a few kilobytes, nested some hundred levels deep,
 //! overflows its thread's stack and so ends the process, and the broker delivers it again to the next one. Everybody who may
 //! publish could stop every worker for good. So the bytes from the broker pass through here first. The headers of a message
-//! that nests them deeper than any client does are taken out; the message arrives without them and is refused like any
-//! other that is not a task.
+//! that nests them deeper than any client does, or has more of them than fit, are taken out; the message arrives without
+//! them and is refused like any other that is not a task.
 
 use std::io;
+
+use super::supervisor::FRAME_BYTES;
 
 /// The deepest nesting of tables and arrays let through. Celery's own headers nest twice.
 const MAX_DEPTH: usize = 32;
@@ -98,11 +103,12 @@ fn judge(frame: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     }
     let length = u32_at(payload, at).ok_or_else(malformed)?;
     let table = payload.get(at + 4..at + 4 + length).ok_or_else(malformed)?;
-    if is_shallow(table) {
+    let fits = frame.len() <= FRAME_BYTES as usize;
+    if fits && is_shallow(table) {
         out.extend_from_slice(frame);
         return Ok(());
     }
-    tracing::warn!(bytes = length, "took the headers off a message because they are nested too deep");
+    tracing::warn!(bytes = length, "took the headers off a message because they are too many or nested too deep");
     let after = payload.get(at + 4 + length..).ok_or_else(malformed)?;
     let size = u32::try_from(at + after.len()).map_err(|_| malformed())?;
     out.extend_from_slice(frame.get(..3).ok_or_else(malformed)?);
@@ -243,6 +249,21 @@ mod tests {
             for step in [1, 1000, stream.len()] {
                 assert_eq!(through(&stream, step).unwrap(), expected);
             }
+        }
+    }
+
+    #[test]
+    fn headers_that_do_not_fit_a_frame_are_taken_out_and_the_rest_stays() {
+        let long = |length: usize| {
+            let text = vec![b'x'; length];
+            [&b"\x01tS"[..], &u32::try_from(length).unwrap().to_be_bytes(), &text].concat()
+        };
+        let around = header(Some(&long(0))).len();
+        let fits = header(Some(&long(FRAME_BYTES as usize - around)));
+        assert_eq!(fits.len(), FRAME_BYTES as usize);
+        assert_eq!(through(&fits, 1000).unwrap(), fits);
+        for length in [FRAME_BYTES as usize - around + 1, 100_000, 1_000_000] {
+            assert_eq!(through(&header(Some(&long(length))), 1000).unwrap(), header(None), "{length}");
         }
     }
 

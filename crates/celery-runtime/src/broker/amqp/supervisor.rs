@@ -58,7 +58,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// Largest frame asked for, in bytes. Longer messages travel in more frames.
-const FRAME_BYTES: u32 = 32 << 10;
+pub(super) const FRAME_BYTES: u32 = 32 << 10;
 
 async fn connect(shared: &Shared) -> Result<Connection, String> {
     let url = &shared.url;
