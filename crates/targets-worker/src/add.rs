@@ -78,7 +78,7 @@ impl Targets {
             Looked::Taken(files) => Some(files),
             _ => None,
         });
-        self.ingest().keep(files.flatten()).map_err(|error| infrastructure(&error))?;
+        self.ingest().keep(files.flatten()).map_err(kept)?;
         let commit = if submissions.is_empty() { Commit::default() } else { self.role.commit(&submissions, now)? };
         let drops: Vec<DropVerdict> =
             batch.drops.iter().zip(&looked).map(|(drop, looked)| verdict(drop, looked)).collect();
@@ -158,7 +158,7 @@ impl Targets {
             return Err(RoleError::refused(format!("{reason}; nothing was signed")));
         }
         let ingest = self.ingest();
-        ingest.keep(taken.iter_mut()).map_err(|error| infrastructure(&error))?;
+        ingest.keep(taken.iter_mut()).map_err(kept)?;
         let commit = self.role.commit(&[submission(format!("task:{task_id}"), &taken)], now)?;
         if self.keeps_files() {
             self.remove_loose(&taken);
@@ -250,6 +250,14 @@ fn result(commit: &Commit) -> AddTargetsResult {
 fn missing(batch: &str) -> RoleError {
     let message = format!("{batch} is not in the inbound directory, or not whole");
     RoleError::Refused(exceptions::exception(exceptions::BATCH_MISSING, message))
+}
+
+/// Files that can never have their names are refused, so that the monitor finds the drop they are of.
+fn kept(error: IngestError) -> RoleError {
+    match error {
+        IngestError::Rejected(reason) => RoleError::refused(reason),
+        error => infrastructure(&error),
+    }
 }
 
 fn infrastructure(error: &IngestError) -> RoleError {

@@ -12,7 +12,7 @@ use ring::digest::{Context, SHA256};
 use tuf_core::log::Digest;
 use tuf_core::names::{MAX_COMPONENT_BYTES, TargetPath};
 use tuf_core::roles::TargetEntry;
-use tuf_core::store::{Created, FileName, NewFile, Staged, Store, StoreError};
+use tuf_core::store::{Created, FileName, InvalidFileName, NewFile, Staged, Store, StoreError};
 
 /// Deepest directory of a drop that is walked.
 const MAX_DEPTH: usize = 64;
@@ -111,6 +111,12 @@ impl Ingest<'_> {
                  that there is room for a hash in front of it"
             )));
         }
+        // Found out here, where it rejects one drop, and not when all of a batch gets its names. The plain name is wanted
+        // where snapshots are not consistent.
+        let plain = FileName::new(path.as_str()).map(|name| vec![name]);
+        if let Err(error) = plain.and(names_of(&path, &"0".repeat(64))) {
+            return Err(IngestError::Rejected(format!("{path} cannot be kept: {}", error.reason)));
+        }
         let relative = dir.join(path.as_str());
         let mut file = self.fs.open_beneath(self.inbound, &relative).map_err(|error| lost(&relative, &error))?;
         let source = file.stat().map_err(|error| lost(&relative, &error))?;
@@ -134,31 +140,58 @@ impl Ingest<'_> {
         let (mut files, mut names) = (Vec::new(), Vec::new());
         for taken in taken {
             let Some(staged) = taken.staged.take() else { continue };
-            let hash = taken.entry.sha256.to_string();
-            let mut of_file = vec![file_name(taken.path.hash_prefixed(&hash))?];
-            let other = format!("{hash}.{}", taken.path);
-            if of_file[0].as_str() != other {
-                of_file.push(file_name(other)?);
-            }
+            let of_file = names_of(&taken.path, &taken.entry.sha256.to_string())
+                .map_err(|error| IngestError::Rejected(error.to_string()))?;
             names.push(of_file.clone());
             files.push(NewFile::staged(of_file, staged));
         }
         if files.is_empty() {
             return Ok(());
         }
-        let created = store.create_all(files)?;
-        match created.iter().position(|created| *created == Created::Conflict) {
-            None => Ok(()),
-            Some(index) => Err(IngestError::Infrastructure(format!(
-                "{} holds other bytes than its name says: remove it from the targets directory",
-                names[index][0]
-            ))),
+        match store.create_all(files) {
+            Ok(created) => match created.iter().position(|created| *created == Created::Conflict) {
+                None => Ok(()),
+                Some(index) => Err(clash(store, &names[index..=index]).unwrap_or_else(|| {
+                    IngestError::Infrastructure(format!(
+                        "{} holds other bytes than its name says: remove it from the targets directory",
+                        names[index][0]
+                    ))
+                })),
+            },
+            Err(error) => Err(clash(store, &names).unwrap_or_else(|| error.into())),
         }
     }
 }
 
-fn file_name(name: String) -> Result<FileName, IngestError> {
-    FileName::new(name).map_err(|error| IngestError::Rejected(error.to_string()))
+/// The names of a target file with this hash: `dir/HASH.name`, and `HASH.dir/name` for clients of tough.
+fn names_of(path: &TargetPath, hash: &str) -> Result<Vec<FileName>, InvalidFileName> {
+    let mut names = vec![FileName::new(path.hash_prefixed(hash))?];
+    let other = format!("{hash}.{path}");
+    if names[0].as_str() != other {
+        names.push(FileName::new(other)?);
+    }
+    Ok(names)
+}
+
+/// Why files cannot have these names, if one of them is a directory or lies below a file: an earlier release has a path
+/// that would have to be file and directory at once. That does not pass, so it is the release's fault.
+fn clash(store: &dyn Store, names: &[Vec<FileName>]) -> Option<IngestError> {
+    names.iter().flatten().find_map(|name| {
+        let is_dir = store.list_dirs(name.dir()).is_ok_and(|dirs| dirs.iter().any(|dir| dir == name.base()));
+        let above = ancestors(name.as_str())
+            .find(|above| FileName::new(*above).is_ok_and(|above| store.stat(&above).is_ok_and(|stat| stat.is_some())));
+        let reason = match above {
+            Some(above) => format!("{name} cannot be kept: {above} is a file in the targets directory"),
+            None if is_dir => format!("{name} cannot be kept: it is a directory in the targets directory"),
+            None => return None,
+        };
+        Some(IngestError::Rejected(reason))
+    })
+}
+
+/// The directories a path lies in.
+pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
 fn hash(reader: &mut dyn Read) -> io::Result<TargetEntry> {

@@ -10,7 +10,7 @@ use tuf_core::roles::TargetEntry;
 use tuf_core::store::{FileName, StoreError};
 use tuf_core::time::UtcTime;
 
-use crate::ingest::Taken;
+use crate::ingest::{Taken, ancestors};
 use crate::role::Targets;
 
 /// `policy.*` of the configuration.
@@ -18,6 +18,8 @@ use crate::role::Targets;
 pub(crate) struct Policy {
     pub(crate) allowed: PathPatterns,
     pub(crate) overwrite: PathPatterns,
+    /// Whether clients are served that refuse a target without a byte (`keyid_format: legacy`).
+    pub(crate) legacy: bool,
 }
 
 /// What earlier drops of the same batch will have signed.
@@ -39,7 +41,7 @@ impl Ahead {
             )
         };
         files.iter().map(|taken| &taken.path).find_map(|path| {
-            if let Some(above) = ancestors(path).find_map(|above| self.paths.get(above)) {
+            if let Some(above) = ancestors(path.as_str()).find_map(|above| self.paths.get(above)) {
                 return Some(said(path, above));
             }
             let inside = format!("{path}/");
@@ -47,11 +49,6 @@ impl Ahead {
             below.filter(|below| below.as_str().starts_with(&inside)).map(|below| said(path, below))
         })
     }
-}
-
-/// The directories a path lies in.
-fn ancestors(path: &TargetPath) -> impl Iterator<Item = &str> {
-    path.as_str().match_indices('/').map(|(at, _)| &path.as_str()[..at])
 }
 
 impl Targets {
@@ -65,6 +62,14 @@ impl Targets {
     ) -> Result<Option<String>, RoleError> {
         if let Some(taken) = files.iter().find(|taken| !self.policy.allowed.matches(&taken.path)) {
             return Ok(Some(format!("{} is not among policy.allowed_targets", taken.path)));
+        }
+        if self.policy.legacy
+            && let Some(taken) = files.iter().find(|taken| taken.entry.length == 0)
+        {
+            return Ok(Some(format!(
+                "{} has no bytes, and the clients that keyid_format: legacy is for cannot download an empty file",
+                taken.path
+            )));
         }
         if let Some(reason) = ahead.clash(files) {
             return Ok(Some(reason));
@@ -99,7 +104,7 @@ impl Targets {
         let failed = |error: StoreError| RoleError::Infrastructure(error.to_string());
         for taken in files {
             let path = &taken.path;
-            for above in ancestors(path) {
+            for above in ancestors(path.as_str()) {
                 let name = FileName::new(above).map_err(|error| RoleError::refused(error.to_string()))?;
                 if store.stat(&name).map_err(failed)?.is_some() {
                     return Ok(Some(format!("{path} cannot be released: {above} is a file in the targets directory")));

@@ -7,6 +7,7 @@ use durable_fs::Fs;
 use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
 use fleet::{Config, repository};
 use tuf_core::bins::{BinLayout, is_bin};
+use tuf_core::key::KeyIdFormat;
 use tuf_core::retention::Retention;
 use tuf_core::roles::{Layout, TargetsPolicy, TargetsRole};
 use tuf_core::store::Store;
@@ -53,7 +54,11 @@ impl Targets {
             inbound: config.inbound_targets_path.clone(),
             configured: layout,
             retention: repository::retention(fs, config, "targets")?,
-            policy: Policy { allowed: config.allowed_targets.clone(), overwrite: config.overwrite.clone() },
+            policy: Policy {
+                allowed: config.allowed_targets.clone(),
+                overwrite: config.overwrite.clone(),
+                legacy: config.keyid_format == KeyIdFormat::Legacy,
+            },
         })
     }
 

@@ -20,7 +20,7 @@ pub use durable_fs::LockGuard;
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use memory::MemoryStore;
-pub use name::{FileName, InvalidFileName};
+pub use name::{FileName, InvalidFileName, MAX_FILE_NAME_BYTES};
 pub(crate) use passed_over::PassedOver;
 pub use staged::Staged;
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Longest component, in bytes: what every Linux file system allows.
 const MAX_COMPONENT: usize = 255;
-/// Longest name, in bytes; leaves room for the store's own root below `PATH_MAX`.
-const MAX_NAME: usize = 2048;
+/// Longest [`FileName`], in bytes; leaves room for the store's own root below `PATH_MAX`.
+pub const MAX_FILE_NAME_BYTES: usize = 2048;
 /// Names below this prefix are the store's temporary files, never anybody's data.
 const TEMPORARY: &str = ".tmp-";
 
@@ -88,7 +88,7 @@ fn fault(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("it is empty");
     }
-    if name.len() > MAX_NAME {
+    if name.len() > MAX_FILE_NAME_BYTES {
         return Some("it is longer than 2048 bytes");
     }
     if name.chars().any(char::is_control) {
