@@ -124,7 +124,7 @@ pub struct Listing {
 /// Whatever listing the directory said; a drop that vanishes meanwhile is left out.
 pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<Listing> {
     let mut found = Listing::default();
-    for entry in fs.read_dir(post)? {
+    for entry in fs.read_dir(post).map_err(|error| unusable("post_to_tuf_path", post, &error))? {
         let raw = entry.name.as_bytes();
         let is_dir = entry.kind == FileKind::Dir;
         if let Some(rest) = strip(raw, READY, any_case).filter(|_| is_dir) {
@@ -145,6 +145,11 @@ pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<Listing> {
     found.ready.sort_by(order);
     found.processing.sort_by(order);
     Ok(found)
+}
+
+/// An error of a whole directory, with the key that configures it: nobody can tell from the system's words which is meant.
+pub(crate) fn unusable(key: &str, dir: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{key} {} cannot be used: {error}: mount or create it", dir.display()))
 }
 
 /// Whether a change of `name` in the post-to-tuf directory can mean new work.

@@ -123,7 +123,9 @@ impl Core {
             return Ok(Vec::new());
         }
         let max_drops = self.memory().cap.unwrap_or(limits.drops).min(limits.drops).max(1);
-        let space = self.fs.space(&self.settings.inbound)?;
+        let inbound = &self.settings.inbound;
+        let space =
+            self.fs.space(inbound).map_err(|error| drop_dir::unusable("inbound_targets_path", inbound, &error))?;
         let mut free_bytes = space.bytes.saturating_sub(limits.reserve_bytes);
         let mut free_inodes = space.inodes.saturating_sub(limits.reserve_inodes);
         let (mut files, mut bytes) = (0_u64, 0_u64);
