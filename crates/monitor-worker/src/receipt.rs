@@ -7,10 +7,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use durable_fs::{Fs, durable};
+use durable_fs::{FileKind, Fs, durable};
 use serde::{Deserialize, Serialize};
 
-use crate::drop_dir::DropName;
+use crate::drop_dir::{DropName, RECEIPT};
 
 /// The version of a receipt that is written.
 pub const FORMAT: u64 = 1;
@@ -18,6 +18,8 @@ pub const FORMAT: u64 = 1;
 pub const MAX_RECEIPT_BYTES: u64 = 1 << 20;
 /// Up to this many files are synced one by one; more are synced with one `syncfs`.
 const SYNC_SINGLY: usize = 2;
+/// How often something of the same name is set aside.
+const MAX_ASIDE: u32 = 100;
 const STATE_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
 
@@ -149,7 +151,7 @@ impl StateReceipts {
         for receipt in receipts {
             files.push((file_name(&receipt.name, receipt.digest.as_deref()), receipt.to_bytes()?));
         }
-        write_files(fs, &self.receipts, &files, STATE_MODE)
+        write_files(fs, &self.receipts, &files, STATE_MODE, &|new, name| durable::rename_over(fs, new, name))
     }
 
     /// Notes durably that these drops are rejected, before anybody is told.
@@ -161,7 +163,7 @@ impl StateReceipts {
         for receipt in receipts {
             files.push((format!("{}.json", receipt.name), receipt.to_bytes()?));
         }
-        write_files(fs, &self.rejections, &files, STATE_MODE)
+        write_files(fs, &self.rejections, &files, STATE_MODE, &|new, name| durable::rename_over(fs, new, name))
     }
 
     /// The rejections noted and not yet finished.
@@ -204,17 +206,50 @@ impl StateReceipts {
     }
 }
 
-/// Writes the receipts for the producers into the drop directory, durably, each replacing an older one of its name.
+/// Writes the receipts for the producers into the drop directory, durably, each replacing an older one of its name. What a
+/// producer put in the place of a receipt is set aside; if that fails too, the drop ends without a public receipt, because
+/// nobody else may wait for that.
 ///
 /// # Errors
 /// Whatever the file system said.
 pub fn write_public(fs: &dyn Fs, post: &Path, receipts: &[Receipt]) -> io::Result<()> {
     let mut files = Vec::with_capacity(receipts.len());
     for receipt in receipts {
-        let file = format!("{}{}.json", crate::drop_dir::RECEIPT, receipt.name);
-        files.push((file, receipt.to_bytes()?));
+        files.push((format!("{RECEIPT}{}.json", receipt.name), receipt.to_bytes()?));
     }
-    write_files(fs, post, &files, PUBLIC_MODE)
+    write_files(fs, post, &files, PUBLIC_MODE, &|new, name| {
+        match durable::rename_over(fs, new, name) {
+            Err(_) if is_taken(fs, new, name) => {}
+            other => return other,
+        }
+        let renamed = set_aside(fs, name).and_then(|aside| {
+            tracing::warn!("{} was in the place of a receipt and is now {}", name.display(), aside.display());
+            durable::rename_over(fs, new, name)
+        });
+        if let Err(error) = renamed {
+            tracing::error!("{} cannot be written, and its drop ends without: {error}", name.display());
+            // What stays behind is collected by age.
+            let _ = fs.remove_file(new);
+        }
+        Ok(())
+    })
+}
+
+/// Whether `name` cannot be replaced by our file `new` because of what has it: no file, or somebody else's.
+fn is_taken(fs: &dyn Fs, new: &Path, name: &Path) -> bool {
+    let (Ok(ours), Ok(theirs)) = (fs.stat(new), fs.stat(name)) else { return false };
+    theirs.kind != FileKind::File || theirs.uid != ours.uid
+}
+
+/// Gives what has a name another one.
+fn set_aside(fs: &dyn Fs, name: &Path) -> io::Result<PathBuf> {
+    for number in 1..=MAX_ASIDE {
+        let aside = name.with_extension(format!("json.{number}"));
+        if durable::stat_if_there(fs, &aside)?.is_none() && durable::rename_dir(fs, name, &aside)? {
+            return Ok(aside);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} was set aside too often", name.display())))
 }
 
 fn file_name(name: &str, digest: Option<&str>) -> String {
@@ -240,9 +275,15 @@ fn read_if_any(fs: &dyn Fs, path: &Path) -> io::Result<Option<Receipt>> {
     }
 }
 
-/// Writes `(name, bytes)` into `dir`, each whole or not at all, and returns when all are durable. The number of syncs does
-/// not depend on the number of files.
-fn write_files(fs: &dyn Fs, dir: &Path, files: &[(String, Vec<u8>)], mode: u32) -> io::Result<()> {
+/// Writes `(name, bytes)` into `dir`, each whole or not at all, and returns when all are durable. `rename` gives a file that
+/// is written its name. The number of syncs does not depend on the number of files.
+fn write_files(
+    fs: &dyn Fs,
+    dir: &Path,
+    files: &[(String, Vec<u8>)],
+    mode: u32,
+    rename: &dyn Fn(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     if files.is_empty() {
         return Ok(());
     }
@@ -267,7 +308,7 @@ fn write_files(fs: &dyn Fs, dir: &Path, files: &[(String, Vec<u8>)], mode: u32) 
         return Err(e);
     }
     for (new, name) in renames {
-        durable::rename_over(fs, &new, &name)?;
+        rename(&new, &name)?;
     }
     fs.sync_dir(dir)
 }

@@ -10,12 +10,16 @@ use std::path::{Path, PathBuf};
 use durable_fs::{FileKind, Fs, durable};
 use ring::digest::{Context, SHA256};
 use tuf_core::names::TargetPath;
+use tuf_core::store::MAX_FILE_NAME_BYTES;
 
 use crate::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest};
 use crate::reject;
 use crate::settings::Limits;
 
 const MAX_DEPTH: usize = 64;
+/// Longest path below a drop: a hash goes in front of it, and the directories it is copied to are above it. What is longer
+/// would fail there, as if the machine were at fault.
+const MAX_PATH_BYTES: usize = MAX_FILE_NAME_BYTES - 65;
 const BUFFER_BYTES: usize = 256 << 10;
 const FILE_MODE: u32 = 0o664;
 /// Mode of the directories made for the targets-worker, which shares the group.
@@ -220,6 +224,13 @@ fn walk(fs: &dyn Fs, source: &Path, limits: &Limits) -> Result<Found, Refusal> {
             let path = format!("{prefix}{name}");
             if let Err(e) = TargetPath::new(&path) {
                 return Err(Refusal::Reject(format!("{path:?} {}", e.reason())));
+            }
+            if path.len() > MAX_PATH_BYTES {
+                let shown: String = path.chars().take(80).collect();
+                let length = path.len();
+                return Err(Refusal::Reject(format!(
+                    "the path {shown:?}… has {length} bytes; {MAX_PATH_BYTES} are allowed"
+                )));
             }
             match entry.kind {
                 FileKind::Dir => {
