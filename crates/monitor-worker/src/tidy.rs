@@ -100,11 +100,16 @@ impl Core {
 
     fn collect_by_age(&self, found: &Listing) -> io::Result<()> {
         let settings = &self.settings;
+        let now = self.now_on(&settings.inbound);
         for entry in self.fs.read_dir(&settings.inbound)? {
             let path = settings.inbound.join(&entry.name);
             let is_batch = batch::is_dir_name(&entry.name);
+            if durable::is_temp_name(&entry.name) && entry.kind == FileKind::File {
+                self.remove_if_older(&path, settings.collect_after, now)?;
+                continue;
+            }
             let collectable = is_batch || starts_with(&entry.name, STAGING) || starts_with(&entry.name, TRASH);
-            if !collectable || !self.is_older(&path, settings.collect_after)? {
+            if !collectable || !self.is_older(&path, settings.collect_after, now)? {
                 continue;
             }
             if is_batch && !self.is_in_flight(&entry.name) {
@@ -113,30 +118,32 @@ impl Core {
                 self.remove_quietly(&path);
             }
         }
+        let now = self.now_on(&settings.post);
         if let Some(age) = settings.abandoned_after {
-            self.remove_abandoned(age)?;
+            self.remove_abandoned(age, now)?;
         }
         for name in &found.receipts {
             let path = settings.post.join(name);
             let keep = if durable::is_temp_name(name) { settings.collect_after } else { settings.keep_public_receipts };
-            self.remove_if_older(&path, keep)?;
+            self.remove_if_older(&path, keep, now)?;
         }
+        let now = self.now_on(self.receipts.dir());
         for entry in self.fs.read_dir(self.receipts.dir())? {
             let keep =
                 if durable::is_temp_name(&entry.name) { settings.collect_after } else { settings.keep_state_receipts };
-            self.remove_if_older(&self.receipts.dir().join(&entry.name), keep)?;
+            self.remove_if_older(&self.receipts.dir().join(&entry.name), keep, now)?;
         }
         Ok(())
     }
 
     /// Removes drops that a producer began and never finished. Whatever in them is younger than `age` keeps all of it.
-    fn remove_abandoned(&self, age: Duration) -> io::Result<()> {
+    fn remove_abandoned(&self, age: Duration, now: i64) -> io::Result<()> {
         for entry in self.fs.read_dir(&self.settings.post)? {
             if entry.kind != FileKind::Dir || !drop_dir::is_unfinished(&entry.name, self.settings.any_case) {
                 continue;
             }
             let path = self.settings.post.join(&entry.name);
-            if !self.is_older(&path, age)? || !self.all_older(&path, age, 0)? {
+            if !self.is_older(&path, age, now)? || !self.all_older(&path, age, now, 0)? {
                 continue;
             }
             tracing::warn!(
@@ -164,29 +171,42 @@ impl Core {
     }
 
     /// Whether everything below a directory is older than `age`; what is nested too deeply to tell is not.
-    fn all_older(&self, dir: &Path, age: Duration, depth: usize) -> io::Result<bool> {
+    fn all_older(&self, dir: &Path, age: Duration, now: i64, depth: usize) -> io::Result<bool> {
         if depth > MAX_DEPTH {
             return Ok(false);
         }
         for entry in self.fs.read_dir(dir)? {
             let path = dir.join(&entry.name);
-            let old = self.is_older(&path, age)?;
-            if !old || (entry.kind == FileKind::Dir && !self.all_older(&path, age, depth + 1)?) {
+            let old = self.is_older(&path, age, now)?;
+            if !old || (entry.kind == FileKind::Dir && !self.all_older(&path, age, now, depth + 1)?) {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn remove_if_older(&self, path: &Path, age: Duration) -> io::Result<()> {
-        if self.is_older(path, age)? {
+    fn remove_if_older(&self, path: &Path, age: Duration, now: i64) -> io::Result<()> {
+        if self.is_older(path, age, now)? {
             durable::remove_file_if_there(&*self.fs, path)?;
         }
         Ok(())
     }
 
-    fn is_older(&self, path: &Path, age: Duration) -> io::Result<bool> {
-        let now = self.clock.now().unix();
+    /// Now, by our clock or by that of the mount `dir` is on, whichever is behind: were one of them years ahead, everything
+    /// would be past its time. A mount that is full tells nothing, and has to be tidied all the same.
+    fn now_on(&self, dir: &Path) -> i64 {
+        let theirs = || -> io::Result<i64> {
+            let mut file = durable::TempFile::new(&*self.fs, dir, 0o600)?;
+            // Over NFS the time is the server's only once bytes have got there.
+            file.write_bytes(b"x")?;
+            file.sync()?;
+            Ok(self.fs.stat(file.path())?.mtime)
+        };
+        let ours = self.clock.now().unix();
+        theirs().map_or(ours, |theirs| theirs.min(ours))
+    }
+
+    fn is_older(&self, path: &Path, age: Duration, now: i64) -> io::Result<bool> {
         let older = |stat: Stat| now.saturating_sub(stat.mtime) > i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
         Ok(durable::stat_if_there(&*self.fs, path)?.is_some_and(older))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::scene::{POST, START, Scene};
+use crate::scene::{POST, Scene};
 
 const HOUR: i64 = 3_600;
 
@@ -16,7 +16,7 @@ fn begun() -> Scene {
 #[tokio::test]
 async fn an_unfinished_drop_is_left_alone_unless_configured() {
     let scene = begun();
-    scene.clock.set(START + 1_000 * HOUR);
+    scene.later(1_000 * HOUR);
     scene.run().await;
     assert_eq!(scene.in_post(), ["tuf_tmp_x"]);
 }
@@ -25,16 +25,15 @@ async fn an_unfinished_drop_is_left_alone_unless_configured() {
 async fn an_abandoned_drop_is_removed_when_configured_and_a_live_one_is_not() {
     let mut scene = begun();
     scene.settings.abandoned_after = Some(Duration::from_secs(10 * 3_600));
-    scene.clock.set(START + 9 * HOUR);
+    scene.later(9 * HOUR);
     scene.run().await;
     assert_eq!(scene.in_post(), ["tuf_tmp_x"], "not old enough");
     // Deep inside it is still written to.
-    scene.fs.set_time(START + 9 * HOUR);
     scene.fs.plant(format!("{POST}/tuf_tmp_x/dir/more"), "half");
-    scene.clock.set(START + 12 * HOUR);
+    scene.later(3 * HOUR);
     scene.run().await;
     assert_eq!(scene.in_post(), ["tuf_tmp_x"], "a producer is at work");
-    scene.clock.set(START + 30 * HOUR);
+    scene.later(18 * HOUR);
     scene.run().await;
     assert_eq!(scene.in_post(), [""; 0]);
 }

@@ -212,7 +212,7 @@ async fn old_leftovers_are_collected_and_loose_files_are_not() {
     let mut left = scene.in_inbound();
     left.sort();
     assert_eq!(left, [".staging_other_7", &old, "batch_of_somebody", "loose.txt"]);
-    scene.clock.set(START + 90_000);
+    scene.later(90_000);
     let monitor = scene.open().unwrap();
     scene.drain(&monitor).await;
     monitor.tidy().await.unwrap();
@@ -226,7 +226,7 @@ async fn receipts_go_after_their_time() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
     scene.run().await;
-    scene.clock.set(START + 8 * 86_400);
+    scene.later(8 * 86_400);
     scene.run().await;
     assert_eq!(scene.receipt("X"), None);
     scene.post("X", &[("a", "a")]);

@@ -137,7 +137,7 @@ async fn an_operation_that_fails_once_delays_and_loses_nothing() {
                     let _ = monitor.tidy().await;
                 }
                 // What could not be removed is collected by age.
-                scene.clock.advance(200_000);
+                scene.later(200_000);
             }
             check_but_reasons(&scene, &doing);
         }
@@ -156,7 +156,7 @@ async fn an_operation_executed_twice_changes_nothing() {
                 let _ = monitor.run_cycle(&scene.chain).await;
                 let _ = monitor.tidy().await;
             }
-            scene.clock.advance(200_000);
+            scene.later(200_000);
         }
         check_but_reasons(&scene, &format!("operation {n} is executed twice"));
     }

@@ -179,6 +179,12 @@ impl Scene {
         }
     }
 
+    /// Lets time pass, here and on the mounts.
+    pub fn later(&self, seconds: i64) {
+        self.clock.advance(seconds);
+        self.fs.set_time(self.fs.time() + seconds);
+    }
+
     pub fn open(&self) -> std::io::Result<Monitor> {
         Monitor::open(Arc::new(self.fs.clone()), self.clock.clone(), self.settings.clone())
     }
@@ -236,8 +242,10 @@ impl Scene {
         names
     }
 
+    /// Names in the inbound directory, without temporary files.
     pub fn in_inbound(&self) -> Vec<String> {
         let names = self.fs.read_dir(Path::new(INBOUND)).unwrap();
-        names.into_iter().map(|e| e.name.into_string().unwrap()).collect()
+        let names = names.into_iter().map(|e| e.name.into_string().unwrap());
+        names.filter(|name| !name.starts_with(".tmp-")).collect()
     }
 }
