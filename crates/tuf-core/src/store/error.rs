@@ -8,7 +8,7 @@ use super::InvalidFileName;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Something that must exist does not: the source of a copy, or the store itself (a missing mount).
-    #[error("{name} not found: {doing}")]
+    #[error("cannot {doing} {name}: it is not there")]
     NotFound {
         /// What was being done.
         doing: &'static str,
@@ -16,7 +16,7 @@ pub enum StoreError {
         name: String,
     },
     /// The disk or a quota is full. Nothing is lost; the call may be repeated once there is space.
-    #[error("no space left: {doing} {name}")]
+    #[error("cannot {doing} {name}: {source}: make room there")]
     NoSpace {
         /// What was being done.
         doing: &'static str,
@@ -27,7 +27,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The store may not be read or written by this process, or is mounted read-only.
-    #[error("not permitted: {doing} {name}")]
+    #[error("cannot {doing} {name}: {source}")]
     Permission {
         /// What was being done.
         doing: &'static str,
@@ -56,7 +56,7 @@ pub enum StoreError {
         name: String,
     },
     /// The stream given to [`Store::stage`](super::Store::stage) failed; the store did not.
-    #[error("cannot read the stream to be stored below {name:?}")]
+    #[error("cannot read the stream to be stored below {name:?}: {source}")]
     Source {
         /// The directory it was staged for.
         name: String,
@@ -68,7 +68,7 @@ pub enum StoreError {
     #[error(transparent)]
     Name(#[from] InvalidFileName),
     /// Any other failure.
-    #[error("cannot {doing} {name}")]
+    #[error("cannot {doing} {name}: {source}")]
     Io {
         /// What was being done.
         doing: &'static str,

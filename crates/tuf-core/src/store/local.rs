@@ -216,7 +216,14 @@ impl LocalStore {
     }
 
     fn error(&self, doing: &'static str, name: &str, error: io::Error) -> StoreError {
-        let name = if name.is_empty() { self.root.display().to_string() } else { name.to_owned() };
+        let missing = |error: &io::Error| error.kind() == ErrorKind::NotFound;
+        let name = if missing(&error) && self.fs.stat(&self.root.join(".")).is_err_and(|error| missing(&error)) {
+            format!("{} (is its mount missing?)", self.root.display())
+        } else if name.is_empty() {
+            self.root.display().to_string()
+        } else {
+            name.to_owned()
+        };
         StoreError::from_io(doing, name, error)
     }
 }
