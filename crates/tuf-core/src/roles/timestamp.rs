@@ -146,6 +146,7 @@ impl TimestampRole {
         // The served timestamp before the snapshots: what it names is never ahead of the snapshots read after it.
         self.read_served()?;
         self.snapshots.refresh(&self.trust)?;
+        self.show_again(floor.timestamp)?;
         let version = self.current().map_or(0, |(version, _)| version);
         // A timestamp signed and not swapped in yet is behind the floor of nothing: the floor is raised after the swap.
         self.skip_to = 0;
@@ -184,6 +185,26 @@ impl TimestampRole {
             },
         };
         Ok(())
+    }
+
+    /// Where what is served is older than what was served before, or does not verify, and that is still there, hidden: shows
+    /// it again. That signs nothing; a repository that went back as a whole does not have it.
+    fn show_again(&mut self, before: u64) -> Result<(), RoleError> {
+        let version = self.current().map_or(0, |(version, _)| version);
+        if version >= before {
+            return Ok(());
+        }
+        let Some(file) = self.repository.metadata.read(&hidden(before)?, MAX_TIMESTAMP)? else { return Ok(()) };
+        match self.parse(file) {
+            Ok(signed) if signed.timestamp.version == before && self.snapshot_of(&signed)?.is_some() => {
+                tracing::error!(
+                    timestamp.version = before,
+                    "{SERVED} went back to version {version} or was damaged: version {before} is shown again"
+                );
+                self.swap(signed)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn parse(&self, file: Vec<u8>) -> Result<Signed, String> {
