@@ -119,3 +119,42 @@ impl Drop for Wiped {
         zeroize::Zeroize::zeroize(&mut self.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::{Format, tests::lines};
+    use testkit::sim_fs::SimFs;
+    use tuf_core::key::ed25519;
+
+    fn with_key(dir: &str, mode: u32) -> SimFs {
+        let fs = SimFs::new();
+        fs.plant_dir(dir);
+        let pair = ed25519(&ring::rand::SystemRandom::new()).unwrap();
+        let mut file = fs.create_new(&Path::new(dir).join("key"), mode).unwrap();
+        io::Write::write_all(&mut file, pair.private_pem.as_bytes()).unwrap();
+        fs
+    }
+
+    #[test]
+    fn a_group_readable_key_is_refused_and_under_run_secrets_used_with_a_warning() {
+        for mode in [0o440, 0o444, 0o404] {
+            let fs = with_key("/keys", mode);
+            let error = signers(&fs, Path::new("/keys"), &[]).map(drop).unwrap_err().to_string();
+            assert_eq!(error, format!("/keys/key can be read by others (mode {mode:03o}): run `chmod 400 /keys/key`"));
+            let fs = with_key("/run/secrets/targets", mode);
+            let said = lines(Format::Json, || {
+                assert_eq!(signers(&fs, Path::new("/run/secrets/targets"), &[]).unwrap().len(), 1);
+            });
+            assert!(
+                said.contains("\"warn\"") && said.contains("/run/secrets/targets/key can be read by others"),
+                "{said}"
+            );
+        }
+        let said = lines(Format::Json, || {
+            let fs = with_key("/run/secrets/targets", 0o400);
+            assert_eq!(signers(&fs, Path::new("/run/secrets/targets"), &[]).unwrap().len(), 1);
+        });
+        assert_eq!(said, "");
+    }
+}

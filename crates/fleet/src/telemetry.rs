@@ -92,7 +92,7 @@ fn filter(level: &str) -> Targets {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Format {
+pub(crate) enum Format {
     Human { colour: bool },
     Json,
 }
@@ -268,11 +268,12 @@ fn escape(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    fn lines(format: Format, work: impl FnOnce()) -> String {
+    /// What is logged meanwhile.
+    pub(crate) fn lines(format: Format, work: impl FnOnce()) -> String {
         let written = Arc::new(Mutex::new(String::new()));
         let sink = written.clone();
         let layer = Lines { format, write: move |line: String| sink.lock().unwrap().push_str(&line) };

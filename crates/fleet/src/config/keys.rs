@@ -158,7 +158,7 @@ pub const KEYS: &[KeySpec] = &[
         "keyid_format",
         Kind::Choice(&["spec", "legacy"]),
         "spec",
-        "How key ids of new keys are computed: as the specification says, or as Rugged wrote them and php-tuf insists on.",
+        "How key ids of new keys are computed: as the specification says, or as Rugged wrote them and php-tuf insists on. With `legacy` empty target files are rejected, because php-tuf cannot download them.",
     ),
     spec(
         "store_targets",
