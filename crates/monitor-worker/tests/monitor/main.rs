@@ -11,7 +11,9 @@
 
 mod abandoned;
 mod batching;
+mod clocks;
 mod formats;
+mod mounts;
 mod recovery;
 mod rejection;
 mod scene;

@@ -102,6 +102,52 @@ async fn too_many_files_are_rejected() {
 }
 
 #[tokio::test]
+async fn a_file_that_changes_while_it_is_read_is_tried_again_and_then_rejected() {
+    for (longer, said) in [(true, "\"a\" was still being written"), (false, "\"a\" was shortened while it was read")] {
+        let scene = Scene::new();
+        scene.post("X", &[("a", &"x".repeat(1_000_000))]);
+        let monitor = scene.open().unwrap();
+        let fs = scene.fs.clone();
+        monitor.on_progress(move || {
+            // Called between two reads.
+            let path = format!("{POST}/tuf_processing_X/a");
+            let length = fs.contents(&path).map_or(0, |bytes| bytes.len());
+            let length = if longer { length + 600_000 } else { length.saturating_sub(100_000) };
+            fs.corrupt(path, vec![b'y'; length]);
+            true
+        });
+        for _ in 0..2 {
+            let report = monitor.run_cycle(&scene.chain).await.unwrap();
+            assert_eq!((report.published, report.rejected, report.waiting), (0, 0, 1));
+            assert!(report.held[0].1.contains(said), "{:?}", report.held);
+        }
+        scene.post("good", &[("b", "b")]);
+        assert_eq!(monitor.run_cycle(&scene.chain).await.unwrap().rejected, 1, "not for ever");
+        assert!(scene.reason("X").contains(said), "{}", scene.reason("X"));
+        scene.drain(&monitor).await;
+        assert_eq!(scene.outcome("good"), Some(Outcome::Published));
+        assert_eq!(scene.visible("a"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changed_once_while_it_was_read_is_published_as_it_is_then() {
+    let scene = Scene::new();
+    scene.post("X", &[("a", "short")]);
+    let monitor = scene.open().unwrap();
+    let (fs, changed) = (scene.fs.clone(), std::sync::atomic::AtomicBool::new(false));
+    monitor.on_progress(move || {
+        if !changed.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            fs.corrupt(format!("{POST}/tuf_processing_X/a"), "longer than before");
+        }
+        true
+    });
+    assert_eq!(monitor.run_cycle(&scene.chain).await.unwrap().held.len(), 1);
+    assert_eq!(scene.drain(&monitor).await.published, 1);
+    assert_eq!(scene.visible("a").as_deref(), Some("longer than before"));
+}
+
+#[tokio::test]
 async fn a_name_that_cannot_be_used_gets_a_receipt_under_another() {
     let scene = Scene::new();
     let long = "x".repeat(201);
