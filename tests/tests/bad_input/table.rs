@@ -83,10 +83,10 @@ fn tests_of(file: &str) -> BTreeSet<String> {
     for line in text.lines().map(str::trim) {
         if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
             marked = true;
-        } else if let Some(name) = line.strip_prefix("fn ").or_else(|| line.strip_prefix("async fn ")) {
-            if std::mem::take(&mut marked) {
-                found.insert(name.split('(').next().unwrap().to_owned());
-            }
+        } else if let Some(name) = line.strip_prefix("fn ").or_else(|| line.strip_prefix("async fn "))
+            && std::mem::take(&mut marked)
+        {
+            found.insert(name.split('(').next().unwrap().to_owned());
         }
     }
     found
