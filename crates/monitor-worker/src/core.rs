@@ -107,6 +107,12 @@ impl Memory {
 
 impl Core {
     pub(crate) fn open(fs: Arc<dyn Fs>, clock: Arc<dyn Clock>, settings: Settings) -> io::Result<Self> {
+        if let Some(volume) = settings.state.parent() {
+            // A volume that is not there must not be taken for an empty one.
+            fs.stat(&volume.join("")).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}: mount or create it", volume.display()))
+            })?;
+        }
         durable::create_dir_all(&*fs, &settings.state, 0o700)?;
         let receipts = StateReceipts::open(&*fs, &settings.state)?;
         let pause = PauseSwitch::open(&*fs, &settings.state)?;

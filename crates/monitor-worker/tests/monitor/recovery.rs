@@ -185,3 +185,14 @@ async fn a_process_that_dies_between_signing_and_receipts_publishes_once() {
     scene.run().await;
     check(&scene, "died before the receipts");
 }
+
+#[test]
+fn a_state_volume_that_is_not_there_is_not_taken_for_an_empty_one() {
+    let mut scene = Scene::new();
+    scene.settings.state = "/volume/monitor".into();
+    let error = scene.open().unwrap_err();
+    assert!(error.to_string().starts_with("/volume: ") && error.to_string().contains("mount or create it"), "{error}");
+    assert!(!scene.fs.paths().iter().any(|path| path.starts_with("/volume")), "it was made");
+    scene.fs.plant_dir("/volume");
+    scene.open().unwrap();
+}
