@@ -265,8 +265,8 @@ fn while_its_floor_cannot_be_written_no_role_goes_on() {
     let mut commit = || targets.commit(std::slice::from_ref(&submission), now()).map(drop);
     let mut fold = || snapshot.update(now(), false).map(drop);
     let mut show = || timestamp.update(now(), false).map(drop);
-    let steps: [(&str, &mut dyn FnMut() -> Result<(), RoleError>); 3] =
-        [("targets", &mut commit), ("snapshot", &mut fold), ("timestamp", &mut show)];
+    type Step<'a> = &'a mut dyn FnMut() -> Result<(), RoleError>;
+    let steps: [(&str, Step<'_>); 3] = [("targets", &mut commit), ("snapshot", &mut fold), ("timestamp", &mut show)];
     for (role, step) in steps {
         fs.refuse_writes(format!("/repo/state-{role}"), std::io::ErrorKind::StorageFull);
         // What it has written is there; that it is asked again makes it no better noted.
