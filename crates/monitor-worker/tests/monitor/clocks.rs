@@ -20,7 +20,7 @@ async fn a_clock_that_runs_backwards_loses_no_drop() {
         scene.fs.set_time(theirs);
         scene.post("after", &[("same", &ours.to_string()), ("more", &theirs.to_string())]);
         assert_eq!(scene.drain(&monitor).await.published, 1);
-        assert_eq!(monitor.oldest_ready(), Duration::ZERO, "an age is never negative");
+        assert_eq!(monitor.oldest_waiting(), Duration::ZERO, "an age is never negative");
         assert_eq!(scene.outcome("after"), Some(Outcome::Published));
         assert_eq!(scene.visible("same"), Some(ours.to_string()));
     }
