@@ -149,6 +149,34 @@ fn restored(consistent_snapshot: bool, states_are_lost: bool) {
 }
 
 #[test]
+fn files_that_are_gone_or_damaged_are_put_back_and_need_no_recovery() {
+    let fleet = start(true);
+    let mut expected = release(&fleet, "first");
+    let mut client = Returning::new(&fleet);
+    let bins = fs::read_dir(fleet.metadata()).unwrap().map(|entry| entry.unwrap().path());
+    let bins = bins.filter(|path| path.to_str().is_some_and(|path| path.contains(".bin_")));
+    let backup: Vec<(PathBuf, Vec<u8>)> = bins.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    assert!(backup.len() >= 4, "{backup:?}");
+    for (number, (path, _)) in backup.iter().enumerate() {
+        fs::remove_file(path).unwrap();
+        if number % 2 == 0 {
+            fs::write(path, "damaged").unwrap();
+        }
+    }
+    fleet.post_drop("next", &contents("next"));
+    system_tests::eventually("the targets-worker stops with an alarm", || {
+        fleet.log_of(TARGETS).contains("the commit log names").then_some(())
+    });
+    for (path, bytes) in backup {
+        let _ = fs::remove_file(&path);
+        fs::write(path, bytes).unwrap();
+    }
+    fleet.published("next");
+    expected.extend(contents("next"));
+    assert_eq!(client.visit(), expected);
+}
+
+#[test]
 fn a_lost_state_volume_of_any_worker_costs_nothing_that_is_published() {
     let mut fleet = start(true);
     let mut expected = release(&fleet, "first");
