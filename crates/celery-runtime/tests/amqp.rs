@@ -311,3 +311,63 @@ async fn headers_nested_beyond_reason_are_refused_and_the_worker_lives() {
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
+
+/// Stands between a broker and its clients; the first connection is cut when the broker has said so many bytes.
+async fn cut_after(broker: String, bytes: usize) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut left = Some(bytes);
+        while let Ok((client, _)) = listener.accept().await {
+            let Ok(server) = tokio::net::TcpStream::connect(&broker).await else { continue };
+            tokio::spawn(between(client, server, left.take()));
+        }
+    });
+    port
+}
+
+async fn between(client: tokio::net::TcpStream, server: tokio::net::TcpStream, left: Option<usize>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
+    let asked = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    let mut left = left.unwrap_or(usize::MAX);
+    let mut buffer = [0; 512];
+    while left > 0 {
+        let room = buffer.len().min(left);
+        let Ok(read @ 1..) = from_server.read(&mut buffer[..room]).await else { break };
+        if to_client.write_all(&buffer[..read]).await.is_err() {
+            break;
+        }
+        left -= read;
+    }
+    // Both ways at once: the client learns of it whatever it is doing.
+    asked.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_whose_connection_is_cut_at_any_moment_of_its_start_takes_up_again() {
+    let Amqp(vhost) = amqp().await;
+    let direct = connected(&vhost.amqp_url).await;
+    let queue = TaskQueue::new("cut").also_bound_to("further");
+    direct.declare_task_queue(&queue).await.unwrap();
+    let (credentials, address) = vhost.amqp_url.strip_prefix("amqp://").unwrap().split_once('@').unwrap();
+    let (address, path) = address.split_once('/').unwrap();
+    // The broker says about 700 bytes until it delivers, most of them about itself.
+    for bytes in (400..1_000).step_by(12) {
+        let port = cut_after(address.to_owned(), bytes).await;
+        let broker = connect(&format!("amqp://{credentials}@127.0.0.1:{port}/{path}"), quick()).await.unwrap();
+        let mut consumer = broker.consume(&queue, 1).await.unwrap();
+        direct.publish(to("cut", &bytes.to_string())).await.unwrap();
+        let delivery = tokio::time::timeout(SOON, consumer.next()).await;
+        let delivery = delivery.unwrap_or_else(|_| panic!("cut after {bytes} bytes: nothing came")).unwrap();
+        // One that came just before the cut is delivered again.
+        let settled = delivery.ack().await;
+        drop(consumer);
+        broker.close().await;
+        if settled.is_err() {
+            let mut again = direct.consume(&queue, 1).await.unwrap();
+            next(&mut again).await.ack().await.unwrap();
+        }
+    }
+}

@@ -120,7 +120,8 @@ impl Driver {
                     None => return,
                 },
             };
-            match self.subscribe(&link).await {
+            let ended = link.unless_lost(self.subscribe(&link)).await;
+            match ended.unwrap_or_else(|| Ended::Lost("the connection was lost".to_owned())) {
                 Ended::ForGood => return,
                 Ended::Lost(reason) => {
                     backoff.reset();
@@ -142,9 +143,11 @@ impl Driver {
     }
 
     async fn subscribe(&self, link: &Link) -> Ended {
-        let (channel, mut stream) = match self.open(link).await {
-            Ok(opened) => opened,
-            Err(error) => return Ended::Failed(error),
+        let within = self.shared.options.operation_timeout;
+        let (channel, mut stream) = match tokio::time::timeout(within, self.open(link)).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return Ended::Failed(error),
+            Err(_) => return Ended::Lost(format!("no answer within {within:?}")),
         };
         let generation = self.shared.next_generation();
         let ended = CancellationToken::new();

@@ -8,10 +8,12 @@ use lapin::{
     protocol::{AMQPErrorKind, AMQPSoftError},
 };
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// A connection. Dropped when it is lost; whoever still holds it sees errors.
 pub(super) struct Link {
     connection: Connection,
+    lost: CancellationToken,
     /// For mandatory publishes, one at a time: a message returned by the broker is not tied to a confirm by the protocol, so
     /// with several under way the return could be taken for another's.
     pub mandatory: Mutex<Option<Channel>>,
@@ -27,6 +29,7 @@ impl Link {
     pub fn new(connection: Connection) -> Self {
         Self {
             connection,
+            lost: CancellationToken::new(),
             mandatory: Mutex::default(),
             confirmed: Mutex::default(),
             plain: Mutex::default(),
@@ -36,6 +39,21 @@ impl Link {
 
     pub fn is_alive(&self) -> bool {
         self.connection.status().connected()
+    }
+
+    /// Tells everybody who waits for an answer on this connection that there will be none.
+    pub fn give_up(&self) {
+        self.lost.cancel();
+    }
+
+    /// Runs what uses this connection; `None` when the connection was lost first. A request that is under way at that
+    /// moment may otherwise wait for ever: lapin does not answer all of them.
+    pub async fn unless_lost<T>(&self, run: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = run => Some(done),
+            () = self.lost.cancelled() => None,
+        }
     }
 
     pub async fn channel(&self) -> Result<Channel, lapin::Error> {

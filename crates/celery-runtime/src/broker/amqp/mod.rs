@@ -98,15 +98,16 @@ impl AmqpBroker {
                 let Some(link) = self.shared.link().await else {
                     return Err(BrokerError::Closed);
                 };
-                match declare(link).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) if link::is_soft(&error) => {
+                match link.unless_lost(declare(link.clone())).await {
+                    Some(Ok(())) => return Ok(()),
+                    Some(Err(error)) if link::is_soft(&error) => {
                         return Err(BrokerError::Refused { what: what.to_owned(), reason: error.to_string() });
                     }
-                    Err(error) => {
+                    Some(Err(error)) => {
                         tracing::debug!(%error, what, "declaration failed with the connection, waiting for the next");
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
+                    None => {}
                 }
             }
         };

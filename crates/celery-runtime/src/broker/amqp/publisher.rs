@@ -63,7 +63,7 @@ impl Publisher {
                 let Some(link) = self.shared.link().await else {
                     return Err(PublishError::Closed);
                 };
-                match attempt(&link, &prepared, &sent).await {
+                match link.unless_lost(attempt(&link, &prepared, &sent)).await.unwrap_or(Err(Failure::Unknown)) {
                     Ok(()) => return Ok(()),
                     Err(Failure::Final(error)) => return Err(error),
                     Err(Failure::Refused(reason)) => {

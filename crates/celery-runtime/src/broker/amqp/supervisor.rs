@@ -126,6 +126,7 @@ async fn serve(shared: &Shared, connection: Connection) -> String {
     if shared.closed.is_cancelled() {
         link.close().await;
     }
+    link.give_up();
     reason
 }
 
