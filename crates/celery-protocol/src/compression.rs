@@ -2,7 +2,7 @@
 //!
 //! They are named by the `compression` header of a task, not by the content encoding.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 
 /// The memory an `.xz` stream may ask for as its dictionary: what Python's strongest preset uses,
 /// and a little for the tables.
@@ -59,6 +59,28 @@ pub fn decompress(compression: &str, body: &[u8], limit: usize) -> Result<Vec<u8
     Ok(inflated)
 }
 
+/// Compresses `body` by Celery's name of a compression (`gzip`, `zlib`, `bzip2`, or the content type); returns the value of the
+/// `compression` header with it. `gzip` makes a zlib stream, as in kombu.
+///
+/// # Errors
+/// [`CompressionError::Unsupported`] for a name that is not one of these.
+pub fn compress(name: &str, body: &[u8]) -> Result<(&'static str, Vec<u8>), CompressionError> {
+    let corrupt = |source| CompressionError::Corrupt { compression: shorten(name), source };
+    match name {
+        "gzip" | "zlib" | "application/x-gzip" => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(body).map_err(corrupt)?;
+            Ok(("application/x-gzip", encoder.finish().map_err(corrupt)?))
+        }
+        "bzip2" | "application/x-bz2" => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
+            encoder.write_all(body).map_err(corrupt)?;
+            Ok(("application/x-bz2", encoder.finish().map_err(corrupt)?))
+        }
+        other => Err(CompressionError::Unsupported(shorten(other))),
+    }
+}
+
 /// Text from outside, cut for use in an error.
 pub(crate) fn shorten(text: &str) -> String {
     const LONGEST: usize = 100;
@@ -66,4 +88,25 @@ pub(crate) fn shorten(text: &str) -> String {
         return text.to_owned();
     }
     text.chars().take(LONGEST).chain("...".chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_is_read_back_and_gzip_means_zlib() {
+        let body = b"[[], {}, {}]".repeat(100);
+        for (name, header) in
+            [("gzip", "application/x-gzip"), ("zlib", "application/x-gzip"), ("bzip2", "application/x-bz2")]
+        {
+            let (named, small) = compress(name, &body).unwrap();
+            assert_eq!(named, header);
+            assert!(small.len() < body.len());
+            assert_eq!(decompress(named, &small, body.len()).unwrap(), body);
+            assert!(matches!(decompress(named, &small, body.len() - 1), Err(CompressionError::TooLarge { .. })));
+        }
+        assert_eq!(compress("gzip", &body).unwrap().1[..2], [0x78, 0x9c]);
+        assert!(matches!(compress("brotli", &body), Err(CompressionError::Unsupported(_))));
+    }
 }

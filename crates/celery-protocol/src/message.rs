@@ -1,5 +1,6 @@
 //! What travels over any broker: properties, headers and a body.
 
+use crate::compression::{CompressionError, compress};
 use crate::value::FieldTable;
 
 /// Content type of every message this crate writes.
@@ -72,5 +73,16 @@ impl Message {
             headers: FieldTable::new(),
             body,
         }
+    }
+
+    /// The message with its body compressed, by Celery's name of a compression: see [`compress`].
+    ///
+    /// # Errors
+    /// If nothing here writes that compression.
+    pub fn compressed(mut self, name: &str) -> Result<Self, CompressionError> {
+        let (header, body) = compress(name, &self.body)?;
+        self.body = body;
+        self.headers.insert("compression", header);
+        Ok(self)
     }
 }

@@ -12,6 +12,12 @@ use crate::value::{FieldTable, FieldValue};
 pub const DEFAULT_EXCHANGE: &str = "";
 /// Queue tasks go to when nothing else is said.
 pub const DEFAULT_QUEUE: &str = "celery";
+/// The fanout exchange control requests go to.
+pub const CONTROL_EXCHANGE: &str = "celery.pidbox";
+/// The direct exchange answers to control requests go to.
+pub const CONTROL_REPLY_EXCHANGE: &str = "reply.celery.pidbox";
+/// The topic exchange events go to.
+pub const EVENT_EXCHANGE: &str = "celeryev";
 /// How long an unused reply queue stays, Celery's `result_expires`.
 pub const RESULT_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -129,6 +135,108 @@ pub fn reply_queue(client_id: &str, expires: Duration) -> QueueDeclare {
     let mut arguments = FieldTable::new();
     arguments.insert("x-expires", FieldValue::from(milliseconds));
     QueueDeclare { name: client_id.to_owned(), durable: true, exclusive: false, auto_delete: true, arguments }
+}
+
+/// A queue that receives what is broadcast, with its exchange and its binding, in the order they are declared. It belongs to
+/// one connection and is consumed with `no_ack`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mailbox {
+    /// The exchange broadcasts come through.
+    pub exchange: ExchangeDeclare,
+    /// The queue itself.
+    pub queue: QueueDeclare,
+    /// The binding of the two.
+    pub binding: Binding,
+}
+
+impl Mailbox {
+    /// Where the worker `node` receives control requests.
+    #[must_use]
+    pub fn control_requests(node: &str) -> Self {
+        Self::new(control_exchange(), format!("{node}.{CONTROL_EXCHANGE}"), "", CONTROL_TIMES)
+    }
+
+    /// Where the client `client_id` receives the answers to its control requests.
+    #[must_use]
+    pub fn control_replies(client_id: &str) -> Self {
+        Self::new(control_reply_exchange(), format!("{client_id}.{CONTROL_REPLY_EXCHANGE}"), client_id, CONTROL_TIMES)
+    }
+
+    /// Where a monitor receives the events whose routing key fits `binding`: `#` for all of them, `worker.#` for those of
+    /// workers. `id` makes its name unique, usually a UUID.
+    #[must_use]
+    pub fn events(id: &str, binding: &str) -> Self {
+        Self::new(event_exchange(), format!("{EVENT_EXCHANGE}.{id}"), binding, EVENT_TIMES)
+    }
+
+    fn new(exchange: ExchangeDeclare, queue: String, routing_key: &str, times: (i32, i32)) -> Self {
+        let mut arguments = FieldTable::new();
+        arguments.insert("x-expires", FieldValue::I32(times.0));
+        arguments.insert("x-message-ttl", FieldValue::I32(times.1));
+        Self {
+            binding: Binding {
+                queue: queue.clone(),
+                exchange: exchange.name.clone(),
+                routing_key: routing_key.to_owned(),
+                arguments: FieldTable::new(),
+            },
+            // Celery up to 5.6 does not make it exclusive. Newer RabbitMQ refuses a transient queue that is not.
+            queue: QueueDeclare { name: queue, durable: false, exclusive: true, auto_delete: true, arguments },
+            exchange,
+        }
+    }
+}
+
+/// Milliseconds a queue for control messages stays unused, and a message in it unread.
+const CONTROL_TIMES: (i32, i32) = (10_000, 300_000);
+/// The same for events.
+const EVENT_TIMES: (i32, i32) = (60_000, 5_000);
+
+/// The exchange every worker's queue for control requests is bound to.
+#[must_use]
+pub fn control_exchange() -> ExchangeDeclare {
+    broadcast_exchange(CONTROL_EXCHANGE, ExchangeKind::Fanout, false)
+}
+
+/// The exchange for answers to control requests.
+#[must_use]
+pub fn control_reply_exchange() -> ExchangeDeclare {
+    broadcast_exchange(CONTROL_REPLY_EXCHANGE, ExchangeKind::Direct, false)
+}
+
+/// The exchange for events.
+#[must_use]
+pub fn event_exchange() -> ExchangeDeclare {
+    broadcast_exchange(EVENT_EXCHANGE, ExchangeKind::Topic, true)
+}
+
+fn broadcast_exchange(name: &str, kind: ExchangeKind, durable: bool) -> ExchangeDeclare {
+    ExchangeDeclare { name: name.to_owned(), kind, durable, auto_delete: false, arguments: FieldTable::new() }
+}
+
+/// Whether the topic exchange's `pattern` takes `routing_key`: words are separated by dots, `*` stands for one word and `#`
+/// for any number of them.
+#[must_use]
+pub fn topic_matches(pattern: &str, routing_key: &str) -> bool {
+    let split = |text: &'_ str| text.split('.').filter(|_| !text.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let (pattern, words) = (split(pattern), split(routing_key));
+    // Row by row over the pattern: which prefixes of the key it has taken so far.
+    let mut taken = vec![false; words.len() + 1];
+    taken[0] = true;
+    for part in &pattern {
+        let mut next = vec![false; words.len() + 1];
+        for (at, reached) in taken.iter().enumerate() {
+            match part.as_str() {
+                "#" if *reached => next[at..].fill(true),
+                part if *reached && words.get(at).is_some_and(|word| part == "*" || part == word) => {
+                    next[at + 1] = true
+                }
+                _ => {}
+            }
+        }
+        taken = next;
+    }
+    taken.last().copied().unwrap_or_default()
 }
 
 /// Where a message is published to.

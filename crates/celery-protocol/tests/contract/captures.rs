@@ -63,7 +63,7 @@ fn publishes(path: &PathBuf) -> Vec<Publish> {
         .collect()
 }
 
-fn message(captured: &Value) -> Message {
+pub fn message(captured: &Value) -> Message {
     let body = match captured.get("body_text") {
         Some(text) => text.as_str().unwrap().as_bytes().to_vec(),
         None => STANDARD.decode(captured["body_base64"].as_str().unwrap()).unwrap(),

@@ -9,10 +9,13 @@
 )]
 
 mod captures;
+mod control;
+mod events;
 mod fields;
 mod forms;
 mod hostile;
 mod python;
+mod redis;
 mod results;
 mod tasks;
 mod topology;

@@ -2,7 +2,7 @@
 
 use crate::captures::{field, read_json};
 use celery_protocol::FieldTable;
-use celery_protocol::topology::{QueueDeclare, RESULT_EXPIRES, Route, TaskQueue, reply_queue};
+use celery_protocol::topology::{Mailbox, QueueDeclare, RESULT_EXPIRES, Route, TaskQueue, reply_queue, topic_matches};
 use serde_json::{Value, json};
 
 /// What a client of 5.7.0 sent before and with its first task, by method.
@@ -67,4 +67,56 @@ fn tasks_go_through_the_default_exchange() {
     let route = Route::to_queue("celery");
     assert_eq!(published[0]["exchange"], json!(route.exchange));
     assert_eq!(published[0]["routing_key"], json!(route.routing_key));
+}
+
+/// What a worker of 5.7.0 declared for broadcasts when it started, by method.
+fn declared_by_a_worker(method: &str, key: &str, name: &str) -> Value {
+    let frames = read_json("amqp-boot/worker-boot-5.7.0.json");
+    let frames = frames.as_array().unwrap();
+    let found = frames.iter().find(|frame| {
+        frame["direction"] == "c>s" && frame["method"] == method && frame["args"][key].as_str() == Some(name)
+    });
+    found.unwrap_or_else(|| panic!("{method} of {name}"))["args"].clone()
+}
+
+fn assert_declared(ours: &Mailbox) {
+    let exchange = declared_by_a_worker("exchange.declare", "exchange", &ours.exchange.name);
+    assert_eq!(exchange["type"], json!(ours.exchange.kind.as_str()));
+    assert_eq!(exchange["durable"], json!(ours.exchange.durable));
+    assert_eq!(exchange["auto_delete"], json!(ours.exchange.auto_delete));
+    assert_eq!(arguments(&exchange["arguments"]), ours.exchange.arguments);
+    assert_eq!(queue_declare(&declared_by_a_worker("queue.declare", "queue", &ours.queue.name)), ours.queue);
+    let binding = declared_by_a_worker("queue.bind", "queue", &ours.queue.name);
+    assert_eq!(binding["exchange"], json!(ours.binding.exchange));
+    assert_eq!(binding["routing_key"], json!(ours.binding.routing_key));
+    assert_eq!(arguments(&binding["arguments"]), ours.binding.arguments);
+}
+
+#[test]
+fn mailboxes_are_declared_as_a_python_worker_declares_them() {
+    assert_declared(&Mailbox::control_requests("w1@lab"));
+    assert_declared(&Mailbox::control_replies("8ef415f4-8f16-30c8-9002-1f170b2536a2"));
+    assert_declared(&Mailbox::events("4fcf9378-7d67-48c8-a083-5edd6695fff5", "worker.#"));
+}
+
+#[test]
+fn topic_patterns_take_the_routing_keys_rabbitmq_gives_them() {
+    for (pattern, key, takes) in [
+        ("#", "", true),
+        ("#", "worker.heartbeat", true),
+        ("worker.#", "worker", true),
+        ("worker.#", "worker.online", true),
+        ("worker.#", "worker.elect.ack", true),
+        ("worker.#", "task.multi", false),
+        ("task.*", "task.multi", true),
+        ("task.*", "task", false),
+        ("task.*", "task.multi.more", false),
+        ("#.ack", "worker.elect.ack", true),
+        ("#.ack", "worker.elect", false),
+        ("*.#.ack", "ack", false),
+        ("", "", true),
+        ("task.multi", "task.multi", true),
+    ] {
+        assert_eq!(topic_matches(pattern, key), takes, "{pattern:?} and {key:?}");
+    }
 }

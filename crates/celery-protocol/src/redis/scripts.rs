@@ -1,0 +1,226 @@
+//! Lua texts. Each does at once what must not be half done.
+//!
+//! All take their keys by `KEYS`, so that a `global_keyprefix` and a cluster's checks work. Time is Redis's own, so that the
+//! clocks of workers need not agree.
+
+/// Takes messages and notes them as unacknowledged in the same step. kombu pops first and notes in a second round trip; a
+/// crash between the two loses the message.
+///
+/// `KEYS`: the lists, most urgent first, then `unacked_index` and `unacked`. `ARGV`: how many at most, the delivery tags'
+/// common beginning, what follows an envelope in `unacked`, how many bytes may be returned, the largest envelope returned.
+/// Returns triples of tag, size in bytes, and envelope (empty when too large). Stops early rather than return too much.
+pub const TAKE: &str = r"
+local lists = #KEYS - 2
+local index, unacked = KEYS[lists + 1], KEYS[lists + 2]
+local want, room, largest = tonumber(ARGV[1]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local time = redis.call('TIME')
+local now = time[1] .. '.' .. string.format('%06d', time[2])
+local taken, bytes = {}, 0
+for list = 1, lists do
+  while #taken < want and bytes < room do
+    local envelope = redis.call('RPOP', KEYS[list])
+    if not envelope then break end
+    local tag = ARGV[2] .. (#taken + 1)
+    redis.call('ZADD', index, now, tag)
+    redis.call('HSET', unacked, tag, '[' .. envelope .. ARGV[3])
+    local size = #envelope
+    if size > largest then envelope = '' end
+    bytes = bytes + #envelope
+    taken[#taken + 1] = {tag, size, envelope}
+  end
+end
+return taken
+";
+
+/// Takes messages for good: replies, which nobody acknowledges.
+///
+/// `KEYS`: the lists. `ARGV`: how many at most, the largest envelope returned (a larger one is dropped).
+pub const TAKE_FOR_GOOD: &str = r"
+local taken = {}
+for list = 1, #KEYS do
+  while #taken < tonumber(ARGV[1]) do
+    local envelope = redis.call('RPOP', KEYS[list])
+    if not envelope then break end
+    if #envelope <= tonumber(ARGV[2]) then taken[#taken + 1] = envelope end
+  end
+end
+return taken
+";
+
+/// Acknowledges. `KEYS`: `unacked_index`, `unacked`. `ARGV`: tags. Returns how many of them were still ours.
+pub const ACK: &str = r"
+redis.call('ZREM', KEYS[1], unpack(ARGV))
+return redis.call('HDEL', KEYS[2], unpack(ARGV))
+";
+
+/// Says that the messages of these tags are still being worked on. What somebody else has put back stays back.
+///
+/// `KEYS`: `unacked_index`. `ARGV`: tags. Returns how many are still there.
+pub const REFRESH: &str = r"
+local time = redis.call('TIME')
+local now = time[1] .. '.' .. string.format('%06d', time[2])
+local kept = 0
+for _, tag in ipairs(ARGV) do
+  if redis.call('ZSCORE', KEYS[1], tag) then
+    redis.call('ZADD', KEYS[1], 'XX', now, tag)
+    kept = kept + 1
+  end
+end
+return kept
+";
+
+/// Finds what was not acknowledged in time, if nobody else is at it.
+///
+/// `KEYS`: `unacked_index`, `unacked`, `unacked_mutex`. `ARGV`: our token, the mutex's life in milliseconds, the visibility
+/// timeout in seconds, the lease in seconds, how a tag begins whose worker renews it (and is dead after a lease without),
+/// how many to return. Returns tags and what lies under them, in turn, oldest first; the mutex is held when there are any.
+pub const DUE: &str = r"
+if not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then return {} end
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local old, leased = now - tonumber(ARGV[3]), now - tonumber(ARGV[4])
+local due = {}
+local seen = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', math.max(old, leased), 'WITHSCORES', 'LIMIT', 0, 1000)
+for at = 1, #seen, 2 do
+  local tag, since = seen[at], tonumber(seen[at + 1])
+  local ours = string.sub(tag, 1, #ARGV[5]) == ARGV[5]
+  if (ours and since <= leased) or (not ours and since <= old) then
+    local held = redis.call('HGET', KEYS[2], tag)
+    if held then
+      due[#due + 1] = tag
+      due[#due + 1] = held
+    else
+      redis.call('ZREM', KEYS[1], tag)
+    end
+  end
+  if #due >= 2 * tonumber(ARGV[6]) then break end
+end
+if #due == 0 then redis.call('DEL', KEYS[3]) end
+return due
+";
+
+/// Gives the mutex back, unless it is another's by now. `KEYS`: `unacked_mutex`. `ARGV`: our token.
+pub const RELEASE: &str = r"
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+";
+
+/// Puts messages back into their queues, all at once. Each only if it is still unacknowledged and, where an age is asked
+/// for, was not touched since: so that of several who try only one succeeds, and none takes what is being worked on.
+///
+/// `KEYS`: `unacked_index`, `unacked`, then one list per message. `ARGV`: the least age in seconds (`0` for any), which end
+/// (`RPUSH` runs next, `LPUSH` last), then a tag and an envelope per message. Returns how many went back.
+pub const RESTORE: &str = r"
+local time = redis.call('TIME')
+local until_ = tonumber(time[1]) + tonumber(time[2]) / 1000000 - tonumber(ARGV[1])
+local restored = 0
+for at = 3, #KEYS do
+  local tag, envelope = ARGV[2 * at - 3], ARGV[2 * at - 2]
+  local since = redis.call('ZSCORE', KEYS[1], tag)
+  if not since or tonumber(since) <= until_ then
+    redis.call('ZREM', KEYS[1], tag)
+    if redis.call('HDEL', KEYS[2], tag) == 1 then
+      redis.call(ARGV[2], KEYS[at], envelope)
+      restored = restored + 1
+    end
+  end
+end
+return restored
+";
+
+/// Publishes to a queue through the default exchange.
+///
+/// `KEYS`: the list, the queue's lists, the bindings of the exchange of its name. `ARGV`: envelope, the queue's own binding,
+/// `1` if the queue has to be known, and the seconds after which a list nobody declared is dropped again (`0` for never).
+/// Returns the list's length, or 0 when the queue is not known.
+pub const PUSH: &str = r"
+local known = redis.call('SISMEMBER', KEYS[#KEYS], ARGV[2]) == 1
+for at = 2, #KEYS - 1 do
+  known = known or redis.call('EXISTS', KEYS[at]) == 1
+end
+if ARGV[3] == '1' and not known then return 0 end
+local length = redis.call('LPUSH', KEYS[1], ARGV[1])
+if ARGV[4] ~= '0' and not known then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
+return length
+";
+
+/// Binds a transient queue as kombu 5.7 does: the exchange's deadline is moved on, never back.
+///
+/// `KEYS`: bindings, deadlines. `ARGV`: the binding, the exchange, milliseconds from now.
+pub const BIND_FOR_A_WHILE: &str = r"
+redis.call('SADD', KEYS[1], ARGV[1])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+return redis.call('ZADD', KEYS[2], 'GT', now + tonumber(ARGV[3]), ARGV[2])
+";
+
+/// Stores a result and announces it, unless the task has succeeded before: a second run, or a late report of the first, must
+/// not undo what a client may have seen.
+///
+/// `KEYS`: the result. `ARGV`: its text, seconds to keep it (`0` for ever). Returns 1 if it was stored.
+pub const STORE: &str = r#"
+local before = redis.call('GET', KEYS[1])
+if before then
+  local status = string.match(before, '^{"status": ?"([^"\\]*)"')
+  if not status then
+    local read, meta = pcall(cjson.decode, before)
+    if read and type(meta) == 'table' then status = meta.status end
+  end
+  if status == 'SUCCESS' then return 0 end
+end
+if ARGV[2] == '0' then
+  redis.call('SET', KEYS[1], ARGV[1])
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+end
+redis.call('PUBLISH', KEYS[1], ARGV[1])
+return 1
+"#;
+
+/// Adds a finished member to its chord. When it is the last, at most one caller gets the claim: it has to publish the body,
+/// and [`CHORD_DONE`] afterwards. A claim that is not renewed runs out, so that a crash in between loses nothing: the member
+/// is delivered again and claims anew.
+///
+/// `KEYS`: members, total diff, size, seen, group, claim. `ARGV`: task id, member, index, seconds to keep, seconds of the
+/// claim, token. Returns `{-1, 0}` for a chord that is over; else how many members there are, and 0 while some are missing, 1 if
+/// the claim is ours, 2 if it is another's.
+pub const CHORD_PART: &str = r"
+if redis.call('GET', KEYS[6]) == 'done' then return {-1, 0} end
+if redis.call('SADD', KEYS[4], ARGV[1] .. ':' .. ARGV[3]) == 1 then
+  redis.call('ZADD', KEYS[1], ARGV[3], ARGV[2])
+end
+if ARGV[4] ~= '0' then
+  for at = 1, 5 do redis.call('EXPIRE', KEYS[at], ARGV[4]) end
+end
+local count = redis.call('ZCARD', KEYS[1])
+local size = redis.call('GET', KEYS[3])
+if not size or count < tonumber(size) + tonumber(redis.call('GET', KEYS[2]) or 0) then return {count, 0} end
+local holder = redis.call('GET', KEYS[6])
+if holder == ARGV[6] then
+  redis.call('EXPIRE', KEYS[6], ARGV[5])
+elseif holder or not redis.call('SET', KEYS[6], ARGV[6], 'NX', 'EX', ARGV[5]) then
+  return {count, 2}
+end
+return {count, 1}
+";
+
+/// Renews a claim. `KEYS`: claim, size. `ARGV`: token, seconds. Returns 1 while it is ours.
+pub const CHORD_RENEW: &str = r"
+local holder = redis.call('GET', KEYS[1])
+if holder == ARGV[1] then return redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+if holder or redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return 1
+";
+
+/// Ends a chord whose body is published, and marks it as over. `KEYS`: claim, members, total diff, size, seen. `ARGV`:
+/// token, seconds of the mark. Returns 1 if the claim was ours.
+pub const CHORD_DONE: &str = r"
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+redis.call('SET', KEYS[1], 'done', 'EX', ARGV[2])
+return 1
+";
+
+/// Gives a claim back, for somebody else to try. `KEYS`: claim. `ARGV`: token.
+pub const CHORD_GIVE_UP: &str = RELEASE;
