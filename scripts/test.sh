@@ -11,7 +11,7 @@
 set -euo pipefail
 umask 022
 
-packages=(rabbitmq-server python3 python3-venv openssl)
+packages=(rabbitmq-server redis-server python3 python3-venv openssl)
 test_user=${TUF_FLEET_TEST_USER:-tuf-fleet-test}
 copy=/var/tmp/tuf-fleet-test # where the tree goes when that user cannot reach this one
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -53,6 +53,7 @@ retry() {
 have() {
     case $1 in
         rabbitmq-server) [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] ;;
+        redis-server) [ -x /usr/bin/redis-server ] ;;
         python3) [ -x /usr/bin/python3 ] ;;
         python3-venv) [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         gcc) command -v cc >/dev/null ;;
@@ -83,9 +84,11 @@ install_packages() {
     [ "$made_policy" -eq 0 ] || rm -f "$policy"
     [ "$status" -eq 0 ] || die "cannot install $*"
     for package in "$@"; do
-        if [ "$package" = rabbitmq-server ] && [ -d /run/systemd/system ]; then
-            systemctl disable --now rabbitmq-server epmd.service epmd.socket >/dev/null 2>&1 || true
-        fi
+        [ -d /run/systemd/system ] || continue
+        case $package in
+            rabbitmq-server) systemctl disable --now rabbitmq-server epmd.service epmd.socket >/dev/null 2>&1 || true ;;
+            redis-server) systemctl disable --now redis-server >/dev/null 2>&1 || true ;;
+        esac
     done
 }
 

@@ -1,12 +1,13 @@
-//! A Celery-compatible worker and client over `amqp://` and `memory://`.
+//! A Celery-compatible worker and client over `amqp://`, `redis://` and `memory://`.
 //!
-//! The wire contract itself is `celery_protocol`; this crate moves it: brokers ([`broker`]), the worker ([`worker`]) and
-//! the calling side ([`client`]). It knows nothing of TUF.
+//! The wire contract itself is `celery_protocol`; this crate moves it: brokers ([`broker`]), result backends ([`backend`]),
+//! the worker ([`worker`]) and the calling side ([`client`]). It knows nothing of TUF.
 //!
 //! What holds everywhere:
 //!
-//! - a task is acknowledged last, after its result was published; a delivery of an old connection is never acknowledged on a
-//!   new one, so work may run twice and is never lost;
+//! - a task is acknowledged last, after what follows it was published and its result was stored; a delivery of an old
+//!   connection is never acknowledged on a new one, so work may run twice and is never lost;
+//! - what follows a task (callbacks, the next step of a chain) has the same ids however often it is sent;
 //! - a task is published with a confirm and `mandatory`, so that a missing queue is an error and not a silence;
 //! - what cannot be decoded, is not known or panics becomes a typed failure where a reply is possible, and never ends the
 //!   worker.
@@ -41,11 +42,14 @@
 //! ```
 
 mod arguments;
+pub mod backend;
 pub mod broker;
 pub mod client;
 pub mod clock;
+mod dispatch;
+mod redis;
 mod task_error;
 pub mod worker;
 
 pub use arguments::Arguments;
-pub use task_error::TaskError;
+pub use task_error::{Retry, TaskError};

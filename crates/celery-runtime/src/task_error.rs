@@ -1,6 +1,6 @@
 //! What a failed task tells its caller.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde_json::Value;
 
@@ -18,6 +18,17 @@ pub struct TaskError {
     pub messages: Vec<Value>,
     /// A traceback or other detail, shown by Python next to the exception.
     pub traceback: Option<String>,
+    /// Whether the task asks to be tried again; see [`retry`](Self::retry).
+    pub retry: Option<Retry>,
+}
+
+/// A wish to be tried again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retry {
+    /// How long to wait; what the task's [`RetryPolicy`](crate::worker::RetryPolicy) says if absent.
+    pub countdown: Option<Duration>,
+    /// So many tries after the first; what the policy says if absent.
+    pub max_retries: Option<u32>,
 }
 
 impl TaskError {
@@ -29,6 +40,7 @@ impl TaskError {
             exc_module: module.into(),
             messages: vec![Value::String(message.into())],
             traceback: None,
+            retry: None,
         }
     }
 
@@ -48,6 +60,25 @@ impl TaskError {
     #[must_use]
     pub fn runtime_error(message: impl Into<String>) -> Self {
         Self::custom("builtins", "RuntimeError", message)
+    }
+
+    /// The same error, with the task to be tried again when its policy says; after the last try the caller gets the error.
+    #[must_use]
+    pub fn retry(self) -> Self {
+        self.with_retry(Retry::default())
+    }
+
+    /// As [`retry`](Self::retry), after that time.
+    #[must_use]
+    pub fn retry_in(self, countdown: Duration) -> Self {
+        self.with_retry(Retry { countdown: Some(countdown), max_retries: None })
+    }
+
+    /// As [`retry`](Self::retry), as `retry` says.
+    #[must_use]
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
     }
 
     /// The same error with a traceback.

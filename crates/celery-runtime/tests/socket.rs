@@ -15,7 +15,7 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration
 
 use celery_runtime::{
     broker::{
-        Broker, BrokerError, ConnectError, ConnectOptions, PublishError, connect,
+        Broadcast, Broker, BrokerError, ConnectError, ConnectOptions, Publish, PublishError, Subscription, connect,
         memory::MemoryBroker,
         socket::{ServeError, SocketServer, serve_socket},
     },
@@ -193,4 +193,32 @@ async fn a_caller_that_gives_up_leaves_the_connection_usable() {
     }
     outside.publish(to("q", "last")).await.unwrap();
     assert!(served.server.queue_len("q").unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn another_process_can_ask_every_worker_and_hear_events() {
+    let served = served().await;
+    let host: Arc<dyn Broker> = Arc::new(served.server.connect());
+    let mut requests = host.subscribe(&Subscription::ControlRequests { node: "w@h".into() }).await.unwrap();
+    let client = served.connect().await;
+    let say = |to: Broadcast, key: &str| Publish {
+        exchange: to.exchange().into(),
+        routing_key: key.into(),
+        ..Publish::reply("", task("t", "1", vec![]))
+    };
+    // More often than the number of queues one connection may have: each goes with its consumer.
+    for _ in 0..40 {
+        let mut replies = client.subscribe(&Subscription::ControlReplies { client: "c".into() }).await.unwrap();
+        client.declare_broadcast(Broadcast::ControlRequests).await.unwrap();
+        client.publish(say(Broadcast::ControlRequests, "")).await.unwrap();
+        next(&mut requests).await;
+        host.publish(say(Broadcast::ControlReplies, "c")).await.unwrap();
+        next(&mut replies).await;
+        replies.cancel().await;
+    }
+    let mut events = client.subscribe(&Subscription::Events { id: "e".into(), binding: "#".into() }).await.unwrap();
+    host.publish(say(Broadcast::Events, "worker.online")).await.unwrap();
+    assert_eq!(next(&mut events).await.routing_key, "worker.online");
+    let refused = client.subscribe(&Subscription::ControlRequests { node: "x@h".into() }).await;
+    assert!(matches!(refused, Err(BrokerError::Unsupported(_))));
 }

@@ -3,17 +3,22 @@
 //! | URL | broker |
 //! |---|---|
 //! | `amqp://user:password@host:port/vhost` | [`amqp::AmqpBroker`]: RabbitMQ, by an own reconnecting supervisor |
+//! | `redis://user:password@host:port/db`, `rediss://…` | [`redis::RedisBroker`]: Redis as kombu uses it, without its loss window |
 //! | `memory://` | [`memory::MemoryBroker`]: inside this process, shared by cloning the `Arc` |
 //! | `memory+unix:///path/broker.sock` | [`socket::SocketBroker`]: the in-process broker of another process on this machine |
 
 pub mod amqp;
+pub(crate) mod backoff;
 mod connect;
 mod delivery;
 mod error;
+mod info;
 pub mod memory;
+pub mod redis;
 pub mod socket;
 mod state;
-mod url;
+mod subscription;
+pub(crate) mod url;
 
 use std::{fmt, sync::Arc};
 
@@ -21,11 +26,15 @@ use async_trait::async_trait;
 use celery_protocol::message::Message;
 use tokio::sync::watch;
 
-pub use connect::{ConnectError, ConnectOptions, connect};
+pub use connect::{ConnectError, ConnectOptions, TlsOptions, connect};
 pub use delivery::{Delivery, Settle};
 pub use error::{AckError, BrokerError, PublishError};
+pub use info::BrokerInfo;
 pub use state::ConnectionState;
+pub use subscription::{Broadcast, Subscription};
 pub use url::{AmqpUrl, BrokerUrl, UrlError};
+
+pub use crate::redis::RedisUrl;
 
 /// A shared broker handle.
 pub type SharedBroker = Arc<dyn Broker>;
@@ -150,6 +159,37 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the broker was closed.
     async fn consume_replies(&self, name: &str) -> Result<Box<dyn Consumer>, BrokerError>;
+
+    /// Starts to receive what is broadcast, without acknowledgements: declares the exchange if it is missing, a queue of this
+    /// connection's own and its binding, exactly as Celery 5.7 does ([`Subscription::mailbox`]). Returns when it listens, so
+    /// that whatever is published afterwards arrives; takes up by itself after each reconnect. What arrives faster than it
+    /// is taken is dropped, as is what is sent while the connection is away.
+    ///
+    /// Where a dead connection still holds the queue (405), it is tried again until the time allowed is up.
+    ///
+    /// # Errors
+    /// `Unavailable` if it does not listen within [`ConnectOptions::operation_timeout`], `Refused` if the broker does not
+    /// allow it, `Unsupported` if this kind of broker cannot.
+    async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BrokerError>;
+
+    /// Makes sure that something can be broadcast with [`publish`](Self::publish) to [`Broadcast::exchange`]: an exchange that
+    /// exists is taken as it is, a missing one is declared as Celery does. To be called anew for each connection, because
+    /// two of them do not survive a restart of the broker.
+    ///
+    /// # Errors
+    /// As [`declare_task_queue`](Self::declare_task_queue).
+    async fn declare_broadcast(&self, broadcast: Broadcast) -> Result<(), BrokerError>;
+
+    /// What may be told about it; by default, that it is in this process.
+    fn info(&self) -> BrokerInfo {
+        BrokerInfo::in_process()
+    }
+
+    /// Whether the exchange a delivery says it came by is the broker's own word, given only to those who may write to that
+    /// exchange. Where it is the sender's, it proves nothing.
+    fn guards_exchanges(&self) -> bool {
+        true
+    }
 
     /// The connection's state, as it changes.
     fn connection_state(&self) -> watch::Receiver<ConnectionState>;

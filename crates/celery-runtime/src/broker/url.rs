@@ -2,11 +2,15 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use crate::redis::RedisUrl;
+
 /// A parsed broker URL. `Display` and `Debug` leave the password out.
 #[derive(Clone, PartialEq, Eq)]
 pub enum BrokerUrl {
     /// `amqp://user:password@host:port/vhost`
     Amqp(AmqpUrl),
+    /// `redis://user:password@host:port/db`, `rediss://` for TLS, or `redis+socket:///path?virtual_host=db`.
+    Redis(RedisUrl),
     /// `memory://`: a fresh broker inside this process.
     Memory,
     /// `memory+unix:///path/broker.sock`: the in-process broker of another process on this machine.
@@ -27,10 +31,12 @@ pub struct AmqpUrl {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// There is no `scheme://`.
-    #[error("broker url has no scheme (expected amqp://, memory:// or memory+unix://)")]
+    #[error("broker url has no scheme (expected amqp://, redis://, memory:// or memory+unix://)")]
     NoScheme,
     /// A scheme this build cannot speak.
-    #[error("broker url scheme {0:?} is not supported (expected amqp, memory or memory+unix)")]
+    #[error(
+        "broker url scheme {0:?} is not supported (expected amqp, redis, rediss, redis+socket, memory or memory+unix)"
+    )]
     Scheme(String),
     /// The part named cannot be read.
     #[error("broker url has an invalid {part}: {reason}")]
@@ -42,7 +48,7 @@ pub enum UrlError {
     },
 }
 
-const fn invalid(part: &'static str, reason: &'static str) -> UrlError {
+pub(crate) const fn invalid(part: &'static str, reason: &'static str) -> UrlError {
     UrlError::Invalid { part, reason }
 }
 
@@ -56,6 +62,8 @@ impl FromStr for BrokerUrl {
         let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
         match scheme {
             "amqp" | "pyamqp" => parse_amqp(rest).map(Self::Amqp),
+            "redis" | "rediss" => RedisUrl::parse_tcp(rest, scheme == "rediss").map(Self::Redis),
+            "redis+socket" => RedisUrl::parse_socket(rest).map(Self::Redis),
             "memory" if rest.trim_end_matches('/').is_empty() => Ok(Self::Memory),
             "memory" => Err(invalid("memory:// url", "nothing may follow memory://")),
             "memory+unix" => {
@@ -96,7 +104,7 @@ fn parse_amqp(rest: &str) -> Result<AmqpUrl, UrlError> {
         Some((authority, vhost)) => (authority, Some(vhost)),
         None => (location, None),
     };
-    let (host, port) = split_port(authority)?;
+    let (host, port) = split_port(authority, 5672)?;
     if host.is_empty() {
         return Err(invalid("host", "it is empty"));
     }
@@ -116,7 +124,7 @@ fn parse_amqp(rest: &str) -> Result<AmqpUrl, UrlError> {
     Ok(AmqpUrl { user, password, host: host.to_owned(), port, vhost })
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16), UrlError> {
+pub(crate) fn split_port(authority: &str, default: u16) -> Result<(&str, u16), UrlError> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or(invalid("host", "a [ has no ]"))?;
         match after.strip_prefix(':') {
@@ -131,7 +139,7 @@ fn split_port(authority: &str) -> Result<(&str, u16), UrlError> {
         }
     };
     match port {
-        None | Some("") => Ok((host, 5672)),
+        None | Some("") => Ok((host, default)),
         Some(port) => match port.parse::<u16>() {
             Ok(port) if port != 0 => Ok((host, port)),
             _ => Err(invalid("port", "it is not a number between 1 and 65535")),
@@ -139,7 +147,7 @@ fn split_port(authority: &str) -> Result<(&str, u16), UrlError> {
     }
 }
 
-fn decode(text: &str, part: &'static str) -> Result<String, UrlError> {
+pub(crate) fn decode(text: &str, part: &'static str) -> Result<String, UrlError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -162,6 +170,7 @@ impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Amqp(url) => url.fmt(f),
+            Self::Redis(url) => url.fmt(f),
             Self::Memory => f.write_str("memory://"),
             Self::Socket(path) => write!(f, "memory+unix://{}", path.display()),
         }
@@ -236,7 +245,7 @@ mod tests {
 
     #[test]
     fn other_schemes_are_refused_by_name() {
-        assert_eq!("redis://x".parse::<BrokerUrl>(), Err(UrlError::Scheme("redis".into())));
+        assert_eq!("sqs://x".parse::<BrokerUrl>(), Err(UrlError::Scheme("sqs".into())));
         assert_eq!("localhost".parse::<BrokerUrl>(), Err(UrlError::NoScheme));
         assert!("memory://x".parse::<BrokerUrl>().is_err());
         assert!("memory+unix://relative".parse::<BrokerUrl>().is_err());

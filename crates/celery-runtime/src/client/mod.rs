@@ -1,24 +1,26 @@
 //! The calling side: sends tasks and waits for their results, as Celery's `send_task(...).get(timeout)` does over `rpc://`.
 
+mod control;
+mod events;
 mod pending;
 mod send;
+mod workflow;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use celery_protocol::{Limits, ResultMeta, TaskRequest};
+use celery_protocol::{Routes, TaskRequest};
 use serde_json::{Map, Value};
-use tokio::sync::watch;
 
+pub use celery_protocol::control::ControlReply;
+pub use control::{Control, ControlFailure};
+pub use events::EventStream;
 pub use pending::{CallError, PendingResult};
 pub use send::SendOptions;
+pub use workflow::{ApplyError, WorkflowResult};
 
 use crate::{
-    broker::{BrokerError, Consumer, Delivery, Publish, PublishError, SharedBroker},
+    backend::{BackendError, Expectation, SharedBackend, rpc::RpcBackend},
+    broker::{BrokerError, Publish, PublishError, SharedBroker},
     clock,
 };
 
@@ -27,26 +29,13 @@ use crate::{
 pub struct Client {
     shared: Arc<Shared>,
     headers: Arc<Map<String, Value>>,
+    routes: Arc<Routes>,
 }
 
 struct Shared {
     broker: SharedBroker,
-    reply_queue: String,
+    backend: SharedBackend,
     host: String,
-    waiting: Arc<Waiting>,
-    _receiving: tokio_util::task::AbortOnDropHandle<()>,
-}
-
-/// Who waits for what.
-#[derive(Default)]
-pub(crate) struct Waiting {
-    results: Mutex<HashMap<String, watch::Sender<Option<ResultMeta>>>>,
-}
-
-impl Waiting {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Option<ResultMeta>>>> {
-        self.results.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Client {
@@ -55,20 +44,20 @@ impl Client {
     /// # Errors
     /// If the broker was closed or refuses reply queues.
     pub async fn new(broker: SharedBroker) -> Result<Self, BrokerError> {
-        let reply_queue = uuid::Uuid::new_v4().to_string();
-        let consumer = broker.consume_replies(&reply_queue).await?;
-        let waiting = Arc::new(Waiting::default());
-        let receiving = tokio::spawn(receive(consumer, waiting.clone()));
-        Ok(Self {
-            shared: Arc::new(Shared {
-                broker,
-                reply_queue,
-                host: crate::worker::host_name(),
-                waiting,
-                _receiving: tokio_util::task::AbortOnDropHandle::new(receiving),
-            }),
-            headers: Arc::default(),
-        })
+        let backend = RpcBackend::new(broker.clone());
+        backend.receive().await.map_err(|error| match error {
+            BackendError::Closed => BrokerError::Closed,
+            BackendError::Unavailable { reason } => BrokerError::Unavailable { reason },
+            other => BrokerError::Refused { what: "the reply queue".to_owned(), reason: other.to_string() },
+        })?;
+        Ok(Self::with_backend(broker, Arc::new(backend)))
+    }
+
+    /// A client whose results come by `backend`, which has to be the one the workers store to.
+    #[must_use]
+    pub fn with_backend(broker: SharedBroker, backend: SharedBackend) -> Self {
+        let host = crate::worker::host_name();
+        Self { shared: Arc::new(Shared { broker, backend, host }), headers: Arc::default(), routes: Arc::default() }
     }
 
     /// The same client with one more header on every task it sends. Headers in [`SendOptions`] win.
@@ -76,6 +65,17 @@ impl Client {
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         Arc::make_mut(&mut self.headers).insert(name.into(), value.into());
         self
+    }
+
+    /// The same client with these routes for signatures that name no queue; without, those go to Celery's default queue.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Routes) -> Self {
+        self.routes = Arc::new(routes);
+        self
+    }
+
+    fn origin(&self) -> String {
+        format!("gen{}@{}", std::process::id(), self.shared.host)
     }
 
     /// Sends a task to a queue; returns when the broker has confirmed that the queue has it.
@@ -94,14 +94,24 @@ impl Client {
         let mut builder = TaskRequest::builder(task, &id)
             .args(args)
             .kwargs(kwargs)
-            .reply_to(&self.shared.reply_queue)
+            .reply_to(self.shared.backend.reply_to())
             .origin(std::process::id(), &self.shared.host);
         let now = clock::now();
         if let Some(expires) = options.expires_in {
             builder = builder.expires(after(now, expires)?, now);
         }
-        if let Some(countdown) = options.countdown {
-            builder = builder.eta(after(now, countdown)?);
+        if let Some(eta) = options.countdown.map(|wait| after(now, wait)).transpose()?.or(options.eta) {
+            builder = builder.eta(eta);
+        }
+        builder = builder.priority(options.priority).time_limit(options.time_limits.0, options.time_limits.1);
+        for (name, value) in options.stamps {
+            builder = builder.stamp(name, value);
+        }
+        for signature in options.link {
+            builder = builder.link(signature);
+        }
+        for signature in options.link_error {
+            builder = builder.link_error(signature);
         }
         if options.ignore_result {
             builder = builder.ignore_result(true);
@@ -116,24 +126,28 @@ impl Client {
         for (name, value) in options.headers {
             builder = builder.header(name, value);
         }
-        let message =
-            builder.build().to_message().map_err(|error| PublishError::Invalid { reason: error.to_string() })?;
+        let mut request = builder.build();
+        if !options.drop_expired {
+            // The broker would drop it without telling anybody; a worker answers.
+            request.properties.expiration = None;
+        }
+        let invalid = |reason: String| PublishError::Invalid { reason };
+        let mut message = request.to_message().map_err(|error| invalid(error.to_string()))?;
+        if let Some(name) = &options.compression {
+            message = message.compressed(name).map_err(|error| invalid(error.to_string()))?;
+        }
         let mut publish = Publish::task(queue, message);
         if let Some(exchange) = options.exchange {
             publish.exchange = exchange;
         }
-        // Registered before it is sent, so that no answer is too quick. Dropping it unregisters.
-        let pending = PendingResult::register(&self.shared.waiting, task, id);
-        if !options.ignore_result {
-            // As Celery does before every task: the queue is gone after an outage, and a reply to it would be lost.
-            self.shared.broker.declare_reply_queue(&self.shared.reply_queue).await.map_err(|error| match error {
-                BrokerError::Closed => PublishError::Closed,
-                BrokerError::Unavailable { reason } => PublishError::Unavailable { reason },
-                other => PublishError::Refused { reason: other.to_string() },
-            })?;
-        }
+        // Waited for before it is sent, so that no answer is too quick.
+        let expected = if options.ignore_result {
+            Expectation::never()
+        } else {
+            self.shared.backend.expect(&id).await.map_err(not_expected)?
+        };
         self.shared.broker.publish(publish).await?;
-        Ok(pending)
+        Ok(PendingResult::new(task, id, expected))
     }
 
     /// Sends a task that expires with the deadline and waits for its result.
@@ -163,7 +177,7 @@ impl Client {
         deadline: Duration,
     ) -> Result<Value, CallError> {
         let until = tokio::time::Instant::now() + deadline;
-        let options = SendOptions { expires_in: Some(deadline), ..options };
+        let options = SendOptions { expires_in: Some(deadline), drop_expired: true, ..options };
         let sending = self.send(queue, task, Vec::new(), kwargs, options);
         let mut pending = match tokio::time::timeout_at(until, sending).await {
             Ok(sent) => sent.map_err(CallError::Publish)?,
@@ -185,7 +199,22 @@ impl Client {
     /// The queue this client's results come to.
     #[must_use]
     pub fn reply_queue(&self) -> &str {
-        &self.shared.reply_queue
+        self.shared.backend.reply_to()
+    }
+
+    /// Asks and steers workers.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(self.shared.broker.clone())
+    }
+
+    /// The events whose routing key fits the pattern: `#` for all, `worker.#` for those of workers alone. Workers tell of
+    /// tasks only when asked to: see [`Control::enable_events`].
+    ///
+    /// # Errors
+    /// As [`Broker::subscribe`](crate::broker::Broker::subscribe).
+    pub async fn events(&self, binding: &str) -> Result<EventStream, BrokerError> {
+        EventStream::open(&self.shared.broker, binding).await
     }
 
     /// The broker it sends through.
@@ -199,43 +228,19 @@ fn after(now: jiff::Timestamp, wait: Duration) -> Result<jiff::Timestamp, Publis
     now.checked_add(wait).map_err(|_| PublishError::Invalid { reason: "a time is too far in the future".to_owned() })
 }
 
-/// Hands every result to whoever waits for it, until the broker is closed.
-async fn receive(mut consumer: Box<dyn Consumer>, waiting: Arc<Waiting>) {
-    while let Some(delivery) = consumer.next().await {
-        accept(&delivery, &waiting);
+fn not_expected(error: BackendError) -> PublishError {
+    match error {
+        BackendError::Closed => PublishError::Closed,
+        BackendError::Unavailable { reason } => PublishError::Unavailable { reason },
+        other => PublishError::Refused { reason: other.to_string() },
     }
-    // Nobody will answer any more: everybody who waits learns it.
-    waiting.lock().clear();
-}
-
-fn accept(delivery: &Delivery, waiting: &Waiting) {
-    let meta = match ResultMeta::decode(&delivery.message, &Limits::default()) {
-        Ok(meta) => meta,
-        Err(error) => {
-            tracing::warn!(%error, "dropped a reply that cannot be read");
-            return;
-        }
-    };
-    let waiting = waiting.lock();
-    let Some(sender) = waiting.get(&meta.task_id) else {
-        tracing::debug!(task.id = meta.task_id, "dropped a result nobody waits for");
-        return;
-    };
-    sender.send_if_modified(|newest| {
-        // The first final state stands: a task that ran twice answers twice.
-        let news = !newest.as_ref().is_some_and(|old| old.state.is_ready());
-        if news {
-            *newest = Some(meta);
-        }
-        news
-    });
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("broker", &self.shared.broker)
-            .field("reply_queue", &self.shared.reply_queue)
+            .field("backend", &self.shared.backend)
             .finish_non_exhaustive()
     }
 }

@@ -1,13 +1,11 @@
 //! A result that may not be there yet.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use celery_protocol::{ResultMeta, State};
 use serde_json::Value;
-use tokio::sync::watch;
 
-use super::Waiting;
-use crate::broker::PublishError;
+use crate::{backend::Expectation, broker::PublishError};
 
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -58,15 +56,12 @@ fn texts(messages: &[Value]) -> String {
 pub struct PendingResult {
     task: String,
     id: String,
-    newest: watch::Receiver<Option<ResultMeta>>,
-    waiting: Arc<Waiting>,
+    expected: Expectation,
 }
 
 impl PendingResult {
-    pub(super) fn register(waiting: &Arc<Waiting>, task: &str, id: String) -> Self {
-        let (sender, newest) = watch::channel(None);
-        waiting.lock().insert(id.clone(), sender);
-        Self { task: task.to_owned(), id, newest, waiting: waiting.clone() }
+    pub(super) fn new(task: &str, id: String, expected: Expectation) -> Self {
+        Self { task: task.to_owned(), id, expected }
     }
 
     /// The task's id.
@@ -93,17 +88,18 @@ impl PendingResult {
         deadline: Duration,
         mut progress: impl FnMut(&State, &Value) + Send,
     ) -> Result<Value, CallError> {
+        let newest = self.expected.newest();
         let waiting = async {
             loop {
                 {
-                    let newest = self.newest.borrow_and_update();
+                    let newest = newest.borrow_and_update();
                     match newest.as_ref() {
                         Some(meta) if meta.state.is_ready() => return finish(&self.task, meta),
                         Some(meta) => progress(&meta.state, &meta.result),
                         None => {}
                     }
                 }
-                if self.newest.changed().await.is_err() {
+                if newest.changed().await.is_err() {
                     return Err(CallError::Closed);
                 }
             }
@@ -140,16 +136,6 @@ fn finish(task: &str, meta: &ResultMeta) -> Result<Value, CallError> {
                 traceback: meta.traceback.clone(),
             },
         }),
-    }
-}
-
-impl Drop for PendingResult {
-    fn drop(&mut self) {
-        let mut waiting = self.waiting.lock();
-        // Another send under the same id may have taken the place; then this one's channel is closed already.
-        if self.newest.has_changed().is_ok() {
-            waiting.remove(&self.id);
-        }
     }
 }
 

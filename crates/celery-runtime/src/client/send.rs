@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use celery_protocol::Signature;
+use serde_json::{Map, Number, Value};
 
 /// Options of [`Client::send`](super::Client::send); the default is what Celery's `send_task` does.
 #[derive(Debug, Clone, Default)]
 pub struct SendOptions {
     /// The task id; a random UUID if absent. Sending again under the same id is how a task is asked for once more.
     pub task_id: Option<String>,
-    /// After this the task is not started any more: dropped by the broker, or answered by the worker with REVOKED.
+    /// After this the task is not started any more, but answered by the worker with REVOKED.
     pub expires_in: Option<Duration>,
+    /// Whether the broker may drop an expired task unread, without an answer: for callers that have given up by then.
+    pub drop_expired: bool,
     /// Not to be started before this has passed.
     pub countdown: Option<Duration>,
+    /// Not to be started before; `countdown` wins.
+    pub eta: Option<jiff::Timestamp>,
     /// The exchange to publish to instead of the default one; the routing key stays the queue's name.
     pub exchange: Option<String>,
     /// Further headers, which the handler finds in its context.
@@ -21,4 +26,16 @@ pub struct SendOptions {
     pub ignore_result: bool,
     /// What monitoring shows instead of the positional and keyword arguments.
     pub shown_as: Option<(String, String)>,
+    /// The larger, the sooner on RabbitMQ; the other way round on Redis.
+    pub priority: u8,
+    /// How long it may run, in seconds: the hard and the soft limit.
+    pub time_limits: (Option<Number>, Option<Number>),
+    /// Marks that are handed on to everything the task sends.
+    pub stamps: Map<String, Value>,
+    /// Compress the body, by Celery's name of a compression: `gzip`, `zlib` or `bzip2`.
+    pub compression: Option<String>,
+    /// Sent with the result when the task succeeds.
+    pub link: Vec<Signature>,
+    /// Sent with the task's id when it fails.
+    pub link_error: Vec<Signature>,
 }

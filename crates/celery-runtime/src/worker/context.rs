@@ -1,14 +1,18 @@
 //! What a handler knows about the task it runs.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use celery_protocol::{FieldTable, ResultMeta, task::TaskIdentity};
+use celery_protocol::{FieldTable, ResultMeta, TaskRequest, task::TaskIdentity};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::results::publish_progress;
-use crate::broker::SharedBroker;
+use super::registry::StopCause;
+use crate::backend::SharedBackend;
 
 /// How long a handler may be held up by a progress report.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,6 +31,8 @@ pub struct TaskContext {
     pub redelivered: bool,
     /// The exchange it came through; empty is the default exchange, which every broker user may write to.
     pub exchange: String,
+    /// Whether the broker stands for the exchange: see [`Broker::guards_exchanges`](crate::broker::Broker::guards_exchanges).
+    pub exchange_is_guarded: bool,
     /// The routing key it came with.
     pub routing_key: String,
     /// What replies are matched by; usually the task id.
@@ -38,8 +44,10 @@ pub struct TaskContext {
     /// The caller's own headers.
     pub headers: FieldTable,
     pub(super) identity: TaskIdentity,
-    pub(super) broker: Option<SharedBroker>,
+    pub(super) request: Option<Arc<TaskRequest>>,
+    pub(super) backend: Option<SharedBackend>,
     pub(super) cancelled: CancellationToken,
+    pub(super) cause: Arc<OnceLock<StopCause>>,
 }
 
 impl TaskContext {
@@ -52,6 +60,7 @@ impl TaskContext {
             retries: 0,
             redelivered: false,
             exchange: String::new(),
+            exchange_is_guarded: true,
             routing_key: String::new(),
             correlation_id: task_id.clone(),
             reply_to: None,
@@ -59,26 +68,41 @@ impl TaskContext {
             headers: FieldTable::new(),
             identity: TaskIdentity { id: Some(task_id.clone()), ..TaskIdentity::default() },
             task_id,
-            broker: None,
+            request: None,
+            backend: None,
             cancelled: CancellationToken::new(),
+            cause: Arc::default(),
         }
     }
 
     /// Tells the caller about progress: a state of the task's own, such as `"RUNNING"`, with any JSON. Best effort, and never
     /// waits longer than a second; the caller sees the newest.
     pub async fn update_state(&self, state: &str, meta: Value) {
-        let Some(broker) = &self.broker else { return };
+        let Some(backend) = &self.backend else { return };
         let progress = ResultMeta::progress(&self.task_id, state, meta);
-        if tokio::time::timeout(PROGRESS_TIMEOUT, publish_progress(broker, &self.identity, progress)).await.is_err() {
+        if tokio::time::timeout(PROGRESS_TIMEOUT, backend.progress(&self.identity, progress)).await.is_err() {
             tracing::debug!(task.id = self.task_id, "progress could not be reported in time");
         }
     }
 
-    /// Cancelled when the worker has to end before the task did: stop at the next point where that is safe. The task is
-    /// delivered again.
+    /// Cancelled when the task is told to stop: the worker has to end, somebody terminated the task, or its soft time limit
+    /// has passed. Stop at the next point where that is safe and return an error. A task that does not is dropped at its next
+    /// await a little later (not so after a soft limit); blocking work cannot be dropped and has to look by itself.
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
         &self.cancelled
+    }
+
+    /// Why the task was told to stop, if it was.
+    #[must_use]
+    pub fn stop_cause(&self) -> Option<StopCause> {
+        self.cause.get().copied()
+    }
+
+    /// The whole message of the task; `None` for a context made by [`detached`](Self::detached).
+    #[must_use]
+    pub fn request(&self) -> Option<&TaskRequest> {
+        self.request.as_deref()
     }
 }
 

@@ -9,7 +9,9 @@ pub struct Counters {
     pub(super) redelivered: AtomicU64,
     pub(super) succeeded: AtomicU64,
     pub(super) failed: AtomicU64,
+    pub(super) retried: AtomicU64,
     pub(super) expired: AtomicU64,
+    pub(super) revoked: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) returned: AtomicU64,
     pub(super) in_flight: AtomicU64,
@@ -26,11 +28,15 @@ pub struct Snapshot {
     pub succeeded: u64,
     /// Tasks that ended with an exception, wrong arguments and panics included.
     pub failed: u64,
+    /// Tries that ended with another one to come.
+    pub retried: u64,
     /// Tasks not run because they had expired.
     pub expired: u64,
+    /// Tasks not run because they were revoked, or terminated under way.
+    pub revoked: u64,
     /// Messages refused: unknown tasks, content that cannot be read.
     pub rejected: u64,
-    /// Tasks given back to the queue because their result could not be published.
+    /// Tasks given back to the queue because their outcome could not be brought out.
     pub returned: u64,
     /// Handlers running now.
     pub in_flight: u64,
@@ -45,7 +51,9 @@ impl Counters {
             redelivered: self.redelivered.load(Relaxed),
             succeeded: self.succeeded.load(Relaxed),
             failed: self.failed.load(Relaxed),
+            retried: self.retried.load(Relaxed),
             expired: self.expired.load(Relaxed),
+            revoked: self.revoked.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             returned: self.returned.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),

@@ -1,41 +1,34 @@
 //! One delivery, from the queue to its acknowledgement.
 
-use std::{
-    panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    task::Poll,
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use celery_protocol::{ExceptionInfo, Limits, Message, Rejection, ResultMeta, TaskRequest};
-use futures_util::FutureExt;
-use jiff::Timestamp;
+use celery_protocol::{
+    ExceptionInfo, Limits, Rejection, ResultMeta, Signature, TaskRequest, WireTime,
+    canvas::{CanvasError, Plan, Sender},
+    python,
+    task::TaskIdentity,
+};
 use serde_json::Value;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Handler, Shared, TaskContext,
-    results::{NotStored, store},
+    Registered, Shared,
+    handler::Ran,
+    hold::{Held, Lane, in_line},
+    outcomes::{RunId, Running},
+    registry::{TaskEvent, TaskEventKind, Tracked},
+    retry,
+    settle::{Again, Final, Outcome, give_back, log_unsettled},
 };
-use crate::{
-    Arguments, TaskError,
-    broker::{AckError, Delivery, Publish},
-    clock,
-};
+use crate::{TaskError, broker::Delivery, clock};
 
-/// The longest a task with an `eta` is held before it is published again.
-const HOLD: Duration = Duration::from_secs(60);
-/// The wait before a task whose result could not be published is given back.
-const RETURN_DELAY: Duration = Duration::from_secs(1);
-
-type Lane = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+/// The longest `repr` of a result in an event, in bytes.
+const LONGEST_REPR: usize = 1024;
 
 /// A delivery and what is to be done with it.
 pub(super) struct Execution {
     shared: Arc<Shared>,
-    delivery: Delivery,
+    delivery: Arc<Delivery>,
     work: Work,
     stopping: CancellationToken,
     cancelled: CancellationToken,
@@ -44,26 +37,29 @@ pub(super) struct Execution {
 enum Work {
     /// Not a task at all.
     Refuse(Box<Rejection>),
-    Run(Box<TaskRequest>, Option<Lane>),
+    Run(Arc<TaskRequest>, Tracked, Option<Lane>),
 }
 
-/// What to tell the caller and the broker.
+/// What to do with the delivery.
 enum Verdict {
-    /// The task is over: store, then acknowledge.
-    Done(ResultMeta),
-    /// The message is refused: store, then reject.
-    Refused(ResultMeta),
+    Settle(Outcome),
+    /// It was published again for later: acknowledge.
+    Later,
     /// Nothing was done, or not to the end: it is delivered again once the channel closes.
     Left,
-    /// It was published again for later.
-    Later,
+}
+
+impl From<Final> for Verdict {
+    fn from(over: Final) -> Self {
+        Self::Settle(Outcome::Final(Box::new(over)))
+    }
 }
 
 impl Execution {
     /// Reads the task and puts it in line, so that exclusive tasks run in the order they came.
     pub async fn new(
         shared: Arc<Shared>,
-        delivery: Delivery,
+        delivery: Arc<Delivery>,
         stopping: CancellationToken,
         cancelled: CancellationToken,
     ) -> Self {
@@ -75,7 +71,9 @@ impl Execution {
                     // Its turn comes when its time does.
                     Some(_) => None,
                 };
-                Work::Run(Box::new(task), lane)
+                let task = Arc::new(task);
+                let tracked = shared.registry.receive(task.clone(), &delivery);
+                Work::Run(task, tracked, lane)
             }
         };
         Self { shared, delivery, work, stopping, cancelled }
@@ -85,28 +83,29 @@ impl Execution {
         let Self { shared, delivery, work, stopping, cancelled } = self;
         match work {
             Work::Refuse(rejection) => refuse(&shared, &delivery, &rejection, &stopping).await,
-            Work::Run(task, lane) => {
+            Work::Run(task, tracked, lane) => {
+                let mut identity = task.identity();
+                if identity.ignore_result.is_none() {
+                    identity.ignore_result = shared.tasks.get(task.name()).map(|known| known.options.ignore_result);
+                }
                 let one = One {
                     shared: &shared,
                     delivery: &delivery,
                     task: &task,
+                    tracked: &tracked,
+                    identity,
                     stopping: &stopping,
                     cancelled: &cancelled,
                 };
-                let verdict = one.verdict(lane).await;
-                one.settle(verdict).await;
+                one.event(TaskEventKind::Received);
+                let mut running = None;
+                match one.verdict(lane, &mut running).await {
+                    Verdict::Settle(outcome) => one.settle(outcome).await,
+                    Verdict::Later => log_unsettled(&shared, delivery.ack().await),
+                    Verdict::Left => {}
+                }
             }
         }
-    }
-}
-
-/// A place in the lane of the task, taken now though granted later.
-async fn in_line(shared: &Shared, task: &TaskRequest) -> Option<Lane> {
-    let lane = shared.tasks.get(task.name())?.lane.clone()?;
-    let mut place: Lane = Box::pin(lane.acquire_owned());
-    match futures_util::poll!(&mut place) {
-        Poll::Ready(permit) => Some(Box::pin(std::future::ready(permit))),
-        Poll::Pending => Some(place),
     }
 }
 
@@ -114,24 +113,37 @@ async fn in_line(shared: &Shared, task: &TaskRequest) -> Option<Lane> {
 async fn refuse(shared: &Shared, delivery: &Delivery, rejection: &Rejection, stopping: &CancellationToken) {
     tracing::warn!(worker = shared.name, task.id = rejection.identity.id, error = %rejection.error, "refused a message that cannot be read as a task");
     if let Some(failure) = rejection.failure(clock::now())
-        && let Err(NotStored(error)) = store(&shared.broker, &rejection.identity, failure).await
+        && let Err(error) = shared.backend.store(&rejection.identity, failure).await
+        && error.is_temporary()
     {
         return give_back(shared, delivery, &error, stopping).await;
     }
     shared.counters.rejected.fetch_add(1, Relaxed);
+    if let Some(id) = rejection.identity.id.clone() {
+        let kind = TaskEventKind::Rejected { requeue: false };
+        shared.registry.event(|| TaskEvent { id, task: None, at: clock::now(), kind });
+    }
     log_unsettled(shared, delivery.reject(false).await);
 }
 
-struct One<'a> {
-    shared: &'a Arc<Shared>,
-    delivery: &'a Delivery,
-    task: &'a TaskRequest,
-    stopping: &'a CancellationToken,
-    cancelled: &'a CancellationToken,
+/// One task in hand.
+pub(super) struct One<'a> {
+    pub shared: &'a Arc<Shared>,
+    pub delivery: &'a Arc<Delivery>,
+    pub task: &'a Arc<TaskRequest>,
+    pub tracked: &'a Tracked,
+    /// Whom its result concerns, the task's own settings taken into account.
+    pub identity: TaskIdentity,
+    pub stopping: &'a CancellationToken,
+    pub cancelled: &'a CancellationToken,
 }
 
-impl One<'_> {
-    async fn verdict(&self, lane: Option<Lane>) -> Verdict {
+impl<'a> One<'a> {
+    pub(super) fn run_id(&self) -> RunId {
+        (self.task.id().to_owned(), self.task.headers.retries)
+    }
+
+    async fn verdict(&self, lane: Option<Lane>, running: &mut Option<Running<'a>>) -> Verdict {
         let Some(registered) = self.shared.tasks.get(self.task.name()) else {
             tracing::warn!(
                 worker = self.shared.name,
@@ -139,24 +151,29 @@ impl One<'_> {
                 task = self.task.name(),
                 "refused an unknown task"
             );
-            return Verdict::Refused(self.failure(&ExceptionInfo::not_registered(self.task.name()), None));
+            return self.refused(&ExceptionInfo::not_registered(self.task.name()));
         };
-        if has_follow_ups(self.task) {
+        if let Some(reason) = self.cannot_be_continued() {
             tracing::warn!(
                 worker = self.shared.name,
                 task.id = self.task.id(),
-                "refused a task with callbacks, a chain or a chord"
+                task = self.task.name(),
+                reason,
+                "refused a task"
             );
-            let reason = "callbacks, chains and chords are not supported by this worker; the task was not run";
-            return Verdict::Refused(self.failure(&ExceptionInfo::builtin("NotImplementedError", reason), None));
+            return self.refused(&ExceptionInfo::builtin("NotImplementedError", format!("{reason}; it was not run")));
         }
-        if let Some(eta) = self.task.headers.eta.as_ref().map(celery_protocol::WireTime::timestamp) {
-            match self.hold_until(eta).await {
-                Held::Due => {}
-                Held::Stopped => return Verdict::Left,
-                Held::TooLong => return self.publish_again().await,
-            }
+        if !(self.delivery.redelivered || self.task.is_restored()) {
+            self.shared.outcomes.forget(&self.run_id());
+        } else if let Some(known) = self.known_outcome().await {
+            return known;
         }
+        if let Some(eta) = self.task.headers.eta.as_ref().map(WireTime::timestamp)
+            && let Some(verdict) = held(self.until_due(eta).await)
+        {
+            return verdict;
+        }
+        self.tracked.waits_its_turn();
         let lane = match lane {
             Some(lane) => Some(lane),
             None => in_line(self.shared, self.task).await,
@@ -169,17 +186,21 @@ impl One<'_> {
                 permit = lane => permit.ok(),
             },
         };
+        if let Some(bucket) = self.shared.registry.bucket(self.task.name())
+            && let Some(verdict) = held(self.until_rate_allows(&bucket).await)
+        {
+            return verdict;
+        }
         // Looked at last, because the wait may have been long.
-        if self.task.is_expired(clock::now()) {
+        if let Some(reason) = self.is_over() {
             tracing::info!(
                 worker = self.shared.name,
                 task.id = self.task.id(),
                 task = self.task.name(),
-                "task expired before it was run"
+                reason,
+                "a task was not run"
             );
-            self.shared.counters.expired.fetch_add(1, Relaxed);
-            let revoked = ResultMeta::revoked(self.task.id(), &ExceptionInfo::task_revoked("expired"), clock::now());
-            return Verdict::Done(self.with_lineage(revoked));
+            return self.revoked(reason).into();
         }
         if self.stopping.is_cancelled() {
             return Verdict::Left;
@@ -189,208 +210,153 @@ impl One<'_> {
             tracing::debug!(task.id = self.task.id(), "left a task whose connection has ended to its redelivery");
             return Verdict::Left;
         }
-        match self.execute(&registered.handler).await {
-            Some(result) => self.judge(result),
-            None => Verdict::Left,
+        *running = Some(self.shared.outcomes.begin(self.run_id(), self.delivery.clone()));
+        if registered.options.track_started.unwrap_or(self.shared.track_started) {
+            self.progress(ResultMeta::started(self.task.id(), std::process::id(), &self.shared.name)).await;
         }
-    }
-
-    /// Runs the handler; `None` if it stopped because the worker has to end.
-    async fn execute(&self, handler: &Handler) -> Option<Result<Value, TaskError>> {
-        let context = TaskContext {
-            task_id: self.task.id().to_owned(),
-            task_name: self.task.name().to_owned(),
-            retries: self.task.headers.retries,
-            redelivered: self.delivery.redelivered,
-            exchange: self.delivery.exchange.clone(),
-            routing_key: self.delivery.routing_key.clone(),
-            correlation_id: self.task.correlation_id().to_owned(),
-            reply_to: self.task.reply_to().map(str::to_owned),
-            expires: self.task.headers.expires.as_ref().map(celery_protocol::WireTime::timestamp),
-            headers: self.task.headers.extra.clone(),
-            identity: self.task.identity(),
-            broker: Some(self.shared.broker.clone()),
-            cancelled: self.cancelled.child_token(),
-        };
-        let arguments = Arguments {
-            task: self.task.name().to_owned(),
-            args: self.task.args.clone(),
-            kwargs: self.task.kwargs.clone(),
-        };
-        let _running = self.shared.counters.running();
-        let started = tokio::time::Instant::now();
-        // The call itself may panic as well as the future it makes.
-        let running = AssertUnwindSafe(async {
-            if let Some(guard) = &self.shared.guard {
-                guard(&context)?;
-            }
-            handler(context, arguments).await
-        })
-        .catch_unwind();
-        let result = running.await.unwrap_or_else(|panic| {
-            tracing::error!(
-                worker = self.shared.name,
-                task.id = self.task.id(),
-                task = self.task.name(),
-                panic = panic_text(panic.as_ref()),
-                "handler panicked"
-            );
-            // The text stays in the log: it may hold what a caller must not see.
-            Err(TaskError::runtime_error("the task ended by an internal error (panic); see the worker's log"))
-        });
-        let runtime_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match &result {
-            Ok(_) => tracing::info!(
-                worker = self.shared.name,
-                task.id = self.task.id(),
-                task = self.task.name(),
-                runtime_ms,
-                "task succeeded"
-            ),
-            // A handler that was told to stop and failed has not failed: it is delivered again.
-            Err(error) if self.cancelled.is_cancelled() => {
-                tracing::info!(worker = self.shared.name, task.id = self.task.id(), task = self.task.name(), runtime_ms, %error, "task stopped with the worker");
-                return None;
-            }
-            Err(error) => {
-                tracing::warn!(worker = self.shared.name, task.id = self.task.id(), task = self.task.name(), runtime_ms, %error, "task failed")
-            }
-        }
-        Some(result)
-    }
-
-    fn judge(&self, result: Result<Value, TaskError>) -> Verdict {
-        Verdict::Done(match result {
-            Ok(value) => {
-                self.shared.counters.succeeded.fetch_add(1, Relaxed);
-                self.with_lineage(ResultMeta::success(self.task.id(), value, clock::now()))
-            }
-            Err(error) => {
+        self.event(TaskEventKind::Started);
+        match self.execute(registered).await {
+            Ran::Returned(Ok(value), runtime) => self.succeeded(value, runtime),
+            Ran::Returned(Err(error), _) => self.ended(registered, error),
+            Ran::HardLimit(limit) => {
                 self.shared.counters.failed.fetch_add(1, Relaxed);
-                let exception = ExceptionInfo::new(&error.exc_module, &error.exc_type, error.messages);
-                self.failure(&exception, error.traceback)
+                self.failed(&ExceptionInfo::time_limit_exceeded(limit), None).into()
             }
-        })
-    }
-
-    /// Result first, acknowledgement last.
-    async fn settle(&self, verdict: Verdict) {
-        let (meta, refused) = match verdict {
-            Verdict::Left => return,
-            Verdict::Later => return log_unsettled(self.shared, self.delivery.ack().await),
-            Verdict::Done(meta) => (meta, false),
-            Verdict::Refused(meta) => (meta, true),
-        };
-        if let Err(NotStored(error)) = store(&self.shared.broker, &self.task.identity(), meta).await {
-            return give_back(self.shared, self.delivery, &error, self.stopping).await;
-        }
-        let settled = if refused {
-            self.shared.counters.rejected.fetch_add(1, Relaxed);
-            self.delivery.reject(false).await
-        } else {
-            self.delivery.ack().await
-        };
-        log_unsettled(self.shared, settled);
-    }
-
-    async fn hold_until(&self, eta: Timestamp) -> Held {
-        let began = tokio::time::Instant::now();
-        // Only what came by the default exchange can be published again as it was.
-        let may_return = self.delivery.exchange.is_empty();
-        loop {
-            let Ok(left) = Duration::try_from(eta.duration_since(clock::now())) else {
-                return Held::Due;
-            };
-            if left.is_zero() {
-                return Held::Due;
+            Ran::Terminated => {
+                tracing::info!(
+                    worker = self.shared.name,
+                    task.id = self.task.id(),
+                    task = self.task.name(),
+                    "task terminated"
+                );
+                self.shared.counters.revoked.fetch_add(1, Relaxed);
+                self.revoked("terminated").into()
             }
-            // An expired task need not wait for its time.
-            if self.task.is_expired(clock::now()) {
-                return Held::Due;
-            }
-            let mut wait = left.min(HOLD);
-            if may_return {
-                match HOLD.checked_sub(began.elapsed()) {
-                    Some(rest) if !rest.is_zero() => wait = wait.min(rest),
-                    _ => return Held::TooLong,
-                }
-            }
-            tokio::select! {
-                () = self.stopping.cancelled() => return Held::Stopped,
-                () = tokio::time::sleep(wait) => {}
-            }
-        }
-    }
-
-    async fn publish_again(&self) -> Verdict {
-        let mut message: Message = self.delivery.message.clone();
-        if let Some(expires) = &self.task.headers.expires {
-            let left = expires.timestamp().duration_since(clock::now()).as_millis().max(0);
-            message.properties.expiration = Some(left.to_string());
-        }
-        match self.shared.broker.publish(Publish::task(self.delivery.routing_key.clone(), message)).await {
-            Ok(()) => Verdict::Later,
-            Err(error) => {
-                tracing::warn!(worker = self.shared.name, task.id = self.task.id(), %error, "a task for later could not be published again");
-                give_back(self.shared, self.delivery, &error, self.stopping).await;
+            Ran::Stopped => {
+                self.event(TaskEventKind::Cancelled);
                 Verdict::Left
             }
         }
     }
 
-    fn failure(&self, exception: &ExceptionInfo, traceback: Option<String>) -> ResultMeta {
-        self.with_lineage(ResultMeta::failure(self.task.id(), exception, traceback, clock::now()))
+    fn refused(&self, exception: &ExceptionInfo) -> Verdict {
+        Final { refused: true, ..self.failed(exception, None) }.into()
     }
 
-    fn with_lineage(&self, meta: ResultMeta) -> ResultMeta {
-        meta.with_lineage(self.task.headers.group.as_deref(), self.task.headers.parent_id.as_deref())
-    }
-}
-
-enum Held {
-    Due,
-    Stopped,
-    TooLong,
-}
-
-fn has_follow_ups(task: &TaskRequest) -> bool {
-    let any = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    any(&task.embed.callbacks) || any(&task.embed.errbacks) || any(&task.embed.chain) || task.embed.chord.is_some()
-}
-
-/// Gives a task back whose result could not be published: unacknowledged, so that it is run again.
-async fn give_back(
-    shared: &Shared,
-    delivery: &Delivery,
-    error: &crate::broker::PublishError,
-    stopping: &CancellationToken,
-) {
-    tracing::warn!(worker = shared.name, %error, "a result could not be published, the task goes back to its queue");
-    shared.counters.returned.fetch_add(1, Relaxed);
-    // Slowly, lest a broken reply path spins. At shutdown the closing channel gives it back.
-    tokio::select! {
-        () = stopping.cancelled() => return,
-        () = tokio::time::sleep(RETURN_DELAY) => {}
-    }
-    log_unsettled(shared, delivery.reject(true).await);
-}
-
-fn log_unsettled(shared: &Shared, outcome: Result<(), AckError>) {
-    match outcome {
-        Ok(()) => {}
-        Err(error @ AckError::Stale { .. }) => {
-            tracing::info!(worker = shared.name, %error, "not acknowledged, it will be delivered again");
+    /// Why what follows this task could not be sent, which is looked at before it runs.
+    fn cannot_be_continued(&self) -> Option<String> {
+        let embed = &self.task.embed;
+        let follows = |list: &Option<Vec<Signature>>| list.as_ref().is_some_and(|list| !list.is_empty());
+        if !(follows(&embed.callbacks) || follows(&embed.chain) || follows(&embed.errbacks) || embed.chord.is_some()) {
+            return None;
         }
-        Err(error) => {
-            tracing::warn!(worker = shared.name, %error, "not acknowledged, it will be delivered again")
+        if !self.shared.backend.supports_chords() {
+            let next = embed.chain.iter().flatten().last();
+            let chord = embed.callbacks.iter().flatten().chain(next).any(Signature::has_chord);
+            if chord || embed.chord.is_some() {
+                return Some("chords are not supported by the result backend of this worker".to_owned());
+            }
         }
+        let sender = Sender::task(self.task, clock::now());
+        let tried: Result<(), CanvasError> =
+            sender.on_success(self.task, &Value::Null).map(drop).and_then(|()| sender.on_failure(self.task).map(drop));
+        tried.err().map(|error| format!("what follows the task cannot be sent: {error}"))
+    }
+
+    /// For a task that was delivered again: what came of it here before, waiting for it if it is under way.
+    async fn known_outcome(&self) -> Option<Verdict> {
+        let run = self.run_id();
+        if let Some(ended) = self.shared.outcomes.orphan(&run) {
+            tracing::info!(
+                worker = self.shared.name,
+                task.id = self.task.id(),
+                task = self.task.name(),
+                "a task that runs was delivered again, and waits for it"
+            );
+            tokio::select! {
+                () = self.stopping.cancelled() => return Some(Verdict::Left),
+                () = ended.cancelled() => {}
+            }
+        }
+        self.shared.outcomes.take(&run).map(Verdict::Settle)
+    }
+
+    /// Why it is not to be run any more.
+    fn is_over(&self) -> Option<&'static str> {
+        if self.task.is_expired(clock::now()) {
+            self.shared.counters.expired.fetch_add(1, Relaxed);
+            Some("expired")
+        } else if self.shared.registry.is_revoked(self.task) {
+            self.shared.counters.revoked.fetch_add(1, Relaxed);
+            Some("revoked")
+        } else {
+            None
+        }
+    }
+
+    fn succeeded(&self, value: Value, runtime: std::time::Duration) -> Verdict {
+        let runtime_ms = u64::try_from(runtime.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            worker = self.shared.name,
+            task.id = self.task.id(),
+            task = self.task.name(),
+            runtime_ms,
+            "task succeeded"
+        );
+        self.shared.counters.succeeded.fetch_add(1, Relaxed);
+        let sender = Sender { origin: Some(&self.shared.origin), ..Sender::task(self.task, clock::now()) };
+        let (before, children) = match sender.on_success(self.task, &value) {
+            Ok(following) => following,
+            // Not before it was looked at; what follows does not depend on the value.
+            Err(error) => {
+                let told = ExceptionInfo::builtin("RuntimeError", format!("what follows cannot be sent: {error}"));
+                return self.failed(&told, None).into();
+            }
+        };
+        let mut result = String::new();
+        self.shared.registry.when_wanted(|| result = shortened(python::repr(&value)));
+        let meta = self.finished(ResultMeta::success(self.task.id(), value, clock::now()));
+        let meta = ResultMeta { children, ..meta };
+        let event = Some(TaskEventKind::Succeeded { result, runtime });
+        Final { meta, before, after: Plan::default(), refused: false, event }.into()
+    }
+
+    /// The handler returned an error: try again, or tell.
+    fn ended(&self, registered: &Registered, error: TaskError) -> Verdict {
+        let retries = self.task.headers.retries;
+        let wait = registered.options.retry.next(&error, retries, retry::random());
+        let exception = ExceptionInfo::new(&error.exc_module, &error.exc_type, error.messages.clone());
+        let over = self.failed(&exception, error.traceback.clone());
+        let at = wait.and_then(|wait| clock::now().checked_add(wait).ok());
+        let Some(at) = at else {
+            tracing::warn!(worker = self.shared.name, task.id = self.task.id(), task = self.task.name(), retries, %error, "task failed");
+            self.shared.counters.failed.fetch_add(1, Relaxed);
+            return over.into();
+        };
+        tracing::info!(worker = self.shared.name, task.id = self.task.id(), task = self.task.name(), retries, %error, "task is tried again");
+        self.shared.counters.retried.fetch_add(1, Relaxed);
+        let mut next = self.task.retried(Some(at));
+        // The header says when it is too late for it; the broker would drop it without telling anybody.
+        next.properties.expiration = None;
+        let meta = self.finished(ResultMeta::retry(self.task.id(), &exception, error.traceback.clone()));
+        let event = TaskEventKind::Retried { exception: exception.repr(), traceback: error.traceback };
+        Verdict::Settle(Outcome::Again(Box::new(Again { next, meta, otherwise: over, event })))
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("of another type than text")
+fn held(held: Held) -> Option<Verdict> {
+    match held {
+        Held::Due => None,
+        Held::Later => Some(Verdict::Later),
+        Held::Stopped | Held::Left => Some(Verdict::Left),
+    }
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > LONGEST_REPR {
+        let end = (0..=LONGEST_REPR).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
 }

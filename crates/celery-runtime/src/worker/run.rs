@@ -1,12 +1,15 @@
-//! The worker's loop: take, dispatch, shut down warmly.
+//! The worker's loop: take, dispatch, do what the registry wishes, shut down warmly or coldly.
 
-use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Worker, execute::Execution};
-use crate::broker::BrokerError;
+use super::{Shared, Worker, execute::Execution, monitoring::Monitoring};
+use crate::broker::{BrokerError, Consumer, Delivery, TaskQueue};
 
 /// How long cancelled handlers get to stop before they are dropped at their next await.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
@@ -30,30 +33,43 @@ pub enum WorkerError {
 }
 
 impl Worker {
-    /// Works until `shutdown` is cancelled, then ends warmly: takes nothing more, lets running tasks finish and acknowledge
-    /// within the grace period, and gives back what was not started.
+    /// Works until `shutdown` is cancelled or the [`Registry`](super::Registry) is told so, then ends warmly: takes nothing
+    /// more, lets running tasks finish and acknowledge within the grace period, and gives back what was not started. A cold
+    /// shutdown tells running tasks to stop instead; they are delivered again.
     ///
-    /// Waits for a broker that is away, at start and later. Dropping the returned future gives everything back at once.
+    /// Waits for a broker that is away, at start and later. Dropping the returned future gives everything back.
     ///
     /// # Errors
     /// See [`WorkerError`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let shared = self.shared;
-        let mut consumer = shared.broker.consume(&shared.queue, shared.prefetch).await?;
-        tracing::info!(worker = shared.name, queue = shared.queue.name, "worker started");
+        let registry = shared.registry.clone();
+        let (sender, mut deliveries) = mpsc::channel(1);
+        let mut lines = Lines { shared: shared.clone(), open: Vec::new(), pumps: JoinSet::new(), sender };
+        for queue in registry.queues() {
+            lines.open(queue).await?;
+        }
+        tracing::info!(worker = shared.name, queues = ?lines.names(), "worker started");
+        let monitoring = Monitoring::start(&shared);
         // Stopping ends what only waits, and does so at once: a task that waits its turn must not start because the one before
         // it ended before this loop saw the shutdown. Cancelled reaches handlers that run.
         let (stopping, cancelled) = (shutdown.child_token(), CancellationToken::new());
-        let _stop_if_dropped = cancelled.clone().drop_guard();
+        let _stop_if_dropped = (stopping.clone().drop_guard(), cancelled.clone().drop_guard());
+        registry.stops(&stopping);
         let mut tasks = JoinSet::new();
         let mut outcome = loop {
-            let delivery = tokio::select! {
+            let (delivery, hold) = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => break Ok(()),
+                () = stopping.cancelled() => break Ok(()),
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
-                delivery = consumer.next() => match delivery {
-                    Some(delivery) => delivery,
-                    None => break Err(WorkerError::BrokerClosed),
+                () = registry.changed.notified() => {
+                    lines.reconcile().await;
+                    continue;
+                }
+                // The lines hold a sender, so this always waits.
+                Some(taken) = deliveries.recv() => match taken {
+                    Taken::Delivery(delivery, hold) => (delivery, hold),
+                    Taken::End => break Err(WorkerError::BrokerClosed),
                 },
             };
             shared.counters.received.fetch_add(1, Relaxed);
@@ -61,28 +77,151 @@ impl Worker {
                 shared.counters.redelivered.fetch_add(1, Relaxed);
             }
             let execution = Execution::new(Arc::clone(&shared), delivery, stopping.clone(), cancelled.clone()).await;
-            tasks.spawn(execution.run());
+            tasks.spawn(async move {
+                execution.run().await;
+                drop(hold);
+            });
         };
-        consumer.cancel().await;
+        lines.close();
+        drop(deliveries);
         stopping.cancel();
         tracing::info!(worker = shared.name, tasks = tasks.len(), "worker is finishing");
-        let all_done = |tasks: JoinSet<()>| async move {
-            let mut tasks = tasks;
-            while tasks.join_next().await.is_some() {}
-        };
-        if outcome.is_err() || !finish(&mut tasks, shared.grace).await {
+        let done = outcome.is_ok()
+            && tokio::select! {
+                biased;
+                () = registry.cold.cancelled() => false,
+                done = finish(&mut tasks, shared.grace) => done,
+            };
+        if !done {
             cancelled.cancel();
             let _ = finish(&mut tasks, CANCEL_GRACE).await;
-            if outcome.is_ok() && !tasks.is_empty() {
+            if outcome.is_ok() && !tasks.is_empty() && !registry.cold.is_cancelled() {
                 outcome = Err(WorkerError::GraceExceeded { tasks: tasks.len() });
             }
-            tasks.abort_all();
-            all_done(tasks).await;
+            tasks.shutdown().await;
         }
-        drop(consumer);
+        // Nothing holds a consumer any more: what was not settled goes back now.
+        while lines.pumps.join_next().await.is_some() {}
+        monitoring.end().await;
         tracing::info!(worker = shared.name, "worker ended");
         outcome
     }
+}
+
+/// What comes from the consumers.
+enum Taken {
+    /// A message; the line it came by stays open until the hold is dropped.
+    Delivery(Arc<Delivery>, Hold),
+    /// The broker was closed.
+    End,
+}
+
+/// Never sent through: the other end notices when the last of them is gone.
+type Hold = mpsc::Sender<()>;
+
+/// A queue being consumed.
+struct Line {
+    queue: TaskQueue,
+    prefetch: u16,
+    cancel: CancellationToken,
+}
+
+/// All queues being consumed.
+struct Lines {
+    shared: Arc<Shared>,
+    open: Vec<Line>,
+    pumps: JoinSet<()>,
+    sender: mpsc::Sender<Taken>,
+}
+
+impl Lines {
+    async fn open(&mut self, queue: TaskQueue) -> Result<(), BrokerError> {
+        let prefetch = self.shared.registry.prefetch();
+        let consumer = self.shared.broker.consume(&queue, prefetch).await?;
+        let cancel = CancellationToken::new();
+        self.pumps.spawn(pump(consumer, self.sender.clone(), cancel.clone()));
+        self.open.push(Line { queue, prefetch, cancel });
+        Ok(())
+    }
+
+    /// Consumes what the registry wishes, as it wishes.
+    async fn reconcile(&mut self) {
+        let (wanted, prefetch) = (self.shared.registry.queues(), self.shared.registry.prefetch());
+        self.open.retain(|line| {
+            let keep = line.prefetch == prefetch && wanted.contains(&line.queue);
+            if !keep {
+                tracing::info!(worker = self.shared.name, queue = line.queue.name, "no longer consuming");
+                line.cancel.cancel();
+            }
+            keep
+        });
+        for queue in wanted {
+            if self.open.iter().any(|line| line.queue == queue) {
+                continue;
+            }
+            let name = queue.name.clone();
+            match self.open(queue).await {
+                Ok(()) => tracing::info!(worker = self.shared.name, queue = name, prefetch, "consuming"),
+                Err(error) => {
+                    tracing::error!(worker = self.shared.name, queue = name, %error, "cannot consume");
+                    self.shared.registry.cancel_queue(&name);
+                }
+            }
+        }
+        while self.pumps.try_join_next().is_some() {}
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.open.iter().map(|line| line.queue.name.as_str()).collect()
+    }
+
+    fn close(&mut self) {
+        for line in self.open.drain(..) {
+            line.cancel.cancel();
+        }
+    }
+}
+
+/// Hands on what a consumer gets. After a cancel it takes nothing more, and keeps the consumer until the last task that came
+/// by it is done with, so that it can be acknowledged.
+async fn pump(mut consumer: Box<dyn Consumer>, sender: mpsc::Sender<Taken>, cancel: CancellationToken) {
+    let (hold, mut released) = mpsc::channel::<()>(1);
+    loop {
+        let taken = tokio::select! {
+            biased;
+            () = cancel.cancelled() => break,
+            delivery = consumer.next() => match delivery {
+                Some(delivery) => Taken::Delivery(Arc::new(delivery), hold.clone()),
+                None => Taken::End,
+            },
+        };
+        let end = matches!(taken, Taken::End);
+        let place = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(taken),
+            place = sender.reserve() => match place {
+                Ok(place) => {
+                    place.send(taken);
+                    Ok(())
+                }
+                Err(_) => Err(taken),
+            },
+        };
+        match place {
+            Ok(()) if !end => {}
+            // Given back at once: the consumer may stay for as long as its last task runs.
+            Err(Taken::Delivery(delivery, _)) => {
+                if let Err(error) = delivery.reject(true).await {
+                    tracing::debug!(%error, "what was not taken up goes back with its consumer");
+                }
+                break;
+            }
+            _ => break,
+        }
+    }
+    consumer.cancel().await;
+    drop((hold, sender));
+    let _ = released.recv().await;
 }
 
 /// Whether all tasks ended in time.

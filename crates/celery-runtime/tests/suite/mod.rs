@@ -2,8 +2,13 @@
 //!
 //! `conformance!(fixture)` makes one test per rule; `fixture` is an async function that returns a [`Fixture`].
 
+pub mod broadcasts;
 pub mod brokers;
+pub mod control;
+pub mod limits;
+pub mod retries;
 pub mod workers;
+pub mod workflows;
 
 use std::{
     sync::{Arc, Once},
@@ -27,6 +32,14 @@ pub trait Fixture: Send + Sync {
     async fn connect(&self) -> Arc<dyn Broker>;
     /// Breaks every connection for a moment; returns when they are broken.
     async fn cut(&self);
+    /// Whether it is the connection that holds what is unacknowledged, so that a cut gives it back; else deliveries outlive it.
+    fn connections_hold_deliveries(&self) -> bool {
+        true
+    }
+    /// Whether the broker drops what has expired; else it is for the worker to refuse.
+    fn drops_the_expired(&self) -> bool {
+        true
+    }
 }
 
 /// Messages ready in a queue and messages unacknowledged are all gone: a new consumer gets nothing.
@@ -95,6 +108,24 @@ macro_rules! conformance {
             next_may_be_dropped_without_losing_a_delivery,
             a_closed_broker_says_so,
         );
+        conformance!(@ $fixture, broadcasts:
+            a_control_request_reaches_every_worker,
+            an_answer_reaches_the_client_that_asked,
+            events_reach_those_whose_pattern_takes_them,
+            a_broadcast_nobody_listens_to_is_no_error,
+            a_listener_that_is_gone_gets_nothing,
+            a_subscription_takes_up_again_after_a_cut,
+        );
+        conformance!(@ $fixture, control:
+            every_worker_answers_and_a_named_one_at_once,
+            a_worker_shows_what_it_does,
+            what_would_change_a_worker_is_refused_unless_allowed,
+            a_worker_that_allows_it_is_steered,
+            a_busy_worker_answers,
+            a_request_that_came_by_another_way_is_ignored,
+            a_worker_tells_that_it_is_there_and_that_it_ends,
+            a_starting_worker_learns_what_was_revoked,
+        );
         conformance!(@ $fixture, workers:
             a_call_returns_the_result,
             a_failure_arrives_typed,
@@ -103,17 +134,47 @@ macro_rules! conformance {
             pickle_and_garbage_are_refused_with_a_result,
             a_panic_is_a_failure_and_the_worker_lives,
             an_expired_task_is_not_run,
-            a_task_with_follow_ups_is_refused_unrun,
+            a_chord_is_refused_unrun_where_results_are_messages,
             progress_is_seen_on_the_way,
             fast_tasks_do_not_wait_behind_exclusive_ones,
             exclusive_tasks_run_one_at_a_time_in_order,
             a_task_waits_for_its_eta_without_blocking_others,
+            a_task_for_much_later_leaves_a_full_queue_to_the_others,
             a_dead_reply_queue_stops_nothing,
             an_ignored_result_is_not_sent,
             a_cut_in_the_middle_of_a_task_loses_nothing,
             a_warm_shutdown_finishes_what_runs_and_gives_back_the_rest,
             what_outlives_the_grace_period_is_cancelled_and_delivered_again,
             a_call_nobody_answers_times_out,
+        );
+        conformance!(@ $fixture, workflows:
+            a_chain_hands_its_results_on_to_the_caller,
+            callbacks_and_errbacks_are_sent_and_are_children,
+            a_group_runs_beside_and_its_results_are_in_order,
+            a_chain_that_ends_in_a_group_is_unrolled,
+            a_failure_in_a_chain_reaches_whoever_waits_for_its_end,
+            a_chain_whose_next_queue_is_missing_is_told_and_not_lost,
+            a_step_without_a_queue_goes_where_the_routes_say,
+            stamps_and_lineage_are_handed_on,
+            a_compressed_task_is_read,
+        );
+        conformance!(@ $fixture, retries:
+            a_task_is_tried_again_until_it_ends_well,
+            after_the_last_try_the_caller_gets_the_exception_itself,
+            what_follows_a_task_follows_its_last_try,
+            a_retry_that_expires_is_revoked,
+        );
+        conformance!(@ $fixture, limits:
+            a_hard_time_limit_is_a_failure,
+            a_soft_time_limit_tells_the_task_to_stop,
+            a_revoked_task_is_not_run,
+            a_terminated_task_is_told_and_ends,
+            a_rate_limit_spreads_tasks_and_blocks_no_others,
+            started_is_told_and_results_may_be_extended,
+            a_result_nobody_wants_is_not_stored_and_its_chain_goes_on,
+            queues_and_prefetch_change_while_it_runs,
+            a_cold_shutdown_gives_back_what_runs,
+            events_tell_what_happens,
         );
     };
     (@ $fixture:path, $module:ident: $($test:ident,)*) => {

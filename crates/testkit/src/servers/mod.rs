@@ -1,4 +1,4 @@
-//! Servers and interpreters that tests need: a private RabbitMQ, the Python peers, guarded child processes.
+//! Servers and interpreters that tests need: a private RabbitMQ and Redis, the Python peers, guarded child processes.
 //!
 //! Everything here panics with a message that says what to do when a server cannot be had: a test that cannot run has
 //! failed. `scripts/test.sh` installs and starts what is needed; single tests started by hand find it as well.
@@ -7,10 +7,13 @@ mod http;
 mod process;
 mod python;
 mod rabbitmq;
+mod redis;
+mod supervisor;
 
 pub use process::{Finished, Process};
 pub use python::Python;
 pub use rabbitmq::{PrivateRabbitMq, RabbitMq, VHost};
+pub use redis::PrivateRedis;
 
 use std::path::{Path, PathBuf};
 

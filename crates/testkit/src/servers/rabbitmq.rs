@@ -1,15 +1,12 @@
 //! RabbitMQ for tests: one broker shared by all tests, a virtual host per test, and brokers a test may break.
 
 use super::http::{Answer, Api};
-use super::{servers_dir, workspace};
+use super::servers_dir;
+use super::supervisor::{Supervisor, unique};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -241,7 +238,7 @@ impl PrivateRabbitMq {
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
-        let (supervisor, endpoint) = Supervisor::spawn(&servers_dir().join(unique("rabbitmq")), None);
+        let (supervisor, endpoint) = spawn(&servers_dir().join(unique("rabbitmq")), None);
         Self { broker: RabbitMq::at(endpoint), supervisor }
     }
 
@@ -297,66 +294,13 @@ impl PrivateRabbitMq {
     }
 }
 
-/// `scripts/private-rabbitmq.py`, which holds the broker; the broker ends with its input.
-#[derive(Debug)]
-struct Supervisor {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
-
-impl Supervisor {
-    #[track_caller]
-    fn spawn(dir: &Path, lease: Option<&Path>) -> (Self, Endpoint) {
-        let mut command = Command::new("/usr/bin/python3");
-        command.arg("-B").arg(workspace().join("scripts/private-rabbitmq.py")).arg("--dir").arg(dir);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        if let Some(lease) = lease {
-            // Shared with other processes: neither the end of this one nor its process group may take it along.
-            command.arg("--lease").arg(lease).stdin(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        }
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(e) => panic!("cannot start /usr/bin/python3: {e}"),
-        };
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let Some(output) = output else { panic!("no pipe to the broker's supervisor") };
-        let mut supervisor = Self { child, input, output: BufReader::new(output) };
-        let answer = supervisor.answer();
-        match serde_json::from_value(answer.clone()) {
-            Ok(endpoint) => (supervisor, endpoint),
-            Err(_) => panic!("cannot start a private RabbitMQ: {}", text_of_error(&answer)),
-        }
+#[track_caller]
+fn spawn(dir: &Path, lease: Option<&Path>) -> (Supervisor, Endpoint) {
+    let (supervisor, answer) = Supervisor::spawn("private-rabbitmq.py", dir, &[], lease);
+    match serde_json::from_value(answer.clone()) {
+        Ok(endpoint) => (supervisor, endpoint),
+        Err(_) => panic!("cannot start a private RabbitMQ: {answer}"),
     }
-
-    #[track_caller]
-    fn command(&mut self, command: &str) {
-        let sent = self.input.as_mut().map(|input| input.write_all(format!("{command}\n").as_bytes()));
-        assert!(matches!(sent, Some(Ok(()))), "the broker's supervisor has gone");
-        let answer = self.answer();
-        assert!(answer["ok"] == true, "{command} of a private RabbitMQ: {}", text_of_error(&answer));
-    }
-
-    #[track_caller]
-    fn answer(&mut self) -> Value {
-        let mut line = String::new();
-        match self.output.read_line(&mut line) {
-            Ok(n) if n > 0 => serde_json::from_str(&line).unwrap_or(Value::String(line)),
-            _ => panic!("the broker's supervisor has gone"),
-        }
-    }
-}
-
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        if self.input.take().is_some() {
-            let _ = self.child.wait();
-        }
-    }
-}
-
-fn text_of_error(answer: &Value) -> String {
-    answer["error"].as_str().map_or_else(|| answer.to_string(), str::to_owned)
 }
 
 /// Joins the broker of this checkout, or starts it. The returned file holds the lease.
@@ -375,7 +319,7 @@ fn lease(dir: &Path) -> (RabbitMq, Option<File>) {
     if let Some(broker) = running.map(RabbitMq::at).filter(RabbitMq::is_up) {
         return (broker, Some(lease));
     }
-    let (supervisor, endpoint) = Supervisor::spawn(&dir.join(unique("rabbitmq")), Some(&dir.join("rabbitmq.lease")));
+    let (supervisor, endpoint) = spawn(&dir.join(unique("rabbitmq")), Some(&dir.join("rabbitmq.lease")));
     let text = json!({"amqp": endpoint.amqp, "management": endpoint.management, "user": endpoint.user,
         "password": endpoint.password});
     if let Err(e) = std::fs::write(&state, text.to_string()) {
@@ -385,18 +329,6 @@ fn lease(dir: &Path) -> (RabbitMq, Option<File>) {
     drop(supervisor);
     drop(starting);
     (RabbitMq::at(endpoint), Some(lease))
-}
-
-/// Unique on this machine: process id, boot-relative start of the process, count.
-fn unique(prefix: &str) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    static START: OnceLock<u32> = OnceLock::new();
-    let start = START.get_or_init(|| {
-        use std::hash::{BuildHasher as _, RandomState};
-        // Process ids repeat; the standard library's hasher is seeded from the system's randomness.
-        (RandomState::new().hash_one(0) & 0xffff_ffff) as u32
-    });
-    format!("{prefix}-{}-{start:08x}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn encode(text: &str) -> String {

@@ -3,29 +3,31 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use celery_protocol::topology::Mailbox;
 use futures_util::StreamExt;
 use lapin::{
     Channel,
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions},
+    protocol::AMQPSoftError,
     types::FieldTable,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
     convert::{from_delivery, short},
-    link::{Link, is_soft},
-    supervisor::Backoff,
+    link::{Link, is_soft, soft_error},
     topology,
 };
-use crate::broker::{AckError, Consumer, Delivery, Settle, TaskQueue};
+use crate::broker::{AckError, Consumer, Delivery, Settle, TaskQueue, backoff::Backoff};
 
 /// What is consumed, and how.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     Tasks { queue: TaskQueue, prefetch: u16 },
     Replies { name: String },
+    Broadcasts(Mailbox),
 }
 
 impl Source {
@@ -33,9 +35,20 @@ impl Source {
         match self {
             Self::Tasks { queue, .. } => &queue.name,
             Self::Replies { name } => name,
+            Self::Broadcasts(mailbox) => &mailbox.queue.name,
         }
     }
+
+    fn no_ack(&self) -> bool {
+        !matches!(self, Self::Tasks { .. })
+    }
 }
+
+/// Broadcasts kept for a listener that does not take them; more are dropped.
+const MAX_WAITING_BROADCASTS: usize = 4096;
+
+/// Told once: whether listening has begun, or why the broker refuses it.
+type Listening = oneshot::Sender<Result<(), String>>;
 
 pub(super) struct AmqpConsumer {
     queue: String,
@@ -48,10 +61,20 @@ pub(super) struct AmqpConsumer {
 impl AmqpConsumer {
     pub fn start(shared: Arc<Shared>, source: Source) -> Self {
         // What the broker may send unasked is bounded by prefetch; replies are taken as they come.
-        let (sender, deliveries) = mpsc::channel(64);
+        Self::drive(shared, source, 64, None)
+    }
+
+    /// A consumer of broadcasts, and when it listens. It ends if it is refused.
+    pub fn listen(shared: Arc<Shared>, mailbox: Mailbox) -> (Self, oneshot::Receiver<Result<(), String>>) {
+        let (told, listening) = oneshot::channel();
+        (Self::drive(shared, Source::Broadcasts(mailbox), MAX_WAITING_BROADCASTS, Some(told)), listening)
+    }
+
+    fn drive(shared: Arc<Shared>, source: Source, room: usize, listening: Option<Listening>) -> Self {
+        let (sender, deliveries) = mpsc::channel(room);
         let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
         let queue = source.queue().to_owned();
-        let driver = Driver { shared, source, sender, cancel: cancel.clone(), end: end.clone() };
+        let driver = Driver { shared, source, sender, listening, cancel: cancel.clone(), end: end.clone() };
         tokio::spawn(driver.run());
         Self { queue, deliveries, cancel, _end: end.drop_guard() }
     }
@@ -80,6 +103,12 @@ impl Consumer for AmqpConsumer {
 
     async fn cancel(&mut self) {
         self.cancel.cancel();
+        // What was not handed out goes back at once: the channel may stay for as long as the last task that came by it.
+        while let Ok(delivery) = self.deliveries.try_recv() {
+            if let Err(error) = delivery.reject(true).await {
+                tracing::debug!(queue = self.queue, %error, "what was not handed out goes back with its channel");
+            }
+        }
     }
 }
 
@@ -93,6 +122,7 @@ struct Driver {
     shared: Arc<Shared>,
     source: Source,
     sender: mpsc::Sender<Delivery>,
+    listening: Option<Listening>,
     cancel: CancellationToken,
     end: CancellationToken,
 }
@@ -108,9 +138,10 @@ enum Ended {
 }
 
 impl Driver {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut backoff = Backoff::new(&self.shared.options);
         let queue = self.source.queue().to_owned();
+        let mut complained = false;
         loop {
             let link = tokio::select! {
                 () = self.end.cancelled() => return,
@@ -125,10 +156,26 @@ impl Driver {
                 Ended::ForGood => return,
                 Ended::Lost(reason) => {
                     backoff.reset();
+                    complained = false;
                     tracing::warn!(queue, %reason, "consumer lost its channel, taking up again");
                 }
+                // Of a connection the broker has not noticed to be dead.
+                Ended::Failed(error) if soft_error(&error) == Some(AMQPSoftError::RESOURCELOCKED) => {
+                    tracing::debug!(queue, %error, "the queue is still another connection's, trying again");
+                }
                 Ended::Failed(error) if is_soft(&error) => {
-                    tracing::error!(queue, %error, "the broker refuses the consumer, trying again")
+                    if let Some(listening) = self.listening.take() {
+                        // Nobody there: whoever asked gave up.
+                        let _ = listening.send(Err(error.to_string()));
+                        return;
+                    }
+                    // No work depends on broadcasts, so that saying it once is enough.
+                    match matches!(self.source, Source::Broadcasts(_)) {
+                        true if complained => tracing::debug!(queue, %error, "still refused"),
+                        true => tracing::warn!(queue, %error, "the broker refuses a mailbox, trying again"),
+                        false => tracing::error!(queue, %error, "the broker refuses the consumer, trying again"),
+                    }
+                    complained = true;
                 }
                 Ended::Failed(error) => {
                     tracing::debug!(queue, %error, "consumer could not start, trying again")
@@ -142,7 +189,7 @@ impl Driver {
         }
     }
 
-    async fn subscribe(&self, link: &Link) -> Ended {
+    async fn subscribe(&mut self, link: &Link) -> Ended {
         let within = self.shared.options.operation_timeout;
         let (channel, mut stream) = match tokio::time::timeout(within, self.open(link)).await {
             Ok(Ok(opened)) => opened,
@@ -153,7 +200,10 @@ impl Driver {
         let ended = CancellationToken::new();
         let _poison = ended.clone().drop_guard();
         tracing::debug!(queue = self.source.queue(), generation, "consuming");
-        let no_ack = matches!(self.source, Source::Replies { .. });
+        if let Some(listening) = self.listening.take() {
+            let _ = listening.send(Ok(()));
+        }
+        let no_ack = self.source.no_ack();
         loop {
             let received = tokio::select! {
                 () = self.end.cancelled() => return close(&channel).await,
@@ -177,6 +227,16 @@ impl Driver {
             let settle = (!no_ack)
                 .then(|| Box::new(AmqpSettle { received, ended: ended.clone(), generation }) as Box<dyn Settle>);
             let delivery = Delivery::new(message, exchange, routing_key, redelivered, generation, settle);
+            if matches!(self.source, Source::Broadcasts(_)) {
+                match self.sender.try_send(delivery) {
+                    Ok(()) => {}
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        tracing::debug!(queue = self.source.queue(), "dropped a broadcast nobody takes");
+                    }
+                    Err(mpsc::error::TrySendError::Closed(_)) => return close(&channel).await,
+                }
+                continue;
+            }
             tokio::select! {
                 () = self.end.cancelled() => return close(&channel).await,
                 () = self.cancel.cancelled() => return self.drain(&channel, &stream).await,
@@ -192,16 +252,14 @@ impl Driver {
         match &self.source {
             Source::Tasks { queue, .. } => topology::task_queue(link, queue).await?,
             Source::Replies { name } => topology::reply_queue(link, name).await?,
+            Source::Broadcasts(mailbox) => topology::mailbox(link, mailbox).await?,
         }
         let channel = link.channel().await?;
         if let Source::Tasks { prefetch, .. } = &self.source {
             // Per consumer, as quorum queues insist.
             channel.basic_qos(*prefetch, BasicQosOptions { global: false }).await?;
         }
-        let options = BasicConsumeOptions {
-            no_ack: matches!(self.source, Source::Replies { .. }),
-            ..BasicConsumeOptions::default()
-        };
+        let options = BasicConsumeOptions { no_ack: self.source.no_ack(), ..BasicConsumeOptions::default() };
         let stream =
             channel.basic_consume(short(self.source.queue())?, "".into(), options, FieldTable::default()).await?;
         Ok((channel, stream))

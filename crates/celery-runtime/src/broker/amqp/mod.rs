@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{link::Link, publisher::Publisher};
 use super::{
-    AmqpUrl, Broker, BrokerError, ConnectOptions, ConnectionState, Consumer, Publish, PublishError, TaskQueue,
+    AmqpUrl, Broadcast, Broker, BrokerError, BrokerInfo, ConnectOptions, ConnectionState, Consumer, Publish,
+    PublishError, Subscription, TaskQueue,
 };
 
 /// A self-healing connection to RabbitMQ.
@@ -140,6 +141,40 @@ impl Broker for AmqpBroker {
 
     async fn consume_replies(&self, name: &str) -> Result<Box<dyn Consumer>, BrokerError> {
         self.start_consumer(consumer::Source::Replies { name: name.to_owned() })
+    }
+
+    async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BrokerError> {
+        if self.shared.closed.is_cancelled() {
+            return Err(BrokerError::Closed);
+        }
+        let mailbox = subscription.mailbox();
+        let what = format!("mailbox {:?}", mailbox.queue.name);
+        let (consumer, listening) = consumer::AmqpConsumer::listen(self.shared.clone(), mailbox);
+        match tokio::time::timeout(self.shared.options.operation_timeout, listening).await {
+            Ok(Ok(Ok(()))) => Ok(Box::new(consumer)),
+            Ok(Ok(Err(reason))) => Err(BrokerError::Refused { what, reason }),
+            Ok(Err(_)) => Err(BrokerError::Closed),
+            Err(_) => Err(BrokerError::Unavailable { reason: self.shared.reason() }),
+        }
+    }
+
+    async fn declare_broadcast(&self, broadcast: Broadcast) -> Result<(), BrokerError> {
+        self.declare(&format!("exchange {:?}", broadcast.exchange()), |link| async move {
+            topology::shared_exchange(&link, &broadcast.declaration()).await
+        })
+        .await
+    }
+
+    fn info(&self) -> BrokerInfo {
+        let url = &self.shared.url;
+        BrokerInfo {
+            transport: "amqp".to_owned(),
+            hostname: url.host.clone(),
+            port: Some(url.port),
+            user: url.user.clone(),
+            vhost: url.vhost.clone(),
+            heartbeat: self.shared.options.heartbeat,
+        }
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, options::BasicPublishOptions, protocol::AMQPSoftError, types::ShortString,
+    BasicProperties, Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions, protocol::AMQPSoftError,
+    types::ShortString,
 };
 use tokio::sync::Mutex;
 
@@ -101,6 +102,14 @@ async fn attempt(link: &Link, publish: &Prepared, sent: &std::sync::atomic::Atom
             let channel = shared_channel(&link.confirmed, link.confirm_channel()).await?;
             judge(send(&channel, publish, sent).await?, publish)
         }
+        // A reply nobody has to be sure of, such as progress, still comes before the result that is sent after it.
+        Guarantee::FireAndForget if publish.exchange.as_str().is_empty() => {
+            let channel = shared_channel(&link.confirmed, link.confirm_channel()).await?;
+            let confirm = put(&channel, publish, sent).await?;
+            // One that is dropped unheard would be kept with the channel.
+            tokio::spawn(async move { drop(confirm.await) });
+            Ok(())
+        }
         Guarantee::FireAndForget => {
             let channel = shared_channel(&link.plain, link.channel()).await?;
             send(&channel, publish, sent).await.map(drop)
@@ -130,12 +139,21 @@ async fn send(
     publish: &Prepared,
     sent: &std::sync::atomic::AtomicBool,
 ) -> Result<Confirmation, Failure> {
+    put(channel, publish, sent).await?.await.map_err(|error| failure(&error, publish))
+}
+
+/// Writes the message; what is returned becomes the broker's word on it.
+async fn put(
+    channel: &Channel,
+    publish: &Prepared,
+    sent: &std::sync::atomic::AtomicBool,
+) -> Result<PublisherConfirm, Failure> {
     let options = BasicPublishOptions {
         mandatory: publish.guarantee == Guarantee::Confirmed { mandatory: true },
         ..BasicPublishOptions::default()
     };
     sent.store(true, std::sync::atomic::Ordering::Relaxed);
-    let confirm = channel
+    channel
         .basic_publish(
             publish.exchange.clone(),
             publish.routing_key.clone(),
@@ -144,8 +162,7 @@ async fn send(
             publish.properties.clone(),
         )
         .await
-        .map_err(|error| failure(&error, publish))?;
-    confirm.await.map_err(|error| failure(&error, publish))
+        .map_err(|error| failure(&error, publish))
 }
 
 fn judge(confirmation: Confirmation, publish: &Prepared) -> Result<(), Failure> {

@@ -28,7 +28,7 @@ pub(super) async fn task_queue(link: &Link, queue: &TaskQueue) -> Result<(), lap
             auto_delete: false,
             arguments: celery_protocol::FieldTable::new(),
         };
-        let outcome = match further_exchange(link, &declare).await {
+        let outcome = match shared_exchange(link, &declare).await {
             Ok(()) => bind(link, &queue.name, name, &queue.name).await,
             Err(error) => Err(error),
         };
@@ -71,8 +71,16 @@ async fn exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::E
     }
 }
 
+/// A queue for broadcasts. It is this connection's own, so one that exists otherwise is an error.
+pub(super) async fn mailbox(link: &Link, mailbox: &celery::Mailbox) -> Result<(), lapin::Error> {
+    shared_exchange(link, &mailbox.exchange).await?;
+    declare_queue(link, &mailbox.queue, declared(&mailbox.queue), &mailbox.queue.arguments).await?;
+    let celery::Binding { queue, exchange, routing_key, .. } = &mailbox.binding;
+    bind_or_fail(link, queue, exchange, routing_key).await
+}
+
 /// One that others made is taken as it is. To ask first needs no permission and leaves the broker nothing to refuse.
-async fn further_exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::Error> {
+pub(super) async fn shared_exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::Error> {
     match existing_exchange(link, &declare.name).await {
         Err(error) if soft_error(&error) == Some(AMQPSoftError::NOTFOUND) => exchange(link, declare).await,
         other => other,
@@ -89,37 +97,40 @@ async fn existing_exchange(link: &Link, name: &str) -> Result<(), lapin::Error> 
 }
 
 async fn queue(link: &Link, declare: &QueueDeclare) -> Result<(), lapin::Error> {
-    let options = QueueDeclareOptions {
-        durable: declare.durable,
-        exclusive: declare.exclusive,
-        auto_delete: declare.auto_delete,
-        ..QueueDeclareOptions::default()
-    };
-    let outcome = on_channel(link, |channel| {
-        let arguments = to_table(&declare.arguments);
-        async move { channel.queue_declare(short(&declare.name)?, options, arguments?).await.map(drop) }
-    })
-    .await;
-    match outcome {
+    match declare_queue(link, declare, declared(declare), &declare.arguments).await {
         Err(error) if owned_by_others(&error) => {
             told(&error, "queue", &declare.name);
-            let passive = QueueDeclareOptions { passive: true, ..options };
-            on_channel(link, |channel| async move {
-                channel.queue_declare(short(&declare.name)?, passive, FieldTable::default()).await.map(drop)
-            })
-            .await
+            let passive = QueueDeclareOptions { passive: true, ..declared(declare) };
+            declare_queue(link, declare, passive, &celery_protocol::FieldTable::new()).await
         }
         other => other,
     }
 }
 
-async fn bind(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
-    let outcome = on_channel(link, |channel| async move {
-        let options = QueueBindOptions::default();
-        channel.queue_bind(short(queue)?, short(exchange)?, short(routing_key)?, options, FieldTable::default()).await
+fn declared(declare: &QueueDeclare) -> QueueDeclareOptions {
+    QueueDeclareOptions {
+        durable: declare.durable,
+        exclusive: declare.exclusive,
+        auto_delete: declare.auto_delete,
+        ..QueueDeclareOptions::default()
+    }
+}
+
+async fn declare_queue(
+    link: &Link,
+    declare: &QueueDeclare,
+    options: QueueDeclareOptions,
+    arguments: &celery_protocol::FieldTable,
+) -> Result<(), lapin::Error> {
+    on_channel(link, |channel| {
+        let arguments = to_table(arguments);
+        async move { channel.queue_declare(short(&declare.name)?, options, arguments?).await.map(drop) }
     })
-    .await;
-    match outcome {
+    .await
+}
+
+async fn bind(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
+    match bind_or_fail(link, queue, exchange, routing_key).await {
         // Tasks come by the default exchange, so a worker without permission to bind still gets them.
         Err(error) if soft_error(&error) == Some(AMQPSoftError::ACCESSREFUSED) => {
             tracing::info!(queue, exchange, "the queue's bindings are left to the administrator");
@@ -127,6 +138,14 @@ async fn bind(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Re
         }
         other => other,
     }
+}
+
+async fn bind_or_fail(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
+    on_channel(link, |channel| async move {
+        let options = QueueBindOptions::default();
+        channel.queue_bind(short(queue)?, short(exchange)?, short(routing_key)?, options, FieldTable::default()).await
+    })
+    .await
 }
 
 /// 406 (other arguments) or 403 (no permission to create): a passive declaration may still do.

@@ -11,7 +11,10 @@ use super::{
     fault::{FaultAction, Op, OpKind, Phase},
     state::{Connection, ConsumerState, State, Stored, expiry, task_name},
 };
-use crate::broker::{Broker, BrokerError, ConnectionState, Consumer, Guarantee, Publish, PublishError, TaskQueue};
+use crate::broker::{
+    Broadcast, Broker, BrokerError, ConnectionState, Consumer, Guarantee, Publish, PublishError, Subscription,
+    TaskQueue,
+};
 
 /// A connection made by [`MemoryBroker::connect`](super::MemoryBroker::connect).
 pub struct MemoryConnection {
@@ -40,7 +43,7 @@ impl MemoryConnection {
         Ok(connection.generation)
     }
 
-    fn subscribe(
+    fn start_consumer(
         &self,
         queue: &str,
         prefetch: Option<u16>,
@@ -73,10 +76,10 @@ impl MemoryConnection {
 
 fn declare_task_queue(state: &mut State, queue: &TaskQueue) {
     state.queues.entry(queue.name.clone()).or_default();
-    state.bind(&queue.name, &queue.name);
+    state.bind(&queue.name, &queue.name, &queue.name);
     for exchange in &queue.exchanges {
         state.declare_exchange(exchange);
-        state.bind(exchange, &queue.name);
+        state.bind(exchange, &queue.name, &queue.name);
     }
 }
 
@@ -111,11 +114,23 @@ impl Broker for MemoryConnection {
     }
 
     async fn consume(&self, queue: &TaskQueue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        self.subscribe(&queue.name, Some(prefetch), |state| declare_task_queue(state, queue))
+        self.start_consumer(&queue.name, Some(prefetch), |state| declare_task_queue(state, queue))
     }
 
     async fn consume_replies(&self, name: &str) -> Result<Box<dyn Consumer>, BrokerError> {
-        self.subscribe(name, None, |state| declare_reply_queue(state, name))
+        self.start_consumer(name, None, |state| declare_reply_queue(state, name))
+    }
+
+    async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BrokerError> {
+        let mailbox = subscription.mailbox();
+        self.start_consumer(&mailbox.queue.name, None, |state| state.declare_mailbox(&mailbox))
+    }
+
+    async fn declare_broadcast(&self, broadcast: Broadcast) -> Result<(), BrokerError> {
+        let mut state = self.inner.lock();
+        self.check(&state)?;
+        state.declare_broadcast(&broadcast.declaration());
+        Ok(())
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {
@@ -151,7 +166,10 @@ impl MemoryConnection {
             BrokerError::Closed => PublishError::Closed,
             other => PublishError::Unavailable { reason: other.to_string() },
         })?;
-        fault(&self.inner, &mut state, op.clone()).map_err(|reason| PublishError::Unavailable { reason })?;
+        let hooked = !state.is_broadcast(&publish.exchange);
+        if hooked {
+            fault(&self.inner, &mut state, op.clone()).map_err(|reason| PublishError::Unavailable { reason })?;
+        }
         if !publish.exchange.is_empty() && !state.bindings.contains_key(&publish.exchange) {
             return Err(PublishError::Unroutable { exchange: publish.exchange, routing_key: publish.routing_key });
         }
@@ -171,7 +189,10 @@ impl MemoryConnection {
         for queue in queues {
             state.push(&queue, stored.clone());
         }
-        fault(&self.inner, &mut state, Op { phase: Phase::After, ..op }).map_err(|_| PublishError::Timeout)
+        match hooked {
+            true => fault(&self.inner, &mut state, Op { phase: Phase::After, ..op }).map_err(|_| PublishError::Timeout),
+            false => Ok(()),
+        }
     }
 }
 

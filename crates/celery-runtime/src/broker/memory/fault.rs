@@ -49,7 +49,8 @@ pub enum FaultAction {
     Stop,
 }
 
-/// Called at every publish, acknowledgement and rejection, before and after its effect. Must not call the broker.
+/// Called at every publish, acknowledgement and rejection, before and after its effect; broadcasts (remote control, events)
+/// excepted, on which nothing depends. Must not call the broker.
 pub type FaultHook = Arc<dyn Fn(Op) -> FaultAction + Send + Sync>;
 
 /// Whether tasks are delivered once more than they were sent.

@@ -111,6 +111,7 @@ impl MemoryBroker {
         let mut state = self.inner.lock();
         state.queues.clear();
         state.bindings.clear();
+        state.kinds.clear();
     }
 
     /// Installs (or removes) the hook called at every publish, acknowledgement and rejection, before and after its effect.

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use celery_protocol::message::Message;
+use celery_protocol::{
+    FieldValue,
+    message::Message,
+    topology::{ExchangeDeclare, ExchangeKind, Mailbox, topic_matches},
+};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -36,6 +40,8 @@ pub(super) struct Queue {
     pub wake: Arc<Notify>,
     /// Deleted when its last consumer leaves.
     pub auto_delete: bool,
+    /// How long a message stays unread.
+    pub message_ttl: Option<Duration>,
 }
 
 /// What a consumer holds.
@@ -60,8 +66,10 @@ pub(super) struct Connection {
 #[derive(Default)]
 pub(super) struct State {
     pub queues: HashMap<String, Queue>,
-    /// Queues by exchange and routing key. Every exchange is direct.
+    /// Queues by exchange and routing key.
     pub bindings: HashMap<String, HashMap<String, BTreeSet<String>>>,
+    /// How an exchange reads the keys of its bindings; direct, unless it says otherwise.
+    pub kinds: HashMap<String, ExchangeKind>,
     pub consumers: HashMap<u64, ConsumerState>,
     pub connections: HashMap<u64, Connection>,
     pub next_sequence: u64,
@@ -82,13 +90,47 @@ impl State {
         self.bindings.entry(exchange.to_owned()).or_default();
     }
 
-    pub fn bind(&mut self, exchange: &str, queue: &str) {
+    pub fn bind(&mut self, exchange: &str, routing_key: &str, queue: &str) {
         self.bindings
             .entry(exchange.to_owned())
             .or_default()
-            .entry(queue.to_owned())
+            .entry(routing_key.to_owned())
             .or_default()
             .insert(queue.to_owned());
+    }
+
+    /// An exchange for broadcasts; one that exists stays what it is.
+    pub fn declare_broadcast(&mut self, exchange: &ExchangeDeclare) {
+        if !self.bindings.contains_key(&exchange.name) {
+            self.declare_exchange(&exchange.name);
+            self.kinds.insert(exchange.name.clone(), exchange.kind);
+        }
+    }
+
+    /// Whether what goes through an exchange is broadcast. Nothing depends on its arrival and its times are its own, so that
+    /// a hook, which counts what a program does, does not hear of it.
+    pub fn is_broadcast(&self, exchange: &str) -> bool {
+        self.kinds.contains_key(exchange)
+    }
+
+    pub fn declare_mailbox(&mut self, mailbox: &Mailbox) {
+        self.declare_broadcast(&mailbox.exchange);
+        let queue = self.queues.entry(mailbox.queue.name.clone()).or_default();
+        queue.auto_delete = mailbox.queue.auto_delete;
+        let ttl = mailbox.queue.arguments.get("x-message-ttl").and_then(FieldValue::as_i64);
+        queue.message_ttl = ttl.and_then(|ttl| u64::try_from(ttl).ok()).map(Duration::from_millis);
+        self.bind(&mailbox.binding.exchange, &mailbox.binding.routing_key, &mailbox.binding.queue);
+    }
+
+    /// Deletes a queue and what is bound to it.
+    fn delete(&mut self, name: &str) {
+        self.queues.remove(name);
+        for keys in self.bindings.values_mut() {
+            keys.retain(|_, queues| {
+                queues.remove(name);
+                !queues.is_empty()
+            });
+        }
     }
 
     /// The queues a message goes to.
@@ -96,11 +138,18 @@ impl State {
         if exchange.is_empty() {
             return self.queues.contains_key(routing_key).then(|| routing_key.to_owned()).into_iter().collect();
         }
-        self.bindings
-            .get(exchange)
-            .and_then(|keys| keys.get(routing_key))
-            .map(|queues| queues.iter().filter(|queue| self.queues.contains_key(*queue)).cloned().collect())
-            .unwrap_or_default()
+        let Some(keys) = self.bindings.get(exchange) else {
+            return Vec::new();
+        };
+        let kind = self.kinds.get(exchange).copied().unwrap_or(ExchangeKind::Direct);
+        let fits = |key: &str| match kind {
+            ExchangeKind::Direct => key == routing_key,
+            ExchangeKind::Fanout => true,
+            ExchangeKind::Topic => topic_matches(key, routing_key),
+        };
+        let queues = keys.iter().filter(|(key, _)| fits(key)).flat_map(|(_, queues)| queues);
+        let queues: BTreeSet<&String> = queues.filter(|queue| self.queues.contains_key(*queue)).collect();
+        queues.into_iter().cloned().collect()
     }
 
     pub fn push(&mut self, queue: &str, stored: Stored) {
@@ -110,6 +159,16 @@ impl State {
             self.next_sequence += 1;
             let sequence = self.next_sequence;
             if let Some(queue) = self.queues.get_mut(queue) {
+                let mut stored = stored;
+                if let Some(ttl) = queue.message_ttl {
+                    let now = Instant::now();
+                    stored.expires = Some(stored.expires.map_or(now + ttl, |at| at.min(now + ttl)));
+                    // Lest a queue nobody reads grows for ever.
+                    while queue.ready.first_key_value().is_some_and(|(_, old)| old.expires.is_some_and(|at| at <= now))
+                    {
+                        queue.ready.pop_first();
+                    }
+                }
                 queue.ready.insert(sequence, stored);
                 queue.wake.notify_waiters();
             }
@@ -159,7 +218,7 @@ impl State {
             was_there && queue.auto_delete && queue.consumers.is_empty()
         });
         if gone {
-            self.queues.remove(&consumer.queue);
+            self.delete(&consumer.queue);
         }
     }
 

@@ -21,10 +21,10 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-use super::frame::{Answer, Call, Request, WireError, encode, read};
+use super::frame::{Answer, Call, Request, WireError, WireSubscription, encode, read};
 use crate::broker::{
-    Broker, BrokerError, ConnectOptions, ConnectionState, Consumer, Delivery, Guarantee, Publish, PublishError,
-    TaskQueue,
+    Broadcast, Broker, BrokerError, ConnectOptions, ConnectionState, Consumer, Delivery, Guarantee, Publish,
+    PublishError, Subscription, TaskQueue,
 };
 
 /// Replies kept for a consumer that does not ask for them; more are dropped.
@@ -120,6 +120,20 @@ impl SocketBroker {
         outcome.unwrap_or(Err(WireError::Timeout))
     }
 
+    /// A consumer for what comes from `queue` once `call` was answered.
+    async fn receive_from(&self, queue: &str, call: Call, what: &str) -> Result<Box<dyn Consumer>, BrokerError> {
+        let (sender, deliveries) = mpsc::channel(MAX_WAITING_REPLIES);
+        self.shared.lock().consumers.insert(queue.to_owned(), sender);
+        let consumer = SocketConsumer {
+            name: queue.to_owned(),
+            deliveries,
+            shared: self.shared.clone(),
+            writer: self.writer.clone(),
+        };
+        self.declare(call, what).await?;
+        Ok(Box::new(consumer))
+    }
+
     async fn declare(&self, call: Call, what: &str) -> Result<(), BrokerError> {
         self.call(call).await.map_err(|error| match error {
             WireError::Refused { reason } => BrokerError::Refused { what: what.to_owned(), reason },
@@ -193,15 +207,24 @@ impl Broker for SocketBroker {
     }
 
     async fn consume_replies(&self, name: &str) -> Result<Box<dyn Consumer>, BrokerError> {
-        let (sender, deliveries) = mpsc::channel(MAX_WAITING_REPLIES);
-        self.shared.lock().consumers.insert(name.to_owned(), sender);
-        self.declare(Call::ConsumeReplies { queue: name.to_owned() }, "the reply consumer").await?;
-        Ok(Box::new(SocketConsumer {
-            name: name.to_owned(),
-            deliveries,
-            shared: self.shared.clone(),
-            writer: self.writer.clone(),
-        }))
+        self.receive_from(name, Call::ConsumeReplies { queue: name.to_owned() }, "the reply consumer").await
+    }
+
+    async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BrokerError> {
+        let to = match subscription.clone() {
+            Subscription::ControlRequests { .. } => {
+                return Err(BrokerError::Unsupported(
+                    "take control requests: only the process that hosts the workers does",
+                ));
+            }
+            Subscription::ControlReplies { client } => WireSubscription::ControlReplies { client },
+            Subscription::Events { id, binding } => WireSubscription::Events { id, binding },
+        };
+        self.receive_from(&subscription.mailbox().queue.name, Call::Subscribe { to }, "the subscription").await
+    }
+
+    async fn declare_broadcast(&self, broadcast: Broadcast) -> Result<(), BrokerError> {
+        self.declare(Call::DeclareBroadcast { exchange: broadcast.exchange().to_owned() }, "the exchange").await
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {
@@ -244,20 +267,34 @@ impl Consumer for SocketConsumer {
     }
 
     async fn cancel(&mut self) {
-        self.shared.lock().consumers.remove(&self.name);
-        self.deliveries.close();
-        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        if let Ok(frame) = encode(&Request { id, call: Call::CancelReplies { queue: self.name.clone() } })
-            && let Err(error) = self.writer.lock().await.write_all(&frame).await
-        {
-            tracing::debug!(%error, "the socket was closed already");
+        if let Some(telling) = self.stop() {
+            telling.await;
         }
+    }
+}
+
+impl SocketConsumer {
+    /// Takes nothing more; what is returned tells the other side so. `None` if that was done before.
+    fn stop(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        self.deliveries.close();
+        self.shared.lock().consumers.remove(&self.name)?;
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame = encode(&Request { id, call: Call::CancelReplies { queue: self.name.clone() } }).ok()?;
+        let writer = self.writer.clone();
+        Some(async move {
+            if let Err(error) = writer.lock().await.write_all(&frame).await {
+                tracing::debug!(%error, "the socket was closed already");
+            }
+        })
     }
 }
 
 impl Drop for SocketConsumer {
     fn drop(&mut self) {
-        self.shared.lock().consumers.remove(&self.name);
+        // Outside a runtime the process is ending, and the connection with it.
+        if let (Some(telling), Ok(runtime)) = (self.stop(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(telling);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::broker::PublishError;
+use crate::broker::{PublishError, Subscription};
 
 /// The largest frame accepted or sent, in bytes: a body of 16 MiB in base64, and room for the rest.
 pub const MAX_FRAME: usize = 24 * 1024 * 1024;
@@ -21,10 +21,45 @@ pub(super) struct Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "kebab-case")]
 pub(super) enum Call {
-    Publish { exchange: String, routing_key: String, mandatory: bool, message: Box<WireMessage> },
-    DeclareReplies { queue: String },
-    ConsumeReplies { queue: String },
-    CancelReplies { queue: String },
+    Publish {
+        exchange: String,
+        routing_key: String,
+        mandatory: bool,
+        message: Box<WireMessage>,
+    },
+    DeclareReplies {
+        queue: String,
+    },
+    ConsumeReplies {
+        queue: String,
+    },
+    CancelReplies {
+        queue: String,
+    },
+    /// Answered by deliveries under the name of the mailbox's queue; ended by `CancelReplies` with it.
+    Subscribe {
+        to: WireSubscription,
+    },
+    DeclareBroadcast {
+        exchange: String,
+    },
+}
+
+/// What another process may listen to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "to", rename_all = "kebab-case")]
+pub(super) enum WireSubscription {
+    ControlReplies { client: String },
+    Events { id: String, binding: String },
+}
+
+impl From<WireSubscription> for Subscription {
+    fn from(wire: WireSubscription) -> Self {
+        match wire {
+            WireSubscription::ControlReplies { client } => Self::ControlReplies { client },
+            WireSubscription::Events { id, binding } => Self::Events { id, binding },
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

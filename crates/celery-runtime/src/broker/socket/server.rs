@@ -19,7 +19,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Answer, Call, Request, WireError, read, write};
-use crate::broker::{Broker, Consumer, Guarantee, Publish, memory::MemoryBroker, memory::MemoryConnection};
+use crate::broker::{
+    Broadcast, Broker, BrokerError, Consumer, Guarantee, Publish, Subscription, memory::MemoryBroker,
+    memory::MemoryConnection,
+};
 
 /// How many processes may be connected at a time.
 const MAX_CONNECTIONS: usize = 64;
@@ -183,7 +186,7 @@ async fn answer_requests(
     broker: &MemoryConnection,
     answers: mpsc::Sender<Answer>,
 ) -> std::io::Result<()> {
-    let mut consumers: HashMap<String, tokio_util::task::AbortOnDropHandle<()>> = HashMap::new();
+    let mut consumers = Consumers::new();
     while let Some(Request { id, call }) = read(&mut reader).await? {
         let outcome = match call {
             Call::Publish { exchange, routing_key, mandatory, message } => match (*message).try_into() {
@@ -195,19 +198,17 @@ async fn answer_requests(
             },
             Call::DeclareReplies { queue } => declare(broker, &queue).await,
             Call::ConsumeReplies { queue } => {
-                if consumers.len() >= MAX_REPLY_QUEUES {
-                    Err(WireError::Refused { reason: format!("more than {MAX_REPLY_QUEUES} reply queues") })
-                } else {
-                    match broker.consume_replies(&queue).await {
-                        Ok(consumer) => {
-                            let task = tokio::spawn(forward(queue.clone(), consumer, answers.clone()));
-                            consumers.insert(queue, tokio_util::task::AbortOnDropHandle::new(task));
-                            Ok(())
-                        }
-                        Err(error) => Err(WireError::Unavailable { reason: error.to_string() }),
-                    }
-                }
+                forwarded(&mut consumers, queue.clone(), &answers, broker.consume_replies(&queue)).await
             }
+            Call::Subscribe { to } => {
+                let subscription = Subscription::from(to);
+                let queue = subscription.mailbox().queue.name;
+                forwarded(&mut consumers, queue, &answers, broker.subscribe(&subscription)).await
+            }
+            Call::DeclareBroadcast { exchange } => match broadcast(&exchange) {
+                Some(broadcast) => unavailable(broker.declare_broadcast(broadcast).await),
+                None => Err(WireError::Refused { reason: format!("{exchange:?} is not an exchange for broadcasts") }),
+            },
             Call::CancelReplies { queue } => {
                 consumers.remove(&queue);
                 Ok(())
@@ -224,8 +225,35 @@ async fn answer_requests(
     Ok(())
 }
 
+type Consumers = HashMap<String, tokio_util::task::AbortOnDropHandle<()>>;
+
+/// Starts a consumer whose deliveries go to the other side.
+async fn forwarded(
+    consumers: &mut Consumers,
+    queue: String,
+    answers: &mpsc::Sender<Answer>,
+    consumer: impl Future<Output = Result<Box<dyn Consumer>, BrokerError>>,
+) -> Result<(), WireError> {
+    if consumers.len() >= MAX_REPLY_QUEUES {
+        return Err(WireError::Refused { reason: format!("more than {MAX_REPLY_QUEUES} reply queues") });
+    }
+    let consumer = consumer.await.map_err(|error| WireError::Unavailable { reason: error.to_string() })?;
+    let task = tokio::spawn(forward(queue.clone(), consumer, answers.clone()));
+    consumers.insert(queue, tokio_util::task::AbortOnDropHandle::new(task));
+    Ok(())
+}
+
+fn broadcast(exchange: &str) -> Option<Broadcast> {
+    let known = [Broadcast::ControlRequests, Broadcast::ControlReplies, Broadcast::Events];
+    known.into_iter().find(|broadcast| broadcast.exchange() == exchange)
+}
+
+fn unavailable(outcome: Result<(), BrokerError>) -> Result<(), WireError> {
+    outcome.map_err(|error| WireError::Unavailable { reason: error.to_string() })
+}
+
 async fn declare(broker: &MemoryConnection, queue: &str) -> Result<(), WireError> {
-    broker.declare_reply_queue(queue).await.map_err(|error| WireError::Unavailable { reason: error.to_string() })
+    unavailable(broker.declare_reply_queue(queue).await)
 }
 
 async fn forward(queue: String, mut consumer: Box<dyn Consumer>, answers: mpsc::Sender<Answer>) {

@@ -1,0 +1,246 @@
+//! `memory://`: results and chord counters in a table inside this process.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use celery_protocol::{ExceptionInfo, ResultMeta, State, TaskRequest, task::TaskIdentity};
+use serde_json::Value;
+
+use super::{BackendError, Expectation, ReadyChord, ResultBackend, Waiting};
+
+/// The most results, and the most chords, kept; the oldest go first.
+const KEPT: usize = 100_000;
+
+/// A table of results, shared by all clones. For one process that hosts both sides, and for tests.
+#[derive(Clone, Default)]
+pub struct MemoryBackend {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    tables: Mutex<Tables>,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Default)]
+struct Tables {
+    results: HashMap<String, (u64, ResultMeta)>,
+    by_age: BTreeMap<u64, String>,
+    chords: BTreeMap<String, Chord>,
+    groups: BTreeMap<String, Vec<String>>,
+    next: u64,
+}
+
+#[derive(Default)]
+struct Chord {
+    size: Option<u64>,
+    /// By place in the group and task id.
+    parts: BTreeMap<(i64, String), Result<Value, String>>,
+    done: bool,
+}
+
+impl Tables {
+    fn put(&mut self, meta: ResultMeta) {
+        self.next += 1;
+        let id = meta.task_id.clone();
+        if let Some((age, _)) = self.results.insert(id.clone(), (self.next, meta)) {
+            self.by_age.remove(&age);
+        }
+        self.by_age.insert(self.next, id);
+        while self.by_age.len() > KEPT {
+            if let Some((_, oldest)) = self.by_age.pop_first() {
+                self.results.remove(&oldest);
+            }
+        }
+    }
+
+    fn chord(&mut self, group: &str) -> &mut Chord {
+        if !self.chords.contains_key(group) {
+            while self.chords.len() >= KEPT {
+                self.chords.pop_first();
+            }
+        }
+        self.chords.entry(group.to_owned()).or_default()
+    }
+}
+
+impl MemoryBackend {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is known of a task.
+    #[must_use]
+    pub fn get(&self, task_id: &str) -> Option<ResultMeta> {
+        self.lock().results.get(task_id).map(|(_, meta)| meta.clone())
+    }
+
+    /// The members of a group that was saved.
+    #[must_use]
+    pub fn group(&self, group: &str) -> Option<Vec<String>> {
+        self.lock().groups.get(group).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.shared.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, task: &TaskIdentity, meta: ResultMeta) {
+        if task.ignore_result == Some(true) {
+            return;
+        }
+        {
+            let mut tables = self.lock();
+            if tables.results.get(&meta.task_id).is_some_and(|(_, old)| old.state == State::Success) {
+                return;
+            }
+            tables.put(meta.clone());
+        }
+        self.shared.waiting.accept(meta);
+    }
+}
+
+#[async_trait]
+impl ResultBackend for MemoryBackend {
+    fn shown(&self) -> String {
+        "memory://".to_owned()
+    }
+
+    async fn store(&self, task: &TaskIdentity, meta: ResultMeta) -> Result<(), BackendError> {
+        self.record(task, meta);
+        Ok(())
+    }
+
+    async fn progress(&self, task: &TaskIdentity, meta: ResultMeta) {
+        self.record(task, meta);
+    }
+
+    fn supports_chords(&self) -> bool {
+        true
+    }
+
+    async fn start_chord(&self, group: &str, size: u64) -> Result<(), BackendError> {
+        self.lock().chord(group).size = Some(size);
+        Ok(())
+    }
+
+    async fn chord_part(&self, task: &TaskRequest, meta: &ResultMeta) -> Result<Option<ReadyChord>, BackendError> {
+        let (Some(body), Some(group)) = (&task.embed.chord, &task.headers.group) else {
+            return Ok(None);
+        };
+        let part = match meta.state {
+            State::Success => Ok(meta.result.clone()),
+            _ => {
+                let exception = meta.exception().map_or_else(|| meta.state.to_string(), |exception| exception.repr());
+                Err(format!("Dependency {} raised {exception}", meta.task_id))
+            }
+        };
+        let mut tables = self.lock();
+        let chord = tables.chord(group);
+        chord.parts.insert((task.headers.group_index.unwrap_or(0), meta.task_id.clone()), part);
+        let all = chord.size.is_some_and(|size| u64::try_from(chord.parts.len()).is_ok_and(|count| count >= size));
+        if !all || chord.done {
+            return Ok(None);
+        }
+        let outcome = chord.parts.values().cloned().collect::<Result<Vec<Value>, String>>();
+        let outcome = outcome
+            .map_err(|message| ExceptionInfo::new("celery.exceptions", "ChordError", vec![Value::String(message)]));
+        Ok(Some(ReadyChord { group: group.clone(), body: body.clone(), outcome }))
+    }
+
+    async fn chord_done(&self, group: &str) -> Result<(), BackendError> {
+        let mut tables = self.lock();
+        let chord = tables.chord(group);
+        chord.done = true;
+        chord.parts.clear();
+        Ok(())
+    }
+
+    fn reply_to(&self) -> &str {
+        "memory"
+    }
+
+    async fn expect(&self, task_id: &str) -> Result<Expectation, BackendError> {
+        let expectation = self.shared.waiting.expect(task_id);
+        if let Some(known) = self.get(task_id) {
+            self.shared.waiting.accept(known);
+        }
+        Ok(expectation)
+    }
+
+    async fn save_group(&self, group: &str, members: &[String]) -> Result<(), BackendError> {
+        let mut tables = self.lock();
+        while tables.groups.len() >= KEPT {
+            tables.groups.pop_first();
+        }
+        tables.groups.insert(group.to_owned(), members.to_vec());
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MemoryBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBackend").field("results", &self.lock().results.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use celery_protocol::Signature;
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock;
+
+    fn member(id: &str, index: i64) -> TaskRequest {
+        let mut task = TaskRequest::builder("t", id).group("g", index).build();
+        task.embed.chord = Some(Signature::new("body", vec![]));
+        task
+    }
+
+    #[tokio::test]
+    async fn a_success_is_never_overwritten() {
+        let backend = MemoryBackend::new();
+        let who = TaskIdentity::default();
+        backend.store(&who, ResultMeta::success("a", json!(1), clock::now())).await.unwrap();
+        let late = ResultMeta::failure("a", &ExceptionInfo::builtin("ValueError", "x"), None, clock::now());
+        backend.store(&who, late).await.unwrap();
+        assert_eq!(backend.get("a").unwrap().result, 1);
+        let mut expected = backend.expect("a").await.unwrap();
+        assert_eq!(expected.newest().borrow().as_ref().unwrap().result, 1, "a result that came before is found");
+    }
+
+    #[tokio::test]
+    async fn a_chord_is_ready_once_with_its_results_in_order_whatever_came_twice() {
+        let backend = MemoryBackend::new();
+        backend.start_chord("g", 2).await.unwrap();
+        let late = ResultMeta::success("b", json!("late"), clock::now());
+        assert_eq!(backend.chord_part(&member("b", 1), &late).await.unwrap(), None);
+        assert_eq!(backend.chord_part(&member("b", 1), &late).await.unwrap(), None);
+        let early = ResultMeta::success("a", json!("early"), clock::now());
+        let ready = backend.chord_part(&member("a", 0), &early).await.unwrap().unwrap();
+        assert_eq!(ready.outcome, Ok(vec![json!("early"), json!("late")]));
+        // Whoever got it may have died: until the body is told to be out, it is handed out again.
+        assert!(backend.chord_part(&member("a", 0), &early).await.unwrap().is_some());
+        backend.chord_done("g").await.unwrap();
+        assert_eq!(backend.chord_part(&member("a", 0), &early).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_member_that_failed_makes_the_chord_an_error() {
+        let backend = MemoryBackend::new();
+        backend.start_chord("g", 1).await.unwrap();
+        let failed = ResultMeta::failure("a", &ExceptionInfo::builtin("ValueError", "x"), None, clock::now());
+        let ready = backend.chord_part(&member("a", 0), &failed).await.unwrap().unwrap();
+        let error = ready.outcome.unwrap_err();
+        assert_eq!(error.exc_type, "ChordError");
+        assert_eq!(error.exc_message, vec![json!("Dependency a raised ValueError('x')")]);
+    }
+}

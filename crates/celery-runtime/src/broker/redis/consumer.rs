@@ -1,0 +1,331 @@
+//! A consumer of a task queue that takes up again after every loss.
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use celery_protocol::{
+    Limits, Message,
+    redis::{Envelope, keys::LEASED_TAG, scripts},
+};
+use futures_util::{FutureExt, future::BoxFuture};
+use redis::Script;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    Shared,
+    held::{Held, RedisSettle},
+    restore::{End, put_back},
+    upkeep,
+};
+use crate::{
+    broker::{Consumer, Delivery, TaskQueue, backoff::Backoff},
+    redis::{Link, Opened, judge, patience, words},
+};
+
+static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::TAKE));
+
+/// How many messages one step takes at most.
+const AT_ONCE: usize = 32;
+/// How many bytes one step takes, unless a single message is larger.
+const BYTES_AT_ONCE: usize = 8 << 20;
+/// How often the less urgent lists are looked at while the first is empty.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long it is waited where Redis cannot wait for us.
+const POLL: Duration = Duration::from_millis(20);
+
+pub(super) struct RedisConsumer {
+    queue: String,
+    deliveries: mpsc::Receiver<Delivery>,
+    cancel: CancellationToken,
+    /// Ends the driver, which gives back what is held.
+    _end: DropGuard,
+}
+
+impl RedisConsumer {
+    pub fn start(shared: Arc<Shared>, queue: TaskQueue, prefetch: u16) -> Self {
+        let (sender, deliveries) = mpsc::channel(2 * AT_ONCE);
+        let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
+        let name = queue.name.clone();
+        let prefetch = if prefetch == 0 { usize::MAX } else { usize::from(prefetch) };
+        let driver = Driver {
+            shared: shared.clone(),
+            queue,
+            prefetch,
+            sender,
+            held: Arc::default(),
+            cancel: cancel.clone(),
+            end: end.clone(),
+        };
+        shared.redis.tasks.spawn(driver.run());
+        Self { queue: name, deliveries, cancel, _end: end.drop_guard() }
+    }
+}
+
+#[async_trait]
+impl Consumer for RedisConsumer {
+    async fn next(&mut self) -> Option<Delivery> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => None,
+            delivery = self.deliveries.recv() => delivery,
+        }
+    }
+
+    async fn cancel(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl fmt::Debug for RedisConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConsumer").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    queue: TaskQueue,
+    prefetch: usize,
+    sender: mpsc::Sender<Delivery>,
+    held: Arc<Held>,
+    cancel: CancellationToken,
+    end: CancellationToken,
+}
+
+/// Why one subscription ended.
+enum Ended {
+    /// The consumer takes nothing more.
+    ForGood,
+    /// The connection was lost, or could not be made.
+    Lost(String),
+}
+
+impl Driver {
+    async fn run(self) {
+        tokio::select! {
+            () = self.finished() => {}
+            // Also after a cancel, for as long as what was handed out is worked on.
+            () = upkeep::renew(&self.shared, &self.held) => {}
+            () = self.consume_then_idle() => {}
+        }
+        let held = self.held.end();
+        // Nothing is handed out any more, so what waits to be handed out goes back with what was.
+        drop(self.sender);
+        if held.is_empty() {
+            return;
+        }
+        let count = held.len();
+        match put_back(&self.shared, held, End::Next).await {
+            Ok(returned) => tracing::debug!(queue = self.queue.name, count, returned, "gave back what was held"),
+            // They come back when their lease ends.
+            Err(error) => tracing::warn!(queue = self.queue.name, count, %error, "could not give back what was held"),
+        }
+    }
+
+    /// The consumer is gone, or the broker was closed.
+    async fn finished(&self) {
+        tokio::select! {
+            () = self.end.cancelled() => {}
+            () = self.shared.redis.closed.cancelled() => {}
+        }
+    }
+
+    async fn consume_then_idle(&self) {
+        self.consume().await;
+        std::future::pending::<()>().await;
+    }
+
+    /// Takes messages until there is nothing more to take.
+    async fn consume(&self) {
+        let mut backoff = Backoff::new(&self.shared.redis.options);
+        loop {
+            let link = tokio::select! {
+                () = self.cancel.cancelled() => return,
+                link = self.shared.redis.link() => match link {
+                    Some(link) => link,
+                    None => return,
+                },
+            };
+            let since = tokio::time::Instant::now();
+            match self.subscribe(&link).await {
+                Ended::ForGood => return,
+                Ended::Lost(reason) => {
+                    if since.elapsed() > self.shared.redis.options.max_retry {
+                        backoff.reset();
+                    }
+                    tracing::debug!(queue = self.queue.name, %reason, "consumer lost its connection, taking up again");
+                }
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return,
+                () = tokio::time::sleep(backoff.next()) => {}
+            }
+        }
+    }
+
+    async fn subscribe(&self, link: &Link) -> Ended {
+        let lost = Ended::Lost;
+        self.held.acknowledge_late(&self.shared).await;
+        if let Err(error) = self.shared.declare(&self.queue).await {
+            tracing::debug!(queue = self.queue.name, %error, "the queue's bindings could not be made");
+        }
+        // Taken, it may be, by a request whose answer was lost.
+        if let Err(error) = put_back(&self.shared, self.held.doubtful(), End::Next).await {
+            return lost(error.to_string());
+        }
+        self.held.doubt(Vec::new());
+        let mut waiting = match self.shared.redis.open().await {
+            Ok(opened) => Waiting::new(opened, patience(&self.shared.redis.options)),
+            Err(reason) => return lost(reason),
+        };
+        tracing::debug!(queue = self.queue.name, generation = link.generation, "consuming");
+        let lists = self.shared.keys.queues(&self.queue.name);
+        loop {
+            let room = loop {
+                match self.prefetch.saturating_sub(self.held.len()) {
+                    0 => tokio::select! {
+                        () = self.cancel.cancelled() => return Ended::ForGood,
+                        () = link.lost.cancelled() => return lost("the connection was lost".to_owned()),
+                        () = self.held.freed.notified() => {}
+                    },
+                    room => break room,
+                }
+            };
+            // Only one step's worth is ever taken ahead of being handed out.
+            let room = room.min(AT_ONCE).min(self.sender.capacity().max(1));
+            let Ok(slots) = self.sender.reserve_many(room).await else {
+                return Ended::ForGood;
+            };
+            if self.cancel.is_cancelled() {
+                return Ended::ForGood;
+            }
+            let want = slots.len();
+            let begins = format!("{LEASED_TAG}{}-", uuid::Uuid::new_v4());
+            // Noted first: this future may be dropped, or the answer lost, when the messages are taken already.
+            self.held.doubt((1..=want).map(|number| format!("{begins}{number}")).collect());
+            let taken = match self.take(link, &lists, want, &begins).await {
+                Ok(taken) => taken,
+                Err(error) => {
+                    if judge(&error) == crate::redis::Failure::Refused {
+                        tracing::error!(
+                            queue = self.queue.name,
+                            error = words(&error),
+                            "redis refuses to hand out messages, trying again"
+                        );
+                    }
+                    return lost(words(&error));
+                }
+            };
+            self.held.doubt(Vec::new());
+            if taken.is_empty() {
+                drop(slots);
+                tokio::select! {
+                    () = self.cancel.cancelled() => return Ended::ForGood,
+                    () = link.lost.cancelled() => return lost("the connection was lost".to_owned()),
+                    outcome = waiting.wait(&lists[0]) => if let Err(reason) = outcome {
+                        return lost(reason);
+                    }
+                }
+                continue;
+            }
+            for (slot, message) in slots.zip(taken) {
+                slot.send(self.delivery(link, message));
+            }
+        }
+    }
+
+    async fn take(&self, link: &Link, lists: &[String], want: usize, begins: &str) -> redis::RedisResult<Vec<Taken>> {
+        let keys = &self.shared.keys;
+        let queue = serde_json::Value::from(self.queue.name.as_str());
+        let mut script = TAKE.prepare_invoke();
+        for list in lists {
+            script.key(list);
+        }
+        script.key(keys.unacked_index()).key(keys.unacked());
+        script.arg(want).arg(begins).arg(format!(", \"\", {queue}]"));
+        script.arg(BYTES_AT_ONCE).arg(Envelope::max_bytes(&Limits::default()));
+        let taken: Vec<(String, usize, Vec<u8>)> = script.invoke_async(&mut link.connection.clone()).await?;
+        Ok(taken.into_iter().map(|(tag, size, envelope)| Taken { tag, size, envelope }).collect())
+    }
+
+    fn delivery(&self, link: &Link, taken: Taken) -> Delivery {
+        let Taken { tag, size, envelope } = taken;
+        let envelope = match Envelope::decode(&envelope, &Limits::default()) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::warn!(queue = self.queue.name, size, %error, "a message is not what kombu writes");
+                // Handed out all the same, to be refused where such things are refused and counted.
+                let message = Message { body: envelope, ..Message::default() };
+                Envelope::new(message, "", self.queue.name.as_str(), "")
+            }
+        };
+        let number = self.held.add(tag.clone());
+        let settle = RedisSettle {
+            shared: self.shared.clone(),
+            held: self.held.clone(),
+            number,
+            tag,
+            generation: link.generation,
+        };
+        let Envelope { message, exchange, routing_key, redelivered, .. } = envelope;
+        Delivery::new(message, exchange, routing_key, redelivered, link.generation, Some(Box::new(settle)))
+    }
+}
+
+struct Taken {
+    tag: String,
+    size: usize,
+    envelope: Vec<u8>,
+}
+
+/// Waits for a list to have something in it, without taking it.
+pub(super) struct Waiting {
+    opened: Opened,
+    /// The command under way. It is kept over several calls, because Redis ends it at its own pace.
+    blocked: Option<BoxFuture<'static, redis::RedisResult<redis::Value>>>,
+    can_block: bool,
+    /// How long one command may block: well within the time after which a silent connection is given up.
+    longest: Duration,
+}
+
+impl Waiting {
+    pub fn new(opened: Opened, patience: Duration) -> Self {
+        Self { opened, blocked: None, can_block: true, longest: (patience / 4).min(Duration::from_secs(5)) }
+    }
+
+    /// Returns when there is something in the list, and at the latest when it is time to look at the others.
+    pub async fn wait(&mut self, list: &str) -> Result<(), String> {
+        if self.can_block {
+            let blocked = self.blocked.get_or_insert_with(|| {
+                let mut connection = self.opened.connection.clone();
+                let mut command = redis::cmd("BLMOVE");
+                // From the end that is taken next to the same end: nothing moves.
+                command.arg(list).arg(list).arg("RIGHT").arg("RIGHT").arg(self.longest.as_secs_f64());
+                async move { command.query_async(&mut connection).await }.boxed()
+            });
+            let outcome = tokio::select! {
+                outcome = blocked => outcome,
+                () = tokio::time::sleep(LOOK) => return Ok(()),
+            };
+            self.blocked = None;
+            match outcome {
+                // Only that it came is of interest.
+                Ok(_) => return Ok(()),
+                Err(error) if judge(&error) == crate::redis::Failure::Refused => {
+                    tracing::info!(error = words(&error), "redis cannot wait for us, looking at the lists instead");
+                    self.can_block = false;
+                }
+                Err(error) => return Err(words(&error)),
+            }
+        }
+        tokio::select! {
+            _ = &mut self.opened.driver => Err("the connection ended".to_owned()),
+            () = tokio::time::sleep(POLL) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a consumer has been delivered and has not settled.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use celery_protocol::redis::scripts;
+use redis::Script;
+use tokio::sync::Notify;
+
+use super::{Shared, restore};
+use crate::{
+    broker::{AckError, Settle},
+    redis::RequestError,
+};
+
+static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::ACK));
+
+/// The tags of one consumer, in the order they were taken.
+#[derive(Default)]
+pub(super) struct Held {
+    inner: Mutex<Inner>,
+    /// A delivery was settled: there may be room for another.
+    pub freed: Notify,
+    /// The consumer has given everything back.
+    ended: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inner {
+    next: u64,
+    tags: BTreeMap<u64, String>,
+    /// Done with, but Redis could not be told.
+    late: Vec<String>,
+    /// Asked for, and it is not known whether they were given.
+    doubtful: Vec<String>,
+}
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change is one infallible operation, so a panic leaves nothing half-done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a tag; its number is what settles it.
+    pub fn add(&self, tag: String) -> u64 {
+        let mut inner = self.lock();
+        inner.next += 1;
+        let number = inner.next;
+        inner.tags.insert(number, tag);
+        number
+    }
+
+    fn remove(&self, number: u64) {
+        self.lock().tags.remove(&number);
+        self.freed.notify_one();
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().tags.len()
+    }
+
+    /// Everything that is still to be renewed.
+    pub fn tags(&self) -> Vec<String> {
+        let inner = self.lock();
+        inner.tags.values().chain(&inner.late).cloned().collect()
+    }
+
+    /// Replaces the tags that are being asked for.
+    pub fn doubt(&self, tags: Vec<String>) {
+        self.lock().doubtful = tags;
+    }
+
+    /// Tags that may have been given without our seeing it.
+    pub fn doubtful(&self) -> Vec<String> {
+        self.lock().doubtful.clone()
+    }
+
+    /// Ends the consumer's hold: what it held, or may hold, is for the caller to give back.
+    pub fn end(&self) -> Vec<String> {
+        self.ended.store(true, Ordering::Release);
+        let mut inner = self.lock();
+        let doubtful = std::mem::take(&mut inner.doubtful);
+        std::mem::take(&mut inner.tags).into_values().chain(doubtful).collect()
+    }
+
+    /// Tells Redis what it could not be told before.
+    pub async fn acknowledge_late(&self, shared: &Shared) {
+        let late = std::mem::take(&mut self.lock().late);
+        if late.is_empty() {
+            return;
+        }
+        if let Err(error) = acknowledge(shared, &late).await {
+            tracing::debug!(%error, tags = late.len(), "still cannot acknowledge");
+            self.lock().late.extend(late);
+        }
+    }
+}
+
+/// How many of the tags were still there. After a lost answer a tag may be gone because it was acknowledged.
+async fn acknowledge(shared: &Shared, tags: &[String]) -> Result<(usize, bool), RequestError> {
+    let mut script = ACK.key(shared.keys.unacked_index());
+    script.key(shared.keys.unacked());
+    for tag in tags {
+        script.arg(tag);
+    }
+    let script = &script;
+    let mut repeated = false;
+    let gone = shared
+        .redis
+        .request(|mut connection, again| {
+            repeated |= again;
+            async move { script.invoke_async::<usize>(&mut connection).await }
+        })
+        .await?;
+    Ok((gone, repeated))
+}
+
+/// Settles one delivery. It does so over whatever connection there is: the tag is what holds the message.
+pub(super) struct RedisSettle {
+    pub shared: Arc<Shared>,
+    pub held: Arc<Held>,
+    pub number: u64,
+    pub tag: String,
+    pub generation: u64,
+}
+
+impl RedisSettle {
+    fn stale(&self) -> AckError {
+        AckError::Stale { generation: self.generation }
+    }
+}
+
+#[async_trait]
+impl Settle for RedisSettle {
+    async fn ack(&self) -> Result<(), AckError> {
+        if self.is_stale() {
+            return Err(self.stale());
+        }
+        let outcome = acknowledge(&self.shared, std::slice::from_ref(&self.tag)).await;
+        self.held.remove(self.number);
+        match outcome {
+            Ok((0, false)) => Err(self.stale()),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // It is renewed meanwhile, so that nobody gets it before Redis can be told.
+                self.held.lock().late.push(self.tag.clone());
+                Err(AckError::Unavailable { reason: error.to_string() })
+            }
+        }
+    }
+
+    async fn reject(&self, requeue: bool) -> Result<(), AckError> {
+        if !requeue {
+            return self.ack().await;
+        }
+        if self.is_stale() {
+            return Err(self.stale());
+        }
+        let outcome = restore::put_back(&self.shared, vec![self.tag.clone()], restore::End::Last).await;
+        // Also on failure: it is not renewed any more, so it comes back by itself.
+        self.held.remove(self.number);
+        outcome.map(drop).map_err(|error| AckError::Unavailable { reason: error.to_string() })
+    }
+
+    fn is_stale(&self) -> bool {
+        self.held.ended.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,116 @@
+//! What has to happen from time to time.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use celery_protocol::redis::{
+    keys::{LEASE_SECONDS, LEASED_TAG, MUTEX_MILLISECONDS},
+    scripts,
+};
+use redis::Script;
+
+use super::{
+    Shared,
+    held::Held,
+    restore::{End, push_back},
+};
+use crate::redis::RequestError;
+
+static DUE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::DUE));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::RELEASE));
+static REFRESH: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::REFRESH));
+
+/// How often tags are renewed, at most.
+const RENEW: Duration = Duration::from_secs(60);
+/// How often it is looked for what dead workers held, at most. As Celery does.
+const LOOK: Duration = Duration::from_secs(10);
+/// How many messages are put back in one step.
+const AT_ONCE: usize = 16;
+/// How many tags one command renews.
+const TAGS_AT_ONCE: usize = 1000;
+
+/// Renews what a consumer holds, until the consumer has ended (its future is dropped).
+pub(super) async fn renew(shared: &Shared, held: &Held) {
+    let every = RENEW.min(shared.redis.url.visibility_timeout / 4).min(lease(shared) / 4);
+    loop {
+        tokio::time::sleep(every).await;
+        held.acknowledge_late(shared).await;
+        for tags in held.tags().chunks(TAGS_AT_ONCE) {
+            let mut script = REFRESH.key(shared.keys.unacked_index());
+            for tag in tags {
+                script.arg(tag);
+            }
+            let script = &script;
+            let renewed = shared
+                .redis
+                .request(|mut connection, _| async move { script.invoke_async::<usize>(&mut connection).await })
+                .await;
+            match renewed {
+                Ok(kept) if kept < tags.len() => {
+                    tracing::warn!(lost = tags.len() - kept, "somebody put back messages that are still worked on");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "deliveries could not be renewed"),
+            }
+        }
+    }
+}
+
+fn lease(shared: &Shared) -> Duration {
+    Duration::from_secs(LEASE_SECONDS).min(shared.redis.url.visibility_timeout)
+}
+
+/// Puts back what was not acknowledged in time, until the broker is closed.
+pub(super) async fn restore_what_was_left(shared: Arc<Shared>) {
+    let every = LOOK.min(shared.redis.url.visibility_timeout / 4);
+    loop {
+        loop {
+            match restore_some(&shared).await {
+                Ok(0) => break,
+                Ok(count) => tracing::warn!(count, "put back messages whose worker did not acknowledge them in time"),
+                Err(RequestError::Closed) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot look for messages of dead workers");
+                    break;
+                }
+            }
+        }
+        tokio::select! {
+            () = shared.redis.closed.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+/// One step; 0 when nothing was put back.
+async fn restore_some(shared: &Shared) -> Result<usize, RequestError> {
+    let token = uuid::Uuid::new_v4().to_string();
+    let (visibility, lease) = (shared.redis.url.visibility_timeout, lease(shared));
+    let mut due = DUE.key(shared.keys.unacked_index());
+    due.key(shared.keys.unacked()).key(shared.keys.unacked_mutex());
+    due.arg(&token).arg(MUTEX_MILLISECONDS).arg(visibility.as_secs_f64()).arg(lease.as_secs_f64());
+    due.arg(LEASED_TAG).arg(AT_ONCE);
+    let due = &due;
+    let found: Vec<Vec<u8>> =
+        shared.redis.request(|mut connection, _| async move { due.invoke_async(&mut connection).await }).await?;
+    if found.is_empty() {
+        return Ok(0);
+    }
+    let mut pairs = Vec::new();
+    let mut parts = found.into_iter();
+    while let (Some(tag), Some(value)) = (parts.next(), parts.next()) {
+        pairs.push((String::from_utf8_lossy(&tag).into_owned(), value));
+    }
+    // The oldest is pushed last, so it is taken first.
+    pairs.reverse();
+    // A tag of ours that is renewed meanwhile is younger than its lease again; one of Python's is judged by the same age,
+    // which its own score has passed.
+    let restored = push_back(shared, pairs, lease, End::Next).await;
+    let mut release = RELEASE.key(shared.keys.unacked_mutex());
+    release.arg(&token);
+    let release = &release;
+    shared.redis.request(|mut connection, _| async move { release.invoke_async::<()>(&mut connection).await }).await?;
+    restored
+}

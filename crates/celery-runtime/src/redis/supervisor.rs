@@ -1,0 +1,96 @@
+//! Keeps one connection alive.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Link, Redis, error::words, transport::Opened};
+use crate::broker::backoff::Backoff;
+
+/// How long those who have something to put in order get when the connection is closed.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Connects, waits for the connection to be lost, and again, until it is closed.
+pub(super) async fn run(shared: Arc<Redis>) {
+    let mut backoff = Backoff::new(&shared.options);
+    while !shared.closed.is_cancelled() {
+        let attempt = tokio::select! {
+            () = shared.closed.cancelled() => break,
+            attempt = shared.open() => attempt,
+        };
+        match attempt {
+            Ok(opened) => {
+                let since = tokio::time::Instant::now();
+                let reason = serve(&shared, opened).await;
+                if shared.closed.is_cancelled() {
+                    break;
+                }
+                // A connection that holds for a while starts the waits anew; one that breaks at once does not.
+                if since.elapsed() > shared.options.max_retry {
+                    backoff.reset();
+                }
+                tracing::warn!(url = %shared.url, error = %reason, "connection to redis lost");
+                shared.state.send_modify(|state| state.down(Some(reason)));
+            }
+            Err(reason) => {
+                let known = shared.state.borrow().last_error.as_deref() == Some(reason.as_str());
+                if known {
+                    tracing::debug!(url = %shared.url, error = %reason, "redis still cannot be reached");
+                } else {
+                    tracing::warn!(url = %shared.url, error = %reason, "redis cannot be reached, trying again");
+                }
+                shared.state.send_modify(|state| state.down(Some(reason)));
+            }
+        }
+        tokio::select! {
+            () = shared.closed.cancelled() => break,
+            () = tokio::time::sleep(backoff.next()) => {}
+        }
+    }
+    shared.state.send_modify(|state| state.down(None));
+    shared.ended.cancel();
+}
+
+/// Offers the connection to everybody until it is lost; says why it was.
+async fn serve(shared: &Redis, opened: Opened) -> String {
+    let Opened { connection, mut driver } = opened;
+    let generation = shared.generations.fetch_add(1, Ordering::Relaxed) + 1;
+    let lost = CancellationToken::new();
+    let _lost = lost.clone().drop_guard();
+    let link = Link { connection: connection.clone(), generation, lost };
+    shared.link.send_replace(Some(link));
+    shared.state.send_modify(|state| state.up(generation));
+    tracing::info!(url = %shared.url, generation, "connected to redis");
+    let alive = still_there(connection, super::transport::patience(&shared.options));
+    let reason = tokio::select! {
+        () = shared.closed.cancelled() => {
+            // Whoever holds messages gives them back over this connection.
+            shared.tasks.close();
+            tokio::select! {
+                _ = tokio::time::timeout(LAST_WORDS, shared.tasks.wait()) => {}
+                _ = &mut driver => {}
+            }
+            "closed".to_owned()
+        }
+        _ = &mut driver => "the connection ended".to_owned(),
+        reason = alive => reason,
+    };
+    shared.link.send_replace(None);
+    reason
+}
+
+/// Asks at regular times whether Redis still answers; returns when it does not.
+async fn still_there(mut connection: redis::aio::MultiplexedConnection, every: Duration) -> String {
+    loop {
+        tokio::time::sleep(every / 2).await;
+        let answer: redis::RedisResult<()> = redis::cmd("PING").query_async(&mut connection).await;
+        if let Err(error) = answer
+            && super::judge(&error) == super::Failure::Lost
+        {
+            return words(&error);
+        }
+    }
+}

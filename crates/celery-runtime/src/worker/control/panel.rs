@@ -1,0 +1,231 @@
+//! What a worker answers to each command.
+
+use std::{sync::Arc, time::Duration};
+
+use celery_protocol::{
+    LamportClock,
+    control::{self, Command, ControlRequest, RateLimit, RateLimitError, Revocation, values},
+};
+use serde_json::{Map, Value, json};
+
+use super::{RemoteControl, show};
+use crate::{
+    broker::TaskQueue,
+    worker::{
+        Shared,
+        events::Events,
+        registry::{Place, Registry, Shutdown, TimeLimits},
+    },
+};
+
+pub(super) struct Panel {
+    shared: Arc<Shared>,
+    events: Arc<Events>,
+    clock: Arc<LamportClock>,
+}
+
+impl Panel {
+    pub fn new(shared: Arc<Shared>, events: Arc<Events>, clock: Arc<LamportClock>) -> Self {
+        Self { shared, events, clock }
+    }
+
+    /// Does what is asked, and says so. `None` where Python says nothing either.
+    pub fn answer(&self, request: &ControlRequest) -> Option<Value> {
+        let command = match Command::parse(&request.method, &request.arguments) {
+            Ok(command) => command,
+            Err(error) => return Some(control::error(error.to_string())),
+        };
+        if command.changes_state() && self.shared.remote_control != RemoteControl::Full {
+            tracing::warn!(
+                worker = self.shared.name,
+                method = request.method,
+                "refused to be changed by remote control"
+            );
+            let reason = format!(
+                "PermissionError('{} is refused: this worker only lets itself be inspected')",
+                // It is one of our own names, since it was understood.
+                request.method
+            );
+            return Some(control::error(reason));
+        }
+        if command.changes_state() {
+            tracing::info!(worker = self.shared.name, method = request.method, "changed by remote control");
+        }
+        self.obey(command)
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    /// Arguments are shown as they are only where everything is allowed anyway.
+    fn show(&self, request: &crate::worker::registry::Request, safe: bool) -> values::RequestInfo {
+        show::request(request, &self.shared.name, safe || self.shared.remote_control != RemoteControl::Full)
+    }
+
+    fn list(&self, requests: &[crate::worker::registry::Request], safe: bool) -> Value {
+        requests.iter().map(|request| self.show(request, safe).to_json()).collect()
+    }
+
+    fn obey(&self, command: Command) -> Option<Value> {
+        let registry = self.registry();
+        Some(match command {
+            Command::Ping => control::ok("pong"),
+            Command::Active { safe } => self.list(&registry.active(), safe),
+            Command::Reserved => self.list(&registry.reserved(), false),
+            Command::Scheduled => {
+                let waiting = registry.scheduled();
+                let entries =
+                    waiting.iter().filter_map(|request| Some(self.show(request, false).scheduled(request.eta?)));
+                entries.collect()
+            }
+            Command::QueryTask { ids } => self.query(&ids),
+            Command::Registered { items } => show::registered(registry, &items),
+            Command::Revoked => Value::from(registry.revoked()),
+            Command::Stats => show::stats(&self.shared, self.clock.now()),
+            Command::ActiveQueues => registry.queues().iter().map(show::queue).collect(),
+            Command::Conf => show::configuration(&self.shared),
+            Command::Report => show::report(&self.shared),
+            Command::Clock => json!({"clock": self.clock.now()}),
+            Command::Memory | Command::Election => Value::Null,
+            Command::Heartbeat => {
+                self.events.beat_now();
+                Value::Null
+            }
+            Command::Hello { from_node, revoked } => {
+                if from_node == self.shared.name {
+                    return Some(Value::Null);
+                }
+                tracing::debug!(worker = self.shared.name, from_node, "tells a starting worker what was revoked");
+                if self.shared.remote_control == RemoteControl::Full {
+                    registry.revoke(revoked);
+                }
+                json!({"revoked": registry.revoked(), "clock": self.clock.forward()})
+            }
+            Command::EnableEvents => control::ok(match self.events.enable(true) {
+                true => "task events enabled",
+                false => "task events already enabled",
+            }),
+            Command::DisableEvents => control::ok(match self.events.enable(false) {
+                true => "task events disabled",
+                false => "task events already disabled",
+            }),
+            Command::Revoke(revocation) => self.revoke(&revocation),
+            Command::RevokeByStampedHeaders(revocation) => self.revoke_stamped(&revocation),
+            Command::RateLimit { task_name, limit } => self.limit_rate(&task_name, limit),
+            Command::TimeLimit { task_name, hard, soft } => {
+                let seconds = |seconds: Option<f64>| seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+                let limits = TimeLimits { hard: seconds(hard), soft: seconds(soft) };
+                match registry.set_time_limits(&task_name, limits) {
+                    true => control::ok("time limits set successfully"),
+                    false => control::error("unknown task"),
+                }
+            }
+            Command::AddConsumer { queue, exchange, exchange_type, routing_key } => {
+                let (own, key) =
+                    (exchange.unwrap_or_else(|| queue.clone()), routing_key.unwrap_or_else(|| queue.clone()));
+                if exchange_type != "direct" || key != queue {
+                    // A queue bound otherwise is its owner's to declare; it is consumed all the same.
+                    tracing::info!(worker = self.shared.name, queue, exchange = own, "consumes a queue others bind");
+                }
+                let mut added = TaskQueue::new(&queue);
+                if own != queue && exchange_type == "direct" && key == queue {
+                    added = added.also_bound_to(own);
+                }
+                registry.add_queue(added);
+                control::ok(format!("add consumer {queue}"))
+            }
+            Command::CancelConsumer { queue } => {
+                registry.cancel_queue(&queue);
+                control::ok(format!("no longer consuming from {queue}"))
+            }
+            Command::PoolGrow { n } => {
+                self.resize(|prefetch| prefetch.saturating_add(n));
+                control::ok("pool will grow")
+            }
+            Command::PoolShrink { n } => {
+                self.resize(|prefetch| prefetch.saturating_sub(n).max(1));
+                control::ok("pool will shrink")
+            }
+            Command::PoolRestart => control::error("ValueError('Pool restarts not enabled')"),
+            Command::Autoscale => control::error("ValueError('Autoscale not enabled')"),
+            Command::Shutdown => {
+                registry.shut_down(Shutdown::Warm);
+                return None;
+            }
+            // Whatever a later version of the protocol knows.
+            _ => Value::Null,
+        })
+    }
+
+    fn query(&self, ids: &[String]) -> Value {
+        let known = ids.iter().filter_map(|id| {
+            let request = self.registry().find(id)?;
+            let place = match request.place {
+                Place::Active => "active",
+                Place::Reserved => "reserved",
+                Place::Scheduled => "scheduled",
+            };
+            Some((id.clone(), json!([place, self.show(&request, false).to_json()])))
+        });
+        Value::Object(known.collect())
+    }
+
+    fn revoke(&self, revocation: &Revocation<Vec<String>>) -> Value {
+        let registry = self.registry();
+        if !revocation.terminate {
+            registry.revoke(revocation.what.iter().cloned());
+            return values::flagged_as_revoked(&revocation.what);
+        }
+        let here: Vec<String> = revocation.what.iter().filter(|id| registry.find(id).is_some()).cloned().collect();
+        for id in &revocation.what {
+            registry.terminate(id);
+        }
+        values::terminated(&here)
+    }
+
+    fn revoke_stamped(&self, revocation: &Revocation<Map<String, Value>>) -> Value {
+        let registry = self.registry();
+        for (header, stamps) in &revocation.what {
+            let stamps = match stamps {
+                Value::Array(stamps) => stamps.clone(),
+                one => vec![one.clone()],
+            };
+            registry.revoke_stamped(header, stamps);
+        }
+        let reached = match revocation.terminate {
+            true if !registry.terminate_revoked().is_empty() => revocation.what.clone(),
+            _ => Map::new(),
+        };
+        values::revoked_by_stamps(&revocation.what, revocation.terminate, &reached)
+    }
+
+    fn limit_rate(&self, task: &str, limit: Result<RateLimit, RateLimitError>) -> Value {
+        let limit = match limit {
+            Ok(limit) => limit,
+            Err(error) => return control::error(error.to_string()),
+        };
+        let lifted = limit.per_second() == 0.0;
+        let wanted = match lifted {
+            true => None,
+            // Both read the same texts; what only one of them took would be a fault of ours.
+            false => match limit.to_string().parse() {
+                Ok(wanted) => Some(wanted),
+                Err(error) => return control::error(format!("Invalid rate limit string: {error}")),
+            },
+        };
+        match (self.registry().set_rate_limit(task, wanted), lifted) {
+            (false, _) => control::error("unknown task"),
+            (true, true) => control::ok("rate limit disabled successfully"),
+            (true, false) => control::ok("new rate limit set successfully"),
+        }
+    }
+
+    /// There is no pool: as many tasks run at a time as are taken from each queue. Without a limit there is nothing to move.
+    fn resize(&self, change: impl FnOnce(u32) -> u32) {
+        let prefetch = self.registry().prefetch();
+        if prefetch > 0 {
+            self.registry().set_prefetch(u16::try_from(change(u32::from(prefetch))).unwrap_or(u16::MAX));
+        }
+    }
+}

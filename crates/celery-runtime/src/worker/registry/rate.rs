@@ -1,0 +1,169 @@
+//! Rate limits: a token bucket per task.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+/// The longest wait between two tasks, a little over what one an hour asks for; keeps times from overflowing.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// So many tasks in a time, evenly spread.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateLimit {
+    tasks: f64,
+    unit: char,
+}
+
+/// The text is no rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a rate limit (expected a number above 0, or one followed by /s, /m or /h)")]
+pub struct RateLimitError;
+
+impl RateLimit {
+    /// That many tasks a second.
+    ///
+    /// # Errors
+    /// If the number is not above zero.
+    pub fn per_second(tasks: f64) -> Result<Self, RateLimitError> {
+        Self::new(tasks, 's')
+    }
+
+    fn new(tasks: f64, unit: char) -> Result<Self, RateLimitError> {
+        if tasks.is_finite() && tasks > 0.0 { Ok(Self { tasks, unit }) } else { Err(RateLimitError) }
+    }
+
+    /// The time between two tasks.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        let unit = match self.unit {
+            'h' => 3600.0,
+            'm' => 60.0,
+            _ => 1.0,
+        };
+        Duration::try_from_secs_f64(unit / self.tasks).unwrap_or(LONGEST).min(LONGEST)
+    }
+}
+
+/// Celery's form: `10/s`, `10/m`, `10/h`, or a number of tasks a second. A rate of 0 is no limit, which is for the caller
+/// to see.
+impl FromStr for RateLimit {
+    type Err = RateLimitError;
+
+    fn from_str(text: &str) -> Result<Self, RateLimitError> {
+        let (tasks, unit) = text.trim().split_once('/').unwrap_or((text.trim(), "s"));
+        let unit = match unit {
+            "s" | "" => 's',
+            "m" => 'm',
+            "h" => 'h',
+            _ => return Err(RateLimitError),
+        };
+        Self::new(tasks.trim().parse().map_err(|_| RateLimitError)?, unit)
+    }
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.tasks, self.unit)
+    }
+}
+
+/// The bucket of one task: holds one token, refilled at the rate.
+#[derive(Debug, Default)]
+pub(crate) struct Bucket {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    limit: Option<RateLimit>,
+    /// When the next token is there.
+    next: Option<Instant>,
+}
+
+impl Bucket {
+    pub fn limit(&self) -> Option<RateLimit> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).limit
+    }
+
+    pub fn set(&self, limit: Option<RateLimit>) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State { limit, next: None };
+        self.changed.notify_waiters();
+    }
+
+    /// Takes a token if there is one; otherwise says when there may be.
+    fn take(&self, now: Instant) -> Result<(), Instant> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(limit) = state.limit else { return Ok(()) };
+        match state.next {
+            Some(next) if next > now => Err(next),
+            _ => {
+                state.next = Some(now + limit.period());
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for a token. Safe to drop: a token is taken only by returning.
+    pub async fn token(&self) {
+        loop {
+            let changed = self.changed.notified();
+            match self.take(Instant::now()) {
+                Ok(()) => return,
+                Err(next) => tokio::select! {
+                    () = tokio::time::sleep_until(next) => {}
+                    () = changed => {}
+                },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn celerys_forms_are_read() {
+        let period = |text: &str| text.parse::<RateLimit>().map(|rate| rate.period());
+        assert_eq!(period("10/m"), Ok(Duration::from_secs(6)));
+        assert_eq!(period("2"), Ok(Duration::from_millis(500)));
+        assert_eq!(period("0.5/s"), Ok(Duration::from_secs(2)));
+        assert_eq!(period("1/h"), Ok(Duration::from_secs(3600)));
+        for wrong in ["", "x", "1/d", "-1", "0", "nan", "inf/s", "1/m/s"] {
+            assert_eq!(period(wrong), Err(RateLimitError), "{wrong}");
+        }
+        assert_eq!("10/m".parse::<RateLimit>().unwrap().to_string(), "10/m");
+    }
+
+    #[test]
+    fn tokens_come_at_the_rate() {
+        let (bucket, now) = (Bucket::default(), Instant::now());
+        assert_eq!((bucket.take(now), bucket.take(now)), (Ok(()), Ok(())), "there is no limit");
+        bucket.set(Some("1/m".parse().unwrap()));
+        let minute = Duration::from_secs(60);
+        assert_eq!(bucket.take(now), Ok(()));
+        assert_eq!(bucket.take(now), Err(now + minute));
+        assert_eq!(bucket.take(now + minute), Ok(()));
+        assert_eq!(bucket.take(now + minute), Err(now + 2 * minute), "tokens are not saved up");
+    }
+
+    #[tokio::test]
+    async fn a_lifted_limit_frees_those_who_wait() {
+        let bucket = std::sync::Arc::new(Bucket::default());
+        bucket.set(Some("1/h".parse().unwrap()));
+        bucket.token().await;
+        let waiting = tokio::spawn({
+            let bucket = bucket.clone();
+            async move { bucket.token().await }
+        });
+        tokio::task::yield_now().await;
+        bucket.set(None);
+        waiting.await.unwrap();
+    }
+}
