@@ -147,6 +147,80 @@ async fn only_the_operator_can_remove_targets_and_pause() {
     .unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_operator_can_steer_workers_by_remote_control() {
+    let fleet = |mode: &'static str| {
+        let (vhost, users) = deployed();
+        let mut fleet = Fleet::lay_out(vhost, Keys::Ed25519, &[("remote_control", json!(mode))]);
+        for worker in WORKERS {
+            fleet.set_broker_url(worker, users[worker].clone());
+            fleet.start_worker(worker);
+        }
+        fleet.wait_ready();
+        (fleet, users)
+    };
+    let (fleet, users) = tokio::task::spawn_blocking(move || fleet("full")).await.unwrap();
+    let operator = celery_runtime::broker::connect(&users["operator"], ConnectOptions::default()).await.unwrap();
+    let operator = Client::new(operator).await.unwrap();
+    let listening = async {
+        loop {
+            let replies = operator.control().inspect("ping").await.unwrap();
+            if replies.len() == WORKERS.len() {
+                return replies.into_iter().map(|reply| reply.node).collect::<Vec<_>>();
+            }
+        }
+    };
+    let nodes = tokio::time::timeout(SOON, listening).await.expect("all workers answer the operator");
+
+    let shutdown = json!({"method": "shutdown", "arguments": {}, "destination": null});
+    for worker in WORKERS {
+        let url = &users[worker];
+        // To all workers, as Celery sends it: the broker refuses it.
+        let sent = send(url, "celery.pidbox", "", &shutdown).await;
+        assert!(sent.unwrap_err().contains("ACCESS_REFUSED"), "{worker}");
+        for node in &nodes {
+            // Straight to a worker's queue it arrives, and is ignored.
+            send(url, "", &format!("{node}.celery.pidbox"), &shutdown).await.unwrap();
+        }
+        for other in nodes.iter().filter(|node| !node.starts_with(worker)) {
+            let mailbox = format!("{other}.celery.pidbox");
+            let bind = attempt(url, async |channel| {
+                let options = QueueBindOptions::default();
+                let queue = mailbox.as_str();
+                channel.queue_bind(queue.into(), worker.into(), "".into(), options, FieldTable::default()).await
+            });
+            assert_refused(bind.await, worker, "binds the mailbox of", other);
+        }
+        let forward = attempt(url, async |channel| {
+            let options = ExchangeBindOptions::default();
+            let (to, from) = ("celery.pidbox".into(), worker.into());
+            channel.exchange_bind(to, from, "".into(), options, FieldTable::default()).await
+        });
+        assert_refused(forward.await, worker, "forwards to", "celery.pidbox");
+    }
+    let control = operator.control().to(nodes.clone()).timeout(SOON);
+    let answers = control.inspect("ping").await.unwrap();
+    assert_eq!(answers.len(), WORKERS.len(), "nobody was shut down: {answers:?}");
+    // The operator can.
+    let revoked = control.revoke(&["some-id".to_owned()], false).await.unwrap();
+    assert!(revoked.iter().all(|answer| answer.value["ok"] == "tasks {'some-id'} flagged as revoked"), "{revoked:?}");
+    drop(fleet);
+}
+
+/// Sends a control request past Celery, and waits for the broker's confirm.
+async fn send(url: &str, exchange: &str, routing_key: &str, body: &Value) -> Result<(), String> {
+    attempt(url, async |channel| {
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_content_encoding("utf-8".into());
+        let body = body.to_string().into_bytes();
+        let options = BasicPublishOptions::default();
+        channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await?.await.map(drop)
+    })
+    .await
+}
+
 /// Whoever has the broker user of `worker` sends a task that is reserved to operators, by every way there is.
 async fn assert_refused_to(
     fleet: &Fleet,

@@ -1,7 +1,7 @@
 //! What every worker answers, and what its tasks have in common.
 
 use celery_runtime::client::Client;
-use celery_runtime::worker::{TaskContext, Worker, WorkerBuilder};
+use celery_runtime::worker::{RemoteControl, TaskContext, Worker, WorkerBuilder, WorkerEvents};
 use celery_runtime::{Arguments, TaskError};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,8 +14,14 @@ use crate::{Config, Context, FleetError, exceptions};
 #[must_use]
 pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
     let health = context.health.clone();
+    let events = match context.config.remote_control {
+        RemoteControl::Off => WorkerEvents::Off,
+        RemoteControl::Inspect | RemoteControl::Full => WorkerEvents::Worker,
+    };
     Worker::builder(context.broker.clone())
         .name(format!("{queue}@{}", context.config.instance))
+        .remote_control(context.config.remote_control)
+        .events(events)
         .queue(queue)
         .also_bound_to(ADMIN_EXCHANGE)
         .guard({
@@ -77,12 +83,16 @@ fn of_our_repository(task: &TaskContext, ours: Option<&str>) -> Result<(), TaskE
 /// `rpc://` every worker can write to every queue by the default exchange, so that a queue tells nobody apart.
 ///
 /// # Errors
-/// `tuf_fleet.exceptions.NotPermitted` for any other way in.
+/// `tuf_fleet.exceptions.NotPermitted` for any other way in, and for all of them on a broker where the exchange is only what
+/// the sender says (Redis).
 pub fn operator_only(task: &TaskContext) -> Result<(), TaskError> {
-    if task.exchange == ADMIN_EXCHANGE {
+    let message = if !task.exchange_is_guarded {
+        format!("{} is for operators alone, and this broker cannot tell who sent it: use RabbitMQ", task.task_name)
+    } else if task.exchange == ADMIN_EXCHANGE {
         return Ok(());
-    }
-    let message = format!("{} may only be sent by an operator, through the exchange {ADMIN_EXCHANGE}", task.task_name);
+    } else {
+        format!("{} may only be sent by an operator, through the exchange {ADMIN_EXCHANGE}", task.task_name)
+    };
     Err(exceptions::exception(exceptions::NOT_PERMITTED, message))
 }
 
@@ -116,5 +126,7 @@ mod tests {
         }
         task.exchange = ADMIN_EXCHANGE.into();
         assert!(operator_only(&task).is_ok());
+        task.exchange_is_guarded = false;
+        assert!(operator_only(&task).unwrap_err().to_string().contains("cannot tell who sent it"));
     }
 }

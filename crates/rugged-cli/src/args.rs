@@ -82,6 +82,12 @@ pub enum Command {
     Recover(Recover),
     /// Ask workers whether they are there
     Ping(Ping),
+    /// Ask workers what they do, by Celery's remote control
+    Inspect(Inspect),
+    /// Show what workers and tasks tell, as it happens
+    Events(Events),
+    /// Have tasks not run, by their ids
+    Revoke(Revoke),
     /// Show every configuration value with its origin
     #[command(after_help = "\
 Defaults are overridden by the file, the file by RUGGED_* variables (RUGGED_ROLES_ROOT_EXPIRY for roles.root.expiry; \
@@ -221,6 +227,85 @@ pub struct Validate {
     /// Time at which nothing may be expired; without it now
     #[arg(long, value_name = "YYYY-MM-DDTHH:MM:SSZ")]
     pub at: Option<UtcTime>,
+}
+
+/// `inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every worker that listens to Celery's remote control answers, ours and Python's. Without --node the whole timeout is \
+waited, because nobody knows how many there are. `query_task` takes --task.
+
+Exit code 0 when some answered and none reported an error, 3 when nobody answered, 4 when one reported an error.
+
+Examples:
+  rugged inspect active
+  rugged inspect query_task --task 3d4a7e06-3c53-4a3f-9d3f-1b1ad7f0c0de
+  rugged --json inspect stats --node targets-worker@host1 | jq '.[].value.total'")]
+pub struct Inspect {
+    /// What to ask
+    #[arg(value_name = "METHOD", value_parser = [
+        "active", "active_queues", "clock", "conf", "ping", "query_task", "registered", "report", "reserved", "revoked",
+        "scheduled", "stats",
+    ])]
+    pub method: String,
+    /// Ask this worker only, by its node name; may be repeated
+    #[arg(long = "node", value_name = "NAME@HOST")]
+    pub nodes: Vec<String>,
+    /// Id of a task, for query_task; may be repeated
+    #[arg(long = "task", value_name = "ID", required_if_eq("method", "query_task"))]
+    pub tasks: Vec<String>,
+    /// How long the workers may take to answer
+    #[arg(long, value_name = "SECONDS", default_value = "1")]
+    pub timeout: u64,
+}
+
+/// `events`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Workers tell every two seconds that they are there. What happens to tasks they tell only after somebody asked them to, \
+which this does as it starts, unless --workers is given; they go on until they end. With --json each event is one line.
+
+Exit code 0 at Ctrl-C, after --count events, or after --for; 3 when none came in that time.
+
+Examples:
+  rugged events
+  rugged events --workers --count 10
+  rugged --json events --for 60 | jq 'select(.type == \"task-failed\")'")]
+pub struct Events {
+    /// Only what workers tell of themselves
+    #[arg(long)]
+    pub workers: bool,
+    /// End after so many events
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// End after that long
+    #[arg(long = "for", value_name = "SECONDS")]
+    pub seconds: Option<u64>,
+}
+
+/// `revoke`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A worker obeys only with `remote_control: full`; ours refuse otherwise. It remembers the ids for three hours.
+
+Exit code 0 when some answered and all of them obeyed, 3 when nobody answered, 4 when one refused.
+
+Examples:
+  rugged revoke 3d4a7e06-3c53-4a3f-9d3f-1b1ad7f0c0de
+  rugged revoke --terminate 3d4a7e06-3c53-4a3f-9d3f-1b1ad7f0c0de")]
+pub struct Revoke {
+    /// Ids of tasks
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<String>,
+    /// Stop those that run, too
+    #[arg(long)]
+    pub terminate: bool,
+    /// Tell this worker only, by its node name; may be repeated
+    #[arg(long = "node", value_name = "NAME@HOST")]
+    pub nodes: Vec<String>,
+    /// How long the workers may take to answer
+    #[arg(long, value_name = "SECONDS", default_value = "1")]
+    pub timeout: u64,
 }
 
 /// `generate-keys`

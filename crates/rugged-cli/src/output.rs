@@ -37,6 +37,22 @@ impl Output {
         write(&printed)
     }
 
+    /// Prints one of many results as it comes: a line of JSON, or what `text` makes of it.
+    ///
+    /// # Errors
+    /// As [`Output::result`].
+    pub fn item<T: Serialize>(self, document: &T, text: impl FnOnce(&T) -> String) -> Result<(), CliError> {
+        let printed = if self.json {
+            let mut line = serde_json::to_string(document)
+                .map_err(|error| CliError::infrastructure(format!("cannot write the result as JSON: {error}")))?;
+            line.push('\n');
+            line
+        } else {
+            text(document)
+        };
+        write(&printed)
+    }
+
     /// Prints text on the way to the result; nothing with `--json`.
     ///
     /// # Errors

@@ -31,6 +31,16 @@ fn a_second_process_reaches_the_fleet_and_a_browser_the_repository() {
     assert_eq!(demo.rugged(&["--json", "ping"]).exits(0).json().as_array().unwrap().len(), 4);
     assert_eq!(demo.rugged(&["--json", "ping", "targets-worker"]).exits(0).json().as_array().unwrap().len(), 1);
 
+    // Remote control reaches them to look; what would change them is refused.
+    let queues = demo.rugged(&["--json", "inspect", "active_queues"]).exits(0).json();
+    let named: Vec<&str> = queues.as_array().unwrap().iter().filter_map(|a| a["value"][0]["name"].as_str()).collect();
+    assert_eq!(named, ["monitor-worker", "snapshot-worker", "targets-worker", "timestamp-worker"], "{queues}");
+    let refused = demo.rugged(&["--json", "revoke", "--terminate", "some-id"]).exits(4).json();
+    assert!(refused[0]["value"]["error"].as_str().unwrap().starts_with("PermissionError"), "{refused}");
+    demo.rugged(&["inspect", "ping", "--node", "nobody@nowhere"]).exits(3);
+    let event = demo.rugged(&["--json", "events", "--workers", "--count", "1"]).exits(0).json();
+    assert_eq!(event["type"], "worker-heartbeat", "{event}");
+
     let source = demo.path("source");
     write(&source.join("app/1.0/app.txt"), "released");
     let posted = demo.rugged(&["--json", "post", source.to_str().unwrap(), "--wait=60"]).exits(0).json();

@@ -105,6 +105,14 @@ pub const KEYS: &[KeySpec] = &[
         "Where results of tasks go: `rpc://` is back over the broker, which is what `memory://` means within one process.",
     ),
     spec(
+        "remote_control",
+        Kind::Choice(&["off", "inspect", "full"]),
+        "inspect",
+        "What Celery's remote control may do to this worker. `inspect`: ask what it does, with arguments as text, and receive \
+         its events; whatever would change it is refused. `full`: also shut it down, revoke and terminate tasks, limit \
+         them, change its queues. `off`: it neither listens nor sends events.",
+    ),
+    spec(
         "instance",
         Kind::Optional,
         "",

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use celery_runtime::worker::RemoteControl;
 use durable_fs::Fs;
 
 pub use error::ConfigError;
@@ -109,6 +110,8 @@ pub struct Config {
     pub broker_url: String,
     /// `result_backend`.
     pub result_backend: String,
+    /// `remote_control`.
+    pub remote_control: RemoteControl,
     /// `instance`, the host name by default.
     pub instance: String,
     /// `post_to_tuf_path`.
@@ -336,6 +339,11 @@ impl Config {
             tuf_tmp_cleanup_after: match read.count("tuf_tmp_cleanup_after")? {
                 0 => None,
                 seconds => Some(Duration::from_secs(seconds)),
+            },
+            remote_control: match read.text("remote_control")?.as_str() {
+                "off" => RemoteControl::Off,
+                "full" => RemoteControl::Full,
+                _ => RemoteControl::Inspect,
             },
             sandbox: match read.text("sandbox")?.as_str() {
                 "off" => SandboxMode::Off,

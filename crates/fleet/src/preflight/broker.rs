@@ -61,6 +61,7 @@ pub async fn broker(config: &Config, role: &str, deadline: Duration) -> Vec<Find
                     exchange: Some(ADMIN_EXCHANGE.into()),
                     ignore_result: true,
                     expires_in: Some(deadline),
+                    drop_expired: true,
                     ..SendOptions::default()
                 };
                 let sent = client.send(NOBODY, PING, Vec::new(), serde_json::Map::new(), options).await;

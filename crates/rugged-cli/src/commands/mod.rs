@@ -5,8 +5,10 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod events;
 mod generate_keys;
 mod initialize;
+mod inspect;
 mod man;
 mod ping;
 mod post;
@@ -15,6 +17,7 @@ mod recover;
 mod reference;
 mod refresh_expiry;
 mod remove_targets;
+mod revoke;
 mod status;
 mod up;
 mod validate;
@@ -71,6 +74,9 @@ pub fn run(cli: Cli) -> Result<u8, CliError> {
         Command::PauseProcessing(args) => block_on(processing::run(&config, true, args, output)),
         Command::ResumeProcessing(args) => block_on(processing::run(&config, false, args, output)),
         Command::Ping(args) => block_on(ping::run(&config, args, output)),
+        Command::Inspect(args) => block_on(inspect::run(&config, args, output)),
+        Command::Events(args) => block_on(events::run(&config, args, output)),
+        Command::Revoke(args) => block_on(revoke::run(&config, args, output)),
         Command::Doctor(args) => block_on(doctor::run(&config, args, output)),
         Command::Recover(args) => recover::run(&config, args, output),
         Command::Config => config::run(&config, output),
