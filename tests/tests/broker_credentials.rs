@@ -83,8 +83,11 @@ fn with_the_least_permissions_the_fleet_works_and_has_nothing_to_complain_about(
     assert_eq!(clients::our_client(&fleet), files());
     for worker in WORKERS {
         let log = fleet.log_of(worker);
-        let complaints: Vec<&str> =
-            log.lines().filter(|line| line.contains("\"ERROR\"") || line.contains("\"WARN\"")).collect();
+        let complaints: Vec<&str> = log
+            .lines()
+            .filter(|line| ["error", "warn"].iter().any(|level| line.contains(&format!("\"level\":\"{level}\""))))
+            .collect();
+        assert!(log.contains("\"level\":\"info\""), "{worker} logs otherwise than this test reads");
         assert!(complaints.is_empty(), "{worker}: {complaints:#?}");
     }
 }
