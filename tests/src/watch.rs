@@ -15,8 +15,15 @@ use crate::Fleet;
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// What a file was when it was first seen: inode, length, time of its contents in nanoseconds.
-type Seen = (u64, u64, i64);
+/// What a file was when it was last looked at.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    inode: u64,
+    length: u64,
+    /// Nanoseconds since the Unix epoch.
+    mtime: i64,
+    bytes: Vec<u8>,
+}
 
 /// Watches the versioned names of metadata and commit log, and the served timestamp, until [`Watch::end`].
 #[derive(Debug)]
@@ -69,10 +76,23 @@ fn look(directory: &Path, seen: &mut BTreeMap<PathBuf, Seen>) -> Result<(), Stri
         let versioned = name.trim_start_matches('.').split('.').next().is_some_and(|n| n.parse::<u64>().is_ok());
         // Gone between listing and looking: retention may do that.
         let (true, Ok(stat)) = (versioned, entry.metadata()) else { continue };
-        let now = (stat.ino(), stat.size(), stat.mtime() * 1_000_000_000 + stat.mtime_nsec());
-        let first = *seen.entry(entry.path()).or_insert(now);
-        if first != now {
-            return Err(format!("{name} was {first:?} (inode, length, mtime) and is {now:?}"));
+        let (inode, length, mtime) = (stat.ino(), stat.size(), stat.mtime() * 1_000_000_000 + stat.mtime_nsec());
+        let before = seen.get(&entry.path());
+        if before.is_some_and(|before| (before.inode, before.length, before.mtime) == (inode, length, mtime)) {
+            continue;
+        }
+        let Ok(bytes) = fs::read(entry.path()) else { continue };
+        let now = Seen { inode, length, mtime, bytes };
+        // A writer that finds its very bytes there makes the file young again, so that it is not collected under it.
+        if let Some(before) = before
+            && (before.inode, before.length, &before.bytes) != (inode, length, &now.bytes)
+        {
+            return Err(format!("{name} was {before:?} and is {now:?}"));
+        }
+        if let Some(before) = seen.insert(entry.path(), now)
+            && before.mtime > mtime
+        {
+            return Err(format!("{name} was made older"));
         }
     }
     Ok(())
