@@ -146,11 +146,12 @@ impl Caller {
             Value::Object(arguments) => arguments,
             other => panic!("keyword arguments, not {other}"),
         };
-        let answer = self.runtime.block_on(async {
-            let mut pending = self.client.send(queue, task, vec![], arguments, options).await.unwrap();
-            pending.get(SOON).await
+        // A worker that is starting has not declared its queue yet: nothing was sent, and the same is sent again.
+        let mut pending = eventually_ok(&format!("{queue} takes a task"), || {
+            let sent = self.client.send(queue, task, vec![], arguments.clone(), options.clone());
+            self.runtime.block_on(sent).map_err(|error| error.to_string())
         });
-        match answer {
+        match self.runtime.block_on(pending.get(SOON)) {
             Ok(value) => Ok(value),
             Err(CallError::TaskFailed { exc_type, messages, .. }) => {
                 let text = messages.first().and_then(Value::as_str).unwrap_or_default();
