@@ -3,13 +3,14 @@
     python_tuf_bench.py [--flat 10000,100000,1000000] [--bins-targets 1000000] [--bins 16384] [--batch 10000]
                         [--runs 3] [--dir DIR] [--skip-flat] [--skip-bins]
 
-flat_add_one    load targets.json, add one target, sign, write; snapshot and timestamp follow. One process per size, so
-                that its peak of resident memory is its own.
+flat_add_one    load targets.json, add one target, sign, write. One process per size, so that its peak of resident
+                memory is its own; "with snapshot and timestamp" is the same with what follows, and "cold start" a
+                process that does it once, from before it is started until it has ended, as ours is measured.
 bins_add_one    the same in a repository of hashed bins: the bin, snapshot, timestamp.
 bins_batch      a batch of new targets in that repository: every bin it touches, snapshot, timestamp.
 
 Every file that is written is fsynced, as ours are; python-tuf by itself would not. The repository is made first and is
-not part of any figure. Lines: {"bench", "peer", "targets", "bins", "batch", "seconds", "seconds_all", "peak_rss_mib"};
+not part of any figure. Lines: {"bench", "peer", "mode", "targets", "bins", "batch", "seconds", "seconds_all", "peak_rss_mib"};
 "seconds" is the median, and "seconds_all" every run.
 """
 
@@ -74,9 +75,11 @@ def forget_peak():
         file.write("5")
 
 
-def report(bench, seconds, **fields):
+def report(bench, seconds, peak=True, **fields):
     line = {"bench": bench, "peer": "python-tuf", **fields}
-    line.update(seconds=statistics.median(seconds), seconds_all=seconds, peak_rss_mib=round(peak_rss_mib(), 1))
+    line.update(seconds=statistics.median(seconds), seconds_all=seconds)
+    if peak:
+        line.update(peak_rss_mib=round(peak_rss_mib(), 1))
     print(json.dumps(line), flush=True)
 
 
@@ -110,21 +113,37 @@ def finish(directory, signer, version, changed):
     sync_directory(directory)
 
 
+def add_to_flat(directory, count, signer, version):
+    targets = Metadata.from_file(os.path.join(directory, f"{version}.targets.json"))
+    name, file = target(count + version)
+    targets.signed.targets[name] = file
+    targets.signed.version = version + 1
+    data = write(targets, signer, os.path.join(directory, f"{version + 1}.targets.json"))
+    sync_directory(directory)
+    return data
+
+
 def flat(directory, count, runs):
-    seconds = []
+    alone, chain = [], []
     signer = load_signer(directory)
-    for run in range(runs):
-        version = run + 1
+    for version in range(1, runs + 1):
         started = time.monotonic()
-        targets = Metadata.from_file(os.path.join(directory, f"{version}.targets.json"))
-        name, file = target(count + run)
-        targets.signed.targets[name] = file
-        targets.signed.version = version + 1
-        data = write(targets, signer, os.path.join(directory, f"{version + 1}.targets.json"))
+        data = add_to_flat(directory, count, signer, version)
+        alone.append(time.monotonic() - started)
         finish(directory, signer, version, {"targets": (version + 1, data)})
+        chain.append(time.monotonic() - started)
+        del data
+    report("flat_add_one", alone, mode="worker running", targets=count)
+    report("flat_add_one", chain, mode="with snapshot and timestamp", targets=count)
+
+
+def flat_cold(options, directory, count):
+    seconds = []
+    for version in range(options.runs + 1, 2 * options.runs + 1):
+        started = time.monotonic()
+        in_process(options, "--step", "flat-once", directory, count, version)
         seconds.append(time.monotonic() - started)
-        del targets, data
-    report("flat_add_one", seconds, targets=count)
+    report("flat_add_one", seconds, peak=False, mode="cold start", targets=count)
 
 
 # --- hashed bins ------------------------------------------------------------------------------------------------------
@@ -248,6 +267,7 @@ def main():
         steps = {
             "make-flat": lambda: make_flat(directory, sizes[0], load_signer(directory)),
             "flat": lambda: flat(directory, sizes[0], options.runs),
+            "flat-once": lambda: add_to_flat(directory, sizes[0], load_signer(directory), sizes[1]),
             "make-bins": lambda: make_bins(directory, sizes[0], sizes[1], load_signer(directory)),
             "bins": lambda: hashed_bins(directory, sizes[0], sizes[1], sizes[2], options.runs),
         }
@@ -264,6 +284,7 @@ def main():
                 make_key(directory)
                 in_process(options, "--step", "make-flat", directory, count)
                 in_process(options, "--step", "flat", directory, count)
+                flat_cold(options, directory, count)
                 shutil.rmtree(directory)
         if not options.skip_bins:
             directory = tempfile.mkdtemp(dir=base)

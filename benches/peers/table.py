@@ -1,7 +1,7 @@
 """Sets our measurements beside the peers': table.py OURS.jsonl PEERS.jsonl
 
-Both files hold one JSON object per line. Lines belong together when `bench`, `targets`, `bins` and `batch` are equal; a
-`mode` (such as warm or cold) tells several lines of ours apart. `seconds` and `peak_rss_mib` or `rss_mib` are compared.
+Both files hold one JSON object per line. Lines belong together when `bench`, `targets`, `bins` and `batch` are equal, and
+the `mode` (such as warm or cold); a line of a peer without a mode belongs to all of them. `seconds` and `peak_rss_mib` or `rss_mib` are compared.
 Any other field is printed as it is; lines that are not JSON are skipped.
 """
 
@@ -26,6 +26,10 @@ def lines(path):
 
 def key(line):
     return tuple(line.get(name) for name in KEY)
+
+
+def key_and_mode(line):
+    return (*key(line), line.get("mode"))
 
 
 def memory(line):
@@ -55,12 +59,12 @@ def main():
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stderr)
         return 2
-    peers = {key(line): line for line in lines(sys.argv[2])}
+    peers = {key_and_mode(line): line for line in lines(sys.argv[2])}
     rows = [("benchmark", "ours", "peer", "faster", "our memory", "peer's", "smaller", "")]
     shown = set()
     for line in lines(sys.argv[1]):
-        peer = peers.get(key(line), {})
-        shown.add(key(line))
+        peer = peers.get(key_and_mode(line)) or peers.get((*key(line), None), {})
+        shown.add(key_and_mode(peer))
         ours, theirs = line.get("seconds"), peer.get("seconds")
         rest = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in line.items() if k not in HIDDEN)
         rows.append((
@@ -68,7 +72,7 @@ def main():
             mib(memory(line)), mib(memory(peer)), ratio(memory(peer), memory(line)), rest,
         ))
     for line in peers.values():
-        if key(line) not in shown:
+        if key_and_mode(line) not in shown:
             rows.append((name(line), "-", seconds(line.get("seconds")), "-", "-", mib(memory(line)), "-", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -64,6 +64,8 @@ pub trait WriteFile: Write + Send {
     /// `fsync`: when it returns, the bytes written so far survive a power cut.
     /// The *name* of the file does not, until its directory is synced.
     fn sync(&mut self) -> io::Result<()>;
+    /// Writes all of `bytes` over the first bytes of the file; where the next `write` goes does not change.
+    fn write_first(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// A file being read.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path};
 
 use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
@@ -236,6 +237,9 @@ impl Write for RealWrite {
 impl WriteFile for RealWrite {
     fn sync(&mut self) -> io::Result<()> {
         Ok(retry_on_intr(|| fs::fsync(&self.0))?)
+    }
+    fn write_first(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, 0)
     }
 }
 

@@ -56,6 +56,16 @@ fn files(fs: &dyn Fs, dir: &Path) {
     file.sync().unwrap();
     drop(file);
     assert_eq!(read(fs, &path), b"one two");
+    let headless = dir.join("headless");
+    let mut file = fs.create_new(&headless, 0o644).unwrap();
+    file.write_all(b"____body").unwrap();
+    file.sync().unwrap();
+    file.write_first(b"head").unwrap();
+    file.write_all(b" and tail").unwrap();
+    file.sync().unwrap();
+    drop(file);
+    assert_eq!(read(fs, &headless), b"headbody and tail");
+    fs.remove_file(&headless).unwrap();
     assert_eq!(kind(fs.create_new(&path, 0o644)), ErrorKind::AlreadyExists);
 
     let stat = fs.stat(&path).unwrap();

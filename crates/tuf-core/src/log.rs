@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -42,8 +42,15 @@ impl Digest {
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
+        Self::of_pieces([bytes])
+    }
+
+    /// The digest of pieces one after the other.
+    pub(crate) fn of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut context = Context::new(&SHA256);
+        pieces.into_iter().for_each(|piece| context.update(piece));
         let mut out = [0; 32];
-        out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+        out.copy_from_slice(context.finish().as_ref());
         Self(out)
     }
 }

@@ -38,6 +38,12 @@ impl WriteFile for SimWrite {
             Ok(())
         })
     }
+
+    fn write_first(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let state = self.fs.state();
+        state.alive_since(self.generation)?;
+        self.fs.finish(state, "write", &self.path, None, |state| state.write_first(self.inode, bytes))
+    }
 }
 
 pub(super) struct SimRead {

@@ -185,6 +185,15 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn write_first(&mut self, inode: u64, bytes: &[u8]) -> io::Result<()> {
+        let grown = bytes.len().saturating_sub(self.tree.data(inode).len());
+        if self.tree.used.saturating_add(grown as u64) > self.capacity {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.tree.write_first(inode, bytes, self.clock);
+        Ok(())
+    }
+
     pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let inode = self.tree.find(from, Follow::No)?;
         let (dir, name) = self.tree.find_parent(to)?;

@@ -255,6 +255,18 @@ impl Tree {
         self.dirty.insert(id);
     }
 
+    pub(super) fn write_first(&mut self, id: u64, bytes: &[u8], time: i64) {
+        let Some(inode) = self.inodes.get_mut(&id) else {
+            return;
+        };
+        let mut whole = bytes.to_vec();
+        if let Node::File { data, .. } = &inode.node {
+            whole.extend_from_slice(data.get(bytes.len()..).unwrap_or_default());
+        }
+        // Nothing of it is durable any more: a page is written again whole.
+        self.write(id, 0, &whole, time);
+    }
+
     pub(super) fn corrupt(&mut self, id: u64, bytes: Vec<u8>) -> bool {
         let is_file = self.must_be_file(id).is_ok();
         if is_file {

@@ -26,6 +26,11 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`SignError`] if the key cannot be used now.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Bytes of every signature it makes, if they are all of one length: a file may then be written before it is signed.
+    fn signature_length(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A private key read from a file and held in memory. `Debug` shows the public half alone.
@@ -165,6 +170,15 @@ impl Signer for FileSigner {
                 pair.sign(&RSA_PSS_SHA256, &self.random, message, &mut signature).map_err(failed)?;
                 Ok(signature)
             }
+        }
+    }
+
+    fn signature_length(&self) -> Option<usize> {
+        match &self.pair {
+            Pair::Ed25519(_) => Some(64),
+            // Two numbers in DER, without their leading zeros.
+            Pair::P256(_) => None,
+            Pair::Rsa(pair) => Some(pair.public().modulus_len()),
         }
     }
 }

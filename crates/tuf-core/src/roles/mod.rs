@@ -9,6 +9,7 @@ mod delegated;
 mod parallel;
 mod plain;
 pub mod recover;
+mod signed_file;
 mod snapshot;
 mod snapshots;
 mod targets;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::parallel::{beside, try_map};
+use super::signed_file::{SignedFile, length};
 use super::{Lifetime, MAX_TARGETS, Repository, RoleError, Trust, free_version, recover, versioned};
 use crate::bins::{BINS_ROLE, BinLayout, is_bin};
 use crate::canonical::Extra;
@@ -15,7 +16,7 @@ use crate::floor::{Floor, FloorFile, RecordFloor};
 use crate::log::{Appended, Digest, Log, Outcome, RoleRef};
 use crate::names::{RoleName, TargetPath};
 use crate::schema::{DelegatedPaths, DelegatedRole, Delegations, HashPrefix};
-use crate::store::{Created, NewFile, Store};
+use crate::store::{Created, Store};
 use crate::time::UtcTime;
 
 /// Most roles renewed by one record, so that a renewal never holds a release up for long.
@@ -601,39 +602,35 @@ impl TargetsRole {
         let mut kept = None;
         let mut todo = drafts;
         while !todo.is_empty() {
-            let signed = try_map(todo, |mut draft| {
+            let alone = todo.len() == 1;
+            let mut signed = try_map(todo.iter_mut().collect(), |draft: &mut Draft| {
                 let version = free_version(metadata, &draft.role, draft.document.version())?;
                 if version != draft.document.version() {
                     let expires = draft.document.expires();
                     draft.document = draft.document.edit(&BTreeMap::new(), version, expires);
                 }
-                let bytes = trust.sign(&RoleName::targets(), draft.document.signed())?;
-                Ok::<_, RoleError>((draft, bytes))
+                let name = versioned(&draft.role, version)?;
+                let file = SignedFile::sign(metadata, trust, &RoleName::targets(), draft.document.signed(), alone)?;
+                Ok::<_, RoleError>((name, file))
             })?;
-            let files = signed
-                .iter()
-                .map(|(draft, bytes)| {
-                    Ok(NewFile::bytes(versioned(&draft.role, draft.document.version())?, bytes.as_slice()))
-                })
-                .collect::<Result<Vec<_>, RoleError>>()?;
-            let (created, digests) = beside(
-                signed.iter().map(|(_, bytes)| bytes.len()).sum(),
+            let files = signed.iter_mut().map(|(name, file)| file.file(name.clone())).collect();
+            let pieces: Vec<[&[u8]; 3]> = signed.iter().map(|(_, file)| file.pieces()).collect();
+            let (created, described) = beside(
+                pieces.iter().map(|&file| length(file)).sum(),
                 || metadata.create_all(files),
-                || signed.iter().map(|(_, bytes)| Digest::of(bytes)).collect::<Vec<_>>(),
+                || pieces.iter().map(|&file| (length(file), Digest::of_pieces(file))).collect::<Vec<_>>(),
             );
             let created = created?;
-            todo = Vec::new();
-            for (((draft, bytes), sha256), created) in signed.into_iter().zip(digests).zip(created) {
+            drop(signed);
+            for ((draft, (length, sha256)), created) in
+                std::mem::take(&mut todo).into_iter().zip(described).zip(created)
+            {
                 if created == Created::Conflict {
                     todo.push(draft);
                     continue;
                 }
-                let entry = RoleRef {
-                    expires: draft.document.expires(),
-                    length: bytes.len() as u64,
-                    sha256,
-                    version: draft.document.version(),
-                };
+                let version = draft.document.version();
+                let entry = RoleRef { expires: draft.document.expires(), length: length as u64, sha256, version };
                 if draft.role.as_str() == "targets" {
                     kept = Some((entry.clone(), draft.document));
                 }

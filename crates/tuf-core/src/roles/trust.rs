@@ -139,6 +139,25 @@ impl Trust {
     /// # Errors
     /// [`RoleError::Alarm`] when a key is missing or does not sign.
     pub fn sign(&self, role: &RoleName, signed: &[u8]) -> Result<Vec<u8>, RoleError> {
+        Ok(Envelope::to_bytes(signed, &self.signatures(role, signed)?))
+    }
+
+    /// How long what precedes the signed bytes in a file of the role will be, where that is known before it is signed.
+    ///
+    /// # Errors
+    /// As [`Trust::signers_of`].
+    pub(super) fn head_length(&self, role: &RoleName) -> Result<Option<usize>, RoleError> {
+        let signatures = self.signers_of(role)?.into_iter().map(|(keyid, signer)| {
+            signer.signature_length().map(|length| envelope::Signature { keyid, sig: vec![0; length] })
+        });
+        Ok(signatures.collect::<Option<Vec<_>>>().map(|signatures| Envelope::prefix(&signatures).len()))
+    }
+
+    /// The signatures of the role's keys over canonical bytes.
+    ///
+    /// # Errors
+    /// As [`Trust::sign`].
+    pub(super) fn signatures(&self, role: &RoleName, signed: &[u8]) -> Result<Vec<envelope::Signature>, RoleError> {
         let signers = self.signers_of(role)?;
         let mut signatures = Vec::with_capacity(signers.len());
         for (keyid, signer) in signers {
@@ -147,6 +166,6 @@ impl Trust {
                 .map_err(|error| RoleError::Alarm(format!("key {keyid} of the role {role} does not sign: {error}")))?;
             signatures.push(envelope::Signature { keyid, sig });
         }
-        Ok(Envelope::to_bytes(signed, &signatures))
+        Ok(signatures)
     }
 }

@@ -19,6 +19,7 @@ pub fn check(make: Make<'_>) {
     a_large_batch_is_created_whole(make().as_ref());
     streams_are_hashed_once_and_named_later(make().as_ref());
     streams_that_fail_leave_nothing(make().as_ref());
+    the_first_bytes_of_a_file_may_come_last(make().as_ref());
     replaced_files_get_newer_times(make().as_ref());
     copies_are_files_of_their_own(make().as_ref());
     copies_of_wrong_bytes_replace_nothing(make().as_ref());
@@ -93,6 +94,31 @@ fn a_large_batch_is_created_whole(store: &dyn Store) {
         assert_eq!(read(store, &file(i)).unwrap(), file(i).as_bytes());
     }
     assert_eq!(store.list_dirs("bins").unwrap().len(), 7);
+}
+
+fn the_first_bytes_of_a_file_may_come_last(store: &dyn Store) {
+    let long = vec![b'x'; 300_000];
+    for (number, body) in [&b"body"[..], b"", &long].into_iter().enumerate() {
+        let file = name(&format!("{number}.targets.json"));
+        let behind = |head: usize| store.stage_behind("", head, &[body, b"}"]).unwrap();
+        assert_eq!(store.read(&file, 1 << 20).unwrap(), None, "it has no name yet");
+        let create = |head: &[u8]| store.create_all(vec![NewFile::behind(file.clone(), head.to_vec(), behind(5))]);
+        assert_eq!(create(b"head:").unwrap(), [Created::New]);
+        assert_eq!(read(store, file.as_str()).unwrap(), [b"head:", body, b"}"].concat());
+        assert_eq!(create(b"head:").unwrap(), [Created::Same]);
+        assert_eq!(create(b"other").unwrap(), [Created::Conflict]);
+        for wrong in [&b"head"[..], b"a head", b""] {
+            assert!(matches!(create(wrong), Err(StoreError::Mismatch { .. })), "room was left for five bytes");
+        }
+        drop(behind(5));
+        let beside = vec![
+            NewFile::behind(name(&format!("a/{number}")), &b"h"[..], behind(1)),
+            NewFile::bytes(name(&format!("b/{number}")), &b"b"[..]),
+        ];
+        assert_eq!(store.create_all(beside).unwrap(), [Created::New; 2]);
+        assert_eq!(read(store, &format!("a/{number}")).unwrap(), [b"h", body, b"}"].concat());
+    }
+    assert_eq!(store.list("").unwrap(), ["0.targets.json", "1.targets.json", "2.targets.json"]);
 }
 
 fn streams_are_hashed_once_and_named_later(store: &dyn Store) {

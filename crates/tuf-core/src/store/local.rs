@@ -13,12 +13,14 @@ use durable_fs::{FileKind, Fs, ReadFile, WriteFile};
 
 use super::staged::hash;
 use super::{
-    Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
+    Behind, Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
     StoreError,
 };
 
 /// Staged files whose descriptor is kept, so that a small batch is synced file by file instead of by `syncfs`.
 const OPEN_STAGED: usize = 16;
+/// A long file that waits for its first bytes is synced before them, so that little is left to sync after.
+const SYNCED_EARLY: usize = 256 << 10;
 /// Up to this many copies are synced one by one.
 const SYNCED_SINGLY: usize = 4;
 /// Longest file name, in bytes.
@@ -247,8 +249,20 @@ impl Store for LocalStore {
         };
         // A staged file of another store would be looked for where it is not.
         for file in &files {
-            if matches!(&file.content, Content::Staged(staged) if !staged.held.is::<StagedFile>()) {
+            let ours = match &file.content {
+                Content::Bytes(_) => true,
+                Content::Staged(staged) => staged.held.is::<StagedFile>(),
+                Content::Behind(head, behind) => head.len() == behind.head && behind.held.is::<StagedFile>(),
+            };
+            if !ours {
                 return Err(StoreError::Mismatch { doing: DOING, name: label });
+            }
+        }
+        for file in &mut files {
+            let Content::Behind(head, behind) = &mut file.content else { continue };
+            match behind.held.downcast_mut::<StagedFile>().and_then(|held| held.file.as_mut()) {
+                Some(file) => file.write_first(head).map_err(|error| self.error(DOING, &label, error))?,
+                None => return Err(StoreError::Mismatch { doing: DOING, name: label }),
             }
         }
         let outcomes = self.in_dirs(&dirs, || {
@@ -256,10 +270,12 @@ impl Store for LocalStore {
             for (file, names) in files.iter_mut().zip(&paths) {
                 let source = match &mut file.content {
                     Content::Bytes(bytes) => Source::Bytes(bytes),
-                    Content::Staged(staged) => match staged.held.downcast_mut::<StagedFile>() {
-                        Some(held) => Source::Temp(&held.path, held.file.take()),
-                        None => return Err(ErrorKind::InvalidInput.into()),
-                    },
+                    Content::Staged(Staged { held, .. }) | Content::Behind(_, Behind { held, .. }) => {
+                        match held.downcast_mut::<StagedFile>() {
+                            Some(held) => Source::Temp(&held.path, held.file.take()),
+                            None => return Err(ErrorKind::InvalidInput.into()),
+                        }
+                    }
                 };
                 parts.push(Part { names, source });
             }
@@ -267,8 +283,8 @@ impl Store for LocalStore {
         });
         let outcomes = outcomes.map_err(|error| self.error(DOING, &label, error))?;
         for file in &mut files {
-            if let Content::Staged(staged) = &mut file.content
-                && let Some(held) = staged.held.downcast_mut::<StagedFile>()
+            if let Content::Staged(Staged { held, .. }) | Content::Behind(_, Behind { held, .. }) = &mut file.content
+                && let Some(held) = held.downcast_mut::<StagedFile>()
             {
                 held.named = false;
             }
@@ -429,6 +445,26 @@ impl Store for LocalStore {
         let (path, file) = temp.keep();
         let held = StagedFile { fs: Arc::clone(&self.fs), path, file, named: true, open };
         Ok(Staged::new(digest, Box::new(held)))
+    }
+
+    fn stage_behind(&self, dir: &str, head: usize, pieces: &[&[u8]]) -> Result<Behind, StoreError> {
+        const DOING: &str = "stage";
+        if !dir.is_empty() {
+            FileName::new(dir)?;
+        }
+        let written = self.temp(dir).and_then(|mut temp| {
+            temp.write_bytes(&vec![b' '; head])?;
+            pieces.iter().try_for_each(|piece| temp.write_bytes(piece))?;
+            if pieces.iter().map(|piece| piece.len()).sum::<usize>() >= SYNCED_EARLY {
+                temp.sync()?;
+            }
+            Ok(temp.keep())
+        });
+        let (path, file) = written.map_err(|error| self.error(DOING, dir, error))?;
+        let open = Arc::clone(&self.open_staged);
+        open.fetch_add(1, Ordering::Relaxed);
+        let held = StagedFile { fs: Arc::clone(&self.fs), path, file, named: true, open };
+        Ok(Behind { head, held: Box::new(held) })
     }
 
     fn remove_stale(&self, dir: &str, before: i64) -> Result<u64, StoreError> {

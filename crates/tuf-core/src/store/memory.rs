@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::staged::hash;
 use super::{
-    Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
+    Behind, Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
     StoreError,
 };
 
@@ -82,6 +82,10 @@ impl Store for MemoryStore {
                     let found = staged.held.downcast_ref::<Bytes>().map(Arc::clone);
                     found.ok_or(StoreError::Mismatch { doing: "create", name: names_of(&file.names) })?
                 }
+                Content::Behind(head, behind) => match behind.held.downcast_ref::<Bytes>() {
+                    Some(rest) if head.len() == behind.head => [&head[..], &rest[..]].concat().into(),
+                    _ => return Err(StoreError::Mismatch { doing: "create", name: names_of(&file.names) }),
+                },
             };
             let mut result = Created::Same;
             for name in file.names {
@@ -193,6 +197,14 @@ impl Store for MemoryStore {
         .map_err(|error| error.in_source("stage", dir, max))?;
         let bytes: Bytes = bytes.into();
         Ok(Staged::new(digest, Box::new(bytes)))
+    }
+
+    fn stage_behind(&self, dir: &str, head: usize, pieces: &[&[u8]]) -> Result<Behind, StoreError> {
+        if !dir.is_empty() {
+            FileName::new(dir)?;
+        }
+        let rest: Bytes = pieces.concat().into();
+        Ok(Behind { head, held: Box::new(rest) })
     }
 
     fn remove_stale(&self, dir: &str, _before: i64) -> Result<u64, StoreError> {

@@ -22,7 +22,7 @@ pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use name::{FileName, InvalidFileName, MAX_FILE_NAME_BYTES};
 pub(crate) use passed_over::PassedOver;
-pub use staged::Staged;
+pub use staged::{Behind, Staged};
 
 /// The bytes of a file to be created.
 #[derive(Debug)]
@@ -31,6 +31,9 @@ pub enum Content<'a> {
     Bytes(Cow<'a, [u8]>),
     /// A stream copied before by [`Store::stage`] of the *same* store.
     Staged(Staged),
+    /// What [`Store::stage_behind`] of the *same* store wrote before, and the bytes that come first in the file: as
+    /// many as were left room for.
+    Behind(Cow<'a, [u8]>, Behind),
 }
 
 /// A file to be created: its bytes and the one or more names it gets (links to one file where the store has links).
@@ -46,6 +49,11 @@ impl<'a> NewFile<'a> {
     /// A file of one name from bytes in memory.
     pub fn bytes(name: FileName, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
         Self { names: vec![name], content: Content::Bytes(bytes.into()) }
+    }
+
+    /// A file of one name from its first bytes and what was written behind them.
+    pub fn behind(name: FileName, head: impl Into<Cow<'a, [u8]>>, behind: Behind) -> Self {
+        Self { names: vec![name], content: Content::Behind(head.into(), behind) }
     }
 
     /// A file of one or more names from a staged stream.
@@ -210,6 +218,13 @@ pub trait Store: Debug + Send + Sync {
     /// [`StoreError::TooLarge`] when the stream is longer than `max` bytes, [`StoreError::Source`] when reading the
     /// stream failed.
     fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<Staged, StoreError>;
+
+    /// Writes `pieces` into a temporary file as [`Store::stage`] does, behind room for `head` bytes that are known only
+    /// later: a long file is then on the disk by the time it is signed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn stage_behind(&self, dir: &str, head: usize, pieces: &[&[u8]]) -> Result<Behind, StoreError>;
 
     /// Removes temporary files directly in `dir` that were last written before `before` (seconds since the Unix
     /// epoch): what a killed process left behind. How many. A file whose removal by [`Store::remove_older`] was cut short

@@ -45,6 +45,19 @@ impl fmt::Debug for Staged {
     }
 }
 
+/// A file of a store that is written but for its first bytes, see [`Store::stage_behind`](super::Store::stage_behind);
+/// dropped before it has a name, it is removed.
+pub struct Behind {
+    pub(super) head: usize,
+    pub(super) held: Box<dyn Any + Send>,
+}
+
+impl fmt::Debug for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Behind").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
 /// Why a stream was not copied to its end.
 pub(super) enum HashError {
     TooLarge,

@@ -1,6 +1,7 @@
 //! Each mount full, and each read-only, while three drops are posted: nothing is rejected, nothing is lost, and the fleet
 //! goes on by itself when the mount takes writes again.
 
+use super::BINS;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use crate::simulated::Simulated;
 /// `shown`: clients see the drops meanwhile, and only their receipts wait.
 fn refusing(kind: ErrorKind, shown: bool, mount: impl Fn(&Config) -> PathBuf) {
     for consistent_snapshot in [true, false] {
-        let base = Simulated::new(consistent_snapshot, Duplicates::Off);
+        let base = Simulated::new(consistent_snapshot, BINS, Duplicates::Off);
         let mount = mount(&base.config);
         let context = format!("consistent={consistent_snapshot} {kind} {}", mount.display());
         let finished = base.run_refusing(&mount, kind, &context, |machine| {

@@ -83,12 +83,12 @@ pub struct Broken {
 
 impl Simulated {
     /// A repository with one release in it, nothing running, and three drops waiting.
-    pub fn new(consistent_snapshot: bool, duplicates: Duplicates) -> Self {
+    pub fn new(consistent_snapshot: bool, bins: u32, duplicates: Duplicates) -> Self {
         let fs = SimFs::new();
         fs.set_time(NOW);
         let config = Config::beneath(Path::new(DIR))
             .set("consistent_snapshot", consistent_snapshot.to_string())
-            .set("number_of_bins", "4")
+            .set("number_of_bins", bins.to_string())
             .set("scheduler_scan_period", "1")
             .set("publish_min_interval", "0")
             .set("reconcile_period", "3600")
