@@ -1,10 +1,8 @@
 //! The snapshot-worker: keeps `snapshot.json` in step with the commit log.
 
-use std::collections::BTreeMap;
-
-use fleet::contract::{SNAPSHOT_QUEUE, UPDATE_SNAPSHOT, UpdateResult};
+use fleet::contract::{SNAPSHOT_QUEUE, UPDATE_SNAPSHOT};
 use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
-use fleet::{Context, FleetError, WorkerInfo, repository, tasks};
+use fleet::{Context, FleetError, WorkerInfo, repository};
 use tuf_core::retention::Retention;
 use tuf_core::roles::SnapshotRole;
 use tuf_core::time::UtcTime;
@@ -24,9 +22,7 @@ struct Role {
 
 impl SigningRole for Role {
     fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
-        let update = self.role.update(now, force)?;
-        let renewed = if update.changed { [("snapshot".to_owned(), update.version)].into() } else { BTreeMap::new() };
-        Ok(Progress { version: update.version, changed: update.changed, renewed, bins_renewed: 0 })
+        Ok(Progress::of("snapshot", &self.role.update(now, force)?))
     }
 
     fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
@@ -64,15 +60,6 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
         let role = SnapshotRole::new(repository::stores(&fs, &config), trust, lifetime, floor);
         Ok(Role { role, retention: repository::retention(&fs, &config, "snapshot")? })
     };
-    signing::run(context, SNAPSHOT_QUEUE, open, |builder, shared| {
-        builder.task(UPDATE_SNAPSHOT, move |_, arguments: celery_runtime::Arguments| {
-            let shared = shared.clone();
-            async move {
-                arguments.bind_none()?;
-                let progress = shared.reconcile(false).await?;
-                tasks::answer(&UpdateResult { version: progress.version, changed: progress.changed })
-            }
-        })
-    })
-    .await
+    let add_tasks = |builder, shared| signing::add_update(builder, UPDATE_SNAPSHOT, shared);
+    signing::run(context, SNAPSHOT_QUEUE, open, add_tasks).await
 }

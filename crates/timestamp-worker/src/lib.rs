@@ -1,10 +1,8 @@
 //! The timestamp-worker: alone changes what clients see.
 
-use std::collections::BTreeMap;
-
-use fleet::contract::{TIMESTAMP_QUEUE, UPDATE_TIMESTAMP, UpdateResult};
+use fleet::contract::{TIMESTAMP_QUEUE, UPDATE_TIMESTAMP};
 use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
-use fleet::{Context, FleetError, WorkerInfo, repository, tasks};
+use fleet::{Context, FleetError, WorkerInfo, repository};
 use tuf_core::retention::Retention;
 use tuf_core::roles::{TimestampPolicy, TimestampRole};
 use tuf_core::time::UtcTime;
@@ -24,9 +22,7 @@ struct Role {
 
 impl SigningRole for Role {
     fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
-        let update = self.role.update(now, force)?;
-        let renewed = if update.changed { [("timestamp".to_owned(), update.version)].into() } else { BTreeMap::new() };
-        Ok(Progress { version: update.version, changed: update.changed, renewed, bins_renewed: 0 })
+        Ok(Progress::of("timestamp", &self.role.update(now, force)?))
     }
 
     fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
@@ -67,15 +63,6 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
         let role = TimestampRole::new(repository::stores(&fs, &config), trust, policy, floor);
         Ok(Role { role, retention: repository::retention(&fs, &config, "timestamp")? })
     };
-    signing::run(context, TIMESTAMP_QUEUE, open, |builder, shared| {
-        builder.task(UPDATE_TIMESTAMP, move |_, arguments: celery_runtime::Arguments| {
-            let shared = shared.clone();
-            async move {
-                arguments.bind_none()?;
-                let progress = shared.reconcile(false).await?;
-                tasks::answer(&UpdateResult { version: progress.version, changed: progress.changed })
-            }
-        })
-    })
-    .await
+    let add_tasks = |builder, shared| signing::add_update(builder, UPDATE_TIMESTAMP, shared);
+    signing::run(context, TIMESTAMP_QUEUE, open, add_tasks).await
 }

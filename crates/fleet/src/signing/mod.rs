@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use self::pace::Pace;
-use crate::contract::{REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult};
+use crate::contract::{REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult, UpdateResult};
 use crate::{Context, FleetError, tasks};
 
 pub use role::{Progress, RoleError, RoleReport, SigningRole, tidied};
@@ -74,6 +74,18 @@ where
         Ok(()) => {}
     }
     reconciled.map_err(|error| FleetError::Internal(format!("the loop of {queue} ended: {error}")))
+}
+
+/// The task of a role whose whole work is to reconcile, such as `update-snapshot`: no arguments, an [`UpdateResult`].
+pub fn add_update<R: SigningRole>(builder: WorkerBuilder, task: &'static str, shared: Arc<Shared<R>>) -> WorkerBuilder {
+    builder.task(task, move |_, arguments: Arguments| {
+        let shared = shared.clone();
+        async move {
+            arguments.bind_none()?;
+            let progress = shared.reconcile(false).await?;
+            tasks::answer(&UpdateResult { version: progress.version, changed: progress.changed })
+        }
+    })
 }
 
 /// Reconciles at start, when woken, when a renewal is due, and every `reconcile_period`; after a failure sooner.

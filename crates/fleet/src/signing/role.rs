@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use celery_runtime::TaskError;
 use tuf_core::retention::Collected;
+use tuf_core::roles::Update;
 use tuf_core::time::UtcTime;
 
 use crate::exceptions;
@@ -42,6 +43,20 @@ pub struct Progress {
     pub renewed: BTreeMap<String, u64>,
     /// How many bins were renewed.
     pub bins_renewed: u64,
+}
+
+impl Progress {
+    /// Of a role of one file.
+    #[must_use]
+    pub fn of(role: &str, update: &Update) -> Self {
+        let renewed = update.changed.then(|| (role.to_owned(), update.version));
+        Self {
+            version: update.version,
+            changed: update.changed,
+            renewed: renewed.into_iter().collect(),
+            bins_renewed: 0,
+        }
+    }
 }
 
 /// Says in the log what retention deleted, and gives what [`SigningRole::tidy`] returns.
