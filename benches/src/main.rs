@@ -15,6 +15,7 @@ mod child;
 mod drops;
 mod flat;
 mod fleets;
+mod partition;
 mod releases;
 mod report;
 mod repository;
@@ -42,6 +43,8 @@ enum Measure {
     Burst,
     /// Start to ready and idle memory of each worker
     Workers,
+    /// From the end of a network partition to the first task, on RabbitMQ and Redis
+    Partition,
 }
 
 /// Prints one table: times, memory and what is aimed at
@@ -125,6 +128,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
     if wanted(Measure::Workers) {
         let dir = scratch(&below)?;
         workers::measure(&mut report, &mut Processes::new(dir.path(), rabbitmq())?, if quick { 2 } else { 7 })?;
+    }
+    if wanted(Measure::Partition) {
+        partition::measure(&mut report, quick)?;
     }
     report.finish();
     Ok(())

@@ -1,16 +1,19 @@
-//! Servers and interpreters that tests need: a private RabbitMQ and Redis, the Python peers, guarded child processes.
+//! Servers and interpreters that tests need: a private RabbitMQ and Redis, a network to break, the Python peers, guarded child
+//! processes.
 //!
 //! Everything here panics with a message that says what to do when a server cannot be had: a test that cannot run has
 //! failed. `scripts/test.sh` installs and starts what is needed; single tests started by hand find it as well.
 
 mod http;
 mod process;
+mod proxy;
 mod python;
 mod rabbitmq;
 mod redis;
 mod supervisor;
 
 pub use process::{Finished, Process};
+pub use proxy::Proxy;
 pub use python::Python;
 pub use rabbitmq::{PrivateRabbitMq, RabbitMq, VHost};
 pub use redis::PrivateRedis;

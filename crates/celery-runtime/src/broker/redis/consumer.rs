@@ -111,6 +111,7 @@ impl Driver {
             () = self.finished() => {}
             // Also after a cancel, for as long as what was handed out is worked on.
             () = upkeep::renew(&self.shared, &self.held) => {}
+            () = upkeep::take_back_what_came_late(&self.shared, &self.held) => {}
             () = self.consume_then_idle() => {}
         }
         let held = self.held.end();
@@ -178,7 +179,7 @@ impl Driver {
         if let Err(error) = put_back(&self.shared, self.held.doubtful(), End::Next).await {
             return lost(error.to_string());
         }
-        self.held.doubt(Vec::new());
+        self.held.suspect();
         let mut waiting = match self.shared.redis.open().await {
             Ok(opened) => Waiting::new(opened, patience(&self.shared.redis.options)),
             Err(reason) => return lost(reason),

@@ -1,17 +1,18 @@
 //! What a consumer has been delivered and has not settled.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use celery_protocol::redis::scripts;
 use redis::Script;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{Shared, restore};
 use crate::{
@@ -20,6 +21,9 @@ use crate::{
 };
 
 static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::ACK));
+
+/// How many given-up requests are remembered; what an older one takes comes back when its lease ends.
+const SUSPECT_REQUESTS: usize = 64;
 
 /// The tags of one consumer, in the order they were taken.
 #[derive(Default)]
@@ -39,6 +43,8 @@ struct Inner {
     late: Vec<String>,
     /// Asked for, and it is not known whether they were given.
     doubtful: Vec<String>,
+    /// Asked for on connections that were given up, and when that was: the request may still arrive.
+    suspects: VecDeque<(Instant, Vec<String>)>,
 }
 
 impl Held {
@@ -81,12 +87,33 @@ impl Held {
         self.lock().doubtful.clone()
     }
 
+    /// The connection on which the doubtful tags were asked for was given up. What was written to it may arrive long after,
+    /// because the network sends it again; so they are worth a look for a while.
+    pub fn suspect(&self) {
+        let mut inner = self.lock();
+        let doubtful = std::mem::take(&mut inner.doubtful);
+        if !doubtful.is_empty() {
+            inner.suspects.push_back((Instant::now(), doubtful));
+        }
+        while inner.suspects.len() > SUSPECT_REQUESTS {
+            inner.suspects.pop_front();
+        }
+    }
+
+    /// Tags that were asked for on connections given up since `age` ago; older ones are forgotten.
+    pub fn suspects(&self, age: Duration) -> Vec<String> {
+        let mut inner = self.lock();
+        inner.suspects.retain(|(since, _)| since.elapsed() < age);
+        inner.suspects.iter().flat_map(|(_, tags)| tags).cloned().collect()
+    }
+
     /// Ends the consumer's hold: what it held, or may hold, is for the caller to give back.
     pub fn end(&self) -> Vec<String> {
         self.ended.store(true, Ordering::Release);
         let mut inner = self.lock();
         let doubtful = std::mem::take(&mut inner.doubtful);
-        std::mem::take(&mut inner.tags).into_values().chain(doubtful).collect()
+        let suspects = std::mem::take(&mut inner.suspects).into_iter().flat_map(|(_, tags)| tags);
+        std::mem::take(&mut inner.tags).into_values().chain(doubtful).chain(suspects).collect()
     }
 
     /// Tells Redis what it could not be told before.

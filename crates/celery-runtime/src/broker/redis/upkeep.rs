@@ -14,7 +14,7 @@ use redis::Script;
 use super::{
     Shared,
     held::Held,
-    restore::{End, push_back},
+    restore::{End, push_back, put_back},
 };
 use crate::redis::RequestError;
 
@@ -26,6 +26,8 @@ static REFRESH: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::REFRESH
 const RENEW: Duration = Duration::from_secs(60);
 /// How often it is looked for what dead workers held, at most. As Celery does.
 const LOOK: Duration = Duration::from_secs(10);
+/// How often it is looked for what a request took that arrived late.
+const LATE: Duration = Duration::from_secs(2);
 /// How many messages are put back in one step.
 const AT_ONCE: usize = 16;
 /// How many tags one command renews.
@@ -54,6 +56,23 @@ pub(super) async fn renew(shared: &Shared, held: &Held) {
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "deliveries could not be renewed"),
             }
+        }
+    }
+}
+
+/// Puts back what was handed out to connections that had been given up, until the consumer has ended (its future is dropped).
+pub(super) async fn take_back_what_came_late(shared: &Shared, held: &Held) {
+    loop {
+        tokio::time::sleep(LATE).await;
+        // What comes later still is found by its lease.
+        let suspects = held.suspects(lease(shared));
+        if suspects.is_empty() {
+            continue;
+        }
+        match put_back(shared, suspects, End::Next).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "put back messages a request took that arrived late"),
+            Err(error) => tracing::debug!(%error, "cannot look for what came late"),
         }
     }
 }
