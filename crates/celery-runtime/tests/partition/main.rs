@@ -4,9 +4,9 @@
 
 mod scene;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use scene::{PREFETCH, Scene, Server, eventually};
+use scene::{NODE, PREFETCH, Scene, Server, eventually};
 
 /// The one workers have by default; longer than the short partitions.
 const PATIENT: Duration = Duration::from_secs(20);
@@ -152,6 +152,82 @@ async fn a_request_that_arrives_late_keeps_nothing_from_anybody() {
     eventually("the late requests were carried out", || async { scene.proxy.old_connections() == 0 }).await;
     // Not only when what a worker took and lost is looked for, which is after minutes.
     scene.prefetch_is_bounded(0).await;
+    scene.finish().await;
+}
+
+/// Acknowledgements, results and requests are cut off at any moment.
+async fn cut_again_and_again(server: Server) {
+    let mut scene = Scene::open(server, PATIENT).await;
+    scene.gate.add_permits(10_000);
+    for cut in 1..=15 {
+        scene.send(20).await;
+        scene.started(20 * cut).await;
+        let generation = scene.state.borrow().generation;
+        scene.proxy.cut();
+        scene.send(1).await;
+        scene.noticed(generation).await;
+        scene.proxy.heal();
+    }
+    scene.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_is_cut_again_and_again_keeps_no_task_waiting_on_rabbitmq() {
+    cut_again_and_again(Server::rabbitmq().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_is_cut_again_and_again_keeps_no_task_waiting_on_redis() {
+    cut_again_and_again(Server::redis().await).await;
+}
+
+/// The network is cut just as a task is acknowledged, and the worker is told to end just as the next one is: it does end, and
+/// waits for nobody who will not answer.
+async fn ends_in_order(server: Server) {
+    let server = Arc::new(server);
+    // The moment is hit once in a hundred times or so.
+    for _ in 0..30 {
+        let mut scene = Scene::open_on(&server, PATIENT).await;
+        scene.gate.add_permits(100);
+        scene.send(1).await;
+        scene.started(1).await;
+        let generation = scene.state.borrow().generation;
+        scene.proxy.cut();
+        scene.send(1).await;
+        scene.noticed(generation).await;
+        scene.proxy.heal();
+        scene.started(2).await;
+        scene.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_network_is_cut_as_it_acknowledges_ends_in_order_on_rabbitmq() {
+    ends_in_order(Server::rabbitmq().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_network_is_cut_as_it_acknowledges_ends_in_order_on_redis() {
+    ends_in_order(Server::redis().await).await;
+}
+
+/// The mailbox of a node belongs to its connection alone, and RabbitMQ may believe in one whose host is gone for as long as
+/// its heartbeat takes (405 RESOURCE_LOCKED for everybody else). The next worker of that name works all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mailbox_locked_by_a_dead_connection_keeps_nobody_from_working() {
+    let mut scene = Scene::open(Server::rabbitmq().await, Duration::from_secs(600)).await;
+    eventually("the worker answers", || async { scene.answering().await == [NODE] }).await;
+    scene.proxy.strand();
+    scene.replace_worker().await;
+    scene.gate.add_permits(100);
+    scene.send(100).await;
+    // A few are in the dead connection's hands.
+    scene.started(100 - usize::from(PREFETCH)).await;
+    assert_eq!(scene.answering().await, [""; 0], "the mailbox is another connection's");
+    assert!(scene.proxy.old_connections() > 0);
+    // The broker learns that the old connection has ended.
+    scene.proxy.heal();
+    eventually("the new worker answers", || async { scene.answering().await == [NODE] }).await;
     scene.finish().await;
 }
 

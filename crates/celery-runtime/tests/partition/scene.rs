@@ -10,7 +10,7 @@ use celery_runtime::{
     backend::{self, SharedBackend},
     broker::{ConnectOptions, ConnectionState, SharedBroker, connect},
     client::{Client, PendingResult, SendOptions},
-    worker::{Counters, Worker, WorkerError},
+    worker::{Counters, TaskContext, Worker, WorkerError},
 };
 use redis::AsyncCommands;
 use serde_json::{Map, json};
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub const SOON: Duration = Duration::from_secs(120);
 pub const QUEUE: &str = "work";
 pub const PREFETCH: u16 = 8;
+pub const NODE: &str = "worker@partition";
 
 /// What is on the other side of the network.
 pub enum Server {
@@ -67,6 +68,13 @@ impl Server {
     }
 }
 
+/// Logs to standard error if `RUST_LOG` is set.
+fn logs() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    // A second one is refused, and not needed.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
 pub async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(run).await.unwrap()
 }
@@ -105,7 +113,7 @@ impl Ledger {
 }
 
 pub struct Scene {
-    pub server: Server,
+    pub server: Arc<Server>,
     pub proxy: Proxy,
     pub state: watch::Receiver<ConnectionState>,
     pub counters: Arc<Counters>,
@@ -121,6 +129,13 @@ pub struct Scene {
 impl Scene {
     /// A worker that consumes behind the proxy.
     pub async fn open(server: Server, heartbeat: Duration) -> Self {
+        Self::open_on(&Arc::new(server), heartbeat).await
+    }
+
+    /// As [`open`](Self::open), on a server that is used again.
+    pub async fn open_on(server: &Arc<Server>, heartbeat: Duration) -> Self {
+        logs();
+        let server = server.clone();
         let url = server.url();
         let proxy = Proxy::in_front_of(&url);
         let direct = connect(&url, options(Duration::from_secs(20))).await.unwrap();
@@ -131,33 +146,36 @@ impl Scene {
             let url = if url.starts_with("redis") { url } else { "rpc://" };
             backend::connect(url, broker.clone(), options(heartbeat)).await.unwrap()
         };
-        let client = match &server {
+        let client = match &*server {
             Server::RabbitMq(_) => Client::new(direct.clone()).await.unwrap(),
             Server::Redis(_) => {
                 Client::with_backend(direct.clone(), results(&direct, &url, Duration::from_secs(20)).await)
             }
         };
+        let backend = results(&behind, proxy.url(), heartbeat).await;
         let (ledger, gate) = (Arc::new(Ledger::default()), Arc::new(Semaphore::new(0)));
-        let (notes, wait) = (ledger.clone(), gate.clone());
-        let worker = Worker::builder(behind.clone())
-            .name("worker@partition")
-            .backend(results(&behind, proxy.url(), heartbeat).await)
-            .queue(QUEUE)
-            .prefetch(PREFETCH)
-            .task("note", move |context, _| {
-                let (notes, wait) = (notes.clone(), wait.clone());
-                async move {
-                    *notes.runs.lock().unwrap().entry(context.task_id.clone()).or_default() += 1;
-                    wait.acquire().await.unwrap().forget();
-                    Ok(json!(context.task_id))
-                }
-            })
-            .build()
-            .unwrap();
+        let worker = worker(behind, backend, ledger.clone(), gate.clone());
         let (counters, state, shutdown) = (worker.counters(), worker.connection_state(), CancellationToken::new());
         let worker = tokio::spawn(worker.run(shutdown.clone()));
         let pending = Vec::new();
         Self { server, proxy, state, counters, ledger, gate, client, pending, shutdown, worker }
+    }
+
+    /// The worker is gone without a word, and another takes its name.
+    pub async fn replace_worker(&mut self) {
+        self.worker.abort();
+        let behind = connect(self.proxy.url(), options(Duration::from_secs(20))).await.unwrap();
+        let backend = backend::connect("rpc://", behind.clone(), options(Duration::from_secs(20))).await.unwrap();
+        let worker = worker(behind, backend, self.ledger.clone(), self.gate.clone());
+        (self.counters, self.state) = (worker.counters(), worker.connection_state());
+        self.worker = tokio::spawn(worker.run(self.shutdown.clone()));
+    }
+
+    /// The nodes that answer a `ping`.
+    pub async fn answering(&self) -> Vec<String> {
+        let control = self.client.control().timeout(Duration::from_secs(1));
+        let replies = control.inspect("ping").await.unwrap();
+        replies.into_iter().map(|reply| reply.node).collect()
     }
 
     /// Sends so many tasks, by the way that is not broken.
@@ -182,7 +200,7 @@ impl Scene {
 
     /// The broker's names of its connections. Redis holds nothing by them.
     pub async fn connections(&self) -> Vec<String> {
-        match &self.server {
+        match &*self.server {
             Server::RabbitMq(vhost) => {
                 let vhost = vhost.clone();
                 blocking(move || vhost.connections()).await
@@ -220,6 +238,12 @@ impl Scene {
         }
     }
 
+    /// The worker ends, and has given up nothing that ran.
+    pub async fn end(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(SOON, self.worker).await.unwrap().unwrap().unwrap();
+    }
+
     /// Lets everything end: each task has run, and each result is there. Returns how often tasks ran more than once.
     pub async fn finish(mut self) -> usize {
         self.gate.add_permits(10 * self.pending.len());
@@ -237,8 +261,21 @@ impl Scene {
         assert_eq!(runs.len(), self.pending.len(), "every task ran");
         eventually("nothing is left in the queue", || async { self.server.unsettled_and_waiting().await == (0, 0) })
             .await;
-        self.shutdown.cancel();
-        tokio::time::timeout(SOON, self.worker).await.unwrap().unwrap().unwrap();
+        self.end().await;
         runs.values().filter(|runs| **runs > 1).count()
     }
+}
+
+/// A worker whose task says that it ran, and waits for the gate.
+fn worker(broker: SharedBroker, backend: SharedBackend, ledger: Arc<Ledger>, gate: Arc<Semaphore>) -> Worker {
+    let note = move |context: TaskContext, _| {
+        let (ledger, gate) = (ledger.clone(), gate.clone());
+        async move {
+            *ledger.runs.lock().unwrap().entry(context.task_id.clone()).or_default() += 1;
+            gate.acquire().await.unwrap().forget();
+            Ok(json!(context.task_id))
+        }
+    };
+    let worker = Worker::builder(broker).name(NODE).backend(backend).queue(QUEUE).prefetch(PREFETCH);
+    worker.task("note", note).build().unwrap()
 }

@@ -302,7 +302,15 @@ impl AmqpSettle {
         AckError::Stale { generation: self.generation }
     }
 
-    fn judge(&self, outcome: Result<bool, lapin::Error>) -> Result<(), AckError> {
+    /// Tells the broker; gives up when the channel ends. One that is under way when the connection breaks may otherwise wait
+    /// for ever, because lapin does not answer all of them, and with it the next delivery of the same task.
+    async fn settle(&self, telling: impl Future<Output = Result<bool, lapin::Error>>) -> Result<(), AckError> {
+        self.check()?;
+        let outcome = tokio::select! {
+            biased;
+            outcome = telling => outcome,
+            () = self.ended.cancelled() => return Err(self.stale()),
+        };
         match outcome {
             Ok(true) => Ok(()),
             // lapin refuses by itself once the channel has ended.
@@ -316,13 +324,11 @@ impl AmqpSettle {
 #[async_trait]
 impl Settle for AmqpSettle {
     async fn ack(&self) -> Result<(), AckError> {
-        self.check()?;
-        self.judge(self.received.acker.ack(BasicAckOptions::default()).await)
+        self.settle(self.received.acker.ack(BasicAckOptions::default())).await
     }
 
     async fn reject(&self, requeue: bool) -> Result<(), AckError> {
-        self.check()?;
-        self.judge(self.received.acker.reject(BasicRejectOptions { requeue }).await)
+        self.settle(self.received.acker.reject(BasicRejectOptions { requeue })).await
     }
 
     fn is_stale(&self) -> bool {
