@@ -4,6 +4,8 @@
     private-rabbitmq.py --dir DIR                      the parent drives it over stdin and stdout
     private-rabbitmq.py --dir DIR --lease FILE         shared: stops when nobody holds a shared lock on FILE
 
+With --consumer-timeout SECONDS it waits so long for an acknowledgement, and looks every second.
+
 Once the broker answers, one line of JSON says where it is:
     {"amqp": "amqp://USER:PASSWORD@127.0.0.1:PORT", "management": "http://127.0.0.1:PORT",
      "user": "USER", "password": "PASSWORD", "pid": PID}
@@ -60,8 +62,9 @@ def free_port(taken):
 class Broker:
     """One broker, its epmd and its directory."""
 
-    def __init__(self, directory, parent_gone):
+    def __init__(self, directory, parent_gone, consumer_timeout=None):
         self.directory = directory
+        self.consumer_timeout = consumer_timeout
         self.parent_gone = parent_gone
         self.user = "fleet"
         self.password = secrets.token_hex(16)
@@ -110,6 +113,12 @@ log.console = false
 log.file.level = info
 """,
         )
+        if self.consumer_timeout is not None:
+            milliseconds = 1000 * self.consumer_timeout
+            self.write(
+                "advanced.config",
+                f"[{{rabbit, [{{consumer_timeout, {milliseconds}}}, {{channel_tick_interval, 1000}}]}}].\n",
+            )
 
     def environment(self):
         erl = "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
@@ -129,7 +138,7 @@ log.file.level = info
             "RABBITMQ_PID_FILE": self.path("rabbitmq.pid"),
             "RABBITMQ_GENERATED_CONFIG_DIR": self.path("generated"),
             "RABBITMQ_CONFIG_FILE": self.path("rabbitmq"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": self.path("advanced"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": self.path("advanced.config"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": self.path("enabled_plugins"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erl,
         }
@@ -319,6 +328,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--dir", required=True, help="the broker's directory; removed at the end")
     arguments.add_argument("--lease", help="stop when nobody holds a shared lock on this file")
+    arguments.add_argument("--consumer-timeout", type=int, help="seconds a consumer may take to acknowledge")
     options = arguments.parse_args()
     os.umask(0o077)
 
@@ -330,7 +340,8 @@ def main():
     # Ctrl-C reaches the whole foreground group; the parent decides when the broker goes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    broker = Broker(os.path.abspath(options.dir), (lambda: False) if options.lease else input_ended)
+    parent_gone = (lambda: False) if options.lease else input_ended
+    broker = Broker(os.path.abspath(options.dir), parent_gone, options.consumer_timeout)
     try:
         start_somewhere(broker)
         say(broker.endpoint())

@@ -165,7 +165,7 @@ impl<'a> One<'a> {
         }
         if !(self.delivery.redelivered || self.task.is_restored()) {
             self.shared.outcomes.forget(&self.run_id());
-        } else if let Some(known) = self.known_outcome().await {
+        } else if let Some(known) = self.known_outcome(running).await {
             return known;
         }
         if let Some(eta) = self.task.headers.eta.as_ref().map(WireTime::timestamp)
@@ -263,10 +263,11 @@ impl<'a> One<'a> {
         tried.err().map(|error| format!("what follows the task cannot be sent: {error}"))
     }
 
-    /// For a task that was delivered again: what came of it here before, waiting for it if it is under way.
-    async fn known_outcome(&self) -> Option<Verdict> {
+    /// For a task that was delivered again: what came of it here before, waiting for it if it is under way. While it is
+    /// brought out once more it counts as running, so that yet another delivery waits as well.
+    async fn known_outcome(&self, running: &mut Option<Running<'a>>) -> Option<Verdict> {
         let run = self.run_id();
-        if let Some(ended) = self.shared.outcomes.orphan(&run) {
+        while let Some(ended) = self.shared.outcomes.orphan(&run) {
             tracing::info!(
                 worker = self.shared.name,
                 task.id = self.task.id(),
@@ -278,7 +279,13 @@ impl<'a> One<'a> {
                 () = ended.cancelled() => {}
             }
         }
-        self.shared.outcomes.take(&run).map(Verdict::Settle)
+        // This delivery may have been lost meanwhile; then the outcome is for the next one.
+        if self.delivery.is_stale() {
+            return Some(Verdict::Left);
+        }
+        let outcome = self.shared.outcomes.take(&run)?;
+        *running = Some(self.shared.outcomes.begin(run, self.delivery.clone()));
+        Some(Verdict::Settle(outcome))
     }
 
     /// Why it is not to be run any more.

@@ -238,7 +238,23 @@ impl PrivateRabbitMq {
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
-        let (supervisor, endpoint) = spawn(&servers_dir().join(unique("rabbitmq")), None);
+        Self::start_with(&[])
+    }
+
+    /// One that takes the channel of a consumer that has not acknowledged for so many seconds; 1800 by default.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[track_caller]
+    #[must_use]
+    pub fn start_with_consumer_timeout(seconds: u32) -> Self {
+        Self::start_with(&["--consumer-timeout", &seconds.to_string()])
+    }
+
+    #[track_caller]
+    fn start_with(options: &[&str]) -> Self {
+        let (supervisor, endpoint) = spawn(&servers_dir().join(unique("rabbitmq")), options, None);
         Self { broker: RabbitMq::at(endpoint), supervisor }
     }
 
@@ -295,8 +311,8 @@ impl PrivateRabbitMq {
 }
 
 #[track_caller]
-fn spawn(dir: &Path, lease: Option<&Path>) -> (Supervisor, Endpoint) {
-    let (supervisor, answer) = Supervisor::spawn("private-rabbitmq.py", dir, &[], lease);
+fn spawn(dir: &Path, options: &[&str], lease: Option<&Path>) -> (Supervisor, Endpoint) {
+    let (supervisor, answer) = Supervisor::spawn("private-rabbitmq.py", dir, options, lease);
     match serde_json::from_value(answer.clone()) {
         Ok(endpoint) => (supervisor, endpoint),
         Err(_) => panic!("cannot start a private RabbitMQ: {answer}"),
@@ -319,7 +335,7 @@ fn lease(dir: &Path) -> (RabbitMq, Option<File>) {
     if let Some(broker) = running.map(RabbitMq::at).filter(RabbitMq::is_up) {
         return (broker, Some(lease));
     }
-    let (supervisor, endpoint) = spawn(&dir.join(unique("rabbitmq")), Some(&dir.join("rabbitmq.lease")));
+    let (supervisor, endpoint) = spawn(&dir.join(unique("rabbitmq")), &[], Some(&dir.join("rabbitmq.lease")));
     let text = json!({"amqp": endpoint.amqp, "management": endpoint.management, "user": endpoint.user,
         "password": endpoint.password});
     if let Err(e) = std::fs::write(&state, text.to_string()) {
