@@ -13,6 +13,7 @@
 
 mod binaries;
 pub mod celery;
+mod choices;
 pub mod clients;
 mod drops;
 mod fleet;
@@ -21,6 +22,7 @@ mod returning;
 mod wait;
 mod watch;
 
+pub use choices::Choices;
 pub use drops::Files;
 pub use fleet::{Fleet, Keys, MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS};
 pub use returning::Returning;

@@ -10,31 +10,15 @@
 )]
 
 use std::fs;
-use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::fs::symlink;
 
 use durable_fs::durable::TEMP_PREFIX;
 use serde_json::{Value, json};
 use system_tests::clients::{self, Reader, assert_only_forward};
-use system_tests::{Files, Fleet, Keys, MONITOR, SNAPSHOT, TIMESTAMP, WORKERS, Watch, eventually, eventually_ok};
+use system_tests::{
+    Choices, Files, Fleet, Keys, MONITOR, SNAPSHOT, TIMESTAMP, WORKERS, Watch, eventually, eventually_ok,
+};
 use testkit::servers::PrivateRabbitMq;
-
-/// A choice that can be repeated: `TUF_FLEET_TEST_SEED` takes what a failed run has printed.
-struct Choices(u64);
-
-impl Choices {
-    fn new() -> Self {
-        let given = std::env::var("TUF_FLEET_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0) >> 32);
-        eprintln!("TUF_FLEET_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        choices[usize::try_from(self.0 >> 33).unwrap() % choices.len()]
-    }
-}
 
 /// How far a drop has come when a worker is killed.
 #[derive(Clone, Copy, Debug)]

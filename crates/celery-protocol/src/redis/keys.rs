@@ -15,8 +15,10 @@ pub const VISIBILITY_TIMEOUT_SECONDS: u64 = 3600;
 pub const LEASED_TAG: &str = "rust-";
 /// See [`LEASED_TAG`].
 pub const LEASE_SECONDS: u64 = 300;
-/// How long a restorer may hold the mutex, in milliseconds.
-pub const MUTEX_MILLISECONDS: u64 = 300_000;
+/// How long a restorer of ours may hold the mutex, in milliseconds. kombu allows itself five minutes, and one that is killed
+/// meanwhile keeps everybody from restoring for as long. A step takes moments, and two at a time do no harm, as each message
+/// is put back once.
+pub const MUTEX_MILLISECONDS: u64 = 30_000;
 /// How long the binding of a transient queue holds unless it is made again, in milliseconds.
 pub const TRANSIENT_BINDING_MILLISECONDS: u64 = 3_600_000;
 /// How long results and everything about groups is kept, in seconds: Celery's `result_expires`.
