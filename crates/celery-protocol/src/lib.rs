@@ -21,6 +21,7 @@ pub mod canvas;
 pub mod clock;
 pub mod compression;
 pub mod control;
+pub mod delayed;
 pub mod events;
 pub mod exception;
 pub mod json;

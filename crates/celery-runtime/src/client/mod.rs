@@ -8,7 +8,7 @@ mod workflow;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use celery_protocol::{Routes, TaskRequest};
+use celery_protocol::{Routes, TaskRequest, delayed};
 use serde_json::{Map, Value};
 
 pub use celery_protocol::control::ControlReply;
@@ -100,9 +100,12 @@ impl Client {
         if let Some(expires) = options.expires_in {
             builder = builder.expires(after(now, expires)?, now);
         }
-        if let Some(eta) = options.countdown.map(|wait| after(now, wait)).transpose()?.or(options.eta) {
+        let eta = options.countdown.map(|wait| after(now, wait)).transpose()?.or(options.eta);
+        if let Some(eta) = eta {
             builder = builder.eta(eta);
         }
+        let wait = eta.and_then(|eta| Duration::try_from(eta.duration_since(now)).ok());
+        let delayed = wait.filter(|_| options.delayed).and_then(|wait| delayed::delayed_key(wait, queue));
         builder = builder.priority(options.priority).time_limit(options.time_limits.0, options.time_limits.1);
         for (name, value) in options.stamps {
             builder = builder.stamp(name, value);
@@ -139,6 +142,10 @@ impl Client {
         let mut publish = Publish::task(queue, message);
         if let Some(exchange) = options.exchange {
             publish.exchange = exchange;
+        }
+        if let Some(key) = delayed {
+            publish.exchange = delayed::DELAYED_EXCHANGE.to_owned();
+            publish.routing_key = key;
         }
         // Waited for before it is sent, so that no answer is too quick.
         let expected = if options.ignore_result {

@@ -18,6 +18,10 @@ pub struct SendOptions {
     pub countdown: Option<Duration>,
     /// Not to be started before; `countdown` wins.
     pub eta: Option<jiff::Timestamp>,
+    /// A task for later waits in the broker, by Celery's native delayed delivery ([`celery_protocol::delayed`]), and not in a
+    /// worker's hands: for queues whose workers have set it up, as Celery does for quorum queues. RabbitMQ only; where it was
+    /// not set up, sending fails with `Unroutable`.
+    pub delayed: bool,
     /// The exchange to publish to instead of the default one; the routing key stays the queue's name.
     pub exchange: Option<String>,
     /// Further headers, which the handler finds in its context.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use celery_protocol::Routes;
+use celery_protocol::{Routes, delayed::DELIVERY_EXCHANGE};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -136,6 +136,13 @@ impl WorkerBuilder {
     pub fn also_bound_to(mut self, exchange: impl Into<String>) -> Self {
         self.exchanges.push(exchange.into());
         self
+    }
+
+    /// Takes tasks for later that waited in the broker, by Celery's native delayed delivery ([`celery_protocol::delayed`]):
+    /// Python clients send them so to a quorum queue that hangs on a topic exchange. RabbitMQ only.
+    #[must_use]
+    pub fn delayed_delivery(self) -> Self {
+        self.also_bound_to(DELIVERY_EXCHANGE)
     }
 
     /// How many tasks of each queue may be in this process unacknowledged, running or waiting; 64 by default, 0 for no limit.

@@ -1,6 +1,9 @@
 //! Declares queues exactly as Celery does, and takes what others own as it is.
 
-use celery_protocol::topology::{self as celery, ExchangeDeclare, ExchangeKind, QueueDeclare};
+use celery_protocol::{
+    delayed::{DELIVERY_EXCHANGE, binding_key},
+    topology::{self as celery, ExchangeDeclare, ExchangeKind, QueueDeclare},
+};
 use lapin::{
     Channel,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
@@ -21,15 +24,19 @@ pub(super) async fn task_queue(link: &Link, queue: &TaskQueue) -> Result<(), lap
     self::queue(link, &declare.queue).await?;
     bind(link, &queue.name, &declare.binding.exchange, &declare.binding.routing_key).await?;
     for name in &queue.exchanges {
+        let (kind, key) = match name.as_str() {
+            DELIVERY_EXCHANGE => (ExchangeKind::Topic, binding_key(&queue.name)),
+            _ => (ExchangeKind::Direct, queue.name.clone()),
+        };
         let declare = ExchangeDeclare {
             name: name.clone(),
-            kind: ExchangeKind::Direct,
+            kind,
             durable: true,
             auto_delete: false,
             arguments: celery_protocol::FieldTable::new(),
         };
         let outcome = match shared_exchange(link, &declare).await {
-            Ok(()) => bind(link, &queue.name, name, &queue.name).await,
+            Ok(()) => bind(link, &queue.name, name, &key).await,
             Err(error) => Err(error),
         };
         match outcome {
