@@ -14,7 +14,6 @@ use crate::Result;
 use crate::report::{Line, Report};
 use crate::samples::Samples;
 
-const QUEUE: &str = "partition";
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -46,8 +45,10 @@ pub fn measure(report: &mut Report, quick: bool) -> Result<()> {
     for (broker, url) in [("rabbitmq", vhost.amqp_url.clone()), ("redis", redis.url(0))] {
         for (name, broken) in KINDS {
             let mut samples = Samples::default();
-            for _ in 0..count {
-                samples.push(runtime.block_on(resume(&url, broken))?);
+            for number in 0..count {
+                // A queue of its own: nothing is left in it from the time before.
+                let queue = format!("{name} {number}");
+                samples.push(runtime.block_on(resume(&url, &queue, broken))?);
             }
             report.add(Line::new("partition_resume", &format!("{broker} {name}")).took(&samples).aim("5 s"));
         }
@@ -55,24 +56,24 @@ pub fn measure(report: &mut Report, quick: bool) -> Result<()> {
     Ok(())
 }
 
-async fn resume(url: &str, broken: Broken) -> Result<Duration> {
+async fn resume(url: &str, queue: &str, broken: Broken) -> Result<Duration> {
     let proxy = Proxy::in_front_of(url);
     let direct = connect(url, ConnectOptions::default()).await?;
-    direct.declare_task_queue(&QUEUE.into()).await?;
+    direct.declare_task_queue(&queue.into()).await?;
     let behind = connect(proxy.url(), ConnectOptions { heartbeat: HEARTBEAT, ..ConnectOptions::default() }).await?;
     let (started, mut starts) = mpsc::unbounded_channel();
     let worker = Worker::builder(behind.clone())
-        .queue(QUEUE)
-        .task("note", move |_, _| {
-            let told = started.send(Instant::now());
+        .queue(queue)
+        .task("note", move |context, _| {
+            let told = started.send((context.task_id, Instant::now()));
             async move { Ok(json!(told.is_ok())) }
         })
         .build()?;
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(worker.run(shutdown.clone()));
     // It works before the network breaks.
-    send(&direct).await?;
-    tokio::time::timeout(PATIENCE, starts.recv()).await?.ok_or("the worker ended")?;
+    send(&direct, queue, "before").await?;
+    start_of("before", &mut starts).await?;
 
     let length = match broken {
         Broken::Cut(length) => {
@@ -84,11 +85,11 @@ async fn resume(url: &str, broken: Broken) -> Result<Duration> {
             length
         }
     };
-    send(&direct).await?;
+    send(&direct, queue, "meanwhile").await?;
     tokio::time::sleep(length).await;
     let healed = Instant::now();
     proxy.heal();
-    let begun = tokio::time::timeout(PATIENCE, starts.recv()).await?.ok_or("the worker ended")?;
+    let begun = start_of("meanwhile", &mut starts).await?;
     shutdown.cancel();
     working.await??;
     behind.close().await;
@@ -96,9 +97,18 @@ async fn resume(url: &str, broken: Broken) -> Result<Duration> {
     Ok(begun.saturating_duration_since(healed))
 }
 
-async fn send(broker: &SharedBroker) -> Result<()> {
+async fn start_of(task: &str, starts: &mut mpsc::UnboundedReceiver<(String, Instant)>) -> Result<Instant> {
+    loop {
+        let (id, begun) = tokio::time::timeout(PATIENCE, starts.recv()).await?.ok_or("the worker ended")?;
+        if id == task {
+            return Ok(begun);
+        }
+    }
+}
+
+async fn send(broker: &SharedBroker, queue: &str, task: &str) -> Result<()> {
     let client = Client::new(broker.clone()).await?;
-    let options = SendOptions { ignore_result: true, ..SendOptions::default() };
-    client.send(QUEUE, "note", vec![], Map::new(), options).await?;
+    let options = SendOptions { task_id: Some(task.to_owned()), ignore_result: true, ..SendOptions::default() };
+    client.send(queue, "note", vec![], Map::new(), options).await?;
     Ok(())
 }

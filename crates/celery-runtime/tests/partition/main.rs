@@ -159,7 +159,7 @@ async fn a_request_that_arrives_late_keeps_nothing_from_anybody() {
 async fn cut_again_and_again(server: Server) {
     let mut scene = Scene::open(server, PATIENT).await;
     scene.gate.add_permits(10_000);
-    for cut in 1..=15 {
+    for cut in 1..=8 {
         scene.send(20).await;
         scene.started(20 * cut).await;
         let generation = scene.state.borrow().generation;

@@ -13,7 +13,8 @@
 //!   connection. Without `BLMOVE` (Redis before 6.2, or not allowed) the lists are looked at every 20 ms.
 //! - **Deliveries outlive their connection.** A message is held by its tag in `unacked`, not by a connection, so after a
 //!   reconnect what runs goes on and is acknowledged; nothing runs twice because a cable was pulled. A delivery is stale only
-//!   when somebody else has put it back.
+//!   when somebody else has put it back. What a request takes that arrives after its connection was given up, because the
+//!   network sent it again, is put back within seconds.
 //! - **What is being worked on is not taken away.** Tags are renewed every minute, so that no worker, Python's included,
 //!   puts back after the visibility timeout (an hour) what is only slow. A tag of ours that was not renewed for five minutes
 //!   belongs to a dead worker and is put back by any worker of ours; Python's wait for the visibility timeout.
