@@ -1,24 +1,36 @@
 #!/usr/bin/env bash
 # Runs our benchmarks and the Python peers on the same work, and prints them side by side.
 #
-#   benches/run.sh [--quick] [--no-peers]
+#   benches/run.sh [--quick] [--no-peers] [--only tuf|celery|celery-rabbitmq|celery-redis]
 #
 #   --quick     small sizes, for a look at whether it runs
 #   --no-peers  ours alone
+#   --only      a part: `tuf` is the repository and its fleet, `celery` a task that does nothing beside Python Celery
 #
 # Needs what scripts/test.sh needs. The raw lines are kept in target/bench/{ours,peers}.jsonl.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 umask 022
 
-quick=0 peers=1
-for argument in "$@"; do
-    case $argument in
+quick=0 peers=1 only=
+usage() { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2; }
+while [ $# -gt 0 ]; do
+    case $1 in
         --quick) quick=1 ;;
         --no-peers) peers=0 ;;
-        *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+        --only) [ $# -gt 1 ] || usage; only=$2; shift ;;
+        *) usage ;;
     esac
+    shift
 done
+measures=() tuf=1
+case $only in
+    '') ;;
+    tuf) measures=(flat bins latency burst workers) ;;
+    celery) measures=(celery-rabbitmq celery-redis) tuf=0 ;;
+    celery-rabbitmq | celery-redis) measures=("$only") tuf=0 ;;
+    *) usage ;;
+esac
 
 target=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 out=$target/bench
@@ -47,8 +59,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # The workers by themselves: with `rugged` in one build they would get the features of its dependencies too.
-cargo build --release -p monitor-worker -p targets-worker -p snapshot-worker -p timestamp-worker
-cargo build --release -p fleet-benches --bin bench
+[ "$tuf" -eq 0 ] || cargo build --release -p monitor-worker -p targets-worker -p snapshot-worker -p timestamp-worker
+cargo build --release -p fleet-benches --bins
 
 # Its input is open nowhere but here, so that it goes when this does.
 mkfifo "$run/commands"
@@ -71,10 +83,11 @@ if [ "$quick" -eq 1 ]; then
     ours+=(--quick)
     peer=(--flat 1000,10000 --bins-targets 20000 --bins 1024 --batch 1000)
 fi
-cargo run --quiet --release -p fleet-benches --bin bench -- --json "${ours[@]}" 9>&- | tee "$out/ours.jsonl"
+[ "$peers" -eq 1 ] || ours+=(--no-peers)
+"$target/release/bench" --json "${ours[@]}" "${measures[@]}" 9>&- | tee "$out/ours.jsonl"
 
 : >"$out/peers.jsonl"
-if [ "$peers" -eq 1 ]; then
+if [ "$peers" -eq 1 ] && [ "$tuf" -eq 1 ]; then
     "$python" -B benches/peers/python_tuf_bench.py --dir "$run" "${peer[@]}" 9>&- | tee -a "$out/peers.jsonl"
     "$python" -B benches/peers/celery_start.py --broker "$amqp" 9>&- | tee -a "$out/peers.jsonl"
 fi

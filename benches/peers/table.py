@@ -3,6 +3,8 @@
 Both files hold one JSON object per line. Lines belong together when `bench`, `targets`, `bins` and `batch` are equal, and
 the `mode` (such as warm or cold); a line of a peer without a mode belongs to all of them. `seconds` and `peak_rss_mib` or `rss_mib` are compared.
 Any other field is printed as it is; lines that are not JSON are skipped.
+
+Lines of `celery_noop` hold both sides and get a table of their own.
 """
 
 import json
@@ -55,14 +57,76 @@ def name(line):
     return " ".join([line["bench"], *([line["mode"]] if line.get("mode") else []), *sizes])
 
 
+# What is compared of a Celery worker and ours: title, where the value is, unit, whether less is better, what is aimed at.
+CELERY = (
+    ("drained, tasks/s", ("drain_per_second",), 0, False, {"rabbitmq+rpc": "6x", "redis+redis": "10x"}),
+    ("CPU per task, us", ("cpu_us_per_task",), 0, True, "9x"),
+    ("peak memory draining, MiB", ("peak_rss_mib",), 1, True, ""),
+    ("idle memory, MiB", ("idle", "rss_mib"), 1, True, "10x"),
+    ("idle memory, shared once, MiB", ("idle", "pss_mib"), 1, True, "10x"),
+    ("start to first result, ms", ("idle", "start_seconds"), 3, True, "20x"),
+    ("Python get() p50, ms", ("idle", "python_p50_ms"), 2, True, ""),
+    ("Python get() p99, ms", ("idle", "python_p99_ms"), 2, True, ""),
+    ("our get() p50, ms", ("idle", "ours_p50_ms"), 2, True, ""),
+    ("our get() p99, ms", ("idle", "ours_p99_ms"), 2, True, ""),
+)
+
+
+def celery_rows(found):
+    """Both workers side by side, for each transport and way to the broker."""
+    rows = [("a task that does nothing", "", "", "ours", "celery", "better", "aim")]
+    places = dict.fromkeys((line["transport"], line["path"]) for line in found)
+    for transport, path in places:
+        here = {line["worker"]: line for line in found if (line["transport"], line["path"]) == (transport, path)}
+        for title, way, digits, less, aim in CELERY:
+            values = []
+            for worker in ("tuf-fleet", "celery"):
+                value = here.get(worker)
+                for part in way:
+                    value = value.get(part) if value else None
+                values.append(value)
+            ours, theirs = values
+            if ours is None and theirs is None:
+                continue
+            scale = 1000 if title.endswith(", ms") and way[-1].endswith("seconds") else 1
+            shown = ["-" if value is None else f"{value * scale:,.{0 if scale > 1 else digits}f}" for value in values]
+            better = ratio(theirs, ours) if less else ratio(ours, theirs)
+            aim = aim.get(transport, "") if isinstance(aim, dict) else aim
+            rows.append((title, transport, path, *shown, better, aim if path == "direct" else ""))
+    # What the added round trip costs, against the same proxy without it.
+    for worker in ("tuf-fleet", "celery"):
+        for transport in dict.fromkeys(line["transport"] for line in found):
+            rate = {line["path"]: line["drain_per_second"] for line in found if (line["worker"], line["transport"]) == (worker, transport)}
+            if rate.get("proxy") and rate.get("proxy +2 ms"):
+                cost = f"{100 * (1 - rate['proxy +2 ms'] / rate['proxy']):.0f} %"
+                ours = worker == "tuf-fleet"
+                rows.append(("cost of 2 ms of round trip", transport, "", *((cost, "") if ours else ("", cost)), "", "20 %" if ours else ""))
+    return rows
+
+
+def show(rows, left):
+    """Prints columns, the first `left` of them aligned to the left, and the last."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        *cells, last = row
+        cells = [cell.ljust(width) if at < left else cell.rjust(width) for at, (cell, width) in enumerate(zip(cells, widths))]
+        print("  ".join([*cells, last]).rstrip())
+
+
 def main():
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stderr)
         return 2
+    found = [line for line in lines(sys.argv[1]) if line["bench"] == "celery_noop"]
+    if found:
+        show(celery_rows(found), 3)
+        print()
     peers = {key_and_mode(line): line for line in lines(sys.argv[2])}
     rows = [("benchmark", "ours", "peer", "faster", "our memory", "peer's", "smaller", "")]
     shown = set()
     for line in lines(sys.argv[1]):
+        if line["bench"] == "celery_noop":
+            continue
         peer = peers.get(key_and_mode(line)) or peers.get((*key(line), None), {})
         shown.add(key_and_mode(peer))
         ours, theirs = line.get("seconds"), peer.get("seconds")
@@ -74,11 +138,8 @@ def main():
     for line in peers.values():
         if key_and_mode(line) not in shown:
             rows.append((name(line), "-", seconds(line.get("seconds")), "-", "-", mib(memory(line)), "-", ""))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        first, *others, last = row
-        cells = [first.ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(others, widths[1:])]
-        print("  ".join([*cells, last]).rstrip())
+    if len(rows) > 1:
+        show(rows, 1)
     return 0
 
 

@@ -240,7 +240,7 @@ impl Drop for Processes {
 }
 
 /// A worker's binary: beside this one, unless `TUF_FLEET_TEST_BIN` says where.
-fn binary(name: &str) -> Result<PathBuf> {
+pub fn binary(name: &str) -> Result<PathBuf> {
     let dir = match std::env::var_os("TUF_FLEET_TEST_BIN") {
         Some(dir) => PathBuf::from(dir),
         None => std::env::current_exe()?.parent().ok_or("this program has no directory")?.to_owned(),

@@ -11,6 +11,7 @@
 )]
 
 mod bins;
+mod celery;
 mod child;
 mod drops;
 mod flat;
@@ -45,6 +46,10 @@ enum Measure {
     Workers,
     /// From the end of a network partition to the first task, on RabbitMQ and Redis
     Partition,
+    /// A task that does nothing, by a Python Celery worker and by ours, over RabbitMQ: rate, CPU, latency, memory, start
+    CeleryRabbitmq,
+    /// The same over Redis
+    CeleryRedis,
 }
 
 /// Prints one table: times, memory and what is aimed at
@@ -62,6 +67,9 @@ struct Arguments {
     /// Where scratch repositories are made; must be on a disk, as syncs are part of what is measured
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Ours alone, where a Python peer would run beside it
+    #[arg(long)]
+    no_peers: bool,
     /// Sizes of the flat repositories
     #[arg(long, value_delimiter = ',', value_name = "TARGETS")]
     sizes: Vec<usize>,
@@ -131,6 +139,14 @@ fn measure(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Measure::Partition) {
         partition::measure(&mut report, quick)?;
+    }
+    for (measure, start) in [
+        (Measure::CeleryRabbitmq, celery::Transport::rabbitmq as fn() -> celery::Transport),
+        (Measure::CeleryRedis, celery::Transport::redis),
+    ] {
+        if wanted(measure) {
+            celery::measure(&start(), celery::Sizes::new(quick), !arguments.no_peers)?;
+        }
     }
     report.finish();
     Ok(())
