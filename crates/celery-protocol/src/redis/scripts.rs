@@ -47,10 +47,15 @@ end
 return taken
 ";
 
-/// Acknowledges. `KEYS`: `unacked_index`, `unacked`. `ARGV`: tags. Returns how many of them were still ours.
+/// Acknowledges. `KEYS`: `unacked_index`, `unacked`. `ARGV`: tags, some thousands at most. Returns the places in `ARGV`,
+/// counted from 1, of those that were not ours any more.
 pub const ACK: &str = r"
 redis.call('ZREM', KEYS[1], unpack(ARGV))
-return redis.call('HDEL', KEYS[2], unpack(ARGV))
+local gone = {}
+for at, tag in ipairs(ARGV) do
+  if redis.call('HDEL', KEYS[2], tag) == 0 then gone[#gone + 1] = at end
+end
+return gone
 ";
 
 /// Says that the messages of these tags are still being worked on. What somebody else has put back stays back.

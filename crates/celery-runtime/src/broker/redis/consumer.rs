@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Shared,
-    held::{Held, RedisSettle},
+    held::{Held, RedisSettle, acknowledge_what_is_asked},
     restore::{End, put_back},
     upkeep,
 };
@@ -30,7 +30,9 @@ use crate::{
 static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::TAKE));
 
 /// How many messages one step takes at most.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 128;
+/// How long it is waited for more room than a little, while there is work.
+const GATHER: Duration = Duration::from_millis(1);
 /// How many bytes one step takes, unless a single message is larger.
 const BYTES_AT_ONCE: usize = 8 << 20;
 /// How often the less urgent lists are looked at while the first is empty.
@@ -48,7 +50,7 @@ pub(super) struct RedisConsumer {
 
 impl RedisConsumer {
     pub fn start(shared: Arc<Shared>, queue: TaskQueue, prefetch: u16) -> Self {
-        let (sender, deliveries) = mpsc::channel(2 * AT_ONCE);
+        let (sender, deliveries) = mpsc::channel(AT_ONCE);
         let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
         let name = queue.name.clone();
         let prefetch = if prefetch == 0 { usize::MAX } else { usize::from(prefetch) };
@@ -112,6 +114,7 @@ impl Driver {
             // Also after a cancel, for as long as what was handed out is worked on.
             () = upkeep::renew(&self.shared, &self.held) => {}
             () = upkeep::take_back_what_came_late(&self.shared, &self.held) => {}
+            () = acknowledge_what_is_asked(&self.shared, &self.held) => {}
             () = self.consume_then_idle() => {}
         }
         let held = self.held.end();
@@ -187,15 +190,10 @@ impl Driver {
         tracing::debug!(queue = self.queue.name, generation = link.generation, "consuming");
         let lists = self.shared.keys.queues(&self.queue.name);
         loop {
-            let room = loop {
-                match self.prefetch.saturating_sub(self.held.len()) {
-                    0 => tokio::select! {
-                        () = self.cancel.cancelled() => return Ended::ForGood,
-                        () = link.lost.cancelled() => return lost("the connection was lost".to_owned()),
-                        () = self.held.freed.notified() => {}
-                    },
-                    room => break room,
-                }
+            let room = tokio::select! {
+                () = self.cancel.cancelled() => return Ended::ForGood,
+                () = link.lost.cancelled() => return lost("the connection was lost".to_owned()),
+                room = self.room() => room,
             };
             // Only one step's worth is ever taken ahead of being handed out.
             let room = room.min(AT_ONCE).min(self.sender.capacity().max(1));
@@ -238,6 +236,23 @@ impl Driver {
                 slot.send(self.delivery(link, message));
             }
         }
+    }
+
+    /// Waits until more may be taken; returns how much. Where many tasks end quickly a step that takes one is as dear as one
+    /// that takes many, so a little room is left to grow for a moment: with all the other tasks in hand nothing waits for it.
+    async fn room(&self) -> usize {
+        let room = || self.prefetch.saturating_sub(self.held.len());
+        while room() == 0 {
+            self.held.freed.notified().await;
+        }
+        let gathered = async {
+            while room() < (self.prefetch / 4).clamp(1, AT_ONCE) {
+                self.held.freed.notified().await;
+            }
+        };
+        // Nothing is amiss when there is only a little.
+        let _ = tokio::time::timeout(GATHER, gathered).await;
+        room()
     }
 
     async fn take(&self, link: &Link, lists: &[String], want: usize, begins: &str) -> redis::RedisResult<Vec<Taken>> {

@@ -12,7 +12,10 @@ use std::{
 use async_trait::async_trait;
 use celery_protocol::redis::scripts;
 use redis::Script;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use super::{Shared, restore};
 use crate::{
@@ -24,6 +27,8 @@ static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::ACK));
 
 /// How many given-up requests are remembered; what an older one takes comes back when its lease ends.
 const SUSPECT_REQUESTS: usize = 64;
+/// How many tags one step acknowledges at most.
+const AT_ONCE: usize = 1000;
 
 /// The tags of one consumer, in the order they were taken.
 #[derive(Default)]
@@ -31,8 +36,24 @@ pub(super) struct Held {
     inner: Mutex<Inner>,
     /// A delivery was settled: there may be room for another.
     pub freed: Notify,
+    /// Something is to be acknowledged.
+    acknowledge: Notify,
     /// The consumer has given everything back.
     ended: AtomicBool,
+}
+
+/// A tag that is to be acknowledged, and who waits to hear what came of it.
+struct Asked {
+    tag: String,
+    told: oneshot::Sender<Result<Acknowledged, RequestError>>,
+}
+
+/// What Redis said about one tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Acknowledged {
+    Done,
+    /// It was not ours any more.
+    Gone,
 }
 
 #[derive(Default)]
@@ -45,6 +66,7 @@ struct Inner {
     doubtful: Vec<String>,
     /// Asked for on connections that were given up, and when that was: the request may still arrive.
     suspects: VecDeque<(Instant, Vec<String>)>,
+    asked: Vec<Asked>,
 }
 
 impl Held {
@@ -111,6 +133,8 @@ impl Held {
     pub fn end(&self) -> Vec<String> {
         self.ended.store(true, Ordering::Release);
         let mut inner = self.lock();
+        // Nobody is there to acknowledge them any more; who waits learns that by their end.
+        inner.asked.clear();
         let doubtful = std::mem::take(&mut inner.doubtful);
         let suspects = std::mem::take(&mut inner.suspects).into_iter().flat_map(|(_, tags)| tags);
         std::mem::take(&mut inner.tags).into_values().chain(doubtful).chain(suspects).collect()
@@ -122,15 +146,46 @@ impl Held {
         if late.is_empty() {
             return;
         }
-        if let Err(error) = acknowledge(shared, &late).await {
-            tracing::debug!(%error, tags = late.len(), "still cannot acknowledge");
-            self.lock().late.extend(late);
+        for tags in late.chunks(AT_ONCE) {
+            if let Err(error) = acknowledge(shared, tags).await {
+                tracing::debug!(%error, tags = tags.len(), "still cannot acknowledge");
+                self.lock().late.extend_from_slice(tags);
+            }
         }
     }
 }
 
-/// How many of the tags were still there. After a lost answer a tag may be gone because it was acknowledged.
-async fn acknowledge(shared: &Shared, tags: &[String]) -> Result<(usize, bool), RequestError> {
+/// Acknowledges what is asked for, until the consumer has ended (its future is dropped). All that was asked for while one
+/// step was under way goes with the next, so that many acknowledgements cost little more than one.
+pub(super) async fn acknowledge_what_is_asked(shared: &Shared, held: &Held) {
+    loop {
+        held.acknowledge.notified().await;
+        loop {
+            let asked: Vec<Asked> = {
+                let mut inner = held.lock();
+                let count = inner.asked.len().min(AT_ONCE);
+                inner.asked.drain(..count).collect()
+            };
+            if asked.is_empty() {
+                break;
+            }
+            let (tags, told): (Vec<_>, Vec<_>) = asked.into_iter().map(|Asked { tag, told }| (tag, told)).unzip();
+            let outcome = acknowledge(shared, &tags).await;
+            for (at, told) in told.into_iter().enumerate() {
+                let one = outcome.as_ref().map(|gone| match gone.contains(&(at + 1)) {
+                    true => Acknowledged::Gone,
+                    false => Acknowledged::Done,
+                });
+                // Who asked may have been dropped meanwhile.
+                let _ = told.send(one.map_err(Clone::clone));
+            }
+        }
+    }
+}
+
+/// Returns the places, counted from 1, of tags that were not ours any more. After a lost answer a tag may be gone because it
+/// was acknowledged, so none is told then.
+async fn acknowledge(shared: &Shared, tags: &[String]) -> Result<Vec<usize>, RequestError> {
     let mut script = ACK.key(shared.keys.unacked_index());
     script.key(shared.keys.unacked());
     for tag in tags {
@@ -142,10 +197,10 @@ async fn acknowledge(shared: &Shared, tags: &[String]) -> Result<(usize, bool), 
         .redis
         .request(|mut connection, again| {
             repeated |= again;
-            async move { script.invoke_async::<usize>(&mut connection).await }
+            async move { script.invoke_async::<Vec<usize>>(&mut connection).await }
         })
         .await?;
-    Ok((gone, repeated))
+    Ok(if repeated { Vec::new() } else { gone })
 }
 
 /// Settles one delivery. It does so over whatever connection there is: the tag is what holds the message.
@@ -166,14 +221,24 @@ impl RedisSettle {
 #[async_trait]
 impl Settle for RedisSettle {
     async fn ack(&self) -> Result<(), AckError> {
-        if self.is_stale() {
-            return Err(self.stale());
+        let (told, outcome) = oneshot::channel();
+        {
+            let mut inner = self.held.lock();
+            // Looked at under the lock, because what is asked for after the end would never be answered.
+            if self.is_stale() {
+                return Err(self.stale());
+            }
+            inner.asked.push(Asked { tag: self.tag.clone(), told });
         }
-        let outcome = acknowledge(&self.shared, std::slice::from_ref(&self.tag)).await;
+        self.held.acknowledge.notify_one();
+        let Ok(outcome) = outcome.await else {
+            // The consumer has ended: it gave the message back, if Redis had not been told before.
+            return Err(self.stale());
+        };
         self.held.remove(self.number);
         match outcome {
-            Ok((0, false)) => Err(self.stale()),
-            Ok(_) => Ok(()),
+            Ok(Acknowledged::Gone) => Err(self.stale()),
+            Ok(Acknowledged::Done) => Ok(()),
             Err(error) => {
                 // It is renewed meanwhile, so that nobody gets it before Redis can be told.
                 self.held.lock().late.push(self.tag.clone());
