@@ -175,8 +175,14 @@ pub(crate) fn write_object(out: &mut String, map: &Map<String, Value>) {
     out.push('}');
 }
 
-fn write_text(out: &mut String, text: &str) {
+pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
+    // Most texts are ids and names, which need no second look.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for character in text.chars() {
         match character {
             '"' => out.push_str("\\\""),

@@ -232,7 +232,35 @@ impl ResultMeta {
     /// The text a result backend stores.
     #[must_use]
     pub fn to_json_text(&self) -> String {
-        json::object_to_string(&self.to_json())
+        if !self.extra.is_empty() {
+            return json::object_to_string(&self.to_json());
+        }
+        // The same, without a tree in between: every task has a result.
+        let mut out = String::with_capacity(256);
+        let optional = |out: &mut String, text: Option<&str>| match text {
+            Some(text) => json::write_text(out, text),
+            None => out.push_str("null"),
+        };
+        out.push_str("{\"status\": ");
+        json::write_text(&mut out, self.state.as_str());
+        out.push_str(", \"result\": ");
+        json::write_value(&mut out, &self.result);
+        out.push_str(", \"traceback\": ");
+        optional(&mut out, self.traceback.as_deref());
+        out.push_str(", \"children\": ");
+        json::write_array(&mut out, &self.children);
+        out.push_str(", \"date_done\": ");
+        optional(&mut out, self.date_done.as_ref().map(WireTime::as_str));
+        for (key, value) in [(", \"group_id\": ", &self.group_id), (", \"parent_id\": ", &self.parent_id)] {
+            if let Some(value) = value {
+                out.push_str(key);
+                json::write_text(&mut out, value);
+            }
+        }
+        out.push_str(", \"task_id\": ");
+        json::write_text(&mut out, &self.task_id);
+        out.push('}');
+        out
     }
 
     /// The message for an `rpc://` client. It goes through the default exchange to the queue in the
@@ -286,5 +314,30 @@ impl ResultMeta {
             parent_id: text(take("parent_id")),
             extra: map,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_that_of_the_object() {
+        let at = Timestamp::UNIX_EPOCH;
+        let failure = ExceptionInfo::builtin("ValueError", "nö \"quoted\"");
+        let metas = [
+            ResultMeta::success("a", json!({"x": [1, 2.5, null], "ü": "\n"}), at),
+            ResultMeta::success("b", Value::Null, at).with_lineage(Some("group"), Some("parent")).with_child("c"),
+            ResultMeta::failure("d", &failure, Some("Traceback:\n  …".to_owned()), at).with_lineage(None, Some("p")),
+            ResultMeta::retry("e", &failure, None),
+            ResultMeta::progress("f\u{1f600}", "RUNNING", json!([1])),
+            ResultMeta {
+                extra: Map::from_iter([("queue".to_owned(), "q".into())]),
+                ..ResultMeta::started("g", 7, "h")
+            },
+        ];
+        for meta in metas {
+            assert_eq!(meta.to_json_text(), json::object_to_string(&meta.to_json()));
+        }
     }
 }

@@ -68,6 +68,9 @@ impl Redis {
 
     /// The present connection, or the next one. `None` once closed.
     pub async fn link(&self) -> Option<Link> {
+        if let Some(link) = self.present().filter(|_| !self.closed.is_cancelled()) {
+            return Some(link);
+        }
         let mut links = self.link.subscribe();
         loop {
             if self.closed.is_cancelled() {

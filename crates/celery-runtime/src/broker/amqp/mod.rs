@@ -48,8 +48,16 @@ impl Shared {
         self.generations.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
     }
 
+    /// The present connection, if it is alive.
+    fn present(&self) -> Option<Arc<Link>> {
+        self.link.borrow().clone().filter(|link| link.is_alive())
+    }
+
     /// The present connection, or the next one. `None` once the broker was closed.
     pub async fn link(&self) -> Option<Arc<Link>> {
+        if let Some(link) = self.present().filter(|_| !self.closed.is_cancelled()) {
+            return Some(link);
+        }
         let mut links = self.link.subscribe();
         loop {
             if self.closed.is_cancelled() {
