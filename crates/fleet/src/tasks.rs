@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::contract::{ADMIN_EXCHANGE, PING, REPOSITORY_HEADER, STATUS};
 use crate::{Config, Context, FleetError, exceptions};
 
+/// Tasks of a role are few, and its replicas share a queue.
+const PREFETCH: u16 = 64;
+
 /// A worker on `queue` that answers `ping` and `status` without waiting for anything, and that operators reach through
 /// [`ADMIN_EXCHANGE`].
 #[must_use]
@@ -23,6 +26,7 @@ pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
         .remote_control(context.config.remote_control)
         .events(events)
         .queue(queue)
+        .prefetch(PREFETCH)
         .also_bound_to(ADMIN_EXCHANGE)
         .guard({
             let ours = context.config.repository_id.clone();

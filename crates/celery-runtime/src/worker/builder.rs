@@ -16,6 +16,9 @@ use crate::{
     broker::{SharedBroker, TaskQueue},
 };
 
+/// See [`WorkerBuilder::prefetch`].
+const DEFAULT_PREFETCH: u16 = 256;
+
 /// Why a worker cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -60,7 +63,7 @@ impl WorkerBuilder {
             track_started: false,
             result_extended: false,
             exchanges: Vec::new(),
-            prefetch: 64,
+            prefetch: DEFAULT_PREFETCH,
             grace: Duration::from_secs(30),
             hold: Duration::from_secs(60),
             tasks: HashMap::new(),
@@ -145,7 +148,12 @@ impl WorkerBuilder {
         self.also_bound_to(DELIVERY_EXCHANGE)
     }
 
-    /// How many tasks of each queue may be in this process unacknowledged, running or waiting; 64 by default, 0 for no limit.
+    /// How many tasks of each queue may be in this process unacknowledged, running or waiting; 256 by default, 0 for no limit.
+    ///
+    /// A task takes its place from when the broker sends it until the broker hears that it is done with, so no more than this
+    /// many are done per round trip to the broker and back, several times over: with the default, 2 ms of round trip cost
+    /// short tasks little. Where tasks are long, or large, or several workers share a queue, less spreads them more evenly.
+    ///
     /// Tasks with a future `eta` count, for as long as they are held: see [`hold`](Self::hold).
     #[must_use]
     pub fn prefetch(mut self, prefetch: u16) -> Self {

@@ -5,12 +5,18 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::Instrument as _;
 
 use super::{Shared, Worker, execute::Execution, monitoring::Monitoring};
 use crate::broker::{BrokerError, Consumer, Delivery, TaskQueue};
 
+/// Deliveries that may lie between the consumers and the loop.
+const ON_THE_WAY: usize = 16;
 /// How long cancelled handlers get to stop before they are dropped at their next await.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
@@ -42,9 +48,21 @@ impl Worker {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
+        // A task of its own: what is waited for with `block_on` runs on a thread beside the runtime's, and each delivery
+        // would have to wake it.
+        let working = AbortOnDropHandle::new(tokio::spawn(self.work(shutdown).in_current_span()));
+        match working.await.map_err(JoinError::try_into_panic) {
+            Ok(outcome) => outcome,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime ends, and everything with it.
+            Err(Err(_)) => Err(WorkerError::BrokerClosed),
+        }
+    }
+
+    async fn work(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let shared = self.shared;
         let registry = shared.registry.clone();
-        let (sender, mut deliveries) = mpsc::channel(1);
+        let (sender, mut deliveries) = mpsc::channel(ON_THE_WAY);
         let mut lines = Lines { shared: shared.clone(), open: Vec::new(), pumps: JoinSet::new(), sender };
         for queue in registry.queues() {
             lines.open(queue).await?;
@@ -83,7 +101,7 @@ impl Worker {
             });
         };
         lines.close();
-        drop(deliveries);
+        lines.pumps.spawn(give_back_untaken(deliveries));
         stopping.cancel();
         tracing::info!(worker = shared.name, tasks = tasks.len(), "worker is finishing");
         let done = outcome.is_ok()
@@ -222,6 +240,19 @@ async fn pump(mut consumer: Box<dyn Consumer>, sender: mpsc::Sender<Taken>, canc
     consumer.cancel().await;
     drop((hold, sender));
     let _ = released.recv().await;
+}
+
+/// What lies between the consumers and the loop when the worker ends goes back at once: its consumer stays for as long as
+/// its last task runs.
+async fn give_back_untaken(mut deliveries: mpsc::Receiver<Taken>) {
+    deliveries.close();
+    while let Some(taken) = deliveries.recv().await {
+        if let Taken::Delivery(delivery, _hold) = taken
+            && let Err(error) = delivery.reject(true).await
+        {
+            tracing::debug!(%error, "what was not taken up goes back with its consumer");
+        }
+    }
 }
 
 /// Whether all tasks ended in time.

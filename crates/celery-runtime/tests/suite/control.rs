@@ -35,6 +35,7 @@ fn start(broker: Arc<dyn Broker>, node: &str, queue: &str, remote_control: Remot
     let worker = Worker::builder(broker)
         .name(node)
         .queue(queue)
+        .prefetch(64)
         .remote_control(remote_control)
         .task("add", |_, arguments| async move {
             let (x, y): (i64, i64) = arguments.bind_tuple(&["x", "y"])?;
