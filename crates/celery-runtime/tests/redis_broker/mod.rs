@@ -457,3 +457,38 @@ async fn over_tls_both_sides_know_whom_they_talk_to() {
         assert!(!told.expect("no error").unwrap().connected);
     }
 }
+
+/// Acknowledgements under way at the same time go in common steps, and each hears of its own message only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledgements_at_once_are_answered_each_for_itself() {
+    const COUNT: usize = 300;
+    suite::logs();
+    let server = redis().await;
+    let broker = server.connect().await;
+    broker.declare_task_queue(&"q".into()).await.unwrap();
+    for id in 0..COUNT {
+        broker.publish(to("q", &id.to_string())).await.unwrap();
+    }
+    let mut consumer = broker.consume(&"q".into(), 0).await.unwrap();
+    let mut deliveries = Vec::new();
+    while deliveries.len() < COUNT {
+        deliveries.push(next(&mut consumer).await);
+    }
+    let mut keys = server.keys().await;
+    // Somebody else has put some back, and done them.
+    let held_now: Vec<(String, String)> = keys.hgetall("unacked").await.unwrap();
+    let mut lost = Vec::new();
+    for (tag, held) in held_now.iter().take(3) {
+        keys.hdel::<_, _, ()>("unacked", tag).await.unwrap();
+        lost.push(held.clone());
+    }
+    let outcomes = futures_util::future::join_all(deliveries.iter().map(|delivery| delivery.ack())).await;
+    for (delivery, outcome) in deliveries.iter().zip(outcomes) {
+        let id = format!("\"id\": \"{}\"", id_of(delivery));
+        match lost.iter().any(|held| held.contains(&id)) {
+            true => assert!(matches!(outcome, Err(AckError::Stale { .. })), "{id} {outcome:?}"),
+            false => outcome.unwrap(),
+        }
+    }
+    assert_eq!(held(&mut keys).await, 0);
+}

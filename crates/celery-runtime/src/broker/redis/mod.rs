@@ -18,6 +18,8 @@
 //! - **What is being worked on is not taken away.** Tags are renewed every minute, so that no worker, Python's included,
 //!   puts back after the visibility timeout (an hour) what is only slow. A tag of ours that was not renewed for five minutes
 //!   belongs to a dead worker and is put back by any worker of ours; Python's wait for the visibility timeout.
+//! - **Many are settled in one step.** What is acknowledged while an acknowledgement is under way goes with the next, and room
+//!   for more is gathered for a moment while there is other work; so a round trip is paid for many tasks and not for each.
 //! - **A publish is confirmed** by the reply to it. `mandatory` asks for more than kombu, for which every name is a queue: the
 //!   queue has to be known, by a binding (any worker or client that declared it), or by a list that exists.
 //! - **A reply to nobody goes away**: a list made by a message that is no task, for a queue nobody declared, is dropped after a
