@@ -3,12 +3,14 @@
 
     private-rabbitmq.py --dir DIR                      the parent drives it over stdin and stdout
     private-rabbitmq.py --dir DIR --lease FILE         shared: stops when nobody holds a shared lock on FILE
+    private-rabbitmq.py --dir DIR --tls CERTIFICATES   it also listens with TLS, as server.crt with server.key of that
+                                                        directory, for whoever has a certificate by ca.pem
 
 With --consumer-timeout SECONDS it waits so long for an acknowledgement, and looks every second.
 
 Once the broker answers, one line of JSON says where it is:
     {"amqp": "amqp://USER:PASSWORD@127.0.0.1:PORT", "management": "http://127.0.0.1:PORT",
-     "user": "USER", "password": "PASSWORD", "pid": PID}
+     "user": "USER", "password": "PASSWORD", "pid": PID, "amqps_port": PORT or null}
 
 Driven over stdin it takes one command per line and answers each with one line of JSON, {"ok": true} or
 {"error": "..."}: `stop` (clean), `kill` (as a power cut of the process), `start` (same ports, same data),
@@ -62,8 +64,9 @@ def free_port(taken):
 class Broker:
     """One broker, its epmd and its directory."""
 
-    def __init__(self, directory, parent_gone, consumer_timeout=None):
+    def __init__(self, directory, parent_gone, tls=None, consumer_timeout=None):
         self.directory = directory
+        self.tls = tls
         self.consumer_timeout = consumer_timeout
         self.parent_gone = parent_gone
         self.user = "fleet"
@@ -81,6 +84,7 @@ class Broker:
         self.management_port = free_port(taken)
         self.dist_port = free_port(taken)
         self.epmd_port = free_port(taken)
+        self.amqps_port = free_port(taken) if self.tls else None
 
     def path(self, *parts):
         return os.path.join(self.directory, *parts)
@@ -111,7 +115,7 @@ disk_free_limit.absolute = 50MB
 collect_statistics_interval = 1000
 log.console = false
 log.file.level = info
-""",
+{self.tls_lines()}""",
         )
         if self.consumer_timeout is not None:
             milliseconds = 1000 * self.consumer_timeout
@@ -119,6 +123,17 @@ log.file.level = info
                 "advanced.config",
                 f"[{{rabbit, [{{consumer_timeout, {milliseconds}}}, {{channel_tick_interval, 1000}}]}}].\n",
             )
+
+    def tls_lines(self):
+        if not self.tls:
+            return ""
+        return f"""listeners.ssl.local = 127.0.0.1:{self.amqps_port}
+ssl_options.cacertfile = {os.path.join(self.tls, "ca.pem")}
+ssl_options.certfile = {os.path.join(self.tls, "server.crt")}
+ssl_options.keyfile = {os.path.join(self.tls, "server.key")}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+"""
 
     def environment(self):
         erl = "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
@@ -184,7 +199,8 @@ log.file.level = info
             time.sleep(0.05)
 
     def ready(self):
-        return connects(self.amqp_port) and self.api_answers()
+        ports = [self.amqp_port] + ([self.amqps_port] if self.tls else [])
+        return all(connects(port) for port in ports) and self.api_answers()
 
     def api_answers(self):
         token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
@@ -248,6 +264,7 @@ log.file.level = info
             "user": self.user,
             "password": self.password,
             "pid": self.server.pid,
+            "amqps_port": self.amqps_port,
         }
 
 
@@ -329,6 +346,7 @@ def main():
     arguments.add_argument("--dir", required=True, help="the broker's directory; removed at the end")
     arguments.add_argument("--lease", help="stop when nobody holds a shared lock on this file")
     arguments.add_argument("--consumer-timeout", type=int, help="seconds a consumer may take to acknowledge")
+    arguments.add_argument("--tls", metavar="CERTIFICATES")
     options = arguments.parse_args()
     os.umask(0o077)
 
@@ -341,7 +359,7 @@ def main():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     parent_gone = (lambda: False) if options.lease else input_ended
-    broker = Broker(os.path.abspath(options.dir), parent_gone, options.consumer_timeout)
+    broker = Broker(os.path.abspath(options.dir), parent_gone, options.tls, options.consumer_timeout)
     try:
         start_somewhere(broker)
         say(broker.endpoint())

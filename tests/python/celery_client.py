@@ -2,7 +2,7 @@
 
     celery_client.py --broker URL [--backend URL] --queue QUEUE TASK [--args JSON] [--kwargs JSON] [--timeout SECONDS]
                      [--task-id ID] [--count N] [--expires SECONDS] [--no-wait]
-                     [--chord MEMBERS] [--chain STEPS]
+                     [--chord MEMBERS] [--chain STEPS] [--tls CA CERT KEY]
 
 MEMBERS and STEPS are JSON lists of [queue, task, args]. With --chord the task is the body of a chord with these members,
 with --chain these steps follow it; the result is that of the body, or of the last step.
@@ -15,6 +15,7 @@ caller's `except` clause sees; "raised" names its base classes.
 
 import argparse
 import json
+import ssl
 import sys
 
 from celery import Celery, chain, chord
@@ -60,6 +61,7 @@ def send_workflow(app, options):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--broker", required=True)
+    arguments.add_argument("--tls", nargs=3, metavar=("CA", "CERT", "KEY"), help="files for an amqps:// broker")
     arguments.add_argument("--backend", default="rpc://")
     arguments.add_argument("--queue", required=True)
     arguments.add_argument("--args", default="[]")
@@ -85,6 +87,9 @@ def main():
         result_accept_content=["json"],
         broker_connection_retry_on_startup=False,
     )
+    if options.tls:
+        ca, cert, key = options.tls
+        app.conf.broker_use_ssl = {"ca_certs": ca, "certfile": cert, "keyfile": key, "cert_reqs": ssl.CERT_REQUIRED}
     route = {"queue": options.queue}
     if options.exchange is not None:
         route = {"exchange": options.exchange, "routing_key": options.routing_key or options.queue}

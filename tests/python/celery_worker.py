@@ -1,6 +1,7 @@
 """A Celery worker for a client of ours to drive.
 
     celery_worker.py --broker URL [--backend URL] [--queue QUEUE] [--pool solo|threads|prefork] [--concurrency N]
+                     [--tls CA CERT KEY]
 
 Prints the line `worker ready` once it consumes. SIGTERM is a warm shutdown. Tasks:
 
@@ -17,6 +18,7 @@ Prints the line `worker ready` once it consumes. SIGTERM is a warm shutdown. Tas
 import argparse
 import datetime
 import decimal
+import ssl
 import sys
 import time
 
@@ -87,6 +89,7 @@ def ready(**_):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--broker", required=True)
+    arguments.add_argument("--tls", nargs=3, metavar=("CA", "CERT", "KEY"), help="files for an amqps:// broker")
     arguments.add_argument("--backend", default="rpc://")
     arguments.add_argument("--queue", default="celery")
     arguments.add_argument("--pool", default="solo", choices=("solo", "threads", "prefork"))
@@ -94,6 +97,9 @@ def main():
     arguments.add_argument("--events", action="store_true")
     options = arguments.parse_args()
     app = make_app(options.broker, options.backend, options.queue)
+    if options.tls:
+        ca, cert, key = options.tls
+        app.conf.broker_use_ssl = {"ca_certs": ca, "certfile": cert, "keyfile": key, "cert_reqs": ssl.CERT_REQUIRED}
     argv = ["worker", "--loglevel", "INFO", "--pool", options.pool, "--concurrency", str(options.concurrency)]
     argv += ["--queues", options.queue, "--hostname", "lab@%h", "--without-mingle", "--without-gossip"]
     if options.events:

@@ -46,9 +46,12 @@ pub mod backend;
 pub mod broker;
 pub mod client;
 pub mod clock;
+mod credentials;
 mod dispatch;
 mod redis;
+mod servers;
 mod task_error;
+mod tls;
 pub mod worker;
 
 pub use arguments::Arguments;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{SharedBackend, memory::MemoryBackend, redis::RedisBackend, rpc::RpcBackend};
-use crate::broker::{BrokerUrl, ConnectOptions, SharedBroker, UrlError};
+use crate::broker::{ConnectOptions, RedisUrl, SharedBroker, UrlError, several};
 
 /// Why no result backend could be made from a URL. Never quotes the URL, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum BackendConnectError {
     UnknownScheme,
 }
 
-/// Makes a result backend from a URL. `rpc://` uses `broker`; `redis://` connects in the background, as `options` say; `memory://` gives a fresh table each time: share it by cloning
+/// Makes a result backend from a URL, or for Redis from several separated by `;`, as for a broker. `rpc://` uses `broker`; `redis://` connects in the background, as `options` say; `memory://` gives a fresh table each time: share it by cloning
 /// the `Arc`.
 ///
 /// # Errors
@@ -34,9 +34,9 @@ pub async fn connect(
     Ok(match scheme {
         "rpc" => Arc::new(RpcBackend::new(broker)),
         "memory" => Arc::new(MemoryBackend::new()),
-        "redis" | "rediss" | "redis+socket" => match url.parse::<BrokerUrl>()? {
-            BrokerUrl::Redis(url) => Arc::new(RedisBackend::start(url, options)),
-            _ => return Err(BackendConnectError::UnknownScheme),
+        "redis" | "rediss" | "redis+socket" => match several::<RedisUrl>(url, None)? {
+            Some(servers) => Arc::new(RedisBackend::start(servers, options)),
+            None => return Err(BackendConnectError::UnknownScheme),
         },
         _ => return Err(BackendConnectError::UnknownScheme),
     })

@@ -1,10 +1,13 @@
 //! From a URL to a broker.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Broker, BrokerUrl, UrlError, amqp::AmqpBroker, memory::MemoryBroker, redis::RedisBroker, socket::SocketBroker,
+    url::parse_list,
 };
+use crate::servers::{ServerUrl, Servers};
+pub use crate::tls::{TlsFiles, TlsOptions};
 
 /// How to connect. The defaults suit a worker.
 #[derive(Debug, Clone)]
@@ -22,29 +25,11 @@ pub struct ConnectOptions {
     pub first_retry: Duration,
     /// The longest wait between two reconnects.
     pub max_retry: Duration,
-    /// Whom `rediss://` trusts, and who we are.
+    /// Whom `amqps://` and `rediss://` trust, and who we are.
     pub tls: TlsOptions,
-}
-
-/// How a connection is secured. The server's certificate is always checked, its name included.
-#[derive(Clone, Default)]
-pub struct TlsOptions {
-    /// Certificates of the authorities to trust, in PEM. Without it the system's, which `SSL_CERT_FILE` and `SSL_CERT_DIR`
-    /// may put elsewhere.
-    pub authorities: Option<Vec<u8>>,
-    /// Our own certificate, those between it and its authority, and its private key (PKCS#8), in PEM: for servers that ask
-    /// for one.
-    pub identity: Option<Vec<u8>>,
-}
-
-/// Keys are not shown.
-impl fmt::Debug for TlsOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsOptions")
-            .field("authorities", &self.authorities.is_some())
-            .field("identity", &self.identity.is_some())
-            .finish()
-    }
+    /// The file the broker's URL comes from, if any: it is read anew for every connection, so that passwords and servers can
+    /// be replaced under a running process. Result backends do not read it.
+    pub url_file: Option<PathBuf>,
 }
 
 impl Default for ConnectOptions {
@@ -57,6 +42,7 @@ impl Default for ConnectOptions {
             first_retry: Duration::from_millis(50),
             max_retry: Duration::from_secs(5),
             tls: TlsOptions::default(),
+            url_file: None,
         }
     }
 }
@@ -78,16 +64,24 @@ pub enum ConnectError {
     },
 }
 
-/// Makes a broker from a URL. For `amqp://` and `redis://` it returns at once and connects in the background, so that a worker can start
+/// Makes a broker from a URL, or from several separated by `;`: the first is used, and when it cannot be reached the next,
+/// round and round. For `amqp://` and `redis://` it returns at once and connects in the background, so that a worker can start
 /// while its broker is down; watch [`Broker::connection_state`]. `memory://` gives a fresh broker each time: share it by
 /// cloning the `Arc`. `memory+unix://` connects before it returns, because its other end is either there or not.
 ///
 /// # Errors
 /// If the URL is not understood, or nobody serves the socket it names.
 pub async fn connect(url: &str, options: ConnectOptions) -> Result<Arc<dyn Broker>, ConnectError> {
-    Ok(match url.parse::<BrokerUrl>()? {
-        BrokerUrl::Amqp(url) => Arc::new(AmqpBroker::start(url, options)),
-        BrokerUrl::Redis(url) => Arc::new(RedisBroker::start(url, options)),
+    let mut urls = parse_list(url)?;
+    let file = options.url_file.clone();
+    // There is at least one, and they are of one kind.
+    Ok(match urls.swap_remove(0) {
+        BrokerUrl::Amqp(first) => {
+            Arc::new(AmqpBroker::start(several(url, file)?.unwrap_or_else(|| Servers::from(first)), options))
+        }
+        BrokerUrl::Redis(first) => {
+            Arc::new(RedisBroker::start(several(url, file)?.unwrap_or_else(|| Servers::from(first)), options))
+        }
         BrokerUrl::Memory => Arc::new(MemoryBroker::new().connect()),
         BrokerUrl::Socket(path) => match SocketBroker::connect(&path, options).await {
             Ok(broker) => Arc::new(broker),
@@ -96,4 +90,9 @@ pub async fn connect(url: &str, options: ConnectOptions) -> Result<Arc<dyn Broke
             }
         },
     })
+}
+
+/// The servers `url` names, to be read again from `file`.
+pub(crate) fn several<U: ServerUrl>(url: &str, file: Option<PathBuf>) -> Result<Option<Servers<U>>, UrlError> {
+    Ok(Servers::several(parse_list(url)?, file))
 }

@@ -2,7 +2,7 @@
 //!
 //! | URL | broker |
 //! |---|---|
-//! | `amqp://user:password@host:port/vhost` | [`amqp::AmqpBroker`]: RabbitMQ, by an own reconnecting supervisor |
+//! | `amqp://user:password@host:port/vhost`, `amqps://…` | [`amqp::AmqpBroker`]: RabbitMQ, by an own reconnecting supervisor |
 //! | `redis://user:password@host:port/db`, `rediss://…` | [`redis::RedisBroker`]: Redis as kombu uses it, without its loss window |
 //! | `memory://` | [`memory::MemoryBroker`]: inside this process, shared by cloning the `Arc` |
 //! | `memory+unix:///path/broker.sock` | [`socket::SocketBroker`]: the in-process broker of another process on this machine |
@@ -13,6 +13,7 @@ mod connect;
 mod delivery;
 mod error;
 mod info;
+mod lock;
 pub mod memory;
 pub mod redis;
 pub mod socket;
@@ -26,15 +27,17 @@ use async_trait::async_trait;
 use celery_protocol::message::Message;
 use tokio::sync::watch;
 
-pub use connect::{ConnectError, ConnectOptions, TlsOptions, connect};
+pub(crate) use connect::several;
+pub use connect::{ConnectError, ConnectOptions, TlsFiles, TlsOptions, connect};
 pub use delivery::{Delivery, Settle};
 pub use error::{AckError, BrokerError, PublishError};
 pub use info::BrokerInfo;
+pub use lock::Lock;
 pub use state::ConnectionState;
 pub use subscription::{Broadcast, Subscription};
-pub use url::{AmqpUrl, BrokerUrl, UrlError};
+pub use url::{AmqpUrl, BrokerUrl, UrlError, parse_list};
 
-pub use crate::redis::RedisUrl;
+pub use crate::{redis::RedisUrl, servers::Servers};
 
 /// A shared broker handle.
 pub type SharedBroker = Arc<dyn Broker>;
@@ -179,6 +182,18 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// # Errors
     /// As [`declare_task_queue`](Self::declare_task_queue).
     async fn declare_broadcast(&self, broadcast: Broadcast) -> Result<(), BrokerError>;
+
+    /// Takes the lock of that name among all processes on this broker, without waiting: `None` while it is held, by this
+    /// process as well. It is given back when it is dropped, and lost with the connection or when its holder is not heard of
+    /// for half a minute or so.
+    ///
+    /// # Errors
+    /// `Unavailable` if the broker is away for too long, `Refused` if it does not allow it, `Unsupported` if this kind of
+    /// broker cannot.
+    async fn try_lock(&self, name: &str) -> Result<Option<Lock>, BrokerError> {
+        let _ = name;
+        Err(BrokerError::Unsupported("keep a lock"))
+    }
 
     /// What may be told about it; by default, that it is in this process.
     fn info(&self) -> BrokerInfo {

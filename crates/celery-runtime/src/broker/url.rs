@@ -2,12 +2,12 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use crate::redis::RedisUrl;
+use crate::{credentials, redis::RedisUrl, servers::ServerUrl, tls::TlsFiles};
 
 /// A parsed broker URL. `Display` and `Debug` leave the password out.
 #[derive(Clone, PartialEq, Eq)]
 pub enum BrokerUrl {
-    /// `amqp://user:password@host:port/vhost`
+    /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS.
     Amqp(AmqpUrl),
     /// `redis://user:password@host:port/db`, `rediss://` for TLS, or `redis+socket:///path?virtual_host=db`.
     Redis(RedisUrl),
@@ -17,11 +17,15 @@ pub enum BrokerUrl {
     Socket(PathBuf),
 }
 
-/// The parts of an `amqp://` URL, percent-decoded.
+/// The parts of an `amqp://` or `amqps://` URL, percent-decoded.
+///
+/// Options follow a `?`: `password_file`, and for TLS `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile` ([`TlsFiles`]).
 #[derive(Clone, PartialEq, Eq)]
 pub struct AmqpUrl {
     pub(crate) user: String,
     pub(crate) password: String,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) vhost: String,
@@ -31,11 +35,11 @@ pub struct AmqpUrl {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// There is no `scheme://`.
-    #[error("broker url has no scheme (expected amqp://, redis://, memory:// or memory+unix://)")]
+    #[error("broker url has no scheme (expected amqp://, amqps://, redis://, rediss://, memory:// or memory+unix://)")]
     NoScheme,
     /// A scheme this build cannot speak.
     #[error(
-        "broker url scheme {0:?} is not supported (expected amqp, redis, rediss, redis+socket, memory or memory+unix)"
+        "broker url scheme {0:?} is not supported (expected amqp, amqps, redis, rediss, redis+socket, memory or memory+unix)"
     )]
     Scheme(String),
     /// The part named cannot be read.
@@ -55,13 +59,28 @@ pub(crate) const fn invalid(part: &'static str, reason: &'static str) -> UrlErro
 /// The longest path a Unix socket address can hold, the terminating zero excluded.
 const MAX_SOCKET_PATH: usize = 107;
 
+impl BrokerUrl {
+    /// The files it names, each read anew for every connection.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let (password, tls) = match self {
+            Self::Amqp(url) => (&url.password_file, url.tls.as_ref()),
+            Self::Redis(url) => (&url.password_file, url.tls()),
+            Self::Memory | Self::Socket(_) => return Vec::new(),
+        };
+        let TlsFiles { ca, cert, key } = tls.cloned().unwrap_or_default();
+        [password.clone(), ca, cert, key].into_iter().flatten().collect()
+    }
+}
+
 impl FromStr for BrokerUrl {
     type Err = UrlError;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
         match scheme {
-            "amqp" | "pyamqp" => parse_amqp(rest).map(Self::Amqp),
+            "amqp" | "pyamqp" => parse_amqp(rest, false).map(Self::Amqp),
+            "amqps" => parse_amqp(rest, true).map(Self::Amqp),
             "redis" | "rediss" => RedisUrl::parse_tcp(rest, scheme == "rediss").map(Self::Redis),
             "redis+socket" => RedisUrl::parse_socket(rest).map(Self::Redis),
             "memory" if rest.trim_end_matches('/').is_empty() => Ok(Self::Memory),
@@ -84,10 +103,101 @@ impl FromStr for BrokerUrl {
     }
 }
 
-fn parse_amqp(rest: &str) -> Result<AmqpUrl, UrlError> {
-    if rest.contains(['?', '#']) {
-        return Err(invalid("query", "parameters are not supported (percent-encode ? and # in passwords)"));
+/// The most servers one URL may name.
+const MAX_SERVERS: usize = 32;
+
+/// One URL, or several separated by `;` as Celery writes them. They are of one kind, and of one mind about everything but
+/// where the server is and who we are there.
+///
+/// # Errors
+/// If any of them is not understood, or they do not fit together.
+pub fn parse_list(text: &str) -> Result<Vec<BrokerUrl>, UrlError> {
+    let mut urls: Vec<BrokerUrl> = Vec::new();
+    for url in text.split(';') {
+        let url: BrokerUrl = url.trim().parse()?;
+        let fits = match (urls.first(), &url) {
+            (None, _) | (Some(BrokerUrl::Amqp(_)), BrokerUrl::Amqp(_)) => true,
+            (Some(BrokerUrl::Redis(first)), BrokerUrl::Redis(url)) => first.agrees_with(url),
+            _ => false,
+        };
+        if !fits {
+            return Err(invalid("list of servers", "they differ in kind, database or options"));
+        }
+        if urls.len() == MAX_SERVERS {
+            return Err(invalid("list of servers", "there are more than 32"));
+        }
+        urls.push(url);
     }
+    Ok(urls)
+}
+
+/// What `amqp` and `redis` URLs have in common behind the `?`, with the names kombu gives them.
+#[derive(Default)]
+pub(crate) struct CommonOptions {
+    pub password_file: Option<PathBuf>,
+    pub files: TlsFiles,
+    secured: bool,
+}
+
+impl CommonOptions {
+    /// Whether it was one of them.
+    pub fn take(&mut self, name: &str, value: &str) -> Result<bool, UrlError> {
+        let path = || match value.starts_with('/') {
+            true => Ok(Some(PathBuf::from(value))),
+            false => Err(invalid("query", "a file is not named by its absolute path")),
+        };
+        self.secured |= name.starts_with("ssl_");
+        match name {
+            "password_file" => self.password_file = path()?,
+            "ssl_ca_certs" => self.files.ca = path()?,
+            "ssl_certfile" => self.files.cert = path()?,
+            "ssl_keyfile" => self.files.key = path()?,
+            // Python clients have to say so.
+            "ssl_cert_reqs" if matches!(value, "required" | "CERT_REQUIRED") => {}
+            "ssl_cert_reqs" => return Err(invalid("query", "certificates are always checked")),
+            "ssl_check_hostname" if value.eq_ignore_ascii_case("true") => {}
+            "ssl_check_hostname" => return Err(invalid("query", "the name in a certificate is always checked")),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The files of a connection with TLS.
+    pub fn tls(self, tls: bool) -> Result<Option<TlsFiles>, UrlError> {
+        match (tls, self.secured) {
+            (true, _) => Ok(Some(self.files)),
+            (false, false) => Ok(None),
+            (false, true) => Err(invalid("query", "options of TLS need amqps:// or rediss://")),
+        }
+    }
+}
+
+/// The password to use now: that of the file, if there is one.
+pub(crate) async fn present_password(password: &str, file: Option<&PathBuf>) -> Result<String, String> {
+    match file {
+        Some(path) => credentials::password(path).await,
+        None => Ok(password.to_owned()),
+    }
+}
+
+impl ServerUrl for AmqpUrl {
+    fn of(url: BrokerUrl) -> Option<Self> {
+        match url {
+            BrokerUrl::Amqp(url) => Some(url),
+            _ => None,
+        }
+    }
+
+    fn agrees_with(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+fn parse_amqp(rest: &str, tls: bool) -> Result<AmqpUrl, UrlError> {
+    if rest.contains('#') {
+        return Err(invalid("fragment", "there is none (percent-encode ? and # in passwords)"));
+    }
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     // The last '@' ends the credentials, as Celery reads it.
     let (credentials, location) = match rest.rsplit_once('@') {
         Some((credentials, location)) => (Some(credentials), location),
@@ -104,7 +214,7 @@ fn parse_amqp(rest: &str) -> Result<AmqpUrl, UrlError> {
         Some((authority, vhost)) => (authority, Some(vhost)),
         None => (location, None),
     };
-    let (host, port) = split_port(authority, 5672)?;
+    let (host, port) = split_port(authority, if tls { 5671 } else { 5672 })?;
     if host.is_empty() {
         return Err(invalid("host", "it is empty"));
     }
@@ -121,7 +231,18 @@ fn parse_amqp(rest: &str) -> Result<AmqpUrl, UrlError> {
             return Err(invalid(part, "it is longer than 255 bytes"));
         }
     }
-    Ok(AmqpUrl { user, password, host: host.to_owned(), port, vhost })
+    let mut options = CommonOptions::default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if !options.take(name, &decode(value, "query")?)? {
+            return Err(invalid("query", "an option is not known (percent-encode ? and # in passwords)"));
+        }
+    }
+    let password_file = options.password_file.take();
+    if password_file.is_some() && credentials.is_some_and(|credentials| credentials.contains(':')) {
+        return Err(invalid("password", "it is in the URL and in a file"));
+    }
+    Ok(AmqpUrl { user, password, password_file, tls: options.tls(tls)?, host: host.to_owned(), port, vhost })
 }
 
 pub(crate) fn split_port(authority: &str, default: u16) -> Result<(&str, u16), UrlError> {
@@ -186,7 +307,15 @@ impl fmt::Debug for BrokerUrl {
 impl fmt::Display for AmqpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        write!(f, "amqp://{}@{open}{}{close}:{}/{}", self.user, self.host, self.port, self.vhost.replace('/', "%2f"))
+        let scheme = if self.tls.is_some() { "amqps" } else { "amqp" };
+        write!(
+            f,
+            "{scheme}://{}@{open}{}{close}:{}/{}",
+            self.user,
+            self.host,
+            self.port,
+            self.vhost.replace('/', "%2f")
+        )
     }
 }
 
@@ -235,12 +364,46 @@ mod tests {
             "amqp://me:s3cret?@host",
             "me:s3cret@host",
             "amqp://me:s3cret@",
+            "amqp://me:s3cret@host/v?s3cret=1",
+            "amqps://me:s3cret@host/v?ssl_ca_certs=s3cret",
+            "amqps://me:s3cret@host/v?password_file=/s3cret",
+            "amqp://me:s3cret@host/v#s3cret",
         ] {
             let error = bad.parse::<BrokerUrl>().unwrap_err();
             if !bad.starts_with("s3cret://") {
                 assert!(!format!("{error} {error:?}").contains("s3cret"), "{bad}");
             }
         }
+    }
+
+    #[test]
+    fn tls_is_asked_for_as_in_celery() {
+        let url = amqp(
+            "amqps://me@rabbit/v?ssl_ca_certs=/ca.pem&ssl_certfile=/my.pem&ssl_keyfile=/my%20key.pem&ssl_cert_reqs=CERT_REQUIRED&password_file=/p",
+        );
+        assert_eq!((url.port, url.password.as_str(), url.password_file), (5671, "", Some("/p".into())));
+        let path = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(url.tls, Some(TlsFiles { ca: path("/ca.pem"), cert: path("/my.pem"), key: path("/my key.pem") }));
+        assert_eq!(amqp("amqps://rabbit").to_string(), "amqps://guest@rabbit:5671/%2f");
+        for bad in [
+            "amqps://rabbit?ssl_cert_reqs=CERT_NONE",
+            "amqps://rabbit?ssl_check_hostname=false",
+            "amqps://rabbit?ssl_ca_certs=ca.pem",
+            "amqp://rabbit?ssl_ca_certs=/ca.pem",
+            "amqps://rabbit?heartbeat=5",
+        ] {
+            assert!(bad.parse::<BrokerUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn several_servers_are_of_one_kind() {
+        assert_eq!(parse_list("amqp://a; amqps://b;amqp://c/v").unwrap().len(), 3);
+        assert_eq!(parse_list("redis://a/1;rediss://b/1").unwrap().len(), 2);
+        for bad in ["amqp://a;", "amqp://a;redis://b", "redis://a/1;redis://b/2", "memory://;memory://", ""] {
+            assert!(parse_list(bad).is_err(), "{bad}");
+        }
+        assert!(parse_list(&["amqp://a"; 33].join(";")).is_err());
     }
 
     #[test]

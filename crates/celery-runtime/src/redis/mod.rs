@@ -5,7 +5,6 @@
 
 mod error;
 mod supervisor;
-mod tls;
 mod transport;
 mod url;
 
@@ -23,11 +22,16 @@ pub(crate) use error::{Failure, RequestError, judge, words};
 pub(crate) use transport::{Opened, patience};
 pub use url::RedisUrl;
 
-use crate::broker::{ConnectOptions, ConnectionState};
+use crate::{
+    broker::{ConnectOptions, ConnectionState},
+    servers::Servers,
+};
 
 /// Shared by everything that uses one connection.
 pub(crate) struct Redis {
+    /// One of the servers, for what they have in common: database, prefix, times.
     pub url: RedisUrl,
+    pub servers: Servers<RedisUrl>,
     pub options: ConnectOptions,
     pub state: watch::Sender<ConnectionState>,
     link: watch::Sender<Option<Link>>,
@@ -51,9 +55,10 @@ pub(crate) struct Link {
 
 impl Redis {
     /// Starts connecting in the background and returns at once. Must be called inside a tokio runtime.
-    pub fn start(url: RedisUrl, options: ConnectOptions) -> Arc<Self> {
+    pub fn start(servers: Servers<RedisUrl>, options: ConnectOptions) -> Arc<Self> {
         let shared = Arc::new(Self {
-            url,
+            url: servers.present(),
+            servers,
             options,
             state: watch::Sender::new(ConnectionState::connecting()),
             link: watch::Sender::new(None),
@@ -93,12 +98,12 @@ impl Redis {
 
     /// A connection of the caller's own.
     pub async fn open(&self) -> Result<Opened, String> {
-        transport::open(&self.url, &self.options).await
+        transport::open(&self.servers.present(), &self.options).await
     }
 
     /// A connection of the caller's own, for listening.
     pub async fn open_listener(&self) -> Result<redis::aio::PubSub, String> {
-        transport::open_listener(&self.url, &self.options).await
+        transport::open_listener(&self.servers.present(), &self.options).await
     }
 
     /// Sends a request on the present connection, and again on the next when the outcome is not known, until the time allowed
@@ -158,7 +163,7 @@ impl Redis {
     /// Why there is no connection, in words.
     pub fn reason(&self) -> String {
         let state = self.state.borrow();
-        state.last_error.clone().unwrap_or_else(|| format!("no connection to {} yet", self.url))
+        state.last_error.clone().unwrap_or_else(|| format!("no connection to {} yet", self.servers))
     }
 
     /// Ends everything for good; returns when it has ended, or soon after.
@@ -172,6 +177,9 @@ impl Redis {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("url", &self.url).field("state", &*self.state.borrow()).finish_non_exhaustive()
+        f.debug_struct("Redis")
+            .field("servers", &self.servers)
+            .field("state", &*self.state.borrow())
+            .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,9 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 pub(super) async fn run(shared: Arc<Redis>) {
     let mut backoff = Backoff::new(&shared.options);
     while !shared.closed.is_cancelled() {
+        let mut wait = true;
+        shared.servers.renew().await;
+        let url = shared.servers.present();
         let attempt = tokio::select! {
             () = shared.closed.cancelled() => break,
             attempt = shared.open() => attempt,
@@ -28,22 +31,30 @@ pub(super) async fn run(shared: Arc<Redis>) {
                 if shared.closed.is_cancelled() {
                     break;
                 }
-                // A connection that holds for a while starts the waits anew; one that breaks at once does not.
+                // A connection that holds for a while starts the waits anew, and its server is tried again first; one that
+                // breaks at once is as good as none.
                 if since.elapsed() > shared.options.max_retry {
                     backoff.reset();
+                    shared.servers.reached();
+                } else {
+                    wait = shared.servers.next();
                 }
-                tracing::warn!(url = %shared.url, error = %reason, "connection to redis lost");
+                tracing::warn!(%url, error = %reason, "connection to redis lost");
                 shared.state.send_modify(|state| state.down(Some(reason)));
             }
             Err(reason) => {
+                wait = shared.servers.next();
                 let known = shared.state.borrow().last_error.as_deref() == Some(reason.as_str());
                 if known {
-                    tracing::debug!(url = %shared.url, error = %reason, "redis still cannot be reached");
+                    tracing::debug!(%url, error = %reason, "redis still cannot be reached");
                 } else {
-                    tracing::warn!(url = %shared.url, error = %reason, "redis cannot be reached, trying again");
+                    tracing::warn!(%url, error = %reason, "redis cannot be reached, trying again");
                 }
                 shared.state.send_modify(|state| state.down(Some(reason)));
             }
+        }
+        if !wait {
+            continue;
         }
         tokio::select! {
             () = shared.closed.cancelled() => break,
@@ -63,7 +74,7 @@ async fn serve(shared: &Redis, opened: Opened) -> String {
     let link = Link { connection: connection.clone(), generation, lost };
     shared.link.send_replace(Some(link));
     shared.state.send_modify(|state| state.up(generation));
-    tracing::info!(url = %shared.url, generation, "connected to redis");
+    tracing::info!(url = %shared.servers.present(), generation, "connected to redis");
     let alive = still_there(connection, super::transport::patience(&shared.options));
     let reason = tokio::select! {
         () = shared.closed.cancelled() => {

@@ -13,7 +13,10 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{RedisUrl, error::words, url::Address};
-use crate::broker::ConnectOptions;
+use crate::{
+    broker::{ConnectOptions, url::present_password},
+    tls,
+};
 
 /// A connection and the task that moves its bytes, which ends with the connection.
 pub(crate) struct Opened {
@@ -28,7 +31,7 @@ pub(super) async fn open(url: &RedisUrl, options: &ConnectOptions) -> Result<Ope
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(patience(options)));
     within(options, async {
         let stream = stream(url, options).await?;
-        let opened = MultiplexedConnection::new_with_config(&introduction(url, options), stream, config).await;
+        let opened = MultiplexedConnection::new_with_config(&introduction(url, options).await?, stream, config).await;
         let (connection, driver) = opened.map_err(|error| words(&error))?;
         Ok(Opened { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
     })
@@ -38,7 +41,7 @@ pub(super) async fn open(url: &RedisUrl, options: &ConnectOptions) -> Result<Ope
 pub(super) async fn open_listener(url: &RedisUrl, options: &ConnectOptions) -> Result<PubSub, String> {
     within(options, async {
         let stream = stream(url, options).await?;
-        PubSub::new(&introduction(url, options), stream).await.map_err(|error| words(&error))
+        PubSub::new(&introduction(url, options).await?, stream).await.map_err(|error| words(&error))
     })
     .await
 }
@@ -58,9 +61,17 @@ async fn within<T>(options: &ConnectOptions, opening: impl Future<Output = Resul
 async fn stream(url: &RedisUrl, options: &ConnectOptions) -> Result<Box<dyn Stream>, String> {
     match &url.address {
         Address::Tcp { host, port, tls } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
-            stream.set_nodelay(true).map_err(|error| error.to_string())?;
-            Ok(if *tls { Box::new(super::tls::secured(stream, host, &options.tls).await?) } else { Box::new(stream) })
+            let connect = async || {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
+                stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                Ok::<_, String>(stream)
+            };
+            let Some(files) = tls else {
+                return Ok(Box::new(connect().await?));
+            };
+            let tls = tls::prepare(files, &options.tls).await?;
+            let secured = tls.secure(connect().await?, host).await;
+            Ok(Box::new(secured.map_err(|error| error.to_string())?))
         }
         Address::Socket(path) => Ok(Box::new(unix(path).await?)),
     }
@@ -70,7 +81,7 @@ async fn unix(path: &Path) -> Result<UnixStream, String> {
     UnixStream::connect(path).await.map_err(|error| error.to_string())
 }
 
-fn introduction(url: &RedisUrl, options: &ConnectOptions) -> RedisConnectionInfo {
+async fn introduction(url: &RedisUrl, options: &ConnectOptions) -> Result<RedisConnectionInfo, String> {
     let mut info =
         RedisConnectionInfo::default().set_db(url.db).set_lib_name("celery-runtime", env!("CARGO_PKG_VERSION"));
     // Shown by CLIENT LIST, where neither spaces nor anything beyond printable ASCII may be.
@@ -81,8 +92,9 @@ fn introduction(url: &RedisUrl, options: &ConnectOptions) -> RedisConnectionInfo
     if let Some(user) = &url.user {
         info = info.set_username(user);
     }
-    if let Some(password) = &url.password {
-        info = info.set_password(password);
+    let password = present_password(url.password.as_deref().unwrap_or_default(), url.password_file.as_ref()).await?;
+    if !password.is_empty() {
+        info = info.set_password(&password);
     }
-    info
+    Ok(info)
 }

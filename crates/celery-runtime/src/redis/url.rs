@@ -4,21 +4,27 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use celery_protocol::redis::keys::{RESULT_SECONDS, VISIBILITY_TIMEOUT_SECONDS};
 
-use crate::broker::{
-    UrlError,
-    url::{decode, invalid, split_port},
+use crate::{
+    broker::{
+        BrokerInfo, BrokerUrl, UrlError,
+        url::{CommonOptions, decode, invalid, split_port},
+    },
+    servers::ServerUrl,
+    tls::TlsFiles,
 };
 
 /// The parts of a `redis://`, `rediss://` or `redis+socket://` URL, percent-decoded. `Display` and `Debug` leave the password out.
 ///
 /// Options follow a `?`: `visibility_timeout` (seconds, [`VISIBILITY_TIMEOUT_SECONDS`] by default; as everywhere in a Celery
 /// estate, all workers should have the same), `result_expires` (seconds, 0 for never, a day by default), `global_keyprefix`,
-/// and `virtual_host` (the database of a socket).
+/// `virtual_host` (the database of a socket), `password_file`, and for TLS `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile`
+/// ([`TlsFiles`]).
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
     pub(super) address: Address,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
     pub(crate) db: i64,
     pub(crate) prefix: String,
     pub(crate) visibility_timeout: Duration,
@@ -27,7 +33,7 @@ pub struct RedisUrl {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Address {
-    Tcp { host: String, port: u16, tls: bool },
+    Tcp { host: String, port: u16, tls: Option<TlsFiles> },
     Socket(PathBuf),
 }
 
@@ -46,10 +52,11 @@ impl RedisUrl {
         if host.len() > 255 || host.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/') {
             return Err(invalid("host", "it holds characters a host name cannot"));
         }
-        let mut url = Self::at(Address::Tcp { host: host.to_owned(), port, tls });
+        let mut url = Self::at(Address::Tcp { host: host.to_owned(), port, tls: None });
         url.db = database(db)?;
         url.credentials(credentials)?;
-        url.query(query)?;
+        let files = url.query(query, tls)?;
+        url.address = Address::Tcp { host: host.to_owned(), port, tls: files };
         Ok(url)
     }
 
@@ -65,8 +72,33 @@ impl RedisUrl {
         }
         let mut url = Self::at(Address::Socket(PathBuf::from(decode(path, "socket path")?)));
         url.credentials(credentials)?;
-        url.query(query)?;
+        url.query(query, false)?;
         Ok(url)
+    }
+
+    pub(crate) fn tls(&self) -> Option<&TlsFiles> {
+        match &self.address {
+            Address::Tcp { tls, .. } => tls.as_ref(),
+            Address::Socket(_) => None,
+        }
+    }
+
+    /// Where it is and as whom it is used, as kombu tells it.
+    pub(crate) fn info(&self) -> BrokerInfo {
+        let (transport, hostname, port) = match &self.address {
+            Address::Tcp { host, port, tls } => {
+                (if tls.is_some() { "rediss" } else { "redis" }, host.clone(), Some(*port))
+            }
+            Address::Socket(path) => ("redis+socket", path.display().to_string(), None),
+        };
+        BrokerInfo {
+            transport: transport.to_owned(),
+            hostname,
+            port,
+            user: self.user.clone().unwrap_or_default(),
+            vhost: self.db.to_string(),
+            heartbeat: Duration::ZERO,
+        }
     }
 
     fn at(address: Address) -> Self {
@@ -74,6 +106,7 @@ impl RedisUrl {
             address,
             user: None,
             password: None,
+            password_file: None,
             db: 0,
             prefix: String::new(),
             visibility_timeout: Duration::from_secs(VISIBILITY_TIMEOUT_SECONDS),
@@ -92,10 +125,15 @@ impl RedisUrl {
         Ok(())
     }
 
-    fn query(&mut self, query: &str) -> Result<(), UrlError> {
+    /// Takes the options; returns the files of TLS.
+    fn query(&mut self, query: &str, tls: bool) -> Result<Option<TlsFiles>, UrlError> {
+        let mut common = CommonOptions::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decode(value, "query")?;
+            if common.take(name, &value)? {
+                continue;
+            }
             let seconds = || {
                 let seconds = value.parse::<u32>().map_err(|_| invalid("query", "a time is not a number of seconds"));
                 seconds.map(|seconds| Duration::from_secs(seconds.into()))
@@ -110,13 +148,14 @@ impl RedisUrl {
                 "result_expires" => self.result_expires = seconds()?,
                 "global_keyprefix" => self.prefix = value,
                 "virtual_host" => self.db = database(value.trim_start_matches('/'))?,
-                // Python clients have to say so.
-                "ssl_cert_reqs" if matches!(value.as_str(), "required" | "CERT_REQUIRED") => {}
-                "ssl_cert_reqs" => return Err(invalid("query", "certificates are always checked")),
                 _ => return Err(invalid("query", "an option is not known")),
             }
         }
-        Ok(())
+        self.password_file = common.password_file.take();
+        if self.password_file.is_some() && self.password.is_some() {
+            return Err(invalid("password", "it is in the URL and in a file"));
+        }
+        common.tls(tls)
     }
 }
 
@@ -134,12 +173,27 @@ fn database(text: &str) -> Result<i64, UrlError> {
     }
 }
 
+impl ServerUrl for RedisUrl {
+    fn of(url: BrokerUrl) -> Option<Self> {
+        match url {
+            BrokerUrl::Redis(url) => Some(url),
+            _ => None,
+        }
+    }
+
+    /// They hold the same under the same names.
+    fn agrees_with(&self, other: &Self) -> bool {
+        let kept = |url: &Self| (url.db, url.prefix.clone(), url.visibility_timeout, url.result_expires);
+        kept(self) == kept(other)
+    }
+}
+
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         match &self.address {
             Address::Tcp { host, port, tls } => {
-                let scheme = if *tls { "rediss" } else { "redis" };
+                let scheme = if tls.is_some() { "rediss" } else { "redis" };
                 let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
                 write!(f, "{scheme}://{user}{open}{host}{close}:{port}/{}", self.db)
             }
@@ -159,7 +213,6 @@ impl fmt::Debug for RedisUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::BrokerUrl;
 
     fn redis(url: &str) -> RedisUrl {
         match url.parse() {
@@ -173,16 +226,21 @@ mod tests {
         let url = redis(
             "redis://me:p%40ss@cache.example:6380/3?visibility_timeout=60&global_keyprefix=a%3A&result_expires=0",
         );
-        assert_eq!(url.address, Address::Tcp { host: "cache.example".into(), port: 6380, tls: false });
+        assert_eq!(url.address, Address::Tcp { host: "cache.example".into(), port: 6380, tls: None });
         assert_eq!((url.user.as_deref(), url.password.as_deref(), url.db), (Some("me"), Some("p@ss"), 3));
         assert_eq!(
             (url.visibility_timeout.as_secs(), url.result_expires.as_secs(), url.prefix.as_str()),
             (60, 0, "a:")
         );
-        let url = redis("rediss://cache.example/0?ssl_cert_reqs=CERT_REQUIRED");
-        assert_eq!(url.address, Address::Tcp { host: "cache.example".into(), port: 6379, tls: true });
+        let url = redis("rediss://cache.example/0?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs=/ca.pem&password_file=/p");
+        let tls = Some(TlsFiles { ca: Some("/ca.pem".into()), ..TlsFiles::default() });
+        assert_eq!(url.address, Address::Tcp { host: "cache.example".into(), port: 6379, tls });
+        assert_eq!(url.password_file, Some("/p".into()));
         assert_eq!(url.to_string(), "rediss://cache.example:6379/0");
-        assert!("rediss://cache.example/0?ssl_cert_reqs=none".parse::<BrokerUrl>().is_err());
+        for bad in ["rediss://h?ssl_cert_reqs=none", "redis://h?ssl_ca_certs=/ca.pem", "redis://:p@h?password_file=/p"]
+        {
+            assert!(bad.parse::<BrokerUrl>().is_err(), "{bad}");
+        }
         let url = redis("redis+socket:///run/redis.sock?virtual_host=2");
         assert_eq!((url.address, url.db), (Address::Socket("/run/redis.sock".into()), 2));
     }

@@ -432,7 +432,11 @@ async fn over_tls_both_sides_know_whom_they_talk_to() {
     let server = crate::blocking(testkit::servers::PrivateRedis::start_with_tls).await;
     let (authority, identity) = (server.authority(), server.client_identity());
     let tls = |authorities: Option<&[u8]>, identity: Option<&[u8]>| ConnectOptions {
-        tls: TlsOptions { authorities: authorities.map(<[u8]>::to_vec), identity: identity.map(<[u8]>::to_vec) },
+        tls: TlsOptions {
+            authorities: authorities.map(<[u8]>::to_vec),
+            identity: identity.map(<[u8]>::to_vec),
+            ..TlsOptions::default()
+        },
         ..quick()
     };
     let broker = connect(&server.tls_url(0), tls(Some(&authority), Some(&identity))).await.unwrap();

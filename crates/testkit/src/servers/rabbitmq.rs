@@ -3,6 +3,7 @@
 use super::http::{Answer, Api};
 use super::servers_dir;
 use super::supervisor::{Supervisor, unique};
+use crate::certificates::Authority;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -47,6 +48,7 @@ struct Endpoint {
     management: String,
     user: String,
     password: String,
+    amqps_port: Option<u16>,
 }
 
 impl RabbitMq {
@@ -256,6 +258,32 @@ impl PrivateRabbitMq {
     fn start_with(options: &[&str]) -> Self {
         let (supervisor, endpoint) = spawn(&servers_dir().join(unique("rabbitmq")), options, None);
         Self { broker: RabbitMq::at(endpoint), supervisor }
+    }
+
+    /// Starts one that also listens with TLS, shows the certificate `authority` made for servers, and lets nobody in who
+    /// has none of `authority`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[track_caller]
+    #[must_use]
+    pub fn start_with_tls(authority: &Authority) -> Self {
+        let tls = authority.dir().to_string_lossy();
+        let (supervisor, endpoint) = spawn(&servers_dir().join(unique("rabbitmq")), &["--tls", &tls], None);
+        Self { broker: RabbitMq::at(endpoint), supervisor }
+    }
+
+    /// `amqps://user:password@127.0.0.1:port/name` for a virtual host of a broker started with TLS.
+    ///
+    /// # Panics
+    ///
+    /// If it was started without.
+    #[must_use]
+    pub fn tls_url(&self, vhost: &VHost) -> String {
+        let Some(port) = self.broker.endpoint.amqps_port else { panic!("started without TLS") };
+        let credentials = vhost.amqp_url.trim_start_matches("amqp://").split('@').next().unwrap_or_default();
+        format!("amqps://{credentials}@127.0.0.1:{port}/{}", vhost.name)
     }
 
     /// A new virtual host in it.

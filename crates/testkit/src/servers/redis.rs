@@ -84,8 +84,14 @@ impl PrivateRedis {
         self.read("client.pem")
     }
 
+    /// Where a file of a server started with TLS is: `ca.pem`, `client.crt`, `client.key`.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     fn read(&self, name: &str) -> Vec<u8> {
-        let path = self.dir.join(name);
+        let path = self.file(name);
         std::fs::read(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
     }
 

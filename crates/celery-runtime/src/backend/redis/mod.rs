@@ -31,6 +31,7 @@ use crate::{
     broker::ConnectOptions,
     clock,
     redis::{Redis, RedisUrl, RequestError},
+    servers::Servers,
 };
 
 static STORE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::STORE));
@@ -55,9 +56,10 @@ pub(super) struct Shared {
 impl RedisBackend {
     /// Starts connecting in the background and returns at once. Must be called inside a tokio runtime.
     #[must_use]
-    pub fn start(url: RedisUrl, options: ConnectOptions) -> Self {
-        let (keys, expires) = (Keys::for_results(&url.prefix), url.result_expires.as_secs());
-        let shared = Arc::new(Shared { redis: Redis::start(url, options), keys, expires });
+    pub fn start(servers: impl Into<Servers<RedisUrl>>, options: ConnectOptions) -> Self {
+        let redis = Redis::start(servers.into(), options);
+        let (keys, expires) = (Keys::for_results(&redis.url.prefix), redis.url.result_expires.as_secs());
+        let shared = Arc::new(Shared { redis, keys, expires });
         let client = uuid::Uuid::new_v4().to_string();
         Self { shared, listener: OnceLock::new(), claims: Claims::default(), client }
     }

@@ -46,6 +46,11 @@ impl Link {
         self.lost.cancel();
     }
 
+    /// Cancelled when the connection is lost.
+    pub fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+
     /// Runs what uses this connection; `None` when the connection was lost first. A request that is under way at that
     /// moment may otherwise wait for ever: lapin does not answer all of them.
     pub async fn unless_lost<T>(&self, run: impl Future<Output = T>) -> Option<T> {

@@ -9,12 +9,18 @@ mod consumer;
 mod convert;
 mod guard;
 mod link;
+mod lock;
 mod publisher;
 mod supervisor;
 mod topology;
 mod transport;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -22,9 +28,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::{link::Link, publisher::Publisher};
 use super::{
-    AmqpUrl, Broadcast, Broker, BrokerError, BrokerInfo, ConnectOptions, ConnectionState, Consumer, Publish,
+    AmqpUrl, Broadcast, Broker, BrokerError, BrokerInfo, ConnectOptions, ConnectionState, Consumer, Lock, Publish,
     PublishError, Subscription, TaskQueue,
 };
+use crate::servers::Servers;
 
 /// A self-healing connection to RabbitMQ.
 pub struct AmqpBroker {
@@ -34,16 +41,22 @@ pub struct AmqpBroker {
 
 /// What the supervisor, publishers and consumers share.
 struct Shared {
-    pub url: AmqpUrl,
+    pub servers: Servers<AmqpUrl>,
     pub options: ConnectOptions,
     pub state: watch::Sender<ConnectionState>,
     pub link: watch::Sender<Option<Arc<Link>>>,
     /// Numbers connections and channels, so that no two ever share a generation.
     pub generations: std::sync::atomic::AtomicU64,
     pub closed: CancellationToken,
+    /// The locks this process holds, or is asking for.
+    locks: Mutex<HashSet<String>>,
 }
 
 impl Shared {
+    pub fn locks(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn next_generation(&self) -> u64 {
         self.generations.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
     }
@@ -76,21 +89,22 @@ impl Shared {
     /// Why there is no connection, in words.
     pub fn reason(&self) -> String {
         let state = self.state.borrow();
-        state.last_error.clone().unwrap_or_else(|| format!("no connection to {} yet", self.url))
+        state.last_error.clone().unwrap_or_else(|| format!("no connection to {} yet", self.servers))
     }
 }
 
 impl AmqpBroker {
     /// Starts connecting in the background and returns at once. Must be called inside a tokio runtime.
     #[must_use]
-    pub fn start(url: AmqpUrl, options: ConnectOptions) -> Self {
+    pub fn start(servers: impl Into<Servers<AmqpUrl>>, options: ConnectOptions) -> Self {
         let shared = Arc::new(Shared {
-            url,
+            servers: servers.into(),
             options,
             state: watch::Sender::new(ConnectionState::connecting()),
             link: watch::Sender::new(None),
             generations: std::sync::atomic::AtomicU64::new(0),
             closed: CancellationToken::new(),
+            locks: Mutex::default(),
         });
         tokio::spawn(supervisor::run(shared.clone()));
         Self { publisher: Publisher::new(shared.clone()), shared }
@@ -173,14 +187,18 @@ impl Broker for AmqpBroker {
         .await
     }
 
+    async fn try_lock(&self, name: &str) -> Result<Option<Lock>, BrokerError> {
+        self.take(name).await
+    }
+
     fn info(&self) -> BrokerInfo {
-        let url = &self.shared.url;
+        let url = self.shared.servers.present();
         BrokerInfo {
-            transport: "amqp".to_owned(),
-            hostname: url.host.clone(),
+            transport: if url.tls.is_some() { "amqps" } else { "amqp" }.to_owned(),
+            hostname: url.host,
             port: Some(url.port),
-            user: url.user.clone(),
-            vhost: url.vhost.clone(),
+            user: url.user,
+            vhost: url.vhost,
             heartbeat: self.shared.options.heartbeat,
         }
     }
@@ -217,7 +235,7 @@ impl Drop for AmqpBroker {
 impl fmt::Debug for AmqpBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AmqpBroker")
-            .field("url", &self.shared.url)
+            .field("servers", &self.shared.servers)
             .field("state", &*self.shared.state.borrow())
             .finish_non_exhaustive()
     }

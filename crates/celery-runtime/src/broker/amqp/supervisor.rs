@@ -9,7 +9,10 @@ use lapin::{
 };
 
 use super::{Shared, link::Link, transport::guarded_runtime};
-use crate::broker::backoff::Backoff;
+use crate::{
+    broker::{AmqpUrl, backoff::Backoff, url::present_password},
+    tls,
+};
 
 /// How often the connection is looked at, besides listening for what it reports.
 const LOOK: Duration = Duration::from_secs(1);
@@ -18,9 +21,12 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = Backoff::new(&shared.options);
     while !shared.closed.is_cancelled() {
+        let mut wait = true;
+        shared.servers.renew().await;
+        let url = shared.servers.present();
         let attempt = tokio::select! {
             () = shared.closed.cancelled() => break,
-            attempt = connect(&shared) => attempt,
+            attempt = connect(&shared, &url) => attempt,
         };
         match attempt {
             Ok(connection) => {
@@ -29,22 +35,30 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 if shared.closed.is_cancelled() {
                     break;
                 }
-                // A connection that holds for a while starts the waits anew; one that breaks at once does not.
+                // A connection that holds for a while starts the waits anew, and its server is tried again first; one that
+                // breaks at once is as good as none.
                 if since.elapsed() > shared.options.max_retry {
                     backoff.reset();
+                    shared.servers.reached();
+                } else {
+                    wait = shared.servers.next();
                 }
-                tracing::warn!(url = %shared.url, error = %reason, "connection to the broker lost");
+                tracing::warn!(%url, error = %reason, "connection to the broker lost");
                 shared.state.send_modify(|state| state.down(Some(reason)));
             }
             Err(reason) => {
+                wait = shared.servers.next();
                 let known = shared.state.borrow().last_error.as_deref() == Some(reason.as_str());
                 if known {
-                    tracing::debug!(url = %shared.url, error = %reason, "broker still cannot be reached");
+                    tracing::debug!(%url, error = %reason, "broker still cannot be reached");
                 } else {
-                    tracing::warn!(url = %shared.url, error = %reason, "broker cannot be reached, trying again");
+                    tracing::warn!(%url, error = %reason, "broker cannot be reached, trying again");
                 }
                 shared.state.send_modify(|state| state.down(Some(reason)));
             }
+        }
+        if !wait {
+            continue;
         }
         tokio::select! {
             () = shared.closed.cancelled() => break,
@@ -60,12 +74,26 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// Largest frame asked for, in bytes. Longer messages travel in more frames.
 pub(super) const FRAME_BYTES: u32 = 32 << 10;
 
-async fn connect(shared: &Shared) -> Result<Connection, String> {
-    let url = &shared.url;
+async fn connect(shared: &Shared, url: &AmqpUrl) -> Result<Connection, String> {
+    match tokio::time::timeout(shared.options.connect_timeout, open(shared, url)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("no answer within {:?}", shared.options.connect_timeout)),
+    }
+}
+
+async fn open(shared: &Shared, url: &AmqpUrl) -> Result<Connection, String> {
+    let tls = match &url.tls {
+        Some(files) => Some((tls::prepare(files, &shared.options.tls).await?, url.host.clone())),
+        None => None,
+    };
     let uri = AMQPUri {
+        // TLS is below what lapin sees: it would take whichever provider the process has, and hide what the guard reads.
         scheme: AMQPScheme::AMQP,
         authority: AMQPAuthority {
-            userinfo: AMQPUserInfo { username: url.user.clone(), password: url.password.clone() },
+            userinfo: AMQPUserInfo {
+                username: url.user.clone(),
+                password: present_password(&url.password, url.password_file.as_ref()).await?,
+            },
             host: url.host.clone(),
             port: url.port,
         },
@@ -79,16 +107,7 @@ async fn connect(shared: &Shared) -> Result<Connection, String> {
     };
     let properties =
         ConnectionProperties::default().with_connection_name(shared.options.connection_name.as_str().into());
-    match tokio::time::timeout(
-        shared.options.connect_timeout,
-        Connection::connect_uri_with_runtime(uri, properties, guarded_runtime()),
-    )
-    .await
-    {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {:?}", shared.options.connect_timeout)),
-    }
+    Connection::connect_uri_with_runtime(uri, properties, guarded_runtime(tls)).await.map_err(|error| error.to_string())
 }
 
 /// Offers the connection to everybody until it is lost; says why it was.
@@ -98,7 +117,7 @@ async fn serve(shared: &Shared, connection: Connection) -> String {
     let link = Arc::new(Link::new(connection));
     shared.link.send_replace(Some(link.clone()));
     shared.state.send_modify(|state| state.up(generation));
-    tracing::info!(url = %shared.url, generation, "connected to the broker");
+    tracing::info!(url = %shared.servers.present(), generation, "connected to the broker");
     let mut look = tokio::time::interval(LOOK);
     let reason = loop {
         tokio::select! {

@@ -78,6 +78,17 @@ async fn exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::E
     }
 }
 
+/// A queue that this connection alone may use, for as long as it is there; `None` if another connection has it.
+pub(super) async fn own_queue(link: &Link, name: &str) -> Result<Option<Channel>, lapin::Error> {
+    let channel = link.channel().await?;
+    let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    match channel.queue_declare(short(name)?, options, FieldTable::default()).await {
+        Ok(_) => Ok(Some(channel)),
+        Err(error) if soft_error(&error) == Some(AMQPSoftError::RESOURCELOCKED) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// A queue for broadcasts. It is this connection's own, so one that exists otherwise is an error.
 pub(super) async fn mailbox(link: &Link, mailbox: &celery::Mailbox) -> Result<(), lapin::Error> {
     shared_exchange(link, &mailbox.exchange).await?;

@@ -1,31 +1,38 @@
-//! The TCP stream under `lapin`, with [`Guard`] in the reading direction.
+//! The TCP stream under `lapin`, with TLS if asked for and [`Guard`] in the reading direction.
 
 use std::{
     io::{self, Read, Write},
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures_util::{AsyncRead, AsyncWrite, Stream};
+use tokio::net::TcpStream;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use super::guard::Guard;
+use crate::tls::{Prepared, Secured};
 
 const READ: usize = 16 * 1024;
 
 /// Tokio's runtime with guarded streams.
 pub(super) type GuardedRuntime = Runtime<RuntimeParts<Tokio, GuardedTokio>>;
 
+/// How to secure a connection, and the name the server's certificate must have.
+pub(super) type Tls = (Prepared, String);
+
 /// The current tokio runtime. Must be called inside one.
-pub(super) fn guarded_runtime() -> GuardedRuntime {
-    Runtime::new(RuntimeParts::new(Tokio::current(), GuardedTokio(Tokio::current())))
+pub(super) fn guarded_runtime(tls: Option<Tls>) -> GuardedRuntime {
+    Runtime::new(RuntimeParts::new(Tokio::current(), GuardedTokio(Tokio::current(), tls.map(Arc::new))))
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct GuardedTokio(Tokio);
+pub(super) struct GuardedTokio(Tokio, Option<Arc<Tls>>);
 
 impl Reactor for GuardedTokio {
     type TcpStream = GuardedStream;
@@ -50,18 +57,43 @@ impl Reactor for GuardedTokio {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(GuardedStream { inner: connecting.await?, guard: Guard::default(), out: Vec::new(), taken: 0 }) }
+        let tls = self.1.clone();
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let inner = match tls.as_deref() {
+                Some((tls, host)) => Inner::Secured(Box::new(tls.secure(stream, host).await?.compat())),
+                None => Inner::Plain(stream.compat()),
+            };
+            Ok(GuardedStream { inner, guard: Guard::default(), out: Vec::new(), taken: 0 })
+        }
     }
 }
 
 /// A connection to the broker whose incoming bytes have passed the guard.
 pub(super) struct GuardedStream {
-    inner: <Tokio as Reactor>::TcpStream,
+    inner: Inner,
     guard: Guard,
     /// Passed, and taken by the reader up to `taken`.
     out: Vec<u8>,
     taken: usize,
+}
+
+enum Inner {
+    Plain(Compat<TcpStream>),
+    Secured(Box<Compat<Secured>>),
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
+
+impl Inner {
+    fn stream(&mut self) -> Pin<&mut dyn Duplex> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream),
+            Self::Secured(stream) => Pin::new(stream),
+        }
+    }
 }
 
 impl AsyncRead for GuardedStream {
@@ -74,7 +106,7 @@ impl AsyncRead for GuardedStream {
             this.out.clear();
             this.taken = 0;
             let mut bytes = [0; READ];
-            let count = ready!(Pin::new(&mut this.inner).poll_read(context, &mut bytes))?;
+            let count = ready!(this.inner.stream().poll_read(context, &mut bytes))?;
             if count == 0 {
                 return Poll::Ready(Ok(0));
             }
@@ -89,7 +121,7 @@ impl AsyncRead for GuardedStream {
 
 impl AsyncWrite for GuardedStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
+        self.get_mut().inner.stream().poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -97,14 +129,14 @@ impl AsyncWrite for GuardedStream {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, bytes)
+        self.get_mut().inner.stream().poll_write_vectored(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+        self.get_mut().inner.stream().poll_flush(context)
     }
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_close(context)
+        self.get_mut().inner.stream().poll_close(context)
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Inner,
@@ -12,7 +13,7 @@ use super::{
     state::{Connection, ConsumerState, State, Stored, expiry, task_name},
 };
 use crate::broker::{
-    Broadcast, Broker, BrokerError, ConnectionState, Consumer, Guarantee, Publish, PublishError, Subscription,
+    Broadcast, Broker, BrokerError, ConnectionState, Consumer, Guarantee, Lock, Publish, PublishError, Subscription,
     TaskQueue,
 };
 
@@ -133,6 +134,17 @@ impl Broker for MemoryConnection {
         Ok(())
     }
 
+    async fn try_lock(&self, name: &str) -> Result<Option<Lock>, BrokerError> {
+        let mut state = self.inner.lock();
+        self.check(&state)?;
+        if state.locks.contains_key(name) {
+            return Ok(None);
+        }
+        let lost = CancellationToken::new();
+        state.locks.insert(name.to_owned(), lost.clone());
+        Ok(Some(Lock::new(lost.clone(), Held { inner: self.inner.clone(), name: name.to_owned(), lost })))
+    }
+
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.state.subscribe()
     }
@@ -197,6 +209,22 @@ impl MemoryConnection {
 }
 
 /// Asks the hook, and stops the broker if it says so.
+/// Gives a lock back.
+struct Held {
+    inner: Arc<Inner>,
+    name: String,
+    lost: CancellationToken,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // After a crash it may be another's.
+        if !self.lost.is_cancelled() {
+            self.inner.lock().locks.remove(&self.name);
+        }
+    }
+}
+
 pub(super) fn fault(inner: &Inner, state: &mut State, op: Op) -> Result<(), String> {
     let action = state.hook.as_ref().map_or(FaultAction::Continue, |hook| hook(op));
     match action {

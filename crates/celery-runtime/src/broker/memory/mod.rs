@@ -71,6 +71,9 @@ impl MemoryBroker {
         for (_, connection) in state.connections.drain() {
             connection.state.send_modify(|state| state.down(Some("the connection was lost".to_owned())));
         }
+        for (_, lost) in state.locks.drain() {
+            lost.cancel();
+        }
         let mut consumers: Vec<u64> = state.consumers.keys().copied().collect();
         consumers.sort_unstable();
         for consumer in consumers {

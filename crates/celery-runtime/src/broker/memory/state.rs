@@ -15,6 +15,7 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::fault::{Duplicates, FaultHook};
 use crate::broker::ConnectionState;
@@ -72,6 +73,8 @@ pub(super) struct State {
     pub kinds: HashMap<String, ExchangeKind>,
     pub consumers: HashMap<u64, ConsumerState>,
     pub connections: HashMap<u64, Connection>,
+    /// Cancelled when its holder is gone.
+    pub locks: HashMap<String, CancellationToken>,
     pub next_sequence: u64,
     pub next_id: u64,
     pub generation: u64,

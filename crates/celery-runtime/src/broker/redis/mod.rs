@@ -34,6 +34,7 @@
 mod consumer;
 pub(crate) mod fanout;
 mod held;
+mod lock;
 mod publisher;
 mod replies;
 mod restore;
@@ -54,10 +55,13 @@ use celery_protocol::{
 use tokio::sync::watch;
 
 use super::{
-    Broadcast, Broker, BrokerError, ConnectOptions, ConnectionState, Consumer, Publish, PublishError, Subscription,
-    TaskQueue,
+    Broadcast, Broker, BrokerError, BrokerInfo, ConnectOptions, ConnectionState, Consumer, Lock, Publish, PublishError,
+    Subscription, TaskQueue,
 };
-use crate::redis::{Redis, RedisUrl, RequestError};
+use crate::{
+    redis::{Redis, RedisUrl, RequestError},
+    servers::Servers,
+};
 
 /// A self-healing connection to Redis.
 pub struct RedisBroker {
@@ -74,9 +78,10 @@ struct Shared {
 impl RedisBroker {
     /// Starts connecting in the background and returns at once. Must be called inside a tokio runtime.
     #[must_use]
-    pub fn start(url: RedisUrl, options: ConnectOptions) -> Self {
-        let keys = Keys::new(url.prefix.clone());
-        Self { shared: Arc::new(Shared { redis: Redis::start(url, options), keys }), restoring: OnceLock::new() }
+    pub fn start(servers: impl Into<Servers<RedisUrl>>, options: ConnectOptions) -> Self {
+        let redis = Redis::start(servers.into(), options);
+        let keys = Keys::new(redis.url.prefix.clone());
+        Self { shared: Arc::new(Shared { redis, keys }), restoring: OnceLock::new() }
     }
 
     fn open(&self) -> Result<(), BrokerError> {
@@ -99,16 +104,18 @@ impl Shared {
     }
 }
 
+fn refused(what: String, error: RequestError) -> BrokerError {
+    match error {
+        RequestError::Closed => BrokerError::Closed,
+        RequestError::Unavailable { reason, .. } => BrokerError::Unavailable { reason },
+        RequestError::Refused { reason } => BrokerError::Refused { what, reason },
+    }
+}
+
 #[async_trait]
 impl Broker for RedisBroker {
     async fn declare_task_queue(&self, queue: &TaskQueue) -> Result<(), BrokerError> {
-        self.shared.declare(queue).await.map_err(|error| match error {
-            RequestError::Closed => BrokerError::Closed,
-            RequestError::Unavailable { reason, .. } => BrokerError::Unavailable { reason },
-            RequestError::Refused { reason } => {
-                BrokerError::Refused { what: format!("queue {:?}", queue.name), reason }
-            }
-        })
+        self.shared.declare(queue).await.map_err(|error| refused(format!("queue {:?}", queue.name), error))
     }
 
     /// Nothing is to be done: on Redis a reply queue is there when something is in it.
@@ -153,6 +160,15 @@ impl Broker for RedisBroker {
     /// Nothing is to be done: a channel is there when somebody listens to it.
     async fn declare_broadcast(&self, _broadcast: Broadcast) -> Result<(), BrokerError> {
         self.open()
+    }
+
+    async fn try_lock(&self, name: &str) -> Result<Option<Lock>, BrokerError> {
+        self.open()?;
+        lock::take(&self.shared, name).await.map_err(|error| refused(format!("lock {name:?}"), error))
+    }
+
+    fn info(&self) -> BrokerInfo {
+        BrokerInfo { heartbeat: self.shared.redis.options.heartbeat, ..self.shared.redis.servers.present().info() }
     }
 
     /// An exchange is a word in the message there.
