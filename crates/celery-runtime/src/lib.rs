@@ -49,6 +49,7 @@ pub mod clock;
 mod credentials;
 mod dispatch;
 mod redis;
+pub mod scheduler;
 mod servers;
 mod task_error;
 mod tls;

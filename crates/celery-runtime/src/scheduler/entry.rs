@@ -1,0 +1,130 @@
+//! What is done, and when.
+
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::Schedule;
+use crate::client::SendOptions;
+
+/// Something that is done again and again.
+#[derive(Clone)]
+pub struct Entry {
+    pub(super) name: String,
+    pub(super) schedule: Schedule,
+    pub(super) jitter: Duration,
+    pub(super) action: Action,
+}
+
+#[derive(Clone)]
+pub(super) enum Action {
+    Send(Box<Sent>),
+    Run(Arc<dyn Fn(Timestamp) -> Running + Send + Sync>),
+}
+
+pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(Clone)]
+pub(super) struct Sent {
+    pub queue: String,
+    pub task: String,
+    pub args: Vec<Value>,
+    pub kwargs: Map<String, Value>,
+    pub options: SendOptions,
+}
+
+impl Entry {
+    /// Sends `task` to `queue`. Without an expiry among its options the task expires when the entry is due again, so that
+    /// they do not pile up where nobody works. Its id is derived from the entry and the time it was due: what is sent again
+    /// after a crash is the same task.
+    #[must_use]
+    pub fn send(
+        name: impl Into<String>,
+        schedule: impl Into<Schedule>,
+        queue: impl Into<String>,
+        task: impl Into<String>,
+    ) -> Self {
+        let (queue, task) = (queue.into(), task.into());
+        let options = SendOptions { ignore_result: true, drop_expired: true, ..SendOptions::default() };
+        let sent = Sent { queue, task, args: Vec::new(), kwargs: Map::new(), options };
+        Self {
+            name: name.into(),
+            schedule: schedule.into(),
+            jitter: Duration::ZERO,
+            action: Action::Send(Box::new(sent)),
+        }
+    }
+
+    /// Runs `work` in this process; it is given the time it was due. While it runs it is not started again.
+    #[must_use]
+    pub fn run<F, Fut>(name: impl Into<String>, schedule: impl Into<Schedule>, work: F) -> Self
+    where
+        F: Fn(Timestamp) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let action = Action::Run(Arc::new(move |due| Box::pin(work(due))));
+        Self { name: name.into(), schedule: schedule.into(), jitter: Duration::ZERO, action }
+    }
+
+    /// Positional arguments of the task.
+    #[must_use]
+    pub fn args(mut self, args: Vec<Value>) -> Self {
+        if let Action::Send(sent) = &mut self.action {
+            sent.args = args;
+        }
+        self
+    }
+
+    /// Keyword arguments of the task.
+    #[must_use]
+    pub fn kwargs(mut self, kwargs: Map<String, Value>) -> Self {
+        if let Action::Send(sent) = &mut self.action {
+            sent.kwargs = kwargs;
+        }
+        self
+    }
+
+    /// How the task is sent; its id is the scheduler's to choose. By default no result is wanted.
+    #[must_use]
+    pub fn options(mut self, options: SendOptions) -> Self {
+        if let Action::Send(sent) = &mut self.action {
+            sent.options = options;
+        }
+        self
+    }
+
+    /// Delays each time by up to that long, by an amount derived from the entry and the time: the same for all replicas and
+    /// after a restart.
+    #[must_use]
+    pub fn jitter(mut self, at_most: Duration) -> Self {
+        self.jitter = at_most;
+        self
+    }
+
+    /// The task id for the time `due`.
+    pub(super) fn id(&self, scheduler: &str, due: Timestamp) -> uuid::Uuid {
+        let text = format!("celery-runtime:{scheduler}:{}:{}", self.name, due.as_nanosecond());
+        uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, text.as_bytes())
+    }
+
+    /// When what is due at `due` is done.
+    pub(super) fn delayed(&self, scheduler: &str, due: Timestamp) -> Timestamp {
+        let part = u32::try_from(self.id(scheduler, due).as_u128() % 1024).unwrap_or(0);
+        due.checked_add(self.jitter.saturating_mul(part) / 1024).unwrap_or(due)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match &self.action {
+            Action::Send(sent) => format!("{} to {}", sent.task, sent.queue),
+            Action::Run(_) => "work of this process".to_owned(),
+        };
+        f.debug_struct("Entry")
+            .field("name", &self.name)
+            .field("schedule", &self.schedule)
+            .field("what", &what)
+            .finish()
+    }
+}
