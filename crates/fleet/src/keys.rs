@@ -11,7 +11,7 @@ use tuf_core::key::{FileSigner, PublicKey, Signer};
 /// Largest key file read, in bytes.
 pub const MAX_KEY_FILE: u64 = 64 << 10;
 /// Where orchestrators mount secrets with modes of their own choosing.
-const SECRETS: &str = "/run/secrets";
+const SECRETS: [&str; 2] = ["/run/secrets", "/run/credentials"];
 
 /// Why keys cannot be used. Never holds key material.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub enum KeysError {
 }
 
 /// The private keys in `dir`: those named, or all of them. Keys that others can read are refused, with a warning only
-/// below `/run/secrets`.
+/// below `/run/secrets` and `/run/credentials`.
 ///
 /// # Errors
 /// [`KeysError`].
@@ -57,7 +57,7 @@ pub fn signers(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<Vec<Arc<dyn 
         let io = |source| KeysError::Io { path: path.clone(), source };
         let mode = fs.stat(&path).map_err(io)?.mode & 0o777;
         if mode & 0o077 != 0 {
-            if !path.starts_with(SECRETS) {
+            if !SECRETS.iter().any(|mounted| path.starts_with(mounted)) {
                 return Err(KeysError::Exposed { path, mode });
             }
             tracing::warn!(key.path = %path.display(), "{} can be read by others (mode {mode:03o})", path.display());

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_runtime::broker::{ConnectError, ConnectOptions, SharedBroker, connect};
+use celery_runtime::broker::{ConnectError, SharedBroker, connect};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use durable_fs::{Fs, RealFs};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -147,8 +147,7 @@ where
 {
     let shutdown = CancellationToken::new();
     end_on_signals(shutdown.clone())?;
-    let options =
-        ConnectOptions { connection_name: format!("{}@{}", worker.name, config.instance), ..ConnectOptions::default() };
+    let options = config.connect_options(format!("{}@{}", worker.name, config.instance));
     let broker = connect(&config.broker_url, options).await.map_err(|error| match error {
         ConnectError::Url(error) => FleetError::BrokerUrl(error.to_string()),
         error => FleetError::Broker(error.to_string()),

@@ -105,7 +105,8 @@ pub fn enter(fs: &dyn Fs, config: &Config, role: &str) -> Result<Sandbox, FleetE
         }
         std::thread::sleep(LOOK);
     }
-    let problem = match restrict(fs, &places) {
+    let credentials = credentials(config);
+    let problem = match restrict(fs, &places, &credentials) {
         Ok(problem) => problem,
         Err(error) => Some(format!("Landlock failed: {error}")),
     };
@@ -120,7 +121,8 @@ pub fn enter(fs: &dyn Fs, config: &Config, role: &str) -> Result<Sandbox, FleetE
             );
         }
     }
-    let watched = places.iter().map(|place| place.path.clone()).chain(REPLACED.iter().map(PathBuf::from));
+    let watched = places.iter().map(|place| place.path.clone());
+    let watched = watched.chain(REPLACED.iter().map(PathBuf::from)).chain(credentials);
     Ok(Sandbox::Entered(Sealed(watched.filter_map(|path| identity(fs, &path).map(|id| (path, id))).collect())))
 }
 
@@ -181,6 +183,25 @@ fn missing(fs: &dyn Fs, config: &Config, role: &str) -> Vec<PathBuf> {
     missing
 }
 
+/// What has to be readable so that credentials of the broker can be read again: the directory they are in, because whoever
+/// replaces a file makes another one; of a directory with more in it only the file, and then the process starts anew.
+fn credentials(config: &Config) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for path in config.broker_files() {
+        // Links lead to where an orchestrator keeps the file now.
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        for file in [path, real] {
+            match file.parent() {
+                Some(dir) if dir.components().count() > 2 => paths.push(dir.to_owned()),
+                _ => paths.push(file),
+            }
+        }
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
 fn shown(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
@@ -191,7 +212,7 @@ fn identity(fs: &dyn Fs, path: &Path) -> Option<(u64, u64)> {
 }
 
 /// `None`: all of it is enforced; otherwise what is not.
-fn restrict(fs: &dyn Fs, places: &[Place]) -> Result<Option<String>, landlock::RulesetError> {
+fn restrict(fs: &dyn Fs, places: &[Place], credentials: &[PathBuf]) -> Result<Option<String>, landlock::RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = read
         | AccessFs::WriteFile
@@ -205,7 +226,8 @@ fn restrict(fs: &dyn Fs, places: &[Place]) -> Result<Option<String>, landlock::R
     let mut ruleset =
         Ruleset::default().handle_access(AccessFs::from_all(WANTED))?.scope(Scope::from_all(WANTED))?.create()?;
     let own = std::env::current_exe().ok();
-    let system = SYSTEM.iter().map(PathBuf::from).chain(own).map(|path| (path, read));
+    let system =
+        SYSTEM.iter().map(PathBuf::from).chain(own).chain(credentials.iter().cloned()).map(|path| (path, read));
     let null = std::iter::once((PathBuf::from("/dev/null"), AccessFs::ReadFile | AccessFs::WriteFile));
     let own = places.iter().map(|place| (place.path.clone(), if place.usage == Use::Write { write } else { read }));
     for (path, rights) in system.chain(null).chain(own) {

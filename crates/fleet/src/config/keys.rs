@@ -96,7 +96,30 @@ pub const KEYS: &[KeySpec] = &[
         "broker_url",
         Kind::Url,
         "memory://",
-        "Where tasks travel: `amqp://user:password@host:5672/vhost`, `amqps://…`, or `memory://` for one process.",
+        "Where tasks travel: `amqp://user:password@host:5672/vhost`, `amqps://…`, `redis://…`, `rediss://…`, or `memory://` \
+         for one process. Several, as a list or separated by `;`, are tried in turn: the first is used until it cannot be \
+         reached. `?password_file=/path` behind an address reads its password anew for every connection; `broker_url_file` \
+         instead of this key names a file that holds the addresses, which is read anew as well.",
+    ),
+    spec(
+        "broker_tls.ca",
+        Kind::OptionalPath,
+        "",
+        "Certificates (PEM) of the authorities that `amqps://` and `rediss://` trust; the server's certificate is always \
+         checked, its name included. Empty: those of the system.",
+    ),
+    spec(
+        "broker_tls.cert",
+        Kind::OptionalPath,
+        "",
+        "Our own certificate (PEM) for brokers that ask for one. Like the authorities and the key it is read anew for every \
+         connection, so it can be replaced; under the sandbox that takes a directory of its own, with nothing else in it.",
+    ),
+    spec(
+        "broker_tls.key",
+        Kind::OptionalPath,
+        "",
+        "The private key of `broker_tls.cert` (PEM), readable by the worker's user alone. Empty: it is in that file.",
     ),
     spec(
         "result_backend",
@@ -197,6 +220,15 @@ pub const KEYS: &[KeySpec] = &[
         PERIOD,
         "60",
         "Seconds between two looks of a signing role at the state below it, with or without the broker.",
+    ),
+    spec(
+        "schedule",
+        Kind::Schedule,
+        "",
+        "Tasks that the monitor sends again and again, as Celery's beat does: `NAME: {task: refresh-expiry, queue: \
+         monitor-worker, crontab: \"0 3 * * *\"}`. `crontab` is minute, hour, day of the month, month and day of the week in \
+         UTC, in Celery's notation; `every` instead of it is an interval. Of several monitors one sends. What was missed is \
+         sent once. No result is kept.",
     ),
     spec(
         "max_clock_skew",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::schedule;
 use crate::policy::PathPatterns;
 
 /// What values a key takes.
@@ -11,7 +12,7 @@ use crate::policy::PathPatterns;
 pub enum Kind {
     /// Text that may be empty.
     Optional,
-    /// An address that may hold a password: masked wherever it is shown, and settable through a `*_FILE` variable.
+    /// An address, or a list of them, that may hold a password: masked wherever it is shown, and settable through a `*_FILE` variable.
     Url,
     /// A path.
     Path,
@@ -45,6 +46,8 @@ pub enum Kind {
     Address,
     /// A log level with exceptions per module.
     LogFilter,
+    /// A mapping of names to tasks and their times; in an environment variable as JSON.
+    Schedule,
 }
 
 /// A value as it was written, before its kind is known.
@@ -64,6 +67,9 @@ pub(super) enum Value {
     Names(Vec<String>),
     Address(Option<SocketAddr>),
 }
+
+/// The most addresses in a list.
+const MAX_URLS: usize = 32;
 
 impl Kind {
     /// Whether values may hold secrets.
@@ -89,6 +95,11 @@ impl Kind {
             Self::Names => "a list of names of letters, digits, `.`, `_` and `-`".into(),
             Self::Patterns => "a list of patterns of target paths such as `packages/*/*.zip` or `**`".into(),
             Self::Address => "an IP address and a port such as `127.0.0.1:9440`, or nothing".into(),
+            Self::Schedule => {
+                "a mapping of names to `task`, `queue`, one of `crontab` (five fields) and `every` (seconds, 1 at \
+                               least), and maybe `kwargs` (JSON), `expires` and `jitter` (seconds)"
+                    .into()
+            }
             Self::LogFilter => "a level such as `info`, with exceptions such as `info,lapin=debug`".into(),
         }
     }
@@ -98,6 +109,10 @@ impl Kind {
         let text = match (self, raw) {
             (Self::Names, Raw::List(names)) => {
                 return parse_names(names.iter().map(String::as_str));
+            }
+            (Self::Url, Raw::List(urls)) => {
+                let fit = (1..=MAX_URLS).contains(&urls.len()) && urls.iter().all(|url| !url.contains(';'));
+                return fit.then(|| self.parse(&Raw::Text(urls.join(";"))))?;
             }
             (Self::Patterns, Raw::List(patterns)) => {
                 return parse_patterns(patterns.iter().map(String::as_str));
@@ -110,7 +125,7 @@ impl Kind {
         }
         match self {
             Self::Optional => (text.chars().count() <= 255).then(|| Value::Text(text.to_owned())),
-            Self::Url => is_url(text).then(|| Value::Text(text.to_owned())),
+            Self::Url => text.split(';').all(is_url).then(|| Value::Text(text.to_owned())),
             Self::Path => (!text.is_empty()).then(|| Value::Text(text.to_owned())),
             Self::OptionalPath => Some(Value::Text(text.to_owned())),
             Self::Bool => match text.to_ascii_lowercase().as_str() {
@@ -133,6 +148,7 @@ impl Kind {
             Self::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
             Self::Names => parse_names(text.split(',').filter(|name| !name.trim().is_empty())),
             Self::Patterns => parse_patterns(text.split(',').filter(|pattern| !pattern.trim().is_empty())),
+            Self::Schedule => schedule::parse(text).map(|_| Value::Text(text.to_owned())),
             Self::Address if text.is_empty() => Some(Value::Address(None)),
             Self::Address => text.parse().ok().map(|address| Value::Address(Some(address))),
             Self::LogFilter => {
@@ -163,7 +179,7 @@ fn parse_patterns<'a>(patterns: impl Iterator<Item = &'a str>) -> Option<Value> 
 }
 
 fn is_url(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(scheme, _)| {
+    text.trim().split_once("://").is_some_and(|(scheme, _)| {
         !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
     })
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use durable_fs::Fs;
 
 use super::keys::{KEYS, KeySpec};
-use super::kind::Raw;
+use super::kind::{Kind, Raw};
 use super::yaml::{self, Node};
 use super::{ConfigError, DEFAULT_FILE};
 
@@ -30,9 +30,9 @@ pub enum Origin {
     },
     /// An environment variable.
     Env(String),
-    /// A file that an environment variable names.
+    /// A file that an environment variable or a key with `_file` names.
     EnvFile {
-        /// The variable.
+        /// The variable, or where the key is.
         variable: String,
         /// The file.
         path: PathBuf,
@@ -109,7 +109,13 @@ impl Layers {
         layers.add_env(&sources.env, fs)?;
         for pair in &sources.set {
             let (key, value) = pair.split_once('=').ok_or(ConfigError::NotAPair)?;
-            layers.set(key.trim(), value, Origin::Flag)?;
+            match in_file(key.trim()) {
+                Some(spec) => {
+                    let secret = read_secret(fs, value, Origin::Flag)?;
+                    layers.values.insert(spec.key, secret);
+                }
+                None => layers.set(key.trim(), value, Origin::Flag)?,
+            }
         }
         Ok((layers, file))
     }
@@ -142,7 +148,7 @@ impl Layers {
         };
         match yaml::parse(&path, &text)? {
             Node::Empty => {}
-            Node::Map(entries) => self.add_map(&path, "", entries)?,
+            Node::Map(entries) => self.add_map(fs, &path, "", entries)?,
             Node::Scalar(_) | Node::List(_) => {
                 let message = "a configuration is a mapping of keys to values".into();
                 return Err(ConfigError::Yaml { path, line: None, message });
@@ -153,6 +159,7 @@ impl Layers {
 
     fn add_map(
         &mut self,
+        fs: &dyn Fs,
         path: &Path,
         prefix: &str,
         entries: Vec<(serde_saphyr::Spanned<String>, Node)>,
@@ -161,14 +168,27 @@ impl Layers {
             let origin = Origin::File { path: path.to_owned(), line: name.referenced.line() };
             let key = if prefix.is_empty() { name.value } else { format!("{prefix}.{}", name.value) };
             if let Some(spec) = KEYS.iter().find(|spec| spec.key == key) {
-                let raw = leaf(node).ok_or_else(|| invalid(spec, origin.clone(), "a mapping"))?;
+                let raw = match spec.kind {
+                    Kind::Schedule => Some(Raw::Text(as_json(node).to_string())),
+                    _ => leaf(node),
+                };
+                let raw = raw.ok_or_else(|| invalid(spec, origin.clone(), "a mapping"))?;
                 let before = self.values.insert(spec.key, (raw, origin.clone()));
                 if before.is_some_and(|(_, before)| before != Origin::Default) {
                     return Err(ConfigError::Twice { key, origin });
                 }
+            } else if let Some(spec) = in_file(&key) {
+                let named = match leaf(node) {
+                    Some(Raw::Text(named)) if !named.is_empty() => named,
+                    _ => return Err(invalid(spec, origin, "not the path of a file")),
+                };
+                let before = self.values.insert(spec.key, read_secret(fs, &named, origin.clone())?);
+                if before.is_some_and(|(_, before)| before != Origin::Default) {
+                    return Err(ConfigError::Twice { key: spec.key.into(), origin });
+                }
             } else if KEYS.iter().any(|spec| spec.key.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.'))) {
                 match node {
-                    Node::Map(entries) => self.add_map(path, &key, entries)?,
+                    Node::Map(entries) => self.add_map(fs, path, &key, entries)?,
                     Node::Empty => {}
                     Node::Scalar(_) | Node::List(_) => {
                         let expected = "a mapping of further keys".into();
@@ -199,14 +219,11 @@ impl Layers {
                 if value.is_empty() {
                     continue;
                 }
-                let path = PathBuf::from(value);
-                let origin = Origin::EnvFile { variable: variable.clone(), path: path.clone() };
+                let secret = read_secret(fs, value, Origin::Env(variable.clone()))?;
                 if env.contains_key(&spec.env()) {
-                    return Err(ConfigError::Twice { key: spec.key.into(), origin });
+                    return Err(ConfigError::Twice { key: spec.key.into(), origin: secret.1 });
                 }
-                let text = read_text(fs, &path, MAX_SECRET)
-                    .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-                self.values.insert(spec.key, (Raw::Text(text.trim_end_matches(['\r', '\n']).to_owned()), origin));
+                self.values.insert(spec.key, secret);
             } else if !is_service_link(variable) {
                 let suggestion = closest(variable, KEYS.iter().map(KeySpec::env));
                 return Err(ConfigError::UnknownKey {
@@ -218,6 +235,20 @@ impl Layers {
         }
         Ok(())
     }
+}
+
+/// The key whose value is in the file that `KEY_file` names.
+fn in_file(key: &str) -> Option<&'static KeySpec> {
+    let key = key.strip_suffix("_file")?;
+    KEYS.iter().find(|spec| spec.kind.is_secret() && spec.key == key)
+}
+
+fn read_secret(fs: &dyn Fs, path: &str, named_by: Origin) -> Result<(Raw, Origin), ConfigError> {
+    let path = PathBuf::from(path);
+    let text =
+        read_text(fs, &path, MAX_SECRET).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+    let origin = Origin::EnvFile { variable: named_by.to_string(), path };
+    Ok((Raw::Text(text.trim_end_matches(['\r', '\n']).to_owned()), origin))
 }
 
 /// Kubernetes gives every container variables for every service of its namespace. A service called `rugged` or
@@ -250,6 +281,16 @@ fn leaf(node: Node) -> Option<Raw> {
             texts.collect::<Option<Vec<_>>>().map(Raw::List)
         }
         Node::Map(_) => None,
+    }
+}
+
+/// A mapping as JSON; every scalar is text.
+fn as_json(node: Node) -> serde_json::Value {
+    match node {
+        Node::Empty => serde_json::Value::Object(serde_json::Map::new()),
+        Node::Scalar(text) => text.into(),
+        Node::List(items) => items.into_iter().map(as_json).collect(),
+        Node::Map(entries) => entries.into_iter().map(|(name, node)| (name.value, as_json(node))).collect(),
     }
 }
 

@@ -4,8 +4,30 @@
 ///
 /// Everything between the first `:` of the authority and its last `@` is taken for the password, so that an unescaped
 /// `@` or `/` in it does not show; so is the value of every query parameter.
+///
+/// Of several separated by `;` each is shown so. A `;` that no address follows may be part of a password.
 #[must_use]
-pub fn mask_url(url: &str) -> String {
+pub fn mask_url(urls: &str) -> String {
+    let mut each: Vec<String> = Vec::new();
+    for part in urls.split(';') {
+        match each.last_mut() {
+            Some(last) if !starts_as_url(part) => {
+                last.push(';');
+                last.push_str(part);
+            }
+            _ => each.push(part.to_owned()),
+        }
+    }
+    each.iter().map(|url| mask_one(url)).collect::<Vec<_>>().join(";")
+}
+
+fn starts_as_url(text: &str) -> bool {
+    text.trim().split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    })
+}
+
+fn mask_one(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "***".into();
     };
@@ -50,5 +72,7 @@ mod tests {
         assert_eq!(mask_url("redis://host/0?password=s3cret&db"), "redis://host/0?password=***&***");
         assert_eq!(mask_url("memory://"), "memory://");
         assert_eq!(mask_url("s3cret"), "***");
+        assert_eq!(mask_url("amqp://u:a@h/v; amqps://u:b@i/v"), "amqp://u:***@h/v; amqps://u:***@i/v");
+        assert_eq!(mask_url("amqp://u:s3;cret@h/v"), "amqp://u:***@h/v");
     }
 }

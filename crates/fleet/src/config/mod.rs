@@ -8,6 +8,7 @@ mod keys;
 mod kind;
 mod layers;
 mod mask;
+mod schedule;
 mod yaml;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use celery_runtime::broker::{BrokerUrl, ConnectOptions, TlsFiles, TlsOptions, parse_list};
 use celery_runtime::worker::RemoteControl;
 use durable_fs::Fs;
 
@@ -27,6 +29,7 @@ pub use keys::{KEYS, KeySpec};
 pub use kind::Kind;
 pub use layers::{Origin, Sources};
 pub use mask::mask_url;
+pub use schedule::ScheduledTask;
 
 use kind::{Raw, Value};
 
@@ -108,6 +111,10 @@ pub struct Config {
     pub environment: String,
     /// `broker_url`; may hold a password (see [`mask_url`]).
     pub broker_url: String,
+    /// The file `broker_url` comes from, if any; it is read anew for every connection.
+    pub broker_url_file: Option<PathBuf>,
+    /// `broker_tls.*`.
+    pub broker_tls: TlsFiles,
     /// `result_backend`.
     pub result_backend: String,
     /// `remote_control`.
@@ -143,6 +150,8 @@ pub struct Config {
     pub publish_min_interval: Duration,
     /// `reconcile_period`.
     pub reconcile_period: Duration,
+    /// `schedule`, in order of the names.
+    pub schedule: Vec<ScheduledTask>,
     /// `max_clock_skew`.
     pub max_clock_skew: Duration,
     /// `retention.keep_seconds`; `None` where `retention.enabled` is off.
@@ -272,6 +281,43 @@ impl Config {
         mask_url(&self.broker_url)
     }
 
+    /// How to connect to the broker, under a name its administrator sees.
+    #[must_use]
+    pub fn connect_options(&self, connection_name: String) -> ConnectOptions {
+        ConnectOptions {
+            connection_name,
+            tls: TlsOptions { files: self.broker_tls.clone(), ..TlsOptions::default() },
+            url_file: self.broker_url_file.clone(),
+            ..ConnectOptions::default()
+        }
+    }
+
+    /// The files that are read anew for every connection to the broker.
+    #[must_use]
+    pub fn broker_files(&self) -> Vec<PathBuf> {
+        let urls = parse_list(&self.broker_url).unwrap_or_default();
+        let TlsFiles { ca, cert, key } = self.broker_tls.clone();
+        let named = [self.broker_url_file.clone(), ca, cert, key];
+        named.into_iter().flatten().chain(urls.iter().flat_map(BrokerUrl::files)).collect()
+    }
+
+    /// Whoever configures TLS wants it.
+    fn check_tls(&self) -> Result<(), ConfigError> {
+        if self.broker_tls.key.is_some() && self.broker_tls.cert.is_none() {
+            return Err(ConfigError::Contradiction(
+                "`broker_tls.key` is set and `broker_tls.cert` is not".into(),
+            ));
+        }
+        let plain = ["amqp://", "pyamqp://", "redis://", "redis+socket://"];
+        let is_plain = |url: &str| plain.iter().any(|scheme| url.trim().starts_with(scheme));
+        if self.broker_tls != TlsFiles::default() && self.broker_url.split(';').any(is_plain) {
+            return Err(ConfigError::Contradiction(
+                "`broker_tls` is set and a `broker_url` has no TLS: it takes amqps:// or rediss://".into(),
+            ));
+        }
+        Ok(())
+    }
+
     fn resolve(layers: &Layers, file: Option<PathBuf>) -> Result<Self, ConfigError> {
         let read = Reader(layers);
         let verification_keys_path = read.path("verification_keys_path")?;
@@ -286,6 +332,15 @@ impl Config {
         let mut config = Self {
             environment: read.text("environment")?,
             broker_url: read.text("broker_url")?,
+            broker_url_file: match layers.get("broker_url")? {
+                (_, Origin::EnvFile { path, .. }) => Some(path.clone()),
+                _ => None,
+            },
+            broker_tls: TlsFiles {
+                ca: read.optional_path("broker_tls.ca")?,
+                cert: read.optional_path("broker_tls.cert")?,
+                key: read.optional_path("broker_tls.key")?,
+            },
             result_backend: read.text("result_backend")?,
             instance,
             post_to_tuf_path: read.path("post_to_tuf_path")?,
@@ -302,6 +357,7 @@ impl Config {
             scheduler_scan_period: read.duration("scheduler_scan_period")?,
             publish_min_interval: read.duration("publish_min_interval")?,
             reconcile_period: read.duration("reconcile_period")?,
+            schedule: schedule::parse(read.text("schedule")?.trim()).ok_or(ConfigError::Table("schedule"))?,
             max_clock_skew: Duration::from_secs(read.count("max_clock_skew")?),
             retention: {
                 let keep = Duration::from_secs(read.count("retention.keep_seconds")?);
@@ -361,6 +417,7 @@ impl Config {
                 "`policy.allowed_targets` is empty: nothing could ever be released; `**` allows everything".into(),
             ));
         }
+        config.check_tls()?;
         config.settings = read.settings(&config)?;
         Ok(config)
     }
@@ -435,6 +492,10 @@ impl Reader<'_> {
 
     fn path(&self, key: &'static str) -> Result<PathBuf, ConfigError> {
         self.text(key).map(PathBuf::from)
+    }
+
+    fn optional_path(&self, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(Some(self.text(key)?).filter(|path| !path.is_empty()).map(PathBuf::from))
     }
 
     fn bool(&self, key: &'static str) -> Result<bool, ConfigError> {

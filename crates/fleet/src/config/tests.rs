@@ -171,6 +171,80 @@ fn a_secret_can_come_from_a_file() {
 }
 
 #[test]
+fn a_file_of_addresses_is_named_in_the_configuration_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("broker");
+    std::fs::write(&file, "amqp://u:s3cret@h/v;amqp://u:s3cret@i/v\n").unwrap();
+    let named = format!("broker_url_file: {}\n", file.display());
+    let config = load(Some(&named), &[], &[]).unwrap();
+    assert_eq!(config.broker_url_file.as_deref(), Some(file.as_path()));
+    assert_eq!(config.connect_options(String::new()).url_file, config.broker_url_file);
+    assert_eq!(config.shown_broker_url(), "amqp://u:***@h/v;amqp://u:***@i/v");
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let set = format!("broker_url_file={}", file.display());
+    assert!(load(None, &[], &[&set]).unwrap().broker_url_file.is_some());
+    // A later layer wins as a whole.
+    let over = load(Some(&named), &[("RUGGED_BROKER_URL", "memory://")], &[]).unwrap();
+    assert_eq!((over.broker_url.as_str(), over.broker_url_file), ("memory://", None));
+    let both = load(Some(&format!("{named}broker_url: memory://\n")), &[], &[]);
+    assert!(matches!(both, Err(ConfigError::Twice { .. })));
+    let missing = load(Some("broker_url_file: /nonexistent\n"), &[], &[]);
+    assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
+}
+
+#[test]
+fn several_brokers_are_a_list_and_each_is_shown_without_its_password() {
+    let config = load(Some("broker_url:\n  - amqp://u:s3cret@h/v\n  - amqps://u:s3cret@i/v\n"), &[], &[]).unwrap();
+    assert_eq!(config.broker_url, "amqp://u:s3cret@h/v;amqps://u:s3cret@i/v");
+    assert_eq!(config.setting("broker_url").unwrap().value, "amqp://u:***@h/v;amqps://u:***@i/v");
+    for bad in ["broker_url: []\n", "broker_url: [s3cret]\n", "broker_url: ['amqp://s3cret;amqp://h']\n"] {
+        let error = load(Some(bad), &[], &[]).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+    }
+}
+
+#[test]
+fn tls_is_configured_for_brokers_that_have_it() {
+    let tls = "broker_tls:\n  ca: /tls/ca.pem\n  cert: /tls/me.crt\n  key: /tls/me.key\n";
+    let config = load(Some(&format!("broker_url: amqps://h/v?password_file=/pw/p\n{tls}")), &[], &[]).unwrap();
+    let files = config.connect_options(String::new()).tls.files;
+    assert_eq!(files.key.as_deref(), Some(Path::new("/tls/me.key")));
+    let named: Vec<_> = config.broker_files().iter().map(|path| path.display().to_string()).collect();
+    assert_eq!(named, ["/tls/ca.pem", "/tls/me.crt", "/tls/me.key", "/pw/p"]);
+    for bad in [format!("broker_url: amqps://h;amqp://i\n{tls}"), "broker_tls:\n  key: /tls/me.key\n".to_owned()] {
+        assert!(matches!(load(Some(&bad), &[], &[]), Err(ConfigError::Contradiction(_))), "{bad}");
+    }
+}
+
+#[test]
+fn tasks_to_be_sent_again_and_again_are_configured_by_name() {
+    let yaml = "schedule:\n  nightly:\n    task: refresh-expiry\n    queue: targets-worker\n    crontab: '0 3 * * mon'\n    \
+                kwargs: '{\"force\": true}'\n    jitter: 60\n  look:\n    task: find-new-targets\n    every: 90\n    expires: 5\n";
+    let config = load(Some(yaml), &[], &[]).unwrap();
+    let [look, nightly] = config.schedule.as_slice() else { panic!("{:?}", config.schedule) };
+    assert_eq!((look.name.as_str(), look.queue.as_str()), ("look", "monitor-worker"));
+    assert_eq!((look.schedule.to_string(), look.expires), ("every 90s".to_owned(), Some(Duration::from_secs(5))));
+    assert_eq!((nightly.schedule.to_string().as_str(), nightly.jitter.as_secs()), ("0 3 * * mon", 60));
+    assert_eq!(nightly.kwargs["force"], true);
+    let variable = r#"{"look": {"task": "find-new-targets", "every": 90, "expires": 5}}"#;
+    assert_eq!(load(None, &[("RUGGED_SCHEDULE", variable)], &[]).unwrap().schedule.first(), Some(look));
+    for bad in [
+        "{a: {task: t}}",
+        "{a: {task: t, every: 1, crontab: '* * * * *'}}",
+        "{a: {task: t, every: 0.5}}",
+        "{a: {task: t, crontab: '* * 30 2 *'}}",
+        "{a: {task: t, every: 1, kwargs: '[]'}}",
+        "{a: {task: t, every: 1, jitter: -1}}",
+        "{a: {task: t, every: 1, wen: 1}}",
+        "[a]",
+        "word",
+    ] {
+        let told = refused(&format!("schedule: {bad}\n"));
+        assert!(told.contains("`schedule`") && told.contains("expected a mapping of names"), "{bad}: {told}");
+    }
+}
+
+#[test]
 fn variables_of_kubernetes_services_are_not_taken_for_keys() {
     let config = load(None, &[("RUGGED_SERVICE_HOST", "10.0.0.1"), ("RUGGED_PORT_80_TCP", "tcp://10.0.0.1:80")], &[]);
     assert!(config.is_ok());

@@ -36,9 +36,8 @@ pub async fn broker(config: &Config, role: &str, deadline: Duration) -> Vec<Find
         findings.all.push(finding(role, config, Severity::Warn, message, advice));
     };
     let options = ConnectOptions {
-        connection_name: format!("rugged-doctor@{}", config.instance),
         operation_timeout: deadline,
-        ..ConnectOptions::default()
+        ..config.connect_options(format!("rugged-doctor@{}", config.instance))
     };
     let connection = match connect(&config.broker_url, options).await {
         Ok(connection) => connection,

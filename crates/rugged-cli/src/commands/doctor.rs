@@ -44,7 +44,7 @@ pub async fn run(config: &Arc<Config>, args: args::Doctor, output: Output) -> Re
         findings.extend(preflight::broker(config, role, deadline).await);
     } else if !config.broker_url.starts_with("memory:") {
         // The administrator's user may do more than a worker's: only whether the broker answers says something.
-        let broker = celery_runtime::broker::connect(&config.broker_url, Default::default())
+        let broker = celery_runtime::broker::connect(&config.broker_url, config.connect_options("rugged".into()))
             .await
             .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
         findings.extend(preflight::reachable(broker.as_ref(), config, "all", deadline).await);

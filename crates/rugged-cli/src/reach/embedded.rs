@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use celery_runtime::broker::memory::MemoryBroker;
 use celery_runtime::broker::socket::{ServeError, SocketServer};
-use celery_runtime::broker::{Broker as _, ConnectOptions, SharedBroker, TaskQueue, connect};
+use celery_runtime::broker::{Broker as _, SharedBroker, TaskQueue, connect};
 use durable_fs::{Fs, RealFs, durable};
 use fleet::clock::SystemClock;
 use fleet::contract::ADMIN_EXCHANGE;
@@ -103,8 +103,7 @@ impl Embedded {
             }
             (Source::Memory(broker), socket)
         } else {
-            let options =
-                ConnectOptions { connection_name: format!("rugged@{}", config.instance), ..Default::default() };
+            let options = config.connect_options(format!("rugged@{}", config.instance));
             let broker = connect(&config.broker_url, options).await;
             (Source::Remote(broker.map_err(|error| CliError::usage(format!("broker_url: {error}")))?), None)
         };

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_runtime::broker::{BrokerUrl, ConnectOptions, SharedBroker, connect};
+use celery_runtime::broker::{BrokerUrl, ConnectOptions, SharedBroker, connect, parse_list};
 use celery_runtime::client::{CallError, Client, SendOptions};
 use fleet::Config;
 use fleet::contract::{ADMIN_EXCHANGE, MONITOR_QUEUE, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE};
@@ -48,10 +48,9 @@ impl Reach {
     /// When the broker's address is malformed.
     pub async fn running(config: &Config) -> Result<Option<Self>, CliError> {
         if !is_memory(config)? {
-            let broker =
-                connect(&config.broker_url, ConnectOptions { connection_name: "rugged".into(), ..Default::default() })
-                    .await
-                    .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
+            let broker = connect(&config.broker_url, config.connect_options("rugged".into()))
+                .await
+                .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
             return Self::over(broker, None, config.shown_broker_url()).await.map(|reach| Some(reach.naming(config)));
         }
         let socket = socket_path(config);
@@ -198,8 +197,8 @@ impl Reach {
 /// # Errors
 /// When its address is malformed.
 pub fn is_memory(config: &Config) -> Result<bool, CliError> {
-    let url: BrokerUrl = config.broker_url.parse().map_err(|error| {
+    let urls = parse_list(&config.broker_url).map_err(|error| {
         CliError::usage(format!("broker_url: {error}")).hint("for example amqp://user@host:5672/vhost, or memory://")
     })?;
-    Ok(matches!(url, BrokerUrl::Memory))
+    Ok(matches!(urls.as_slice(), [BrokerUrl::Memory]))
 }
