@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod pause;
 pub mod receipt;
 pub mod reject;
+mod schedule;
 mod service;
 pub mod settings;
 mod settle;

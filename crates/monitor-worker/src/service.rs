@@ -20,6 +20,7 @@ use tracing::Instrument as _;
 use crate::celery_chain::{CeleryChain, kwargs};
 use crate::chain::ChainError;
 use crate::cycle::{CycleError, CycleReport, Monitor};
+use crate::schedule;
 use crate::settings::Settings;
 use crate::watch::DropWatch;
 
@@ -34,8 +35,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Callers that may wait for a cycle at once; the rest are told to ask later, so that `ping` and `status` never queue
 /// behind them.
 const MAX_CALLERS: usize = 16;
-/// How often what is no longer needed is looked for while nothing happens.
-const TIDY_PERIOD: Duration = Duration::from_secs(60);
 
 /// Runs the worker until `context.shutdown`: the tasks `ping`, `status`, `find-new-targets`, `pause-processing`,
 /// `resume-processing` and `refresh-expiry`, and the loop that takes drops in.
@@ -49,6 +48,7 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
     let worker = tasks::build(add_tasks(tasks::builder(&context, MONITOR_QUEUE), &shared))?;
     let shutdown = context.shutdown.clone();
     let watching = tokio::spawn(shared.clone().watch_drops().instrument(context.span.clone()));
+    let scheduling = tokio::spawn(shared.clone().keep_schedule().instrument(context.span.clone()));
     let served = worker.run(shutdown.clone()).await;
     let asked = shutdown.is_cancelled();
     // However serving ended, the loop ends with it: a worker that no task reaches has to be started again.
@@ -64,7 +64,9 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
         }
         Ok(()) => {}
     }
-    watched.map_err(|error| FleetError::Internal(format!("the loop of {MONITOR_QUEUE} ended: {error}")))
+    let ended = |what: &str, error: &dyn std::fmt::Display| FleetError::Internal(format!("{what} ended: {error}"));
+    scheduling.await.map_err(|error| ended("the schedule", &error))?;
+    watched.map_err(|error| ended(&format!("the loop of {MONITOR_QUEUE}"), &error))
 }
 
 fn add_tasks(
@@ -112,6 +114,7 @@ struct Shared {
     context: Context,
     client: Client,
     wake: Arc<Notify>,
+    tidy: Arc<Notify>,
     monitor: Mutex<Option<Monitor>>,
     callers: Mutex<Vec<Caller>>,
 }
@@ -122,7 +125,14 @@ impl Shared {
         for state in ["published", "rejected"] {
             context.metrics.drops_finished(state, 0);
         }
-        Self { context, client, wake: Arc::default(), monitor: Mutex::default(), callers: Mutex::default() }
+        Self {
+            context,
+            client,
+            wake: Arc::default(),
+            tidy: Arc::default(),
+            monitor: Mutex::default(),
+            callers: Mutex::default(),
+        }
     }
 
     fn monitor(&self) -> Option<Monitor> {
@@ -177,6 +187,40 @@ impl Shared {
         Ok(all)
     }
 
+    /// Wakes the loop and the cleaning at their times, cleans when woken, and sends the tasks of the configuration.
+    async fn keep_schedule(self: Arc<Self>) {
+        let context = &self.context;
+        let own = schedule::own_work(&context.config, self.wake.clone(), self.tidy.clone());
+        let configured = schedule::configured(&context.config, self.client.clone(), context.fs.clone());
+        let own = own.run(context.shutdown.clone());
+        let sending = async {
+            match configured {
+                Some(scheduler) => scheduler.run(context.shutdown.clone()).await,
+                None => Ok(()),
+            }
+        };
+        let cleaning = async {
+            loop {
+                tokio::select! {
+                    () = context.shutdown.cancelled() => return,
+                    () = self.tidy.notified() => {}
+                }
+                let Some(monitor) = self.monitor() else { continue };
+                // It only removes what nobody needs; the next start goes on with it.
+                tokio::select! {
+                    () = context.shutdown.cancelled() => return,
+                    () = tidy(monitor) => {}
+                }
+            }
+        };
+        let (own, sending, ()) = tokio::join!(own, sending, cleaning);
+        for outcome in [own, sending] {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "the schedule cannot be kept");
+            }
+        }
+    }
+
     /// The loop: a cycle at start, when woken and every scan period, one after another while there is work.
     async fn watch_drops(self: Arc<Self>) {
         let Some(monitor) = self.open().await else {
@@ -192,8 +236,7 @@ impl Shared {
         );
         let mut watch = DropWatch::new(self.wake.clone(), config.prefix_case_insensitive);
         let mut last_chain: Option<Instant> = None;
-        let mut tidying: Option<tokio::task::JoinHandle<()>> = None;
-        let mut last_tidy: Option<Instant> = None;
+        let mut tidied = false;
         let mut pause = FIRST_PAUSE;
         let mut held = BTreeSet::new();
         while !context.shutdown.is_cancelled() {
@@ -210,7 +253,7 @@ impl Shared {
             context.health.progress();
             self.tell(callers, &result);
             self.show(&monitor);
-            let next = match &result {
+            let at_once = match &result {
                 Ok(report) => {
                     pause = FIRST_PAUSE;
                     if report.chain_started {
@@ -222,13 +265,11 @@ impl Shared {
                     }
                     held = report.held.iter().map(|(name, _)| name.clone()).collect();
                     context.health.set_state(State::Ready);
-                    let due = last_tidy.is_none_or(|last| last.elapsed() >= TIDY_PERIOD);
-                    let idle = tidying.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-                    if idle && (due || report.did_something()) {
-                        last_tidy = Some(Instant::now());
-                        tidying = Some(tokio::spawn(tidy(monitor.clone()).instrument(context.span.clone())));
+                    if !tidied || report.did_something() {
+                        tidied = true;
+                        self.tidy.notify_one();
                     }
-                    if report.more { Duration::ZERO } else { config.scheduler_scan_period }
+                    report.more
                 }
                 Err(CycleError::Chain(ChainError::Stopped(_))) => break,
                 Err(error) => {
@@ -239,23 +280,19 @@ impl Shared {
                     if !self.sleep_until(Instant::now() + now).await {
                         break;
                     }
-                    Duration::ZERO
+                    true
                 }
             };
-            if next > Duration::ZERO {
+            if !at_once {
                 tokio::select! {
                     () = context.shutdown.cancelled() => {}
+                    // By the schedule, the file system, or a caller.
                     () = self.wake.notified() => {}
-                    () = tokio::time::sleep(next) => {}
                 }
             }
         }
         // Callers that still wait are told by their senders being dropped.
         self.callers.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        if let Some(tidying) = tidying {
-            // It only removes what nobody needs; the next start goes on with it.
-            tidying.abort();
-        }
     }
 
     /// Runs a cycle. It waits for the signing roles as long as it takes; meanwhile `status` and the metrics follow the drop

@@ -41,9 +41,14 @@ struct Fleet {
 
 impl Fleet {
     async fn start(scan_period: &str) -> Self {
+        Self::start_with(&[("scheduler_scan_period", scan_period)]).await
+    }
+
+    async fn start_with(settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config::beneath(dir.path())
-            .set("scheduler_scan_period", scan_period)
+        let config = settings
+            .iter()
+            .fold(Config::beneath(dir.path()), |config, (key, value)| config.set(*key, *value))
             .set("publish_min_interval", "0")
             .set("instance", "test")
             .build()
@@ -344,5 +349,21 @@ async fn single_drops_and_a_thousand_at_once_are_published() {
     }
     println!("1000 drops until the last receipt: {:?}", started.elapsed());
     assert_eq!(fleet.chain.books.lock().unwrap().visible.len(), 1021);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn tasks_of_the_schedule_are_sent_and_their_times_are_kept() {
+    let schedule = r#"{"refresh": {"task": "refresh-expiry", "queue": "targets-worker", "every": 1}}"#;
+    let fleet = Fleet::start_with(&[("scheduler_scan_period", "3600"), ("schedule", schedule)]).await;
+    let noted = fleet.dir.path().join("state/monitor/schedule.json");
+    let waiting = async {
+        while fleet.asked.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("nothing was sent");
+    assert!(fleet.asked.lock().unwrap().iter().all(|queue| queue == TARGETS_QUEUE));
+    assert!(RealFs.stat(&noted).is_ok(), "its times are not kept");
     fleet.stop().await;
 }

@@ -1,0 +1,147 @@
+//! What the monitor does at its times: its own looks and cleaning, which need no broker, and the tasks that the configuration
+//! adds, sent by one of several monitors.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celery_runtime::client::{Client, SendOptions};
+use celery_runtime::scheduler::{Entry, LastRuns, Scheduler};
+use durable_fs::{Fs, durable};
+use fleet::config::{Config, ScheduledTask};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+const FORMAT: u64 = 1;
+const MAX_BYTES: u64 = 1 << 20;
+/// How often what is no longer needed is looked for while nothing happens.
+const TIDY_PERIOD: Duration = Duration::from_secs(60);
+
+/// Wakes the loop for each look at the drop directory, and the cleaning.
+pub fn own_work(config: &Config, look: Arc<Notify>, tidy: Arc<Notify>) -> Scheduler {
+    let waking = |wake: Arc<Notify>| {
+        move |_| {
+            let wake = wake.clone();
+            async move { wake.notify_one() }
+        }
+    };
+    Scheduler::new("monitor").entry(Entry::run("look", config.scheduler_scan_period, waking(look))).entry(Entry::run(
+        "tidy",
+        TIDY_PERIOD,
+        waking(tidy),
+    ))
+}
+
+/// Sends what `schedule` says; `None` where it says nothing.
+pub fn configured(config: &Config, client: Client, fs: Arc<dyn Fs>) -> Option<Scheduler> {
+    if config.schedule.is_empty() {
+        return None;
+    }
+    let last_runs = Arc::new(FileLastRuns::new(fs, &config.state_of("monitor")));
+    let name = format!("rugged.schedule.{}", config.repository_id.as_deref().unwrap_or_default());
+    let scheduler = Scheduler::new(name).client(client).exclusive().last_runs(last_runs);
+    Some(config.schedule.iter().map(entry).fold(scheduler, Scheduler::entry))
+}
+
+fn entry(task: &ScheduledTask) -> Entry {
+    let options =
+        SendOptions { expires_in: task.expires, ignore_result: true, drop_expired: true, ..SendOptions::default() };
+    Entry::send(&task.name, task.schedule.clone(), &task.queue, &task.task)
+        .kwargs(task.kwargs.clone())
+        .options(options)
+        .jitter(task.jitter)
+}
+
+/// Last runs in the private state of a monitor.
+#[derive(Debug)]
+struct FileLastRuns {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    writing: Arc<Mutex<()>>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Stored {
+    format: u64,
+    /// As RFC 3339 writes times.
+    last_runs: BTreeMap<String, String>,
+}
+
+impl FileLastRuns {
+    fn new(fs: Arc<dyn Fs>, state: &Path) -> Self {
+        Self { fs, path: state.join("schedule.json"), writing: Arc::default() }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Fs, &Path) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let (fs, path, writing) = (self.fs.clone(), self.path.clone(), self.writing.clone());
+        let working = tokio::task::spawn_blocking(move || {
+            let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            work(fs.as_ref(), &path)
+        });
+        working.await.map_err(|error| error.to_string())?
+    }
+}
+
+fn read(fs: &dyn Fs, path: &Path) -> Result<Stored, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    match durable::read_bounded(fs, path, MAX_BYTES) {
+        Ok(bytes) => {
+            crate::format::check(&bytes, FORMAT).map_err(|error| told(&error))?;
+            serde_json::from_slice(&bytes).map_err(|error| told(&error))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Stored { format: FORMAT, ..Stored::default() })
+        }
+        Err(error) => Err(told(&error)),
+    }
+}
+
+#[async_trait]
+impl LastRuns for FileLastRuns {
+    async fn load(&self, entry: &str) -> Result<Option<Timestamp>, String> {
+        let entry = entry.to_owned();
+        self.blocking(move |fs, path| match read(fs, path)?.last_runs.get(&entry) {
+            Some(at) => at.parse().map(Some).map_err(|error| format!("{}: {error}", path.display())),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    async fn save(&self, entry: &str, at: Timestamp) -> Result<(), String> {
+        let entry = entry.to_owned();
+        self.blocking(move |fs, path| {
+            let mut stored = read(fs, path)?;
+            stored.last_runs.insert(entry, at.to_string());
+            let bytes = serde_json::to_vec_pretty(&stored).map_err(|error| error.to_string())?;
+            durable::replace(fs, path, &bytes, 0o600).map_err(|error| format!("{}: {error}", path.display()))
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use durable_fs::RealFs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn last_runs_survive_a_restart_and_a_newer_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || FileLastRuns::new(Arc::new(RealFs), dir.path());
+        let at: Timestamp = "2026-11-25T04:00:00Z".parse().unwrap();
+        assert_eq!(open().load("nightly").await, Ok(None));
+        open().save("nightly", at).await.unwrap();
+        open().save("hourly", at).await.unwrap();
+        assert_eq!((open().load("nightly").await, open().load("other").await), (Ok(Some(at)), Ok(None)));
+        let path = dir.path().join("schedule.json");
+        durable::replace(&RealFs, &path, br#"{"format": 2, "last_runs": {}}"#, 0o600).unwrap();
+        assert!(open().load("nightly").await.is_err() && open().save("nightly", at).await.is_err());
+    }
+}
