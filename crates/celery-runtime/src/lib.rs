@@ -1,7 +1,7 @@
 //! A Celery-compatible worker and client over `amqp://`, `redis://` and `memory://`.
 //!
 //! The wire contract itself is `celery_protocol`; this crate moves it: brokers ([`broker`]), result backends ([`backend`]),
-//! the worker ([`worker`]) and the calling side ([`client`]). It knows nothing of TUF.
+//! the worker ([`worker`]), the calling side ([`client`]) and what is done at its times ([`scheduler`]). It knows nothing of TUF.
 //!
 //! What holds everywhere:
 //!
