@@ -304,9 +304,7 @@ impl Config {
     /// Whoever configures TLS wants it.
     fn check_tls(&self) -> Result<(), ConfigError> {
         if self.broker_tls.key.is_some() && self.broker_tls.cert.is_none() {
-            return Err(ConfigError::Contradiction(
-                "`broker_tls.key` is set and `broker_tls.cert` is not".into(),
-            ));
+            return Err(ConfigError::Contradiction("`broker_tls.key` is set and `broker_tls.cert` is not".into()));
         }
         let plain = ["amqp://", "pyamqp://", "redis://", "redis+socket://"];
         let is_plain = |url: &str| plain.iter().any(|scheme| url.trim().starts_with(scheme));
