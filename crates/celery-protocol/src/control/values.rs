@@ -106,12 +106,12 @@ pub fn queue(name: &str, exchange: &str, exchange_type: &str, routing_key: &str)
     })
 }
 
-/// The broker as `stats` shows it; never its password.
+/// The broker as `stats` shows it; never its password. Where there are no users (Redis without names), nobody logs in.
 #[must_use]
 pub fn broker(transport: &str, hostname: &str, port: Option<u16>, userid: &str, vhost: &str, heartbeat: f64) -> Value {
     json!({
         "hostname": hostname,
-        "userid": userid,
+        "userid": (!userid.is_empty()).then_some(userid),
         "virtual_host": vhost,
         "port": port,
         "insist": false,
@@ -119,7 +119,7 @@ pub fn broker(transport: &str, hostname: &str, port: Option<u16>, userid: &str, 
         "transport": transport,
         "connect_timeout": 4,
         "transport_options": {},
-        "login_method": "PLAIN",
+        "login_method": (transport == "amqp").then_some("PLAIN"),
         "uri_prefix": null,
         "heartbeat": heartbeat,
         "failover_strategy": "round-robin",

@@ -246,6 +246,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_of_it_is_what_python_tells() {
+        let info = redis("redis://:s3cret@127.0.0.1:26998/2").info();
+        assert_eq!((info.transport.as_str(), info.hostname.as_str(), info.port), ("redis", "127.0.0.1", Some(26998)));
+        assert_eq!((info.user.as_str(), info.vhost.as_str()), ("", "2"));
+        assert_eq!(info.masked_url(), "redis://127.0.0.1:26998/2");
+        assert_eq!(redis("redis://me:s3cret@host").info().masked_url(), "redis://me:********@host:6379/0");
+    }
+
+    #[test]
     fn the_defaults_are_those_of_celery() {
         for url in ["redis://localhost", "redis://", "redis://localhost:6379/0", "redis://localhost/"] {
             let url = redis(url);

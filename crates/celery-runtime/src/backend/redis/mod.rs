@@ -108,6 +108,10 @@ impl Shared {
 
 #[async_trait]
 impl ResultBackend for RedisBackend {
+    fn shown(&self) -> String {
+        self.shared.redis.url.info().masked_url()
+    }
+
     async fn store(&self, task: &TaskIdentity, meta: ResultMeta) -> Result<(), BackendError> {
         match self.record(task, &meta).await {
             Ok(true) => Ok(()),

@@ -168,7 +168,7 @@ impl Broker for RedisBroker {
     }
 
     fn info(&self) -> BrokerInfo {
-        BrokerInfo { heartbeat: self.shared.redis.options.heartbeat, ..self.shared.redis.servers.present().info() }
+        self.shared.redis.servers.present().info()
     }
 
     /// An exchange is a word in the message there.

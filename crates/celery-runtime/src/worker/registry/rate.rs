@@ -16,7 +16,8 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimit {
     tasks: f64,
-    unit: char,
+    /// As it was given: a number alone is of tasks a second, and is shown alone.
+    unit: Option<char>,
 }
 
 /// The text is no rate limit.
@@ -30,10 +31,10 @@ impl RateLimit {
     /// # Errors
     /// If the number is not above zero.
     pub fn per_second(tasks: f64) -> Result<Self, RateLimitError> {
-        Self::new(tasks, 's')
+        Self::new(tasks, None)
     }
 
-    fn new(tasks: f64, unit: char) -> Result<Self, RateLimitError> {
+    fn new(tasks: f64, unit: Option<char>) -> Result<Self, RateLimitError> {
         if tasks.is_finite() && tasks > 0.0 { Ok(Self { tasks, unit }) } else { Err(RateLimitError) }
     }
 
@@ -41,8 +42,8 @@ impl RateLimit {
     #[must_use]
     pub fn period(&self) -> Duration {
         let unit = match self.unit {
-            'h' => 3600.0,
-            'm' => 60.0,
+            Some('h') => 3600.0,
+            Some('m') => 60.0,
             _ => 1.0,
         };
         Duration::try_from_secs_f64(unit / self.tasks).unwrap_or(LONGEST).min(LONGEST)
@@ -55,20 +56,23 @@ impl FromStr for RateLimit {
     type Err = RateLimitError;
 
     fn from_str(text: &str) -> Result<Self, RateLimitError> {
-        let (tasks, unit) = text.trim().split_once('/').unwrap_or((text.trim(), "s"));
+        let (tasks, unit) = text.trim().split_once('/').unwrap_or((text.trim(), ""));
         let unit = match unit {
-            "s" | "" => 's',
-            "m" => 'm',
-            "h" => 'h',
+            "" => None,
+            "s" => Some('s'),
+            "m" => Some('m'),
+            "h" => Some('h'),
             _ => return Err(RateLimitError),
         };
         Self::new(tasks.trim().parse().map_err(|_| RateLimitError)?, unit)
     }
 }
 
+/// The same text that was read, as Python keeps it, but for spaces and the way a number is written.
 impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.tasks, self.unit)
+        write!(f, "{}", self.tasks)?;
+        self.unit.map_or(Ok(()), |unit| write!(f, "/{unit}"))
     }
 }
 
@@ -138,7 +142,9 @@ mod tests {
         for wrong in ["", "x", "1/d", "-1", "0", "nan", "inf/s", "1/m/s"] {
             assert_eq!(period(wrong), Err(RateLimitError), "{wrong}");
         }
-        assert_eq!("10/m".parse::<RateLimit>().unwrap().to_string(), "10/m");
+        for text in ["10/m", "100", "0.5/s", "7/h"] {
+            assert_eq!(text.parse::<RateLimit>().unwrap().to_string(), text);
+        }
     }
 
     #[test]
