@@ -11,7 +11,7 @@
 set -euo pipefail
 umask 022
 
-packages=(rabbitmq-server redis-server python3 python3-venv openssl)
+packages=(rabbitmq-server redis-server python3 python3-venv openssl chromium)
 test_user=${TUF_FLEET_TEST_USER:-tuf-fleet-test}
 copy=/var/tmp/tuf-fleet-test # where the tree goes when that user cannot reach this one
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)

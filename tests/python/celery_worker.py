@@ -12,6 +12,7 @@ Prints the line `worker ready` once it consumes. SIGTERM is a warm shutdown. Tas
     lab.fail_custom(a, b) raises LabError(a, b), a class no client can import
     lab.typed()           a date, a decimal and bytes, as kombu tags them
     lab.retry(times)      retries that often, then the number of retries
+    lab.reject()          is rejected: no result
     lab.progress(steps)   reports PROGRESS with {"step": n}, then the number of steps
 """
 
@@ -23,6 +24,7 @@ import sys
 import time
 
 from celery import Celery
+from celery.exceptions import Reject
 from celery.signals import worker_ready
 
 
@@ -69,8 +71,12 @@ def make_app(broker, backend, queue):
     @app.task(name="lab.retry", bind=True, max_retries=10)
     def retry(self, times):
         if self.request.retries < times:
-            raise self.retry(countdown=0)
+            raise self.retry(exc=ValueError("not yet"), countdown=0)
         return self.request.retries
+
+    @app.task(name="lab.reject")
+    def reject():
+        raise Reject("it says so", requeue=False)
 
     @app.task(name="lab.progress", bind=True)
     def progress(self, steps):
