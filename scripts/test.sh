@@ -4,7 +4,7 @@
 #   scripts/test.sh [--long] [--setup-only] [-- ARGUMENTS OF THE TEST RUNNER]
 #
 #   --long        the full sizes (sets TUF_FLEET_TEST_LONG=1)
-#   --setup-only  installs, and makes the Python environment, but runs nothing
+#   --setup-only  installs, and makes the Python environments, but runs nothing
 #
 # As root on Debian it installs missing packages and runs the tests as a user it makes (TUF_FLEET_TEST_USER, default
 # tuf-fleet-test). Otherwise it installs nothing and says what is missing (exit status 2).
@@ -153,17 +153,25 @@ if is_root && ! as_user test -x "$target"; then die "$test_user cannot reach the
 # --- Python -----------------------------------------------------------------------------------------------------------
 
 # Debian's own interpreter: one below /root is out of the test user's reach.
-requirements=$root/tests/python/requirements.txt
-venv=$target/test-venv
-if ! cmp -s "$requirements" "$venv/requirements.txt"; then
-    say "making the Python environment"
+python_environment() { # where it goes, its requirements
+    local venv=$1 requirements=$2
+    if cmp -s "$requirements" "$venv/requirements.txt"; then return; fi
+    say "making the Python environment ${venv##*/}"
     rm -rf "$venv"
     /usr/bin/python3 -m venv "$venv"
     retry "$venv/bin/python" -m pip --quiet --disable-pip-version-check --no-input --retries 5 install \
-        --only-binary :all: --no-compile -r "$requirements" || die "cannot install the Python peers"
-    cp "$requirements" "$venv/requirements.txt"
-fi
+        --only-binary :all: --no-compile -r "$requirements" || die "cannot install $requirements"
+    cp "$requirements" "$venv/requirements.txt" # last: it says that all is there
+}
+
+venv=$target/test-venv
+python_environment "$venv" "$root/tests/python/requirements.txt"
 export TUF_FLEET_TEST_PYTHON=$venv/bin/python
+# The older versions of Celery that workers and clients of ours are tried with, each beside libraries of its time.
+for version in 5.4 5.6; do
+    python_environment "$venv-celery-$version" "$root/tests/python/requirements-celery-$version.txt"
+    export "TUF_FLEET_TEST_PYTHON_CELERY_${version/./_}=$venv-celery-$version/bin/python"
+done
 
 if [ "$setup_only" -eq 1 ]; then
     say "ready: $TUF_FLEET_TEST_PYTHON"

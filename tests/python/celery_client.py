@@ -2,10 +2,8 @@
 
     celery_client.py --broker URL [--backend URL] --queue QUEUE TASK [--args JSON] [--kwargs JSON] [--timeout SECONDS]
                      [--task-id ID] [--count N] [--expires SECONDS] [--no-wait]
-                     [--chord MEMBERS] [--chain STEPS] [--tls CA CERT KEY]
+                     [--tls CA CERT KEY]
 
-MEMBERS and STEPS are JSON lists of [queue, task, args]. With --chord the task is the body of a chord with these members,
-with --chain these steps follow it; the result is that of the body, or of the last step.
 The queue is given to Celery by its name, so that it declares and routes as it does for anybody.
 Prints one JSON object per task: {"id", "state", "result"} or, for a failure,
 {"id", "state", "exception": {"class", "module", "args", "message", "raised"}, "traceback"}; for a result that does not
@@ -18,7 +16,7 @@ import json
 import ssl
 import sys
 
-from celery import Celery, chain, chord
+from celery import Celery
 from celery.exceptions import TimeoutError as GetTimeout
 
 
@@ -45,19 +43,6 @@ def describe(result, timeout):
         }
 
 
-def send_workflow(app, options):
-    first = app.signature(
-        options.task, args=json.loads(options.args), kwargs=json.loads(options.kwargs), queue=options.queue
-    )
-    others = [
-        app.signature(task, args=args, queue=queue)
-        for queue, task, args in json.loads(options.chord or options.chain)
-    ]
-    if options.chord:
-        return chord(others, app=app)(first)
-    return chain(first, *others, app=app).apply_async()
-
-
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--broker", required=True)
@@ -76,8 +61,6 @@ def main():
     arguments.add_argument("--routing-key")
     arguments.add_argument("--count", type=int, default=1, help="send it this often before waiting for the first result")
     arguments.add_argument("--no-wait", action="store_true")
-    arguments.add_argument("--chord")
-    arguments.add_argument("--chain")
     arguments.add_argument("task")
     options = arguments.parse_args()
 
@@ -95,9 +78,6 @@ def main():
         route = {"exchange": options.exchange, "routing_key": options.routing_key or options.queue}
     results = []
     for _ in range(options.count):
-        if options.chord or options.chain:
-            results.append(send_workflow(app, options))
-            continue
         results.append(
             app.send_task(
                 options.task,

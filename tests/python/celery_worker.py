@@ -1,8 +1,9 @@
 """A Celery worker for a client of ours to drive.
 
-    celery_worker.py --broker URL [--backend URL] [--queue QUEUE] [--pool solo|threads|prefork] [--concurrency N]
-                     [--tls CA CERT KEY]
+    celery_worker.py --broker URL [--backend URL] [--queue QUEUE] [--also QUEUE] [--early-ack]
+                     [--pool solo|threads|prefork] [--concurrency N] [--tls CA CERT KEY]
 
+It acknowledges last; with --early-ack before it runs a task, which is Celery's default. --also is one more queue to consume.
 Prints the line `worker ready` once it consumes. SIGTERM is a warm shutdown. Tasks:
 
     lab.add(x, y)         x + y
@@ -14,6 +15,8 @@ Prints the line `worker ready` once it consumes. SIGTERM is a warm shutdown. Tas
     lab.retry(times)      retries that often, then the number of retries
     lab.reject()          is rejected: no result
     lab.progress(steps)   reports PROGRESS with {"step": n}, then the number of steps
+    lab.told(*a)          {"args": a, "stamps", "priority", "nesting"}: what its message says
+    lab.replace(*a, with_) replaces itself with the signature `with_`, which gets the other arguments in front of its own
 """
 
 import argparse
@@ -23,7 +26,7 @@ import ssl
 import sys
 import time
 
-from celery import Celery
+from celery import Celery, signature
 from celery.exceptions import Reject
 from celery.signals import worker_ready
 
@@ -32,11 +35,11 @@ class LabError(Exception):
     """A class of the worker's own."""
 
 
-def make_app(broker, backend, queue):
+def make_app(broker, backend, queue, acks_late=True):
     app = Celery("lab", broker=broker, backend=backend)
     app.conf.update(
         task_default_queue=queue,
-        task_acks_late=True,
+        task_acks_late=acks_late,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
@@ -84,6 +87,20 @@ def make_app(broker, backend, queue):
             self.update_state(state="PROGRESS", meta={"step": step})
         return steps
 
+    @app.task(name="lab.told", bind=True)
+    def told(self, *args):
+        request = self.request
+        return {
+            "args": args,
+            "stamps": request.stamps or {},
+            "priority": request.delivery_info["priority"],
+            "nesting": request.replaced_task_nesting,
+        }
+
+    @app.task(name="lab.replace", bind=True)
+    def replace(self, *args, with_):
+        raise self.replace(signature(with_, app=app).clone(args=args))
+
     return app
 
 
@@ -98,16 +115,19 @@ def main():
     arguments.add_argument("--tls", nargs=3, metavar=("CA", "CERT", "KEY"), help="files for an amqps:// broker")
     arguments.add_argument("--backend", default="rpc://")
     arguments.add_argument("--queue", default="celery")
+    arguments.add_argument("--also")
+    arguments.add_argument("--early-ack", action="store_true")
     arguments.add_argument("--pool", default="solo", choices=("solo", "threads", "prefork"))
     arguments.add_argument("--concurrency", type=int, default=1)
     arguments.add_argument("--events", action="store_true")
     options = arguments.parse_args()
-    app = make_app(options.broker, options.backend, options.queue)
+    app = make_app(options.broker, options.backend, options.queue, acks_late=not options.early_ack)
     if options.tls:
         ca, cert, key = options.tls
         app.conf.broker_use_ssl = {"ca_certs": ca, "certfile": cert, "keyfile": key, "cert_reqs": ssl.CERT_REQUIRED}
     argv = ["worker", "--loglevel", "INFO", "--pool", options.pool, "--concurrency", str(options.concurrency)]
-    argv += ["--queues", options.queue, "--hostname", "lab@%h", "--without-mingle", "--without-gossip"]
+    queues = ",".join(filter(None, [options.queue, options.also]))
+    argv += ["--queues", queues, "--hostname", "lab@%h", "--without-mingle", "--without-gossip"]
     if options.events:
         argv.append("--task-events")
     app.worker_main(argv)

@@ -56,4 +56,4 @@ mod tls;
 pub mod worker;
 
 pub use arguments::Arguments;
-pub use task_error::{Retry, TaskError};
+pub use task_error::{Retry, TaskError, Unanswered};

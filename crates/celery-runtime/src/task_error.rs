@@ -20,6 +20,22 @@ pub struct TaskError {
     pub traceback: Option<String>,
     /// Whether the task asks to be tried again; see [`retry`](Self::retry).
     pub retry: Option<Retry>,
+    /// Whether the task ends without an answer; see [`ignore`](Self::ignore) and [`reject`](Self::reject).
+    pub unanswered: Option<Unanswered>,
+}
+
+/// How a task ends of which nobody is told anything: no result is stored and nothing that follows it is sent, so whoever
+/// waits for it goes on waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It is acknowledged (`celery.exceptions.Ignore`).
+    Ignored,
+    /// It is refused (`celery.exceptions.Reject`).
+    Rejected {
+        /// Whether it goes back to its queue, a second later; else the broker drops it, or hands it to the queue's dead letter
+        /// exchange.
+        requeue: bool,
+    },
 }
 
 /// A wish to be tried again.
@@ -41,6 +57,7 @@ impl TaskError {
             messages: vec![Value::String(message.into())],
             traceback: None,
             retry: None,
+            unanswered: None,
         }
     }
 
@@ -79,6 +96,20 @@ impl TaskError {
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self
+    }
+
+    /// `celery.exceptions.Ignore`: the task is over and its result is not told by it, because another does or nobody waits. A
+    /// state told before stands.
+    #[must_use]
+    pub fn ignore(reason: impl Into<String>) -> Self {
+        Self { unanswered: Some(Unanswered::Ignored), ..Self::custom("celery.exceptions", "Ignore", reason) }
+    }
+
+    /// `celery.exceptions.Reject`: the message is not for this worker. See [`Unanswered::Rejected`].
+    #[must_use]
+    pub fn reject(reason: impl Into<String>, requeue: bool) -> Self {
+        let unanswered = Some(Unanswered::Rejected { requeue });
+        Self { unanswered, ..Self::custom("celery.exceptions", "Reject", reason) }
     }
 
     /// The same error with a traceback.

@@ -196,6 +196,35 @@ async fn a_chord_is_ready_once_in_order_whatever_came_twice() {
     assert_eq!(keys.get::<_, String>("celery-taskset-meta-g.c").await.unwrap(), "done");
 }
 
+/// `result_chord_ordered` is false in some estates: members are a list there, in the order they ended in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chord_may_be_kept_in_the_order_its_members_end_in() {
+    let server = server().await;
+    let ordered = backend(&server.url(0));
+    let unordered = backend(&format!("{}?result_chord_ordered=false", server.url(0)));
+    let mut keys = keys(&server).await;
+    for (first, by_python, kept) in [(&unordered, false, "list"), (&ordered, true, "list"), (&ordered, false, "zset")] {
+        let _: () = redis::cmd("FLUSHALL").query_async(&mut keys).await.unwrap();
+        first.start_chord("g", 3).await.unwrap();
+        if by_python {
+            let member = r#"[1, "c", "SUCCESS", "c"]"#;
+            keys.rpush::<_, _, ()>("celery-taskset-meta-g.j", member).await.unwrap();
+            keys.sadd::<_, _, ()>("celery-taskset-meta-g.d", "c:2").await.unwrap();
+        } else {
+            assert_eq!(first.chord_part(&member("c", 2), &success("c", json!("c"))).await.unwrap(), None);
+        }
+        let kind: String = redis::cmd("TYPE").arg("celery-taskset-meta-g.j").query_async(&mut keys).await.unwrap();
+        assert_eq!(kind, kept);
+        // Whoever comes first decides, so that two settings in one estate lose nothing.
+        assert_eq!(ordered.chord_part(&member("a", 0), &success("a", json!("a"))).await.unwrap(), None);
+        let ready = unordered.chord_part(&member("b", 1), &success("b", json!("b"))).await.unwrap().unwrap();
+        let order = if kept == "list" { ["c", "a", "b"] } else { ["a", "b", "c"] };
+        assert_eq!(ready.outcome, Ok(order.map(|result| json!(result)).to_vec()));
+        unordered.chord_done("g").await.unwrap();
+        assert_eq!(first.chord_part(&member("b", 1), &success("b", json!("b"))).await.unwrap(), None);
+    }
+}
+
 /// Celery up to 5.6 counts, then publishes: who dies in between takes the body along. Here the claim runs out, and whoever
 /// runs a member again publishes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

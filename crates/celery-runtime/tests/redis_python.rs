@@ -3,16 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use celery_protocol::ResultMeta;
 use celery_runtime::{
-    Arguments, TaskError,
-    backend::{SharedBackend, connect as connect_backend, redis::RedisBackend},
-    broker::{BrokerUrl, ConnectOptions, SharedBroker, connect},
-    client::{CallError, Client, SendOptions},
+    Arguments,
+    backend::connect as connect_backend,
+    broker::{ConnectOptions, SharedBroker, connect},
     worker::{Counters, RemoteControl, Worker, WorkerEvents},
 };
 use redis::AsyncCommands;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use testkit::servers::{PrivateRedis, Process, Python};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +24,6 @@ async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -
 struct Estate {
     server: PrivateRedis,
     broker: SharedBroker,
-    backend: SharedBackend,
     counters: Arc<Counters>,
     shutdown: CancellationToken,
 }
@@ -40,16 +37,12 @@ impl Estate {
         let worker = Worker::builder(broker.clone())
             .name("rust@lab")
             .queue(queue)
-            .backend(backend.clone())
+            .backend(backend)
             .remote_control(RemoteControl::Full)
             .events(WorkerEvents::Tasks)
             .task("lab.add", |_, arguments: Arguments| async move {
                 let (x, y): (i64, i64) = arguments.bind_tuple(&["x", "y"])?;
                 Ok(json!(x + y))
-            })
-            .task("lab.fail", |_, arguments: Arguments| async move {
-                let (message,): (String,) = arguments.bind_tuple(&["message"])?;
-                Err(TaskError::value_error(message))
             })
             .task("lab.total", |_, arguments: Arguments| async move {
                 let (values,): (Vec<i64>,) = arguments.bind_tuple(&["values"])?;
@@ -60,7 +53,7 @@ impl Estate {
         let (counters, shutdown) = (worker.counters(), CancellationToken::new());
         broker.declare_task_queue(&queue.into()).await.unwrap();
         tokio::spawn(worker.run(shutdown.clone()));
-        Self { server, broker, backend, counters, shutdown }
+        Self { server, broker, counters, shutdown }
     }
 
     /// What a Python client that calls a task gets.
@@ -88,20 +81,6 @@ impl Estate {
         .await
     }
 
-    async fn stored(&self, task_id: &str) -> ResultMeta {
-        let Ok(BrokerUrl::Redis(url)) = self.server.url(1).parse() else { panic!("not a redis url") };
-        let backend = RedisBackend::start(url, ConnectOptions::default());
-        let waiting = async {
-            loop {
-                match backend.get(task_id).await.unwrap() {
-                    Some(meta) if meta.state.is_ready() => return meta,
-                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
-                }
-            }
-        };
-        tokio::time::timeout(SOON, waiting).await.expect("no result")
-    }
-
     async fn assert_nothing_is_left(&self, queue: &str) {
         let client = redis::Client::open(self.server.url(0)).unwrap();
         let mut keys = client.get_multiplexed_async_connection().await.unwrap();
@@ -126,54 +105,6 @@ impl Drop for Estate {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_python_client_gets_our_results_and_typed_exceptions() {
-    let estate = Estate::start("rust").await;
-    for more in [&[][..], &["--compression", "gzip"], &["--compression", "bzip2"], &["--protocol", "1"]] {
-        let arguments = [&["--queue", "rust", "lab.add", "--args", "[2, 3]"][..], more].concat();
-        let answers = estate.ask(&arguments).await;
-        assert_eq!(
-            (&answers[0]["state"], &answers[0]["result"]),
-            (&json!("SUCCESS"), &json!(5)),
-            "{more:?} {answers:?}"
-        );
-    }
-    let failed = &estate.ask(&["--queue", "rust", "lab.fail", "--args", "[\"boom\"]"]).await[0];
-    assert_eq!(failed["exception"]["module"], "builtins", "{failed}");
-    assert_eq!((&failed["exception"]["class"], &failed["exception"]["args"]), (&json!("ValueError"), &json!(["boom"])));
-    let unknown = &estate.ask(&["--queue", "rust", "lab.nothing"]).await[0];
-    assert_eq!(unknown["exception"]["class"], "NotRegistered", "{unknown}");
-    let many = estate.ask(&["--queue", "rust", "lab.add", "--args", "[1, 1]", "--count", "50"]).await;
-    assert!(many.len() == 50 && many.iter().all(|answer| answer["result"] == 2), "{many:?}");
-    estate.assert_nothing_is_left("rust").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_client_drives_a_python_worker() {
-    let estate = Estate::start("rust").await;
-    let worker = estate.python_worker("python").await;
-    let client = Client::with_backend(estate.broker.clone(), estate.backend.clone());
-    let mut kwargs = Map::new();
-    kwargs.insert("x".into(), 2.into());
-    kwargs.insert("y".into(), 3.into());
-    assert_eq!(client.call("python", "lab.add", kwargs, SOON).await.unwrap(), 5);
-    let mut failing = Map::new();
-    failing.insert("message".into(), "boom".into());
-    let error = client.call("python", "lab.fail", failing, SOON).await.unwrap_err();
-    assert!(matches!(&error, CallError::TaskFailed { exc_type, .. } if exc_type == "ValueError"), "{error}");
-    let send = async |task: &str, argument: i64| {
-        client.send("python", task, vec![json!(argument)], Map::new(), SendOptions::default()).await.unwrap()
-    };
-    assert_eq!(send("lab.retry", 2).await.get(SOON).await.unwrap(), 2);
-    let mut seen = Vec::new();
-    let steps =
-        send("lab.progress", 3).await.get_with(SOON, |state, meta| seen.push((state.to_string(), meta.clone()))).await;
-    assert_eq!(steps.unwrap(), 3);
-    assert!(seen.iter().all(|(state, _)| state == "PROGRESS" || state == "STARTED"), "{seen:?}");
-    let _ = blocking(move || worker.terminate(SOON)).await.success();
-    estate.assert_nothing_is_left("python").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_python_and_a_rust_worker_share_a_queue() {
     let estate = Estate::start("shared").await;
     let worker = estate.python_worker("shared").await;
@@ -184,32 +115,6 @@ async fn a_python_and_a_rust_worker_share_a_queue() {
     assert!(ours <= 400, "{ours}");
     let _ = blocking(move || worker.terminate(SOON)).await.success();
     estate.assert_nothing_is_left("shared").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chord_and_a_chain_run_on_python_and_rust_workers_alike() {
-    let estate = Estate::start("rust").await;
-    let worker = estate.python_worker("python").await;
-    let members = json!([["rust", "lab.add", [1, 1]], ["python", "lab.add", [2, 2]], ["rust", "lab.add", [3, 3]]]);
-    let members = members.to_string();
-    let total = &estate.ask(&["--queue", "rust", "lab.total", "--chord", &members]).await[0];
-    assert_eq!((&total["state"], &total["result"]), (&json!("SUCCESS"), &json!(12)), "{total}");
-    let echo = &estate.ask(&["--queue", "python", "lab.echo", "--chord", &members]).await[0];
-    assert_eq!(echo["result"]["args"], json!([[2, 4, 6]]), "{echo}");
-    let failing = json!([["python", "lab.add", [1, 1]], ["rust", "lab.fail", ["boom"]]]).to_string();
-    let failed = &estate.ask(&["--queue", "python", "lab.echo", "--chord", &failing]).await[0];
-    // What `.get()` raises is the member's exception if it ended before, else the body's; what is stored for the body is told
-    // by nothing but the chord.
-    let body = estate.stored(failed["id"].as_str().unwrap()).await;
-    let error = body.exception().unwrap();
-    assert_eq!((error.exc_module.as_deref(), error.exc_type.as_str()), (Some("celery.exceptions"), "ChordError"));
-    assert!(error.exc_message[0].as_str().unwrap().ends_with(" raised ValueError('boom')"), "{error}");
-    let steps = json!([["python", "lab.add", [10]], ["rust", "lab.add", [100]]]).to_string();
-    let last = &estate.ask(&["--queue", "rust", "lab.add", "--args", "[1, 2]", "--chain", &steps]).await[0];
-    assert_eq!(last["result"], 113, "{last}");
-    let _ = blocking(move || worker.terminate(SOON)).await.success();
-    estate.assert_nothing_is_left("rust").await;
-    estate.assert_nothing_is_left("python").await;
 }
 
 /// Control requests and events go by channels, answers by bound lists: all three as Celery's own tools use them.

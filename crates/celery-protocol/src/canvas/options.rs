@@ -35,6 +35,8 @@ impl Sender<'_> {
         headers.group_index = options.get("group_index").and_then(Value::as_i64);
         headers.retries =
             options.get("retries").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        // A worker of Python that replaces a task (`Task.replace`) marks all that is left of its chain.
+        headers.replaced_task_nesting = options.get("replaced_task_nesting").and_then(Value::as_i64).unwrap_or(0);
         headers.timelimit.hard = options.number("time_limit");
         headers.timelimit.soft = options.number("soft_time_limit");
         headers.argsrepr = options.text("argsrepr").map(str::to_owned);

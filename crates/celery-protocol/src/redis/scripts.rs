@@ -187,26 +187,34 @@ return 1
 /// is delivered again and claims anew.
 ///
 /// `KEYS`: members, total diff, size, seen, group, claim. `ARGV`: task id, member, index, seconds to keep, seconds of the
-/// claim, token. Returns `{-1, 0}` for a chord that is over; else how many members there are, and 0 while some are missing, 1 if
-/// the claim is ours, 2 if it is another's.
+/// claim, token, `1` to keep the members in the order of the chord and `0` to keep a list in the order they end in; whoever
+/// comes first decides. Returns `{-1, 0, 0}` for a chord that is over; else how many members there are, then 0 while some
+/// are missing, 1 if the claim is ours, 2 if it is another's, and then `1` if they are kept in order.
 pub const CHORD_PART: &str = r"
-if redis.call('GET', KEYS[6]) == 'done' then return {-1, 0} end
+if redis.call('GET', KEYS[6]) == 'done' then return {-1, 0, 0} end
+local kind = redis.call('TYPE', KEYS[1]).ok
+local ordered = kind == 'zset' or (kind ~= 'list' and ARGV[7] == '1')
 if redis.call('SADD', KEYS[4], ARGV[1] .. ':' .. ARGV[3]) == 1 then
-  redis.call('ZADD', KEYS[1], ARGV[3], ARGV[2])
+  if ordered then
+    redis.call('ZADD', KEYS[1], ARGV[3], ARGV[2])
+  else
+    redis.call('RPUSH', KEYS[1], ARGV[2])
+  end
 end
 if ARGV[4] ~= '0' then
   for at = 1, 5 do redis.call('EXPIRE', KEYS[at], ARGV[4]) end
 end
-local count = redis.call('ZCARD', KEYS[1])
+local count = redis.call(ordered and 'ZCARD' or 'LLEN', KEYS[1])
+local told = ordered and 1 or 0
 local size = redis.call('GET', KEYS[3])
-if not size or count < tonumber(size) + tonumber(redis.call('GET', KEYS[2]) or 0) then return {count, 0} end
+if not size or count < tonumber(size) + tonumber(redis.call('GET', KEYS[2]) or 0) then return {count, 0, told} end
 local holder = redis.call('GET', KEYS[6])
 if holder == ARGV[6] then
   redis.call('EXPIRE', KEYS[6], ARGV[5])
 elseif holder or not redis.call('SET', KEYS[6], ARGV[6], 'NX', 'EX', ARGV[5]) then
-  return {count, 2}
+  return {count, 2, told}
 end
-return {count, 1}
+return {count, 1, told}
 ";
 
 /// Renews a claim. `KEYS`: claim, size. `ARGV`: token, seconds. Returns 1 while it is ours.

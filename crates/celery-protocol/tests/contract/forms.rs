@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use celery_protocol::canvas::Sender;
 use celery_protocol::message::delivery_mode;
 use celery_protocol::task::{EncodeError, Protocol};
 use celery_protocol::{DecodeError, FieldTable, FieldValue, Limits, Message, TaskRequest, WireTime};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub fn message(headers: Value, body: &str) -> Message {
@@ -24,6 +26,40 @@ fn a_task_needs_no_header_but_its_name_and_id() {
     assert_eq!((request.correlation_id(), request.reply_to()), ("bump_online_roles", None));
     assert_eq!((request.headers.retries, request.ignores_result()), (0, false));
     assert_eq!((json!(request.args), json!(request.kwargs)), (json!([1]), json!({"k": 2})));
+}
+
+/// Celery 5.0 to 5.3 came to these headers one by one.
+#[test]
+fn a_task_of_an_older_celery_runs_and_is_continued_without_the_headers_it_does_not_know() {
+    let newer = ["ignore_result", "replaced_task_nesting", "stamped_headers", "stamps"];
+    let body = json!([[1, 2], {}, {
+        "callbacks": null, "errbacks": null, "chord": null,
+        "chain": [{"task": "t", "args": [3], "kwargs": {}, "options": {"task_id": "next"}, "subtask_type": null, "immutable": false}],
+    }]);
+    let all = json!({
+        "lang": "py", "task": "t", "id": "i", "shadow": null, "eta": null, "expires": null, "group": null,
+        "group_index": null, "retries": 0, "timelimit": [null, null], "root_id": "i", "parent_id": null,
+        "argsrepr": "(1, 2)", "kwargsrepr": "{}", "origin": "gen1@h",
+        "ignore_result": false, "replaced_task_nesting": 2, "stamped_headers": ["release"], "stamps": {"release": "r1"},
+    });
+    for missing in 0..16_u32 {
+        let mut headers = all.clone();
+        let is_missing = |index: usize| missing & (1 << index) != 0;
+        for (index, name) in newer.iter().enumerate().filter(|(index, _)| is_missing(*index)) {
+            assert!(headers.as_object_mut().unwrap().remove(*name).is_some(), "{index}");
+        }
+        let task = decode(headers, &body.to_string()).unwrap();
+        assert_eq!(task.headers.ignore_result, (!is_missing(0)).then_some(false));
+        assert!(!task.ignores_result(), "a result nobody spoke about is wanted");
+        assert_eq!(task.headers.replaced_task_nesting, if is_missing(1) { 0 } else { 2 });
+        let (plan, _) = Sender::task(&task, Timestamp::UNIX_EPOCH).on_success(&task, &json!(3)).unwrap();
+        let next = &plan.tasks[0].task;
+        assert_eq!((next.id(), next.args.len(), next.root_id()), ("next", 2, "i"));
+        assert_eq!(next.headers.stamps.get("release").is_some(), !is_missing(3), "{missing}");
+        // What is sent on has all of them, as from a client of today.
+        let again = task.retried(None).to_message().unwrap();
+        assert!(newer.iter().all(|name| again.headers.get(name).is_some()), "{missing}");
+    }
 }
 
 #[test]

@@ -17,8 +17,9 @@ use crate::{
 ///
 /// Options follow a `?`: `visibility_timeout` (seconds, [`VISIBILITY_TIMEOUT_SECONDS`] by default; as everywhere in a Celery
 /// estate, all workers should have the same), `result_expires` (seconds, 0 for never, a day by default), `global_keyprefix`,
-/// `virtual_host` (the database of a socket), `password_file`, and for TLS `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile`
-/// ([`TlsFiles`]).
+/// `result_chord_ordered` (`false` where Python workers have it so in their `result_backend_transport_options`; the results of a
+/// chord then come in the order its members ended in), `virtual_host` (the database of a socket), `password_file`, and for TLS
+/// `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile` ([`TlsFiles`]).
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
     pub(super) address: Address,
@@ -29,6 +30,7 @@ pub struct RedisUrl {
     pub(crate) prefix: String,
     pub(crate) visibility_timeout: Duration,
     pub(crate) result_expires: Duration,
+    pub(crate) chord_ordered: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +113,7 @@ impl RedisUrl {
             prefix: String::new(),
             visibility_timeout: Duration::from_secs(VISIBILITY_TIMEOUT_SECONDS),
             result_expires: Duration::from_secs(RESULT_SECONDS),
+            chord_ordered: true,
         }
     }
 
@@ -146,6 +149,13 @@ impl RedisUrl {
                     }
                 }
                 "result_expires" => self.result_expires = seconds()?,
+                "result_chord_ordered" => {
+                    self.chord_ordered = match value.as_str() {
+                        "true" | "True" | "1" => true,
+                        "false" | "False" | "0" => false,
+                        _ => return Err(invalid("query", "result_chord_ordered is neither true nor false")),
+                    }
+                }
                 "global_keyprefix" => self.prefix = value,
                 "virtual_host" => self.db = database(value.trim_start_matches('/'))?,
                 _ => return Err(invalid("query", "an option is not known")),
@@ -232,6 +242,8 @@ mod tests {
             (url.visibility_timeout.as_secs(), url.result_expires.as_secs(), url.prefix.as_str()),
             (60, 0, "a:")
         );
+        assert!(url.chord_ordered && !redis("redis://h/0?result_chord_ordered=False").chord_ordered);
+        assert!("redis://h/0?result_chord_ordered=maybe".parse::<BrokerUrl>().is_err());
         let url = redis("rediss://cache.example/0?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs=/ca.pem&password_file=/p");
         let tls = Some(TlsFiles { ca: Some("/ca.pem".into()), ..TlsFiles::default() });
         assert_eq!(url.address, Address::Tcp { host: "cache.example".into(), port: 6379, tls });

@@ -34,9 +34,9 @@ pub struct Snapshot {
     pub expired: u64,
     /// Tasks not run because they were revoked, or terminated under way.
     pub revoked: u64,
-    /// Messages refused: unknown tasks, content that cannot be read.
+    /// Messages refused: unknown tasks, content that cannot be read, tasks whose handler rejected them.
     pub rejected: u64,
-    /// Tasks given back to the queue because their outcome could not be brought out.
+    /// Tasks given back to the queue because their outcome could not be brought out, or their handler asked for it.
     pub returned: u64,
     /// Handlers running now.
     pub in_flight: u64,

@@ -20,7 +20,7 @@ use super::{
     retry,
     settle::{Again, Final, Outcome, give_back, log_unsettled},
 };
-use crate::{TaskError, broker::Delivery, clock};
+use crate::{TaskError, Unanswered, broker::Delivery, clock};
 
 /// The longest `repr` of a result in an event, in bytes.
 const LONGEST_REPR: usize = 1024;
@@ -45,6 +45,8 @@ enum Verdict {
     Settle(Outcome),
     /// It was published again for later: acknowledge.
     Later,
+    /// The handler refused it: nobody is told, and it goes back to its queue if it says so.
+    Rejected(TaskError, bool),
     /// Nothing was done, or not to the end: it is delivered again once the channel closes.
     Left,
 }
@@ -101,6 +103,7 @@ impl Execution {
                 let mut running = None;
                 match one.verdict(lane, &mut running).await {
                     Verdict::Settle(outcome) => one.settle(outcome).await,
+                    Verdict::Rejected(reason, requeue) => one.reject(&reason, requeue).await,
                     Verdict::Later => log_unsettled(&shared, delivery.ack().await),
                     Verdict::Left => {}
                 }
@@ -331,6 +334,13 @@ impl<'a> One<'a> {
     /// The handler returned an error: try again, or tell.
     fn ended(&self, registered: &Registered, error: TaskError) -> Verdict {
         let retries = self.task.headers.retries;
+        if let Some(unanswered) = error.unanswered {
+            tracing::info!(worker = self.shared.name, task.id = self.task.id(), task = self.task.name(), %error, "task ends without an answer");
+            return match unanswered {
+                Unanswered::Ignored => Verdict::Settle(Outcome::Out),
+                Unanswered::Rejected { requeue } => Verdict::Rejected(error, requeue),
+            };
+        }
         let wait = registered.options.retry.next(&error, retries, retry::random());
         let exception = ExceptionInfo::new(&error.exc_module, &error.exc_type, error.messages.clone());
         let over = self.failed(&exception, error.traceback.clone());

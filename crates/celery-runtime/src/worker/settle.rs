@@ -17,6 +17,7 @@ use super::{
     registry::{TaskEvent, TaskEventKind},
 };
 use crate::{
+    TaskError,
     backend::{BackendError, ReadyChord},
     broker::{AckError, Delivery, Publish},
     clock,
@@ -162,6 +163,16 @@ impl One<'_> {
             return self.bring_out(&again.otherwise).await;
         }
         Ok(())
+    }
+
+    /// Refuses a task as its handler asked. One that goes back does so slowly: it may come again at once, and to us.
+    pub(super) async fn reject(&self, reason: &TaskError, requeue: bool) {
+        self.event(TaskEventKind::Rejected { requeue });
+        if requeue {
+            return give_back(self.shared, self.delivery, reason, self.stopping).await;
+        }
+        self.shared.counters.rejected.fetch_add(1, Relaxed);
+        log_unsettled(self.shared, self.delivery.reject(false).await);
     }
 
     /// Tells a state that is not final. Best effort, and within a second.

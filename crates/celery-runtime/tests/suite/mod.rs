@@ -163,6 +163,8 @@ macro_rules! conformance {
             after_the_last_try_the_caller_gets_the_exception_itself,
             what_follows_a_task_follows_its_last_try,
             a_retry_that_expires_is_revoked,
+            a_task_that_is_to_be_ignored_is_acknowledged_and_tells_nothing,
+            a_task_that_is_rejected_comes_back_only_if_asked,
         );
         conformance!(@ $fixture, limits:
             a_hard_time_limit_is_a_failure,

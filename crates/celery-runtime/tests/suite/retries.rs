@@ -11,12 +11,13 @@ use std::{
 use celery_protocol::{Limits, ResultMeta, Signature, State, TaskRequest};
 use celery_runtime::{
     TaskError,
+    broker::{Broker, Publish},
     client::{CallError, SendOptions},
     worker::{RetryPolicy, TaskOptions, WorkerBuilder},
 };
 use serde_json::{Value, json};
 
-use super::{Fixture, SOON, assert_empty, next, no_kwargs, workers::start};
+use super::{Fixture, SOON, assert_empty, eventually, next, no_kwargs, workers::start};
 
 /// A task that fails `times` times and then returns how often it was tried before.
 fn flaky(worker: WorkerBuilder, times: u32, tries: Arc<AtomicUsize>) -> WorkerBuilder {
@@ -98,4 +99,61 @@ pub async fn a_retry_that_expires_is_revoked(fixture: &impl Fixture) {
     let mut sent = running.client.send("w", "add", vec![], no_kwargs(), options).await.unwrap();
     assert!(matches!(sent.get(SOON).await, Err(CallError::Revoked { .. })));
     running.stop().await;
+}
+
+/// As `celery.exceptions.Ignore` from a Python task, which `Task.replace` raises: somebody else answers.
+pub async fn a_task_that_is_to_be_ignored_is_acknowledged_and_tells_nothing(fixture: &impl Fixture) {
+    let running = start(fixture, |worker| {
+        worker.task_with("ignored", TaskOptions::new().retry(RetryPolicy::auto()), |context, _| async move {
+            context.update_state("HANDED_OVER", json!("to another")).await;
+            Err(TaskError::ignore("another answers"))
+        })
+    })
+    .await;
+    let mut replies = running.broker.consume_replies("replies").await.unwrap();
+    running.broker.declare_reply_queue("replies").await.unwrap();
+    let follows = || Signature::new("add", vec![json!(1), json!(2)]).immutable().with_option("reply_to", "replies");
+    let ignored = TaskRequest::builder("ignored", "i").reply_to("replies").link(follows()).link_error(follows());
+    running.send_raw(ignored.build().to_message().unwrap()).await;
+    let meta = ResultMeta::decode(&next(&mut replies).await.message, &Limits::default()).unwrap();
+    assert_eq!((meta.task_id.as_str(), meta.result), ("i", json!("to another")));
+    eventually("acknowledged", || running.counters.snapshot().in_flight == 0).await;
+    // Whatever it might have told or sent comes before this.
+    assert_eq!(running.call("add", json!({"x": 2, "y": 3})).await.unwrap(), 5);
+    let broker = running.broker.clone();
+    let done = running.counters.snapshot();
+    assert_eq!((done.succeeded, done.failed, done.retried), (1, 0, 0));
+    running.stop().await;
+    assert_empty(&broker, "w").await;
+    let marker = ResultMeta::success("marker", Value::Null, jiff::Timestamp::UNIX_EPOCH);
+    broker.publish(Publish::reply("replies", marker.to_message("marker"))).await.unwrap();
+    let last = ResultMeta::decode(&next(&mut replies).await.message, &Limits::default()).unwrap();
+    assert_eq!(last.task_id, "marker", "nothing else was told");
+}
+
+/// As `celery.exceptions.Reject` from a Python task.
+pub async fn a_task_that_is_rejected_comes_back_only_if_asked(fixture: &impl Fixture) {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    let running = start(fixture, |worker| {
+        worker.task("never", |_, _| async { Err(TaskError::reject("not for us", false)) }).task(
+            "not-yet",
+            move |context, _| {
+                let before = counted.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    if before == 0 { Err(TaskError::reject("not now", true)) } else { Ok(json!(context.redelivered)) }
+                }
+            },
+        )
+    })
+    .await;
+    running.send_raw(TaskRequest::builder("never", "n").build().to_message().unwrap()).await;
+    eventually("rejected", || running.counters.snapshot().rejected == 1).await;
+    assert_eq!(running.call("not-yet", json!({})).await.unwrap(), json!(true), "it came again");
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
+    let done = running.counters.snapshot();
+    assert_eq!((done.succeeded, done.failed, done.returned), (1, 0, 1));
+    let broker = running.broker.clone();
+    running.stop().await;
+    assert_empty(&broker, "w").await;
 }

@@ -14,7 +14,7 @@ mod supervisor;
 
 pub use process::{Finished, Process};
 pub use proxy::Proxy;
-pub use python::Python;
+pub use python::{Environment, Python};
 pub use rabbitmq::{PrivateRabbitMq, RabbitMq, VHost};
 pub use redis::PrivateRedis;
 

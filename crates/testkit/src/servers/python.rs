@@ -1,4 +1,4 @@
-//! The Python peers: python-tuf and Celery in a virtual environment with pinned versions.
+//! The Python peers: python-tuf and Celery in virtual environments with pinned versions.
 
 use super::{Finished, Process, workspace};
 use std::ffi::OsStr;
@@ -6,27 +6,38 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// The interpreter of the virtual environment that `scripts/test.sh` makes from `tests/python/requirements.txt`.
-#[derive(Debug, Clone, Copy)]
-pub struct Python;
+/// A virtual environment that `scripts/test.sh` makes from a file of `tests/python`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Environment {
+    /// The environment variable that names its interpreter.
+    variable: &'static str,
+    /// Where it is below the workspace, when the variable is not set.
+    directory: &'static str,
+}
 
-impl Python {
-    /// The longest a script started by [`Python::run`] may take.
-    pub const DEADLINE: Duration = Duration::from_secs(300);
+impl Environment {
+    /// Celery 5.7, python-tuf and all else (`requirements.txt`).
+    pub const MAIN: Self = Self { variable: "TUF_FLEET_TEST_PYTHON", directory: "target/test-venv" };
+    /// Celery 5.4 and nothing else (`requirements-celery-5.4.txt`).
+    pub const CELERY_5_4: Self =
+        Self { variable: "TUF_FLEET_TEST_PYTHON_CELERY_5_4", directory: "target/test-venv-celery-5.4" };
+    /// Celery 5.6 and nothing else (`requirements-celery-5.6.txt`).
+    pub const CELERY_5_6: Self =
+        Self { variable: "TUF_FLEET_TEST_PYTHON_CELERY_5_6", directory: "target/test-venv-celery-5.6" };
 
-    /// The interpreter: `TUF_FLEET_TEST_PYTHON`, else the one in `target/test-venv`.
+    /// Its interpreter: what its variable says (`TUF_FLEET_TEST_PYTHON` and so on), else the one in `target`.
     ///
     /// # Panics
     ///
     /// If neither exists.
     #[track_caller]
     #[must_use]
-    pub fn interpreter() -> PathBuf {
-        let python = std::env::var_os("TUF_FLEET_TEST_PYTHON")
-            .map_or_else(|| workspace().join("target/test-venv/bin/python"), PathBuf::from);
+    pub fn interpreter(self) -> PathBuf {
+        let python = std::env::var_os(self.variable)
+            .map_or_else(|| workspace().join(self.directory).join("bin/python"), PathBuf::from);
         assert!(
             python.exists(),
-            "{} is missing: run `scripts/test.sh --setup-only` once, it makes the virtual environment",
+            "{} is missing: run `scripts/test.sh --setup-only` once, it makes the virtual environments",
             python.display()
         );
         python
@@ -35,12 +46,49 @@ impl Python {
     /// A command that runs `script` (a file of `tests/python`, or an absolute path) with `args`.
     #[track_caller]
     #[must_use]
-    pub fn command<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(Self::interpreter());
+    pub fn command<A: AsRef<OsStr>>(self, script: &str, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(self.interpreter());
         // `-P` would need 3.11; the scripts import nothing from beside themselves, so no bytecode is all it takes.
         command.arg("-B").arg(workspace().join("tests/python").join(script)).args(args);
         command.env("PYTHONUNBUFFERED", "1").env("PYTHONIOENCODING", "utf-8");
         command
+    }
+
+    /// Starts `script` and lets it run.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[track_caller]
+    pub fn spawn<A: AsRef<OsStr>>(self, script: &str, args: impl IntoIterator<Item = A>) -> Process {
+        Process::spawn(&mut self.command(script, args))
+    }
+}
+
+/// The interpreter most tests use: that of [`Environment::MAIN`].
+#[derive(Debug, Clone, Copy)]
+pub struct Python;
+
+impl Python {
+    /// The longest a script started by [`Python::run`] may take.
+    pub const DEADLINE: Duration = Duration::from_secs(300);
+
+    /// See [`Environment::interpreter`].
+    ///
+    /// # Panics
+    ///
+    /// If it does not exist.
+    #[track_caller]
+    #[must_use]
+    pub fn interpreter() -> PathBuf {
+        Environment::MAIN.interpreter()
+    }
+
+    /// See [`Environment::command`].
+    #[track_caller]
+    #[must_use]
+    pub fn command<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>) -> Command {
+        Environment::MAIN.command(script, args)
     }
 
     /// Runs `script` to its end, within [`Python::DEADLINE`]. The status is not judged: see [`Finished::success`].

@@ -90,14 +90,14 @@ pub(super) async fn part(
     let mut part = PART.key(&keys.members);
     part.key(&keys.total_diff).key(&keys.size).key(&keys.seen).key(&keys.group).key(&keys.claim);
     part.arg(&meta.task_id).arg(member).arg(task.headers.group_index.unwrap_or(0));
-    part.arg(shared.expires).arg(CLAIM_SECONDS).arg(&token);
+    part.arg(shared.expires).arg(CLAIM_SECONDS).arg(&token).arg(i64::from(shared.chord_ordered));
     let part = &part;
     let until = Instant::now() + PATIENCE;
-    loop {
-        let (count, claimed): (i64, i64) =
+    let ordered = loop {
+        let (count, claimed, ordered): (i64, i64, i64) =
             shared.redis.request(|mut connection, _| async move { part.invoke_async(&mut connection).await }).await?;
         match (count, claimed) {
-            (_, 1) => break,
+            (_, 1) => break ordered == 1,
             // Over, or members are missing.
             (-1, _) | (_, 0) => return Ok(None),
             // All are there, and another publishes the body. Should it die over that, it is for us.
@@ -106,10 +106,10 @@ pub(super) async fn part(
                 return Err(BackendError::Unavailable { reason: format!("chord {group} is claimed and not finished") });
             }
         }
-    }
+    };
     let renewing = AbortOnDropHandle::new(tokio::spawn(renew(shared.clone(), keys.clone(), token.clone())));
     let claim = Claim { token, _renewing: renewing };
-    match outcome_of(shared, &keys).await {
+    match outcome_of(shared, &keys, ordered).await {
         Ok(outcome) => {
             claims.put(group, claim);
             Ok(Some(ReadyChord { group: group.clone(), body: body.clone(), outcome }))
@@ -124,8 +124,9 @@ pub(super) async fn part(
 async fn outcome_of(
     shared: &Shared,
     keys: &ChordKeys,
+    ordered: bool,
 ) -> Result<Result<Vec<serde_json::Value>, celery_protocol::ExceptionInfo>, BackendError> {
-    let mut range = redis::cmd("ZRANGE");
+    let mut range = redis::cmd(if ordered { "ZRANGE" } else { "LRANGE" });
     range.arg(&keys.members).arg(0).arg(-1);
     let range = &range;
     let members: Vec<Vec<u8>> =

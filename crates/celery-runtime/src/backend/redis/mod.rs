@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub keys: Keys,
     /// Seconds to keep things, 0 for ever.
     pub expires: u64,
+    /// Whether the members of a chord are kept in its order, as Celery does unless told otherwise.
+    pub chord_ordered: bool,
 }
 
 impl RedisBackend {
@@ -59,7 +61,8 @@ impl RedisBackend {
     pub fn start(servers: impl Into<Servers<RedisUrl>>, options: ConnectOptions) -> Self {
         let redis = Redis::start(servers.into(), options);
         let (keys, expires) = (Keys::for_results(&redis.url.prefix), redis.url.result_expires.as_secs());
-        let shared = Arc::new(Shared { redis, keys, expires });
+        let chord_ordered = redis.url.chord_ordered;
+        let shared = Arc::new(Shared { redis, keys, expires, chord_ordered });
         let client = uuid::Uuid::new_v4().to_string();
         Self { shared, listener: OnceLock::new(), claims: Claims::default(), client }
     }
