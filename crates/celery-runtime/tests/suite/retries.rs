@@ -11,7 +11,7 @@ use std::{
 use celery_protocol::{Limits, ResultMeta, Signature, State, TaskRequest};
 use celery_runtime::{
     TaskError,
-    broker::{Broker, Publish},
+    broker::Publish,
     client::{CallError, SendOptions},
     worker::{RetryPolicy, TaskOptions, WorkerBuilder},
 };
