@@ -239,7 +239,7 @@ for argument in "${runner_arguments[@]}"; do
 done
 case " ${runner_arguments[*]} " in *system-tests*) binaries=1 ;; esac
 # With the tests, so that features are resolved once.
-[ "$binaries" -eq 0 ] || cargo build --workspace --bins --tests 9>&-
+[ "$binaries" -eq 0 ] || cargo build --workspace --bins --tests --examples 9>&-
 export TUF_FLEET_TEST_BIN=$target/debug # where tests find the binaries
 
 until [ -s "$run/rabbitmq.json" ]; do

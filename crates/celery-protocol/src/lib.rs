@@ -46,3 +46,8 @@ pub use routing::{RouteWish, Routes};
 pub use task::{DecodeError, Rejection, Signature, TaskBuilder, TaskHeaders, TaskIdentity, TaskRequest};
 pub use time::WireTime;
 pub use value::{FieldTable, FieldValue};
+
+/// The examples of the README, compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -57,3 +57,8 @@ pub mod worker;
 
 pub use arguments::Arguments;
 pub use task_error::{Retry, TaskError, Unanswered};
+
+/// The examples of the README, compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

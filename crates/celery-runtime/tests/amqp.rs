@@ -1,11 +1,10 @@
 //! RabbitMQ: the conformance suite, and what only a real broker can do to a worker.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
-mod suite;
-
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use celery_conformance as suite;
 use celery_runtime::{
     broker::{Broker, BrokerError, ConnectOptions, PublishError, TaskQueue, connect},
     client::Client,
@@ -56,7 +55,7 @@ async fn amqp() -> Amqp {
     Amqp(Arc::new(blocking(|| RabbitMq::shared().vhost()).await))
 }
 
-conformance!(amqp);
+suite::conformance!(amqp);
 
 #[tokio::test]
 async fn queues_are_declared_as_celery_declares_them() {

@@ -1,14 +1,13 @@
 //! The in-process broker: the conformance suite, and what tests can do to it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
-mod suite;
-
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
+use celery_conformance as suite;
 use celery_protocol::{Routes, Signature, TaskRequest};
 use celery_runtime::{
     Arguments, TaskError,
@@ -41,7 +40,7 @@ async fn memory() -> Memory {
     Memory(MemoryBroker::new())
 }
 
-conformance!(memory);
+suite::conformance!(memory);
 
 async fn queue() -> (MemoryBroker, Arc<dyn Broker>) {
     let server = MemoryBroker::new();

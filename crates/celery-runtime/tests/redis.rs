@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 mod redis_broker;
-mod suite;
 
 use std::{
     sync::{Arc, Mutex},
@@ -10,6 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use celery_conformance as suite;
 use celery_runtime::broker::{Broker, ConnectOptions, connect};
 use suite::{Fixture, SOON};
 use testkit::servers::PrivateRedis;
@@ -94,4 +94,4 @@ impl Fixture for Redis {
     }
 }
 
-conformance!(redis);
+suite::conformance!(redis);

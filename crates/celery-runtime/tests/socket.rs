@@ -9,10 +9,9 @@
     reason = "tests"
 )]
 
-mod suite;
-
 use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
+use celery_conformance as suite;
 use celery_runtime::{
     broker::{
         Broadcast, Broker, BrokerError, ConnectError, ConnectOptions, Publish, PublishError, Subscription, connect,

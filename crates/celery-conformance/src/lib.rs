@@ -1,7 +1,20 @@
-//! What every broker must do, and what a worker must do on every broker.
+//! What every broker and every result backend must do, and what a worker must do on every broker.
 //!
-//! `conformance!(fixture)` makes one test per rule; `fixture` is an async function that returns a [`Fixture`].
+//! [`conformance!`]`(fixture)` and [`backend_conformance!`]`(fixture)` make one test per rule; `fixture` is an async function
+//! without arguments that returns a [`Fixture`] or a [`BackendFixture`]. A rule is an async function of [`brokers`],
+//! [`broadcasts`], [`workers`], [`workflows`], [`retries`], [`limits`], [`control`] or [`backends`] that takes the fixture; its
+//! name says what it asks for, and it panics if that does not hold.
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests: they say what they expect, and their names say what they ask for"
+)]
 
+pub mod backends;
 pub mod broadcasts;
 pub mod brokers;
 pub mod control;
@@ -17,7 +30,10 @@ use std::{
 
 use async_trait::async_trait;
 use celery_protocol::{Message, TaskRequest};
-use celery_runtime::broker::{Broker, Consumer, Delivery, Publish};
+use celery_runtime::{
+    backend::SharedBackend,
+    broker::{Broker, Consumer, Delivery, Publish},
+};
 use serde_json::{Map, Value};
 
 /// How long anything that has to happen may take.
@@ -38,6 +54,17 @@ pub trait Fixture: Send + Sync {
     }
     /// Whether the broker drops what has expired; else it is for the worker to refuse.
     fn drops_the_expired(&self) -> bool {
+        true
+    }
+}
+
+/// A result backend under test.
+#[async_trait]
+pub trait BackendFixture: Send + Sync {
+    /// A new connection to it, as another process would have: what is stored through one is seen by all.
+    async fn connect(&self) -> SharedBackend;
+    /// Whether results stay, so that whoever waits later finds them; else they are messages to whoever waits.
+    fn keeps_results(&self) -> bool {
         true
     }
 }
@@ -88,10 +115,12 @@ pub fn logs() {
     });
 }
 
+/// Makes a test of each rule for brokers, and for workers and clients on them. The argument is an async function that returns
+/// a [`Fixture`]; each test calls it once. Needs `tokio` with its test macro.
 #[macro_export]
 macro_rules! conformance {
     ($fixture:path) => {
-        conformance!(@ $fixture, brokers:
+        $crate::conformance!(@ $fixture, brokers:
             a_task_arrives_with_everything_it_had,
             a_task_for_a_queue_that_does_not_exist_is_an_error,
             a_reply_nobody_waits_for_is_no_error,
@@ -108,7 +137,7 @@ macro_rules! conformance {
             next_may_be_dropped_without_losing_a_delivery,
             a_closed_broker_says_so,
         );
-        conformance!(@ $fixture, broadcasts:
+        $crate::conformance!(@ $fixture, broadcasts:
             a_control_request_reaches_every_worker,
             an_answer_reaches_the_client_that_asked,
             events_reach_those_whose_pattern_takes_them,
@@ -116,7 +145,7 @@ macro_rules! conformance {
             a_listener_that_is_gone_gets_nothing,
             a_subscription_takes_up_again_after_a_cut,
         );
-        conformance!(@ $fixture, control:
+        $crate::conformance!(@ $fixture, control:
             every_worker_answers_and_a_named_one_at_once,
             a_worker_shows_what_it_does,
             what_would_change_a_worker_is_refused_unless_allowed,
@@ -126,7 +155,7 @@ macro_rules! conformance {
             a_worker_tells_that_it_is_there_and_that_it_ends,
             a_starting_worker_learns_what_was_revoked,
         );
-        conformance!(@ $fixture, workers:
+        $crate::conformance!(@ $fixture, workers:
             a_call_returns_the_result,
             a_failure_arrives_typed,
             an_unknown_task_is_told,
@@ -147,7 +176,7 @@ macro_rules! conformance {
             what_outlives_the_grace_period_is_cancelled_and_delivered_again,
             a_call_nobody_answers_times_out,
         );
-        conformance!(@ $fixture, workflows:
+        $crate::conformance!(@ $fixture, workflows:
             a_chain_hands_its_results_on_to_the_caller,
             callbacks_and_errbacks_are_sent_and_are_children,
             a_group_runs_beside_and_its_results_are_in_order,
@@ -158,7 +187,7 @@ macro_rules! conformance {
             stamps_and_lineage_are_handed_on,
             a_compressed_task_is_read,
         );
-        conformance!(@ $fixture, retries:
+        $crate::conformance!(@ $fixture, retries:
             a_task_is_tried_again_until_it_ends_well,
             after_the_last_try_the_caller_gets_the_exception_itself,
             what_follows_a_task_follows_its_last_try,
@@ -166,7 +195,7 @@ macro_rules! conformance {
             a_task_that_is_to_be_ignored_is_acknowledged_and_tells_nothing,
             a_task_that_is_rejected_comes_back_only_if_asked,
         );
-        conformance!(@ $fixture, limits:
+        $crate::conformance!(@ $fixture, limits:
             a_hard_time_limit_is_a_failure,
             a_soft_time_limit_tells_the_task_to_stop,
             a_revoked_task_is_not_run,
@@ -183,10 +212,33 @@ macro_rules! conformance {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                $crate::suite::logs();
+                $crate::logs();
                 let fixture = $fixture().await;
-                $crate::suite::$module::$test(&fixture).await;
+                $crate::$module::$test(&fixture).await;
             }
         )*
     };
 }
+
+/// Makes a test of each rule for result backends. The argument is an async function that returns a [`BackendFixture`]; each
+/// test calls it once. Needs `tokio` with its test macro.
+#[macro_export]
+macro_rules! backend_conformance {
+    ($fixture:path) => {
+        $crate::conformance!(@ $fixture, backends:
+            a_result_reaches_whoever_waits_and_nobody_else,
+            states_on_the_way_are_seen_before_the_last,
+            the_first_success_stands,
+            a_result_that_is_there_already_is_found,
+            a_result_nobody_wants_is_no_error,
+            a_chord_is_ready_once_in_order_whatever_comes_twice,
+            of_many_who_finish_a_chord_at_once_one_publishes,
+            a_member_that_failed_makes_the_chord_an_error,
+        );
+    };
+}
+
+/// The example of the README, compiled as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
