@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use celery_runtime::{
     Arguments,
     backend::connect as connect_backend,
-    broker::{ConnectOptions, SharedBroker, connect},
+    broker::{ConnectOptions, connect},
     worker::{Counters, RemoteControl, Worker, WorkerEvents},
 };
 use redis::AsyncCommands;
@@ -23,7 +23,6 @@ async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -
 /// A Redis, and a worker of ours on queue `rust`.
 struct Estate {
     server: PrivateRedis,
-    broker: SharedBroker,
     counters: Arc<Counters>,
     shutdown: CancellationToken,
 }
@@ -53,7 +52,7 @@ impl Estate {
         let (counters, shutdown) = (worker.counters(), CancellationToken::new());
         broker.declare_task_queue(&queue.into()).await.unwrap();
         tokio::spawn(worker.run(shutdown.clone()));
-        Self { server, broker, counters, shutdown }
+        Self { server, counters, shutdown }
     }
 
     /// What a Python client that calls a task gets.

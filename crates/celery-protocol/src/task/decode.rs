@@ -117,6 +117,10 @@ fn request(
     embed: Embed,
     protocol: Protocol,
 ) -> Result<TaskRequest, DecodeError> {
+    // JSON has such names, and AMQP cannot carry them: the task could not be sent on, nor tried again.
+    if headers.extra.iter().chain(headers.stamps.iter()).any(|(name, _)| name.len() > MAX_SHORT_STRING) {
+        return Err(DecodeError::NotATask("the name of a header is longer than 255 bytes".to_owned()));
+    }
     let args = match args {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(args)) => args,

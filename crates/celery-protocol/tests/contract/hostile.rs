@@ -101,6 +101,15 @@ fn a_message_without_name_or_id_is_refused_and_cannot_be_answered() {
     assert!(matches!(refused(&long, &Limits::default()).error, DecodeError::NotATask(_)));
 }
 
+/// Found by fuzzing: it was taken, and could then neither be tried again nor continued.
+#[test]
+fn a_header_that_no_message_of_amqp_could_carry_is_refused_and_answered() {
+    let headers = json!({"task": "t", "id": "i", "x".repeat(256): null});
+    let rejection = refused(&message(headers, "[[], {}, {}]"), &Limits::default());
+    assert_eq!(rejection.failure(jiff::Timestamp::UNIX_EPOCH).unwrap().task_id, "i");
+    assert_eq!(rejection.error.to_string(), "not a task message: the name of a header is longer than 255 bytes");
+}
+
 #[test]
 fn a_protocol_1_message_with_a_fault_can_be_answered() {
     let body = r#"{"task": "t", "id": "i", "args": [], "kwargs": []}"#;
