@@ -80,7 +80,7 @@ keep_corpus() {
     local name=$1 merged="$work/merged/$1"
     rm -rf "$merged"
     mkdir -p "$merged"
-    FUZZ_TARGET=$name "$fuzzer" -merge=1 -max_len="$longest" "$merged" \
+    FUZZ_TARGET=$name "$fuzzer" -set_cover_merge=1 -max_len="$longest" "$merged" \
         "$root/fuzz/corpus/$name" "$work/corpus/$name" "$work/seeds/$name" >"$work/$name.merge.log" 2>&1 </dev/null
     rm -rf "${root:?}/fuzz/corpus/$name"
     cp -R "$merged" "$root/fuzz/corpus/$name"

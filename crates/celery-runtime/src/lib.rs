@@ -62,3 +62,9 @@ pub use task_error::{Retry, TaskError, Unanswered};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// What is fuzzed of this crate: takes any bytes, and panics if a promise is broken.
+#[cfg(fuzzing)]
+pub fn fuzz_wire(data: &[u8]) {
+    broker::amqp::guard_fuzz::run(data);
+}

@@ -48,11 +48,11 @@ pub(super) fn decode(message: &Message, limits: &Limits) -> Result<TaskRequest, 
 fn identify(message: &Message, headers: &FieldTable) -> TaskIdentity {
     let short = |text: String| Some(text).filter(|text| text.len() <= MAX_SHORT_STRING);
     let header = |name| headers.get(name).and_then(text).and_then(short);
-    let property = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
+    let property = |value: &Option<String>| value.clone().filter(|text| !text.is_empty()).and_then(short);
     let correlation_id = property(&message.properties.correlation_id);
     // Every Celery sends the id as correlation id too, which is all there is to a protocol 1
     // message whose body cannot be read.
-    let id = header("id").or_else(|| correlation_id.clone().and_then(short));
+    let id = header("id").or_else(|| correlation_id.clone());
     TaskIdentity {
         task: header("task"),
         reply_to: property(&message.properties.reply_to),
@@ -117,7 +117,17 @@ fn request(
     embed: Embed,
     protocol: Protocol,
 ) -> Result<TaskRequest, DecodeError> {
-    // JSON has such names, and AMQP cannot carry them: the task could not be sent on, nor tried again.
+    // JSON has room for what AMQP cannot carry: such a task could not be sent on, nor tried again.
+    let properties = &message.properties;
+    for (what, text) in [
+        ("correlation id", &properties.correlation_id),
+        ("reply queue", &properties.reply_to),
+        ("expiration", &properties.expiration),
+    ] {
+        if text.as_ref().is_some_and(|text| text.len() > MAX_SHORT_STRING) {
+            return Err(DecodeError::NotATask(format!("its {what} is longer than 255 bytes")));
+        }
+    }
     if headers.extra.iter().chain(headers.stamps.iter()).any(|(name, _)| name.len() > MAX_SHORT_STRING) {
         return Err(DecodeError::NotATask("the name of a header is longer than 255 bytes".to_owned()));
     }

@@ -103,11 +103,16 @@ fn a_message_without_name_or_id_is_refused_and_cannot_be_answered() {
 
 /// Found by fuzzing: it was taken, and could then neither be tried again nor continued.
 #[test]
-fn a_header_that_no_message_of_amqp_could_carry_is_refused_and_answered() {
+fn what_no_message_of_amqp_could_carry_is_refused_and_answered() {
     let headers = json!({"task": "t", "id": "i", "x".repeat(256): null});
     let rejection = refused(&message(headers, "[[], {}, {}]"), &Limits::default());
     assert_eq!(rejection.failure(jiff::Timestamp::UNIX_EPOCH).unwrap().task_id, "i");
     assert_eq!(rejection.error.to_string(), "not a task message: the name of a header is longer than 255 bytes");
+    let mut message = message(json!({"task": "t", "id": "i"}), "[[], {}, {}]");
+    message.properties.reply_to = Some("q".repeat(256));
+    let rejection = refused(&message, &Limits::default());
+    assert_eq!(rejection.error.to_string(), "not a task message: its reply queue is longer than 255 bytes");
+    assert_eq!((rejection.identity.id.as_deref(), rejection.identity.reply_to.as_deref()), (Some("i"), None));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is fuzzed of what a broker sends and of what names one: takes any bytes and panics if a promise is broken.
 //!
-//! Compiled twice: into the tests, which replay the corpus, and into the fuzzer (`fuzz/`).
+//! Compiled for the tests, which replay the corpus, and for the fuzzer (`fuzz/`).
 
 use super::guard::Guard;
 use crate::broker::BrokerUrl;

@@ -8,8 +8,8 @@
 mod consumer;
 mod convert;
 mod guard;
-#[cfg(test)]
-mod guard_fuzz;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod guard_fuzz;
 mod link;
 mod lock;
 mod publisher;

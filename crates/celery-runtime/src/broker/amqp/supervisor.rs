@@ -72,7 +72,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// Largest frame asked for, in bytes. Longer messages travel in more frames.
-pub(super) const FRAME_BYTES: u32 = 32 << 10;
+// Smaller where it is fuzzed, so that the fuzzer reaches it.
+pub(super) const FRAME_BYTES: u32 = if cfg!(fuzzing) { 2 << 10 } else { 32 << 10 };
 
 async fn connect(shared: &Shared, url: &AmqpUrl) -> Result<Connection, String> {
     match tokio::time::timeout(shared.options.connect_timeout, open(shared, url)).await {
