@@ -37,6 +37,8 @@ const GATHER: Duration = Duration::from_millis(1);
 const BYTES_AT_ONCE: usize = 8 << 20;
 /// How often the less urgent lists are looked at while the first is empty.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a cancel waits for what is being taken. What comes later goes back with the consumer.
+const UNDER_WAY: Duration = Duration::from_secs(2);
 /// How long it is waited where Redis cannot wait for us.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -44,6 +46,8 @@ pub(super) struct RedisConsumer {
     queue: String,
     deliveries: mpsc::Receiver<Delivery>,
     cancel: CancellationToken,
+    /// Nothing more comes into `deliveries`.
+    idle: CancellationToken,
     /// Ends the driver, which gives back what is held.
     _end: DropGuard,
 }
@@ -51,7 +55,7 @@ pub(super) struct RedisConsumer {
 impl RedisConsumer {
     pub fn start(shared: Arc<Shared>, queue: TaskQueue, prefetch: u16) -> Self {
         let (sender, deliveries) = mpsc::channel(AT_ONCE);
-        let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
+        let (cancel, end, idle) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let name = queue.name.clone();
         let prefetch = if prefetch == 0 { usize::MAX } else { usize::from(prefetch) };
         let driver = Driver {
@@ -62,9 +66,10 @@ impl RedisConsumer {
             held: Arc::default(),
             cancel: cancel.clone(),
             end: end.clone(),
+            idle: idle.clone(),
         };
         shared.redis.tasks.spawn(driver.run());
-        Self { queue: name, deliveries, cancel, _end: end.drop_guard() }
+        Self { queue: name, deliveries, cancel, idle, _end: end.drop_guard() }
     }
 }
 
@@ -80,6 +85,14 @@ impl Consumer for RedisConsumer {
 
     async fn cancel(&mut self) {
         self.cancel.cancel();
+        // What was not handed out goes back at once, and what is being taken too: the consumer may stay for as long as the last
+        // task that came by it.
+        let _ = tokio::time::timeout(UNDER_WAY, self.idle.cancelled()).await;
+        while let Ok(delivery) = self.deliveries.try_recv() {
+            if let Err(error) = delivery.reject(true).await {
+                tracing::debug!(queue = self.queue, %error, "what was not handed out goes back with its consumer");
+            }
+        }
     }
 }
 
@@ -97,6 +110,7 @@ struct Driver {
     held: Arc<Held>,
     cancel: CancellationToken,
     end: CancellationToken,
+    idle: CancellationToken,
 }
 
 /// Why one subscription ended.
@@ -109,6 +123,7 @@ enum Ended {
 
 impl Driver {
     async fn run(self) {
+        let _idle = self.idle.clone().drop_guard();
         tokio::select! {
             () = self.finished() => {}
             // Also after a cancel, for as long as what was handed out is worked on.
@@ -141,6 +156,7 @@ impl Driver {
 
     async fn consume_then_idle(&self) {
         self.consume().await;
+        self.idle.cancel();
         std::future::pending::<()>().await;
     }
 
