@@ -88,24 +88,24 @@ impl Lab {
         }
     }
 
-    /// Each of these has run once; nothing is left to be delivered.
+    /// Each of these has run once; nothing is left to be delivered: a worker that goes on acknowledges every copy.
     async fn ends_with_one_run_of(mut self, ids: &[&str]) {
-        let once: BTreeMap<String, usize> = ids.iter().map(|id| ((*id).to_owned(), 1)).collect();
-        assert_eq!(*self.runs.lock().unwrap(), once);
-        self.shutdown.cancel();
-        tokio::time::timeout(SOON, self.worker).await.unwrap().unwrap().unwrap();
         let (vhost, rabbit) = self.broker.take().unwrap();
-        tokio::task::spawn_blocking(move || {
+        let kept = tokio::task::spawn_blocking(move || {
             let deadline = std::time::Instant::now() + SOON;
             // Counts lag.
             while vhost.queue(QUEUE).unwrap()["messages"] != 0 {
                 assert!(std::time::Instant::now() < deadline, "something is left in the queue");
                 std::thread::sleep(Duration::from_millis(50));
             }
-            drop((vhost, rabbit));
-        })
-        .await
-        .unwrap();
+            (vhost, rabbit)
+        });
+        let kept = kept.await.unwrap();
+        let once: BTreeMap<String, usize> = ids.iter().map(|id| ((*id).to_owned(), 1)).collect();
+        assert_eq!(*self.runs.lock().unwrap(), once);
+        self.shutdown.cancel();
+        tokio::time::timeout(SOON, self.worker).await.unwrap().unwrap().unwrap();
+        drop(kept);
     }
 }
 

@@ -300,6 +300,8 @@ fn a_producers_directory_that_cannot_be_deleted_is_published_once_and_holds_nobo
     let left: Vec<String> = fleet.posted().into_iter().filter(|name| name.contains("locked")).collect();
     assert!(left.iter().all(|name| name.starts_with(".tuf_done_") || name.starts_with("tuf_receipt_")), "{left:?}");
     assert_eq!(clients::our_client(&fleet), files([("sub/file", "x"), ("after", "x"), ("last", "x")]));
+    // So that what it removes lazily does not go away under this.
+    fleet.kill(MONITOR);
     for name in fleet.posted() {
         let path = fleet.post().join(name);
         if path.is_dir() {

@@ -117,7 +117,9 @@ impl Ours {
                 Ok(json!(context.retries))
             });
         // Those of the Python worker that nobody calls here.
-        for name in ["lab.echo", "lab.fail_custom", "lab.progress", "lab.reject", "lab.typed"] {
+        for name in
+            ["lab.echo", "lab.fail_custom", "lab.progress", "lab.reject", "lab.replace", "lab.told", "lab.typed"]
+        {
             builder = builder.task(name, |_, _| async { Ok(Value::Null) });
         }
         let shutdown = CancellationToken::new();

@@ -18,8 +18,8 @@ pub async fn python_calls_ours(cell: Cell) {
     seen.expect("typed_values", true);
     let raised = |class: &str, args: &[&str]| json!({"raised": class, "args": args});
     seen.expect("exception", raised("builtins.ValueError", &["boom"]));
-    // Celery makes up a class for what it cannot find, and puts it where it was made up.
-    seen.expect("exception_of_its_own", raised("lab.errors.LabError", &["own"]));
+    // Celery makes up a class for what it cannot import.
+    seen.expect("exception_of_its_own", raised("celery.exceptions.LabError", &["own"]));
     seen.expect("not_registered", raised("celery.exceptions.NotRegistered", &["rust.nothing"]));
     let steps: Vec<Value> = (0..3).map(|step| json!(["PROGRESS", {"step": step}])).collect();
     seen.expect("custom_states", json!({"seen": steps, "value": 3}));
