@@ -189,7 +189,10 @@ class Chords(Features):
             "chord_on_a_shared_queue": lambda: get(
                 chord([self.shared(n, n) for n in range(20)], app=self.app)(rust("total"))
             ),
-            "chord_of_groups": lambda: get(chord(nested(rust, lab), app=self.app)(lab("echo")))["args"],
+            "chord_of_groups": lambda: [
+                get(chord(nested(*workers), app=self.app)(lab("echo")))["args"]
+                for workers in ((lab, lab), (rust, rust), (rust, lab), (lab, rust))
+            ],
             "chord_of_chains": lambda: get(
                 chord([chain(rust("add", 1, 1), lab("add", 1)), chain(lab("add", 1, 1), rust("add", 2))])(lab("echo"))
             )["args"],
@@ -203,6 +206,7 @@ class Chords(Features):
             ),
             "chord_that_fails": lambda: self.failing(lab("add", 1, 1), rust("fail")),
             "chord_in_which_python_fails": lambda: self.failing(rust("add", 1, 1), lab("fail", "boom")),
+            "group_after_failures": lambda: get(group(plain())()),
         }
 
     def failing(self, *members):

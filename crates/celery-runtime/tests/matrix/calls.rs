@@ -18,7 +18,7 @@ pub async fn python_calls_ours(cell: Cell) {
     seen.expect("typed_values", true);
     let raised = |class: &str, args: &[&str]| json!({"raised": class, "args": args});
     seen.expect("exception", raised("builtins.ValueError", &["boom"]));
-    // Celery makes up a class for what it cannot import.
+    // For a class it cannot find the client makes one up, in a module of its own.
     seen.expect("exception_of_its_own", raised("celery.exceptions.LabError", &["own"]));
     seen.expect("not_registered", raised("celery.exceptions.NotRegistered", &["rust.nothing"]));
     let steps: Vec<Value> = (0..3).map(|step| json!(["PROGRESS", {"step": step}])).collect();
