@@ -17,7 +17,7 @@ pub struct TaskError {
     /// The arguments of the exception; usually one text.
     pub messages: Vec<Value>,
     /// A traceback or other detail, shown by Python next to the exception.
-    pub traceback: Option<String>,
+    pub traceback: Option<Box<str>>,
     /// Whether the task asks to be tried again; see [`retry`](Self::retry).
     pub retry: Option<Retry>,
     /// Whether the task ends without an answer; see [`ignore`](Self::ignore) and [`reject`](Self::reject).
@@ -115,7 +115,7 @@ impl TaskError {
     /// The same error with a traceback.
     #[must_use]
     pub fn with_traceback(mut self, traceback: impl Into<String>) -> Self {
-        self.traceback = Some(traceback.into());
+        self.traceback = Some(traceback.into().into_boxed_str());
         self
     }
 }

@@ -343,7 +343,7 @@ impl<'a> One<'a> {
         }
         let wait = registered.options.retry.next(&error, retries, retry::random());
         let exception = ExceptionInfo::new(&error.exc_module, &error.exc_type, error.messages.clone());
-        let over = self.failed(&exception, error.traceback.clone());
+        let over = self.failed(&exception, error.traceback.as_deref().map(str::to_owned));
         let at = wait.and_then(|wait| clock::now().checked_add(wait).ok());
         let Some(at) = at else {
             tracing::warn!(worker = self.shared.name, task.id = self.task.id(), task = self.task.name(), retries, %error, "task failed");
@@ -355,8 +355,10 @@ impl<'a> One<'a> {
         let mut next = self.task.retried(Some(at));
         // The header says when it is too late for it; the broker would drop it without telling anybody.
         next.properties.expiration = None;
-        let meta = self.finished(ResultMeta::retry(self.task.id(), &exception, error.traceback.clone()));
-        let event = TaskEventKind::Retried { exception: exception.repr(), traceback: error.traceback };
+        let meta =
+            self.finished(ResultMeta::retry(self.task.id(), &exception, error.traceback.as_deref().map(str::to_owned)));
+        let event =
+            TaskEventKind::Retried { exception: exception.repr(), traceback: error.traceback.map(String::from) };
         Verdict::Settle(Outcome::Again(Box::new(Again { next, meta, otherwise: over, event })))
     }
 }

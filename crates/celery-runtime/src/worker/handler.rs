@@ -103,7 +103,7 @@ impl One<'_> {
             (Err(error), Some(StopCause::SoftTimeLimit)) => {
                 let mut exceeded = TaskError::custom("billiard.exceptions", "SoftTimeLimitExceeded", "");
                 exceeded.messages.clear();
-                exceeded.traceback = Some(error.to_string());
+                exceeded.traceback = Some(error.to_string().into());
                 Ran::Returned(Err(exceeded), runtime)
             }
             (Err(error), None) => Ran::Returned(Err(error), runtime),

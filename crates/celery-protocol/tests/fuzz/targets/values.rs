@@ -73,7 +73,7 @@ fn inflated(kind: &str, body: &[u8]) {
 
 fn deflated(body: &[u8]) {
     // bzip2 takes a hundred times as long, and would leave little time for all else.
-    let names: &[&str] = if body.len() % 16 == 0 { &["gzip", "bzip2"] } else { &["gzip"] };
+    let names: &[&str] = if body.len().is_multiple_of(16) { &["gzip", "bzip2"] } else { &["gzip"] };
     for name in names {
         let (kind, small) = compress(name, body).expect("it is a known compression");
         assert_eq!(decompress(kind, &small, body.len()).expect("what was written is read"), body);
