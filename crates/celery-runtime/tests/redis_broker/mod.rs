@@ -78,6 +78,30 @@ async fn loss_point_3_a_crash_after_taking_loses_nothing() {
     assert_eq!(held(&mut keys).await, 0);
 }
 
+/// The consumer stays for as long as its last task runs; what nobody has begun does not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_and_not_handed_out_goes_back_when_the_consumer_is_cancelled() {
+    suite::logs();
+    let server = redis().await;
+    let broker = server.connect().await;
+    broker.declare_task_queue(&"q".into()).await.unwrap();
+    for id in ["1", "2", "3"] {
+        broker.publish(to("q", id)).await.unwrap();
+    }
+    let mut cancelled = broker.consume(&"q".into(), 10).await.unwrap();
+    let one = next(&mut cancelled).await;
+    let mut keys = server.keys().await;
+    until("all are taken", || async { held(&mut keys.clone()).await == 3 }).await;
+    cancelled.cancel().await;
+    let mut other = broker.consume(&"q".into(), 10).await.unwrap();
+    let mut rest = [id_of(&next(&mut other).await), id_of(&next(&mut other).await)];
+    rest.sort();
+    assert_eq!(rest, ["2", "3"]);
+    one.ack().await.unwrap();
+    until("only what the other took is held", || async { held(&mut keys.clone()).await == 2 }).await;
+    assert_eq!(keys.llen::<_, usize>("q").await.unwrap(), 0);
+}
+
 /// An answer that is lost with its connection: what it would have told was taken is given back at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loss_point_3_an_answer_that_is_lost_leaves_nothing_taken() {
