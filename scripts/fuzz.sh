@@ -66,7 +66,7 @@ run_target() {
     coverage=$(grep -aEo 'cov: [0-9]+ ft: [0-9]+' "$log" | tail -n 1 || true)
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     memory=$(sed -n 's/^stat::peak_rss_mb: *//p' "$log")
-    printf '%-9s %s s, %s executions, %s, at most %s MiB: ' \
+    printf '%-9s at most %s s, %s executions, %s, at most %s MiB: ' \
         "$name" "$seconds" "${executions:-no}" "${coverage:-no coverage}" "${memory:-?}"
     if [ "$status" -ne 0 ]; then
         printf 'FOUND something (%s, input in %s)\n' "$log" "$found"

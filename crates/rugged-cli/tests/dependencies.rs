@@ -40,3 +40,16 @@ fn tough_and_aws_lc_are_in_the_command_alone() {
     }
     assert!(built_from("rugged-cli").contains("aws-lc-rs"));
 }
+
+#[test]
+fn the_crates_for_celery_stand_alone() {
+    let ours = ["durable-fs", "tuf-core", "fleet", "rugged-cli", "testkit", "celery-conformance"];
+    for (package, below) in [("celery-protocol", None), ("celery-runtime", Some("celery-protocol"))] {
+        let crates = built_from(package);
+        assert!(crates.contains(package) && below.is_none_or(|below| crates.contains(below)), "{package}: {crates:?}");
+        for other in ours {
+            assert!(!crates.contains(other), "{package} depends on {other}");
+        }
+        assert!(!crates.iter().any(|name| name.ends_with("-worker")), "{package}: {crates:?}");
+    }
+}

@@ -144,7 +144,8 @@ impl ResultBackend for MemoryBackend {
         };
         let mut tables = self.lock();
         let chord = tables.chord(group);
-        chord.parts.insert((task.headers.group_index.unwrap_or(0), meta.task_id.clone()), part);
+        // A member that is told twice counts as it did first, as it does in Redis.
+        chord.parts.entry((task.headers.group_index.unwrap_or(0), meta.task_id.clone())).or_insert(part);
         let all = chord.size.is_some_and(|size| u64::try_from(chord.parts.len()).is_ok_and(|count| count >= size));
         if !all || chord.done {
             return Ok(None);
