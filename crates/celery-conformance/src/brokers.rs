@@ -1,6 +1,6 @@
 //! Rules for brokers.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use celery_protocol::{FieldTable, FieldValue, Message, Properties};
 use celery_runtime::broker::{AckError, Guarantee, Publish, PublishError, TaskQueue};
@@ -210,6 +210,30 @@ pub async fn a_cancelled_consumer_takes_nothing_more_and_may_still_acknowledge(f
     assert_eq!(id_of(&two), "2");
     two.ack().await.unwrap();
     drop(other);
+    assert_empty(&broker, "q").await;
+}
+
+pub async fn what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_lives(fixture: &impl Fixture) {
+    // More than anything on the way holds at once, so that some wait in each place.
+    const MANY: u16 = 300;
+    let broker = fixture.connect().await;
+    broker.declare_task_queue(&"q".into()).await.unwrap();
+    for id in 0..MANY {
+        broker.publish(to("q", &id.to_string())).await.unwrap();
+    }
+    let mut waiting: BTreeSet<String> = (0..MANY).map(|id| id.to_string()).collect();
+    let mut consumer = broker.consume(&"q".into(), MANY).await.unwrap();
+    let kept = next(&mut consumer).await;
+    waiting.remove(&id_of(&kept));
+    consumer.cancel().await;
+    let mut other = broker.consume(&"q".into(), 0).await.unwrap();
+    while !waiting.is_empty() {
+        let got = next(&mut other).await;
+        assert!(waiting.remove(&id_of(&got)), "{} came twice", id_of(&got));
+        got.ack().await.unwrap();
+    }
+    kept.ack().await.unwrap();
+    drop((consumer, other));
     assert_empty(&broker, "q").await;
 }
 

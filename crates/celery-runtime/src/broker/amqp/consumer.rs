@@ -1,6 +1,6 @@
 //! A consumer that takes up again after every loss.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use celery_protocol::topology::Mailbox;
@@ -47,6 +47,9 @@ impl Source {
 /// Broadcasts kept for a listener that does not take them; more are dropped.
 const MAX_WAITING_BROADCASTS: usize = 4096;
 
+/// How long a cancel waits for what is on its way. What comes later goes back with the channel.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
 /// Told once: whether listening has begun, or why the broker refuses it.
 type Listening = oneshot::Sender<Result<(), String>>;
 
@@ -54,6 +57,8 @@ pub(super) struct AmqpConsumer {
     queue: String,
     deliveries: mpsc::Receiver<Delivery>,
     cancel: CancellationToken,
+    /// After a cancel: what had not been handed out has gone back.
+    drained: CancellationToken,
     /// Ends the driver, and with it the channel.
     _end: tokio_util::sync::DropGuard,
 }
@@ -72,11 +77,19 @@ impl AmqpConsumer {
 
     fn drive(shared: Arc<Shared>, source: Source, room: usize, listening: Option<Listening>) -> Self {
         let (sender, deliveries) = mpsc::channel(room);
-        let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
+        let (cancel, end, drained) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let queue = source.queue().to_owned();
-        let driver = Driver { shared, source, sender, listening, cancel: cancel.clone(), end: end.clone() };
+        let driver = Driver {
+            shared,
+            source,
+            sender,
+            listening,
+            cancel: cancel.clone(),
+            end: end.clone(),
+            drained: drained.clone(),
+        };
         tokio::spawn(driver.run());
-        Self { queue, deliveries, cancel, _end: end.drop_guard() }
+        Self { queue, deliveries, cancel, drained, _end: end.drop_guard() }
     }
 }
 
@@ -103,12 +116,20 @@ impl Consumer for AmqpConsumer {
 
     async fn cancel(&mut self) {
         self.cancel.cancel();
-        // What was not handed out goes back at once: the channel may stay for as long as the last task that came by it.
-        while let Ok(delivery) = self.deliveries.try_recv() {
-            if let Err(error) = delivery.reject(true).await {
-                tracing::debug!(queue = self.queue, %error, "what was not handed out goes back with its channel");
-            }
+        // From here on the driver gives back what it receives. The broker hears of the cancel first: it would send at once
+        // what goes back before.
+        self.deliveries.close();
+        let _ = tokio::time::timeout(UNDER_WAY, self.drained.cancelled()).await;
+        while let Some(delivery) = self.deliveries.recv().await {
+            give_back(&self.queue, &delivery).await;
         }
+    }
+}
+
+/// What was not handed out goes back at once: the channel may stay for as long as the last task that came by it.
+async fn give_back(queue: &str, delivery: &Delivery) {
+    if let Err(error) = delivery.reject(true).await {
+        tracing::debug!(queue, %error, "what was not handed out goes back with its channel");
     }
 }
 
@@ -125,6 +146,7 @@ struct Driver {
     listening: Option<Listening>,
     cancel: CancellationToken,
     end: CancellationToken,
+    drained: CancellationToken,
 }
 
 /// Why one subscription ended.
@@ -139,6 +161,7 @@ enum Ended {
 
 impl Driver {
     async fn run(mut self) {
+        let _drained = self.drained.clone().drop_guard();
         let mut backoff = Backoff::new(&self.shared.options);
         let queue = self.source.queue().to_owned();
         let mut complained = false;
@@ -203,15 +226,14 @@ impl Driver {
         if let Some(listening) = self.listening.take() {
             let _ = listening.send(Ok(()));
         }
-        let no_ack = self.source.no_ack();
         loop {
             let received = tokio::select! {
                 () = self.end.cancelled() => return close(&channel).await,
                 () = self.shared.closed.cancelled() => return close(&channel).await,
-                () = self.cancel.cancelled() => return self.drain(&channel, &stream).await,
+                () = self.cancel.cancelled() => return self.drain(&channel, stream, None, &ended, generation).await,
                 received = stream.next() => received,
             };
-            let mut received = match received {
+            let received = match received {
                 Some(Ok(received)) => received,
                 Some(Err(error)) => return Ended::Lost(error.to_string()),
                 None => {
@@ -220,13 +242,7 @@ impl Driver {
                     return Ended::Lost(reason.to_owned());
                 }
             };
-            let message = from_delivery(&received.properties, std::mem::take(&mut received.data));
-            let (exchange, routing_key) =
-                (received.exchange.as_str().to_owned(), received.routing_key.as_str().to_owned());
-            let redelivered = received.redelivered;
-            let settle = (!no_ack)
-                .then(|| Box::new(AmqpSettle { received, ended: ended.clone(), generation }) as Box<dyn Settle>);
-            let delivery = Delivery::new(message, exchange, routing_key, redelivered, generation, settle);
+            let delivery = self.delivery(received, &ended, generation);
             if matches!(self.source, Source::Broadcasts(_)) {
                 match self.sender.try_send(delivery) {
                     Ok(()) => {}
@@ -237,14 +253,30 @@ impl Driver {
                 }
                 continue;
             }
-            tokio::select! {
+            // A place first: the delivery stays in hand, to be given back if there will be none.
+            let place = tokio::select! {
                 () = self.end.cancelled() => return close(&channel).await,
-                () = self.cancel.cancelled() => return self.drain(&channel, &stream).await,
-                sent = self.sender.send(delivery) => if sent.is_err() {
-                    return close(&channel).await;
+                () = self.shared.closed.cancelled() => return close(&channel).await,
+                place = self.sender.reserve() => place,
+            };
+            match place {
+                Ok(place) => place.send(delivery),
+                Err(_) if self.cancel.is_cancelled() => {
+                    return self.drain(&channel, stream, Some(delivery), &ended, generation).await;
                 }
+                Err(_) => return close(&channel).await,
             }
         }
+    }
+
+    /// `ended` says when the channel has: a delivery is stale from then on.
+    fn delivery(&self, mut received: lapin::message::Delivery, ended: &CancellationToken, generation: u64) -> Delivery {
+        let message = from_delivery(&received.properties, std::mem::take(&mut received.data));
+        let (exchange, routing_key) = (received.exchange.as_str().to_owned(), received.routing_key.as_str().to_owned());
+        let redelivered = received.redelivered;
+        let settle = (!self.source.no_ack())
+            .then(|| Box::new(AmqpSettle { received, ended: ended.clone(), generation }) as Box<dyn Settle>);
+        Delivery::new(message, exchange, routing_key, redelivered, generation, settle)
     }
 
     /// Declares, limits and consumes: all of it again on every new channel.
@@ -265,16 +297,47 @@ impl Driver {
         Ok((channel, stream))
     }
 
-    /// After a cancel: receives nothing more, but keeps the channel, so that what was handed out can be acknowledged.
-    async fn drain(&self, channel: &Channel, stream: &lapin::Consumer) -> Ended {
-        if let Err(error) = channel.basic_cancel(stream.tag(), BasicCancelOptions::default()).await {
-            tracing::debug!(queue = self.source.queue(), %error, "the consumer could not be cancelled, its channel is gone");
-        }
+    /// After a cancel: gives back what still comes, then keeps the channel, so that what was handed out can be acknowledged.
+    async fn drain(
+        &self,
+        channel: &Channel,
+        stream: lapin::Consumer,
+        in_hand: Option<Delivery>,
+        ended: &CancellationToken,
+        generation: u64,
+    ) -> Ended {
         tokio::select! {
             () = self.end.cancelled() => {}
             () = self.shared.closed.cancelled() => {}
+            () = async {
+                self.stop(channel, stream, in_hand, ended, generation).await;
+                self.drained.cancel();
+                std::future::pending().await
+            } => {}
         }
         close(channel).await
+    }
+
+    async fn stop(
+        &self,
+        channel: &Channel,
+        mut stream: lapin::Consumer,
+        in_hand: Option<Delivery>,
+        ended: &CancellationToken,
+        generation: u64,
+    ) {
+        let queue = self.source.queue();
+        if let Err(error) = channel.basic_cancel(stream.tag(), BasicCancelOptions::default()).await {
+            tracing::debug!(queue, %error, "the consumer could not be cancelled, its channel is gone");
+            return;
+        }
+        if let Some(delivery) = in_hand {
+            give_back(queue, &delivery).await;
+        }
+        // It ends where the broker's answer stands.
+        while let Some(Ok(received)) = stream.next().await {
+            give_back(queue, &self.delivery(received, ended, generation)).await;
+        }
     }
 }
 
