@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// See [`WorkerBuilder::prefetch`].
-const DEFAULT_PREFETCH: u16 = 256;
+const DEFAULT_PREFETCH: u16 = 1000;
 
 /// Why a worker cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -148,7 +148,7 @@ impl WorkerBuilder {
         self.also_bound_to(DELIVERY_EXCHANGE)
     }
 
-    /// How many tasks of each queue may be in this process unacknowledged, running or waiting; 256 by default, 0 for no limit.
+    /// How many tasks of each queue may be in this process unacknowledged, running or waiting; 1000 by default, 0 for no limit.
     ///
     /// A task takes its place from when the broker sends it until the broker hears that it is done with, so no more than this
     /// many are done per round trip to the broker and back, several times over: with the default, 2 ms of round trip cost

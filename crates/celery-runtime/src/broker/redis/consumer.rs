@@ -30,7 +30,7 @@ use crate::{
 static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::TAKE));
 
 /// How many messages one step takes at most.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 256;
 /// How long it is waited for more room than a little, while there is work.
 const GATHER: Duration = Duration::from_millis(1);
 /// How many bytes one step takes, unless a single message is larger.
@@ -54,7 +54,8 @@ pub(super) struct RedisConsumer {
 
 impl RedisConsumer {
     pub fn start(shared: Arc<Shared>, queue: TaskQueue, prefetch: u16) -> Self {
-        let (sender, deliveries) = mpsc::channel(AT_ONCE);
+        // Room for a step while what the last one brought is still there.
+        let (sender, deliveries) = mpsc::channel(2 * AT_ONCE);
         let (cancel, end, idle) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let name = queue.name.clone();
         let prefetch = if prefetch == 0 { usize::MAX } else { usize::from(prefetch) };
@@ -211,9 +212,7 @@ impl Driver {
                 () = link.lost.cancelled() => return lost("the connection was lost".to_owned()),
                 room = self.room() => room,
             };
-            // Only one step's worth is ever taken ahead of being handed out.
-            let room = room.min(AT_ONCE).min(self.sender.capacity().max(1));
-            let Ok(slots) = self.sender.reserve_many(room).await else {
+            let Ok(slots) = self.sender.reserve_many(room.min(AT_ONCE)).await else {
                 return Ended::ForGood;
             };
             if self.cancel.is_cancelled() {

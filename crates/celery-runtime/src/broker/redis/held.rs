@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use celery_protocol::redis::scripts;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use redis::Script;
 use tokio::{
     sync::{Notify, oneshot},
@@ -29,6 +30,10 @@ static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::ACK));
 const SUSPECT_REQUESTS: usize = 64;
 /// How many tags one step acknowledges at most.
 const AT_ONCE: usize = 1000;
+/// How many steps that acknowledge may be under way at once.
+const STEPS: usize = 4;
+/// How many tags make a step worth its while beside another.
+const WORTH_A_STEP: usize = 32;
 
 /// The tags of one consumer, in the order they were taken.
 #[derive(Default)]
@@ -129,6 +134,15 @@ impl Held {
         inner.suspects.iter().flat_map(|(_, tags)| tags).cloned().collect()
     }
 
+    /// What is to be acknowledged next: nothing when it is fewer than `least`.
+    fn asked(&self, least: usize) -> Vec<Asked> {
+        let mut inner = self.lock();
+        match inner.asked.len() {
+            fewer if fewer < least => Vec::new(),
+            all => inner.asked.drain(..all.min(AT_ONCE)).collect(),
+        }
+    }
+
     /// Ends the consumer's hold: what it held, or may hold, is for the caller to give back.
     pub fn end(&self) -> Vec<String> {
         self.ended.store(true, Ordering::Release);
@@ -155,31 +169,36 @@ impl Held {
     }
 }
 
-/// Acknowledges what is asked for, until the consumer has ended (its future is dropped). All that was asked for while one
-/// step was under way goes with the next, so that many acknowledgements cost little more than one.
+/// Acknowledges what is asked for, until the consumer has ended (its future is dropped). What was asked for while one step
+/// was under way goes with the next, so that many acknowledgements cost little more than one; that next one waits for no
+/// answer once it is worth a step of its own.
 pub(super) async fn acknowledge_what_is_asked(shared: &Shared, held: &Held) {
+    let mut under_way = FuturesUnordered::new();
     loop {
-        held.acknowledge.notified().await;
-        loop {
-            let asked: Vec<Asked> = {
-                let mut inner = held.lock();
-                let count = inner.asked.len().min(AT_ONCE);
-                inner.asked.drain(..count).collect()
-            };
+        tokio::select! {
+            () = held.acknowledge.notified() => {}
+            Some(()) = under_way.next() => {}
+        }
+        while under_way.len() < STEPS {
+            let asked = held.asked(if under_way.is_empty() { 1 } else { WORTH_A_STEP });
             if asked.is_empty() {
                 break;
             }
-            let (tags, told): (Vec<_>, Vec<_>) = asked.into_iter().map(|Asked { tag, told }| (tag, told)).unzip();
-            let outcome = acknowledge(shared, &tags).await;
-            for (at, told) in told.into_iter().enumerate() {
-                let one = outcome.as_ref().map(|gone| match gone.contains(&(at + 1)) {
-                    true => Acknowledged::Gone,
-                    false => Acknowledged::Done,
-                });
-                // Who asked may have been dropped meanwhile.
-                let _ = told.send(one.map_err(Clone::clone));
-            }
+            under_way.push(acknowledge_and_tell(shared, asked));
         }
+    }
+}
+
+async fn acknowledge_and_tell(shared: &Shared, asked: Vec<Asked>) {
+    let (tags, told): (Vec<_>, Vec<_>) = asked.into_iter().map(|Asked { tag, told }| (tag, told)).unzip();
+    let outcome = acknowledge(shared, &tags).await;
+    for (at, told) in told.into_iter().enumerate() {
+        let one = outcome.as_ref().map(|gone| match gone.contains(&(at + 1)) {
+            true => Acknowledged::Gone,
+            false => Acknowledged::Done,
+        });
+        // Who asked may have been dropped meanwhile.
+        let _ = told.send(one.map_err(Clone::clone));
     }
 }
 
