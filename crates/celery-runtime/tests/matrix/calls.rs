@@ -31,7 +31,7 @@ pub async fn python_calls_ours(cell: Cell) {
     seen.expect("headers", json!({"x-trace": "abc"}));
     seen.expect("stamps", "r1");
     seen.expect("ignore_result", json!([null, 7]));
-    seen.expect("time_limit", raised("billiard.exceptions.TimeLimitExceeded", &["1"]));
+    seen.expect("time_limit", raised("billiard.exceptions.TimeLimitExceeded", &["0.5"]));
     seen.expect("soft_time_limit", raised("billiard.exceptions.SoftTimeLimitExceeded", &[]));
     seen.expect("revoke", raised("celery.exceptions.TaskRevokedError", &["revoked"]));
     seen.expect("terminate", raised("celery.exceptions.TaskRevokedError", &["terminated"]));
