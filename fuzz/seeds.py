@@ -132,3 +132,36 @@ for level in range(40):
     if level % 8 == 7:
         head = struct.pack(">HHQH", 60, 0, 5, 1 << 13) + struct.pack(">I", len(deep)) + deep
         put("wire", b"\x03" + frame(2, head))
+
+
+def local(kind, value):
+    data = json.dumps(value).encode()
+    put("local", kind + struct.pack(">I", len(data)) + data)
+
+
+carried = {
+    "content_type": "application/json", "content_encoding": "utf-8", "delivery_mode": 2, "priority": 3,
+    "correlation_id": "i", "reply_to": "q", "expiration": "60000",
+    "headers": {"task": "t", "half": 0.5, "large": 1 << 40, "list": [None, True, {"x": -1}]}, "body": "W10=",
+}
+route = {"exchange": "", "routing_key": "q"}
+for call in [
+    {"call": "publish", **route, "mandatory": True, "message": carried}, {"call": "declare-replies", "queue": "q"},
+    {"call": "consume-replies", "queue": "q"}, {"call": "cancel-replies", "queue": "q"},
+    {"call": "subscribe", "to": {"to": "control-replies", "client": "c"}},
+    {"call": "subscribe", "to": {"to": "events", "id": "i", "binding": "task.#"}},
+    {"call": "declare-broadcast", "exchange": "celeryev"},
+]:
+    local(b"r", {"id": 7, **call})
+for answer in [
+    {"kind": "done", "id": 7}, {"kind": "failed", "id": 7, "error": {"error": "unroutable", **route}},
+    {"kind": "failed", "id": 7, "error": {"error": "refused", "reason": "r"}},
+    {"kind": "failed", "id": 7, "error": {"error": "unavailable", "reason": "r"}},
+    {"kind": "failed", "id": 7, "error": {"error": "timeout"}},
+    {"kind": "delivery", "queue": "q", **route, "redelivered": False, "message": carried},
+]:
+    local(b"a", answer)
+for line in [
+    "* * * * *", "*/15 0-6,22 1,15 * mon-fri", "30 3 29 2 *", "0 0 31 1,3-12/2 sun,sat", "5-59/10 */2 * jan-dec 0-7", "1 2 3 4 5",
+]:
+    put("local", b"c" + line.encode())

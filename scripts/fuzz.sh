@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes everything that decodes what comes from a broker, on a stable toolchain. Not a part of the test suite, which
-# replays the corpus that this keeps.
+# Fuzzes everything that decodes what comes from a broker, or from another process or a file of this machine, on a stable
+# toolchain. Not a part of the test suite, which replays the corpus that this keeps.
 #
 #   scripts/fuzz.sh [--seconds N] [--rss-mb N] [--max-len N] [--keep] [TARGET ...]
 #
@@ -8,14 +8,14 @@
 #   --rss-mb N   memory above which a target is ended as a finding, in MiB (default 1024)
 #   --max-len N  the longest input, in bytes (default 4096)
 #   --keep       afterwards, what was found is added to fuzz/corpus, as small as it can be
-#   TARGET       task, messages, values, wire (default: all, one after the other)
+#   TARGET       task, messages, values, wire, local (default: all, one after the other)
 #
 # Prints a line per target. Ends with 1 if there is a finding, whose input and report are then named. Needs a C++ compiler
 # and Python 3.
 set -euo pipefail
 umask 022
 
-all=(task messages values wire)
+all=(task messages values wire local)
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 work=$root/target/fuzz
 seconds=600 rss=1024 longest=4096 keep=0 targets=()

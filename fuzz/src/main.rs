@@ -15,7 +15,8 @@ fn target() -> fn(&[u8]) {
         Ok("messages") => targets::messages::run,
         Ok("values") => targets::values::run,
         Ok("wire") => celery_runtime::fuzz_wire,
-        _ => panic!("FUZZ_TARGET is none of task, messages, values, wire"),
+        Ok("local") => celery_runtime::fuzz_local,
+        _ => panic!("FUZZ_TARGET is none of task, messages, values, wire, local"),
     }
 }
 

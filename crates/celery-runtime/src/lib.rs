@@ -48,6 +48,8 @@ pub mod client;
 pub mod clock;
 mod credentials;
 mod dispatch;
+#[cfg(any(test, fuzzing))]
+mod local_fuzz;
 mod redis;
 pub mod scheduler;
 mod servers;
@@ -67,4 +69,10 @@ struct Readme;
 #[cfg(fuzzing)]
 pub fn fuzz_wire(data: &[u8]) {
     broker::amqp::guard_fuzz::run(data);
+}
+
+/// The same of what comes from this machine.
+#[cfg(fuzzing)]
+pub fn fuzz_local(data: &[u8]) {
+    local_fuzz::run(data);
 }

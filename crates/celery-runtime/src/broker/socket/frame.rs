@@ -102,7 +102,7 @@ impl From<WireError> for PublishError {
 }
 
 /// A message as JSON. Header values cross as JSON, so an integer keeps its value and not its width.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct WireMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,

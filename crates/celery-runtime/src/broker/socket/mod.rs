@@ -8,6 +8,8 @@
 
 mod client;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod frame_fuzz;
 mod server;
 
 pub use client::SocketBroker;
