@@ -68,12 +68,13 @@ fn zone(text: &str) -> Option<String> {
         return Some(", tzinfo=datetime.timezone.utc".to_owned());
     }
     let (hours, minutes) = text.get(1..)?.split_once(':')?;
-    let total = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
+    // As Python writes and reads it; anything longer is no offset.
+    let below = |text: &str, end: u32| text.parse::<u32>().ok().filter(|number| *number < end && text.len() == 2);
+    let total = below(hours, 24)? * 3600 + below(minutes, 60)? * 60;
     // A negative timedelta is shown as a day back and the rest of that day forward.
     let offset = match (total, text.starts_with('-')) {
         (0, _) => return Some(", tzinfo=datetime.timezone.utc".to_owned()),
         (total, false) => format!("seconds={total}"),
-        (86_400, true) => "days=-1".to_owned(),
         (total, true) => format!("days=-1, seconds={}", 86_400 - total),
     };
     Some(format!(", tzinfo=datetime.timezone(datetime.timedelta({offset}))"))
