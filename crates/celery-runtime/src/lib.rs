@@ -48,6 +48,8 @@ pub mod client;
 pub mod clock;
 mod credentials;
 mod dispatch;
+#[cfg(test)]
+mod fuzz_corpus;
 #[cfg(any(test, fuzzing))]
 mod local_fuzz;
 mod redis;

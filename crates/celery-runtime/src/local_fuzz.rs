@@ -41,16 +41,7 @@ fn crontab(line: &str) {
 #[cfg(test)]
 mod tests {
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "it reads the corpus")]
     fn every_frame_and_crontab_in_the_corpus_is_refused_or_read_back_as_written() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/local");
-        let mut inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        inputs.sort();
-        assert!(inputs.len() > 100, "{} inputs", inputs.len());
-        for input in inputs {
-            let bytes = std::fs::read(&input).unwrap();
-            let outcome = std::panic::catch_unwind(|| super::run(&bytes));
-            assert!(outcome.is_ok(), "{} fails", input.display());
-        }
+        crate::fuzz_corpus::replay("local", super::run);
     }
 }

@@ -221,7 +221,7 @@ pub trait Consumer: Send + fmt::Debug {
     async fn next(&mut self) -> Option<Delivery>;
 
     /// Stops receiving. Deliveries already handed out can still be acknowledged until the consumer is dropped; those not
-    /// handed out return to the queue at once. Takes two seconds at most: what a broker that does not answer was asked for
-    /// returns when the consumer is dropped.
+    /// handed out return to the queue at once. What a broker that does not answer was asked for returns when the consumer
+    /// is dropped.
     async fn cancel(&mut self);
 }

@@ -115,16 +115,7 @@ fn url(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "it reads the corpus")]
     fn everything_in_the_corpus_passes_or_ends_the_connection() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/wire");
-        let mut inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        inputs.sort();
-        assert!(inputs.len() > 100, "{} inputs", inputs.len());
-        for input in inputs {
-            let bytes = std::fs::read(&input).unwrap();
-            let outcome = std::panic::catch_unwind(|| super::run(&bytes));
-            assert!(outcome.is_ok(), "{} fails", input.display());
-        }
+        crate::fuzz_corpus::replay("wire", super::run);
     }
 }
