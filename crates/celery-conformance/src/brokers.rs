@@ -237,6 +237,50 @@ pub async fn what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_
     assert_empty(&broker, "q").await;
 }
 
+pub async fn what_is_kept_is_not_acknowledged_with_what_is_done_around_it(fixture: &impl Fixture) {
+    const MANY: u16 = 200;
+    let broker = fixture.connect().await;
+    broker.declare_task_queue(&"q".into()).await.unwrap();
+    for id in 0..MANY {
+        broker.publish(to("q", &id.to_string())).await.unwrap();
+    }
+    let mut consumer = broker.consume(&"q".into(), MANY).await.unwrap();
+    let (mut kept, mut expected, mut settling) = (Vec::new(), BTreeSet::new(), Vec::new());
+    for at in 0..MANY {
+        let got = next(&mut consumer).await;
+        match at % 20 {
+            // Never the first nor the last, which are the ends of what could be acknowledged together.
+            7 => {
+                expected.insert(id_of(&got));
+                kept.push(got);
+            }
+            _ => settling.push((got, at % 20)),
+        }
+    }
+    // All at once, what is given back among them.
+    let mut all = tokio::task::JoinSet::new();
+    for (got, place) in settling {
+        all.spawn(async move {
+            if place == 13 {
+                got.reject(true).await.unwrap();
+                return Some(id_of(&got));
+            }
+            got.ack().await.unwrap();
+            None
+        });
+    }
+    expected.extend(all.join_all().await.into_iter().flatten());
+    drop((kept, consumer));
+    let mut other = broker.consume(&"q".into(), 0).await.unwrap();
+    while !expected.is_empty() {
+        let got = next(&mut other).await;
+        assert!(expected.remove(&id_of(&got)), "{} was done, or came twice", id_of(&got));
+        got.ack().await.unwrap();
+    }
+    drop(other);
+    assert_empty(&broker, "q").await;
+}
+
 pub async fn a_queue_bound_to_a_further_exchange_says_where_a_task_came_from(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     let queue = TaskQueue::new("q").also_bound_to("admin");

@@ -131,6 +131,7 @@ macro_rules! conformance {
             a_rejected_message_comes_back_only_if_asked,
             an_expired_message_is_not_delivered,
             a_cancelled_consumer_takes_nothing_more_and_may_still_acknowledge,
+            what_is_kept_is_not_acknowledged_with_what_is_done_around_it,
             what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_lives,
             a_queue_bound_to_a_further_exchange_says_where_a_task_came_from,
             a_delivery_is_settled_once,

@@ -65,7 +65,7 @@ fn identify(message: &Message, headers: &FieldTable) -> TaskIdentity {
 }
 
 fn protocol_2(message: &Message, parts: Vec<Value>) -> Result<TaskRequest, DecodeError> {
-    let headers = TaskHeaders::from_table(message.headers.clone())?;
+    let headers = TaskHeaders::from_table(&message.headers)?;
     let count = parts.len();
     let mut parts = parts.into_iter();
     let (Some(args), Some(kwargs), embed, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
@@ -83,7 +83,7 @@ fn protocol_2(message: &Message, parts: Vec<Value>) -> Result<TaskRequest, Decod
 
 fn protocol_1(message: &Message, mut body: Map<String, Value>, table: FieldTable) -> Result<TaskRequest, DecodeError> {
     let protocol = if message.headers.get("task").is_some() { Protocol::Hybrid } else { Protocol::V1 };
-    let headers = TaskHeaders::from_table(table)?;
+    let headers = TaskHeaders::from_table(&table)?;
     let (args, kwargs) = (body.remove("args"), body.remove("kwargs"));
     body.retain(|key, _| matches!(key.as_str(), "callbacks" | "errbacks" | "chain" | "chord"));
     let embed = follow_ups(&body)?;

@@ -87,33 +87,33 @@ impl TaskHeaders {
     }
 
     /// Reads headers, whatever types they came with. Unknown ones go to `extra`.
-    pub(super) fn from_table(table: FieldTable) -> Result<Self, DecodeError> {
+    pub(super) fn from_table(table: &FieldTable) -> Result<Self, DecodeError> {
         let mut headers = Self { lang: None, ignore_result: None, ..Self::new("", "") };
         let mut extra = Vec::new();
-        for (key, value) in table {
-            match key.as_str() {
-                "lang" => headers.lang = text(&value),
-                "task" => headers.task = required("task", &value)?,
-                "id" => headers.id = required("id", &value)?,
-                "shadow" => headers.shadow = text(&value),
-                "eta" => headers.eta = time("eta", &value)?,
-                "expires" => headers.expires = time("expires", &value)?,
-                "group" => headers.group = text(&value),
-                "group_index" => headers.group_index = integer(&value),
-                "retries" => headers.retries = integer(&value).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-                "timelimit" => headers.timelimit = TimeLimit::from_field(&value),
-                "root_id" => headers.root_id = text(&value),
-                "parent_id" => headers.parent_id = text(&value),
-                "argsrepr" => headers.argsrepr = text(&value),
-                "kwargsrepr" => headers.kwargsrepr = text(&value),
-                "origin" => headers.origin = text(&value),
-                "ignore_result" => headers.ignore_result = integer(&value).map(|flag| flag != 0),
-                "replaced_task_nesting" => headers.replaced_task_nesting = integer(&value).unwrap_or(0),
-                "stamped_headers" => headers.stamped_headers = names(&value),
+        for (key, value) in table.iter() {
+            match key {
+                "lang" => headers.lang = text(value),
+                "task" => headers.task = required("task", value)?,
+                "id" => headers.id = required("id", value)?,
+                "shadow" => headers.shadow = text(value),
+                "eta" => headers.eta = time("eta", value)?,
+                "expires" => headers.expires = time("expires", value)?,
+                "group" => headers.group = text(value),
+                "group_index" => headers.group_index = integer(value),
+                "retries" => headers.retries = integer(value).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+                "timelimit" => headers.timelimit = TimeLimit::from_field(value),
+                "root_id" => headers.root_id = text(value),
+                "parent_id" => headers.parent_id = text(value),
+                "argsrepr" => headers.argsrepr = text(value),
+                "kwargsrepr" => headers.kwargsrepr = text(value),
+                "origin" => headers.origin = text(value),
+                "ignore_result" => headers.ignore_result = integer(value).map(|flag| flag != 0),
+                "replaced_task_nesting" => headers.replaced_task_nesting = integer(value).unwrap_or(0),
+                "stamped_headers" => headers.stamped_headers = names(value),
                 "stamps" => headers.stamps = value.as_table().cloned().unwrap_or_default(),
                 // The body is read by now and written back as it is.
                 "compression" => {}
-                _ => extra.push((key, value)),
+                _ => extra.push((key.to_owned(), value.clone())),
             }
         }
         if headers.task.is_empty() || headers.id.is_empty() {

@@ -7,7 +7,7 @@ use celery_protocol::topology::Mailbox;
 use futures_util::StreamExt;
 use lapin::{
     Channel,
-    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions},
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     protocol::AMQPSoftError,
     types::FieldTable,
 };
@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
+    acks::Acks,
     convert::{from_delivery, short},
     link::{Link, is_soft, soft_error},
     topology,
 };
-use crate::broker::{AckError, Consumer, Delivery, Settle, TaskQueue, backoff::Backoff};
+use crate::broker::{Consumer, Delivery, Settle, TaskQueue, backoff::Backoff};
 
 /// What is consumed, and how.
 #[derive(Debug, Clone)]
@@ -222,6 +223,7 @@ impl Driver {
         let generation = self.shared.next_generation();
         let ended = CancellationToken::new();
         let _poison = ended.clone().drop_guard();
+        let acks = Acks::start(channel.clone(), generation, ended);
         tracing::debug!(queue = self.source.queue(), generation, "consuming");
         if let Some(listening) = self.listening.take() {
             let _ = listening.send(Ok(()));
@@ -230,19 +232,21 @@ impl Driver {
             let received = tokio::select! {
                 () = self.end.cancelled() => return close(&channel).await,
                 () = self.shared.closed.cancelled() => return close(&channel).await,
-                () = self.cancel.cancelled() => return self.drain(&channel, stream, None, &ended, generation).await,
+                () = self.cancel.cancelled() => return self.drain(&channel, stream, None, &acks).await,
                 received = stream.next() => received,
             };
             let received = match received {
                 Some(Ok(received)) => received,
                 Some(Err(error)) => return Ended::Lost(error.to_string()),
                 None => {
+                    // What came by it is held by tasks that still run, and the channel with it: it goes back now.
+                    close(&channel).await;
                     let reason =
                         if link.is_alive() { "the broker cancelled the consumer" } else { "the connection was lost" };
                     return Ended::Lost(reason.to_owned());
                 }
             };
-            let delivery = self.delivery(received, &ended, generation);
+            let delivery = self.delivery(received, &acks);
             if matches!(self.source, Source::Broadcasts(_)) {
                 match self.sender.try_send(delivery) {
                     Ok(()) => {}
@@ -262,21 +266,19 @@ impl Driver {
             match place {
                 Ok(place) => place.send(delivery),
                 Err(_) if self.cancel.is_cancelled() => {
-                    return self.drain(&channel, stream, Some(delivery), &ended, generation).await;
+                    return self.drain(&channel, stream, Some(delivery), &acks).await;
                 }
                 Err(_) => return close(&channel).await,
             }
         }
     }
 
-    /// `ended` says when the channel has: a delivery is stale from then on.
-    fn delivery(&self, mut received: lapin::message::Delivery, ended: &CancellationToken, generation: u64) -> Delivery {
+    fn delivery(&self, mut received: lapin::message::Delivery, acks: &Arc<Acks>) -> Delivery {
         let message = from_delivery(&received.properties, std::mem::take(&mut received.data));
         let (exchange, routing_key) = (received.exchange.as_str().to_owned(), received.routing_key.as_str().to_owned());
         let redelivered = received.redelivered;
-        let settle = (!self.source.no_ack())
-            .then(|| Box::new(AmqpSettle { received, ended: ended.clone(), generation }) as Box<dyn Settle>);
-        Delivery::new(message, exchange, routing_key, redelivered, generation, settle)
+        let settle = (!self.source.no_ack()).then(|| Box::new(acks.open(received.delivery_tag)) as Box<dyn Settle>);
+        Delivery::new(message, exchange, routing_key, redelivered, acks.generation, settle)
     }
 
     /// Declares, limits and consumes: all of it again on every new channel.
@@ -303,14 +305,13 @@ impl Driver {
         channel: &Channel,
         stream: lapin::Consumer,
         in_hand: Option<Delivery>,
-        ended: &CancellationToken,
-        generation: u64,
+        acks: &Arc<Acks>,
     ) -> Ended {
         tokio::select! {
             () = self.end.cancelled() => {}
             () = self.shared.closed.cancelled() => {}
             () = async {
-                self.stop(channel, stream, in_hand, ended, generation).await;
+                self.stop(channel, stream, in_hand, acks).await;
                 self.drained.cancel();
                 std::future::pending().await
             } => {}
@@ -318,14 +319,7 @@ impl Driver {
         close(channel).await
     }
 
-    async fn stop(
-        &self,
-        channel: &Channel,
-        mut stream: lapin::Consumer,
-        in_hand: Option<Delivery>,
-        ended: &CancellationToken,
-        generation: u64,
-    ) {
+    async fn stop(&self, channel: &Channel, mut stream: lapin::Consumer, in_hand: Option<Delivery>, acks: &Arc<Acks>) {
         let queue = self.source.queue();
         if let Err(error) = channel.basic_cancel(stream.tag(), BasicCancelOptions::default()).await {
             tracing::debug!(queue, %error, "the consumer could not be cancelled, its channel is gone");
@@ -336,7 +330,7 @@ impl Driver {
         }
         // It ends where the broker's answer stands.
         while let Some(Ok(received)) = stream.next().await {
-            give_back(queue, &self.delivery(received, ended, generation)).await;
+            give_back(queue, &self.delivery(received, acks)).await;
         }
     }
 }
@@ -347,54 +341,4 @@ async fn close(channel: &Channel) -> Ended {
         tracing::debug!(%error, "the channel was gone already");
     }
     Ended::ForGood
-}
-
-struct AmqpSettle {
-    /// Emptied of its body; it holds lapin's handle for settling.
-    received: lapin::message::Delivery,
-    ended: CancellationToken,
-    generation: u64,
-}
-
-impl AmqpSettle {
-    fn check(&self) -> Result<(), AckError> {
-        if self.is_stale() { Err(self.stale()) } else { Ok(()) }
-    }
-
-    fn stale(&self) -> AckError {
-        AckError::Stale { generation: self.generation }
-    }
-
-    /// Tells the broker; gives up when the channel ends. One that is under way when the connection breaks may otherwise wait
-    /// for ever, because lapin does not answer all of them, and with it the next delivery of the same task.
-    async fn settle(&self, telling: impl Future<Output = Result<bool, lapin::Error>>) -> Result<(), AckError> {
-        self.check()?;
-        let outcome = tokio::select! {
-            biased;
-            outcome = telling => outcome,
-            () = self.ended.cancelled() => return Err(self.stale()),
-        };
-        match outcome {
-            Ok(true) => Ok(()),
-            // lapin refuses by itself once the channel has ended.
-            Ok(false) => Err(self.stale()),
-            Err(_) if self.is_stale() => Err(self.stale()),
-            Err(error) => Err(AckError::Unavailable { reason: error.to_string() }),
-        }
-    }
-}
-
-#[async_trait]
-impl Settle for AmqpSettle {
-    async fn ack(&self) -> Result<(), AckError> {
-        self.settle(self.received.acker.ack(BasicAckOptions::default())).await
-    }
-
-    async fn reject(&self, requeue: bool) -> Result<(), AckError> {
-        self.settle(self.received.acker.reject(BasicRejectOptions { requeue })).await
-    }
-
-    fn is_stale(&self) -> bool {
-        self.ended.is_cancelled() || self.received.acker.poisoned()
-    }
 }

@@ -5,6 +5,7 @@
 //! of its own, and starts over on a new channel whenever the old one ends. Every such start is a new generation: a delivery
 //! knows its own, and is never acknowledged on another.
 
+mod acks;
 mod consumer;
 mod convert;
 mod guard;
@@ -64,7 +65,7 @@ impl Shared {
     }
 
     /// The present connection, if it is alive.
-    fn present(&self) -> Option<Arc<Link>> {
+    pub fn present(&self) -> Option<Arc<Link>> {
         self.link.borrow().clone().filter(|link| link.is_alive())
     }
 
@@ -73,6 +74,11 @@ impl Shared {
         if let Some(link) = self.present().filter(|_| !self.closed.is_cancelled()) {
             return Some(link);
         }
+        // Boxed because it is rare, and part of every publish.
+        Box::pin(self.next_link()).await
+    }
+
+    async fn next_link(&self) -> Option<Arc<Link>> {
         let mut links = self.link.subscribe();
         loop {
             if self.closed.is_cancelled() {
@@ -156,7 +162,7 @@ impl Broker for AmqpBroker {
     }
 
     async fn publish(&self, publish: Publish) -> Result<(), PublishError> {
-        self.publisher.publish(publish).await
+        self.publisher.publish(&publish).await
     }
 
     async fn consume(&self, queue: &TaskQueue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {

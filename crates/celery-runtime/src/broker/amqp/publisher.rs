@@ -1,6 +1,12 @@
 //! Publishing over whatever connection there is.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use lapin::{
     BasicProperties, Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions, protocol::AMQPSoftError,
@@ -22,14 +28,6 @@ pub(super) struct Publisher {
     shared: Arc<Shared>,
 }
 
-struct Prepared {
-    exchange: ShortString,
-    routing_key: ShortString,
-    properties: BasicProperties,
-    body: Vec<u8>,
-    guarantee: Guarantee,
-}
-
 /// What one attempt came to.
 enum Failure {
     /// The outcome is final.
@@ -47,24 +45,20 @@ impl Publisher {
         Self { shared }
     }
 
-    pub async fn publish(&self, publish: Publish) -> Result<(), PublishError> {
-        let invalid = |error: lapin::Error| PublishError::Invalid { reason: error.to_string() };
-        let prepared = Prepared {
-            exchange: short(&publish.exchange).map_err(invalid)?,
-            routing_key: short(&publish.routing_key).map_err(invalid)?,
-            properties: to_properties(&publish.message).map_err(invalid)?,
-            body: publish.message.body,
-            guarantee: publish.guarantee,
-        };
+    pub async fn publish(&self, publish: &Publish) -> Result<(), PublishError> {
+        // Said at once, also while the broker is away.
+        if self.shared.present().is_none() {
+            prepare(publish).map_err(|error| PublishError::Invalid { reason: error.to_string() })?;
+        }
         // Set before each write, so that a timeout knows whether somebody may have seen the message.
-        let sent = std::sync::atomic::AtomicBool::new(false);
+        let sent = AtomicBool::new(false);
         let attempts = async {
             let mut strikes = 0;
             loop {
                 let Some(link) = self.shared.link().await else {
                     return Err(PublishError::Closed);
                 };
-                match link.unless_lost(attempt(&link, &prepared, &sent)).await.unwrap_or(Err(Failure::Unknown)) {
+                match link.unless_lost(attempt(&link, publish, &sent)).await.unwrap_or(Err(Failure::Unknown)) {
                     Ok(()) => return Ok(()),
                     Err(Failure::Final(error)) => return Err(error),
                     Err(Failure::Refused(reason)) => {
@@ -79,112 +73,106 @@ impl Publisher {
         };
         match tokio::time::timeout(self.shared.options.operation_timeout, attempts).await {
             Ok(outcome) => outcome,
-            Err(_) if sent.load(std::sync::atomic::Ordering::Relaxed) => Err(PublishError::Timeout),
+            Err(_) if sent.load(Relaxed) => Err(PublishError::Timeout),
             Err(_) => Err(PublishError::Unavailable { reason: self.shared.reason() }),
         }
     }
 }
 
-async fn attempt(link: &Link, publish: &Prepared, sent: &std::sync::atomic::AtomicBool) -> Result<(), Failure> {
+async fn attempt(link: &Link, publish: &Publish, sent: &AtomicBool) -> Result<(), Failure> {
     match publish.guarantee {
-        Guarantee::Confirmed { mandatory: true } => {
-            let mut slot = link.mandatory.lock().await;
-            // Taken out while in use: should this future be dropped, so is the channel, and with it a late answer.
-            let channel = match slot.take().filter(usable) {
-                Some(channel) => channel,
-                None => link.confirm_channel().await.map_err(|_| Failure::NotSent)?,
-            };
-            let confirmation = send(&channel, publish, sent).await?;
-            *slot = Some(channel);
-            judge(confirmation, publish)
-        }
+        Guarantee::Confirmed { mandatory: true } => alone(link, publish, sent).await,
         Guarantee::Confirmed { mandatory: false } => {
-            let channel = shared_channel(&link.confirmed, link.confirm_channel()).await?;
+            let channel = shared_channel(&link.confirmed, || link.confirm_channel()).await?;
             judge(send(&channel, publish, sent).await?, publish)
         }
         // A reply nobody has to be sure of, such as progress, still comes before the result that is sent after it.
-        Guarantee::FireAndForget if publish.exchange.as_str().is_empty() => {
-            let channel = shared_channel(&link.confirmed, link.confirm_channel()).await?;
+        Guarantee::FireAndForget if publish.exchange.is_empty() => {
+            let channel = shared_channel(&link.confirmed, || link.confirm_channel()).await?;
             let confirm = put(&channel, publish, sent).await?;
             // One that is dropped unheard would be kept with the channel.
             tokio::spawn(async move { drop(confirm.await) });
             Ok(())
         }
         Guarantee::FireAndForget => {
-            let channel = shared_channel(&link.plain, link.channel()).await?;
+            let channel = shared_channel(&link.plain, || link.channel()).await?;
             send(&channel, publish, sent).await.map(drop)
         }
     }
+}
+
+async fn alone(link: &Link, publish: &Publish, sent: &AtomicBool) -> Result<(), Failure> {
+    let mut slot = link.mandatory.lock().await;
+    // Taken out while in use: should this future be dropped, so is the channel, and with it a late answer.
+    let channel = match slot.take().filter(usable) {
+        Some(channel) => channel,
+        None => opened(link.confirm_channel()).await?,
+    };
+    let confirmation = send(&channel, publish, sent).await?;
+    *slot = Some(channel);
+    judge(confirmation, publish)
 }
 
 fn usable(channel: &Channel) -> bool {
     channel.status().connected()
 }
 
-async fn shared_channel(
-    slot: &Mutex<Option<Channel>>,
-    open: impl Future<Output = Result<Channel, lapin::Error>>,
-) -> Result<Channel, Failure> {
+async fn shared_channel<F>(slot: &Mutex<Option<Channel>>, open: impl FnOnce() -> F) -> Result<Channel, Failure>
+where
+    F: Future<Output = Result<Channel, lapin::Error>> + Send,
+{
     let mut slot = slot.lock().await;
     if let Some(channel) = slot.as_ref().filter(|channel| usable(channel)) {
         return Ok(channel.clone());
     }
-    let channel = open.await.map_err(|_| Failure::NotSent)?;
+    let channel = opened(open()).await?;
     *slot = Some(channel.clone());
     Ok(channel)
 }
 
-async fn send(
-    channel: &Channel,
-    publish: &Prepared,
-    sent: &std::sync::atomic::AtomicBool,
-) -> Result<Confirmation, Failure> {
+/// Boxed because it is rare: a publish is a future of its own for each task in flight, as large as the largest of its parts.
+async fn opened(open: impl Future<Output = Result<Channel, lapin::Error>> + Send) -> Result<Channel, Failure> {
+    Box::pin(open).await.map_err(|_| Failure::NotSent)
+}
+
+fn prepare(publish: &Publish) -> Result<(ShortString, ShortString, BasicProperties), lapin::Error> {
+    Ok((short(&publish.exchange)?, short(&publish.routing_key)?, to_properties(&publish.message)?))
+}
+
+async fn send(channel: &Channel, publish: &Publish, sent: &AtomicBool) -> Result<Confirmation, Failure> {
     put(channel, publish, sent).await?.await.map_err(|error| failure(&error, publish))
 }
 
 /// Writes the message; what is returned becomes the broker's word on it.
-async fn put(
-    channel: &Channel,
-    publish: &Prepared,
-    sent: &std::sync::atomic::AtomicBool,
-) -> Result<PublisherConfirm, Failure> {
+async fn put(channel: &Channel, publish: &Publish, sent: &AtomicBool) -> Result<PublisherConfirm, Failure> {
+    let failed = |error| failure(&error, publish);
+    let (exchange, routing_key, properties) = prepare(publish).map_err(failed)?;
     let options = BasicPublishOptions {
         mandatory: publish.guarantee == Guarantee::Confirmed { mandatory: true },
         ..BasicPublishOptions::default()
     };
-    sent.store(true, std::sync::atomic::Ordering::Relaxed);
-    channel
-        .basic_publish(
-            publish.exchange.clone(),
-            publish.routing_key.clone(),
-            options,
-            &publish.body,
-            publish.properties.clone(),
-        )
-        .await
-        .map_err(|error| failure(&error, publish))
+    sent.store(true, Relaxed);
+    let writing = channel.basic_publish(exchange, routing_key, options, &publish.message.body, properties);
+    Box::pin(writing).await.map_err(failed)
 }
 
-fn judge(confirmation: Confirmation, publish: &Prepared) -> Result<(), Failure> {
+fn judge(confirmation: Confirmation, publish: &Publish) -> Result<(), Failure> {
     match confirmation {
         Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(Failure::Final(unroutable(publish))),
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Nack(None) => {
-            Err(Failure::Final(PublishError::Nacked { routing_key: publish.routing_key.as_str().to_owned() }))
+            Err(Failure::Final(PublishError::Nacked { routing_key: publish.routing_key.clone() }))
         }
         // The channel was opened with confirm_select, so this cannot be; the outcome is unknown all the same.
         Confirmation::NotRequested => Err(Failure::Unknown),
     }
 }
 
-fn unroutable(publish: &Prepared) -> PublishError {
-    PublishError::Unroutable {
-        exchange: publish.exchange.as_str().to_owned(),
-        routing_key: publish.routing_key.as_str().to_owned(),
-    }
+fn unroutable(publish: &Publish) -> PublishError {
+    PublishError::Unroutable { exchange: publish.exchange.clone(), routing_key: publish.routing_key.clone() }
 }
 
-fn failure(error: &lapin::Error, publish: &Prepared) -> Failure {
+fn failure(error: &lapin::Error, publish: &Publish) -> Failure {
     if is_invalid(error) {
         return Failure::Final(PublishError::Invalid { reason: error.to_string() });
     }
