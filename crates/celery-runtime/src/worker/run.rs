@@ -46,6 +46,9 @@ impl Worker {
     /// more, lets running tasks finish and acknowledge within the grace period, and gives back what was not started. A cold
     /// shutdown tells running tasks to stop instead; they are delivered again.
     ///
+    /// Any tokio runtime will do. One thread is enough for short tasks that compute little, and saves what handing over from
+    /// one to another costs.
+    ///
     /// Waits for a broker that is away, at start and later. Dropping the returned future gives everything back.
     ///
     /// # Errors
