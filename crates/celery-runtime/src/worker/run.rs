@@ -9,10 +9,7 @@ use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
 };
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument as _;
 
 use super::{Shared, Worker, execute::Execution, monitoring::Monitoring};
@@ -78,17 +75,14 @@ impl Worker {
         // Stopping ends what only waits, and does so at once: a task that waits its turn must not start because the one before
         // it ended before this loop saw the shutdown. Cancelled reaches handlers that run.
         let (stopping, cancelled) = (shutdown.child_token(), CancellationToken::new());
-        // Given up: a task ends at its next await.
-        let given_up = CancellationToken::new();
-        let _stop_if_dropped =
-            (stopping.clone().drop_guard(), cancelled.clone().drop_guard(), given_up.clone().drop_guard());
+        let _stop_if_dropped = (stopping.clone().drop_guard(), cancelled.clone().drop_guard());
         registry.stops(&stopping);
-        // Not a set that is told of each end: this loop would wake for it.
-        let tasks = TaskTracker::new();
+        let mut tasks = JoinSet::new();
         let mut outcome = loop {
             let (delivery, hold) = tokio::select! {
                 biased;
                 () = stopping.cancelled() => break Ok(()),
+                Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
                 () = registry.changed.notified() => {
                     lines.reconcile().await;
                     continue;
@@ -104,10 +98,10 @@ impl Worker {
                 shared.counters.redelivered.fetch_add(1, Relaxed);
             }
             let execution = Execution::new(Arc::clone(&shared), delivery, stopping.clone(), cancelled.clone()).await;
-            tasks.spawn(given_up.clone().run_until_cancelled_owned(async move {
+            tasks.spawn(async move {
                 execution.run().await;
                 drop(hold);
-            }));
+            });
         };
         lines.close();
         lines.pumps.spawn(give_back_untaken(deliveries));
@@ -117,16 +111,15 @@ impl Worker {
             && tokio::select! {
                 biased;
                 () = registry.cold.cancelled() => false,
-                done = finish(&tasks, shared.grace) => done,
+                done = finish(&mut tasks, shared.grace) => done,
             };
         if !done {
             cancelled.cancel();
-            let _ = finish(&tasks, CANCEL_GRACE).await;
+            let _ = finish(&mut tasks, CANCEL_GRACE).await;
             if outcome.is_ok() && !tasks.is_empty() && !registry.cold.is_cancelled() {
                 outcome = Err(WorkerError::GraceExceeded { tasks: tasks.len() });
             }
-            given_up.cancel();
-            tasks.wait().await;
+            tasks.shutdown().await;
         }
         // Nothing holds a consumer any more: what was not settled goes back now.
         while lines.pumps.join_next().await.is_some() {}
@@ -266,7 +259,7 @@ async fn give_back_untaken(mut deliveries: mpsc::Receiver<Taken>) {
 }
 
 /// Whether all tasks ended in time.
-async fn finish(tasks: &TaskTracker, within: Duration) -> bool {
-    tasks.close();
-    tokio::time::timeout(within, tasks.wait()).await.is_ok()
+async fn finish(tasks: &mut JoinSet<()>, within: Duration) -> bool {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    tokio::time::timeout(within, all).await.is_ok()
 }
