@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use celery_protocol::{FieldTable, FieldValue, Message, Properties};
-use celery_runtime::broker::{AckError, Guarantee, Publish, PublishError, TaskQueue};
+use celery_runtime::broker::{AckError, Guarantee, Publish, PublishError, SharedBroker, TaskQueue};
 
 use super::{A_WHILE, Fixture, SOON, assert_empty, id_of, next, to};
 
@@ -213,14 +213,19 @@ pub async fn a_cancelled_consumer_takes_nothing_more_and_may_still_acknowledge(f
     assert_empty(&broker, "q").await;
 }
 
+/// Tasks in queue `q`, numbered from 0.
+async fn fill(broker: &SharedBroker, many: u16) {
+    broker.declare_task_queue(&"q".into()).await.unwrap();
+    for id in 0..many {
+        broker.publish(to("q", &id.to_string())).await.unwrap();
+    }
+}
+
 pub async fn what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_lives(fixture: &impl Fixture) {
     // More than anything on the way holds at once, so that some wait in each place.
     const MANY: u16 = 300;
     let broker = fixture.connect().await;
-    broker.declare_task_queue(&"q".into()).await.unwrap();
-    for id in 0..MANY {
-        broker.publish(to("q", &id.to_string())).await.unwrap();
-    }
+    fill(&broker, MANY).await;
     let mut waiting: BTreeSet<String> = (0..MANY).map(|id| id.to_string()).collect();
     let mut consumer = broker.consume(&"q".into(), MANY).await.unwrap();
     let kept = next(&mut consumer).await;
@@ -240,10 +245,7 @@ pub async fn what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_
 pub async fn what_is_kept_is_not_acknowledged_with_what_is_done_around_it(fixture: &impl Fixture) {
     const MANY: u16 = 200;
     let broker = fixture.connect().await;
-    broker.declare_task_queue(&"q".into()).await.unwrap();
-    for id in 0..MANY {
-        broker.publish(to("q", &id.to_string())).await.unwrap();
-    }
+    fill(&broker, MANY).await;
     let mut consumer = broker.consume(&"q".into(), MANY).await.unwrap();
     let (mut kept, mut expected, mut settling) = (Vec::new(), BTreeSet::new(), Vec::new());
     for at in 0..MANY {
