@@ -33,8 +33,9 @@ where
 }
 
 async fn held(keys: &mut MultiplexedConnection) -> usize {
-    let (index, hash): (usize, usize) =
-        (keys.zcard("unacked_index").await.unwrap(), keys.hlen("unacked").await.unwrap());
+    let mut both = ::redis::pipe();
+    both.atomic().zcard("unacked_index").hlen("unacked");
+    let (index, hash): (usize, usize) = both.query_async(keys).await.unwrap();
     assert!(index.abs_diff(hash) <= 1, "{index} {hash}");
     hash
 }
@@ -128,6 +129,45 @@ async fn loss_point_3_an_answer_that_is_lost_leaves_nothing_taken() {
     }
     sending.await.unwrap();
     drop(consumer);
+    assert_empty(&broker, "q").await;
+}
+
+/// From a full queue the consumer takes with several steps under way at once. Together they take no more than the prefetch,
+/// and what their lost answers would have told was taken is given back at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loss_point_3_several_answers_lost_at_once_leave_nothing_taken() {
+    const MESSAGES: usize = 2000;
+    const PREFETCH: u16 = 500;
+    suite::logs();
+    let server = redis().await;
+    let broker = server.connect().await;
+    broker.declare_task_queue(&"q".into()).await.unwrap();
+    let publishing = (0..MESSAGES).map(|id| broker.publish(to("q", &id.to_string())));
+    futures_util::future::try_join_all(publishing).await.unwrap();
+    let mut consumer = broker.consume(&"q".into(), PREFETCH).await.unwrap();
+    let keys = server.keys().await;
+    until("as many are held as may be", || async { held(&mut keys.clone()).await == usize::from(PREFETCH) }).await;
+    let mut seen = std::collections::BTreeSet::new();
+    let mut times = 0;
+    while seen.len() < MESSAGES {
+        let mut deliveries = Vec::new();
+        for _ in 0..50.min(MESSAGES - seen.len()) {
+            deliveries.push(next(&mut consumer).await);
+        }
+        for delivery in &deliveries {
+            seen.insert(id_of(delivery).parse::<usize>().unwrap());
+        }
+        // One that comes twice tells that it was not ours any more.
+        futures_util::future::join_all(deliveries.iter().map(|delivery| delivery.ack())).await;
+        assert!(held(&mut server.keys().await).await <= usize::from(PREFETCH));
+        times += 1;
+        if times % 5 == 0 {
+            server.cut().await;
+        }
+    }
+    drop(consumer);
+    let keys = server.keys().await;
+    until("nothing is held", || async { held(&mut keys.clone()).await == 0 }).await;
     assert_empty(&broker, "q").await;
 }
 

@@ -11,9 +11,9 @@ use celery_protocol::{
     Limits, Message,
     redis::{Envelope, keys::LEASED_TAG, scripts},
 };
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use redis::Script;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, PermitIterator};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -29,8 +29,12 @@ use crate::{
 
 static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::TAKE));
 
-/// How many messages one step takes at most.
-const AT_ONCE: usize = 256;
+/// How many messages one step takes at most: a step of twice as many costs Redis hardly less for each.
+const AT_ONCE: usize = 128;
+/// How many steps may be under way at once: with one alone each round trip to Redis would be waited for with nothing to do.
+const STEPS: usize = 3;
+/// How many messages may have been asked for or brought, and not taken up.
+const ON_THE_WAY: usize = (STEPS + 1) * AT_ONCE;
 /// How long it is waited for more room than a little, while there is work.
 const GATHER: Duration = Duration::from_millis(1);
 /// How many bytes one step takes, unless a single message is larger.
@@ -54,8 +58,7 @@ pub(super) struct RedisConsumer {
 
 impl RedisConsumer {
     pub fn start(shared: Arc<Shared>, queue: TaskQueue, prefetch: u16) -> Self {
-        // Room for a step while what the last one brought is still there.
-        let (sender, deliveries) = mpsc::channel(2 * AT_ONCE);
+        let (sender, deliveries) = mpsc::channel(ON_THE_WAY);
         let (cancel, end, idle) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let name = queue.name.clone();
         let prefetch = if prefetch == 0 { usize::MAX } else { usize::from(prefetch) };
@@ -206,57 +209,80 @@ impl Driver {
         };
         tracing::debug!(queue = self.queue.name, generation = link.generation, "consuming");
         let lists = self.shared.keys.queues(&self.queue.name);
+        let mut steps: FuturesOrdered<BoxFuture<'_, Step<'_>>> = FuturesOrdered::new();
+        // Messages asked for whose answer is awaited, and whether there was more in the queue than the last step wanted.
+        let (mut asked, mut more) = (0, false);
         loop {
-            let room = tokio::select! {
-                () = self.cancel.cancelled() => return Ended::ForGood,
-                () = link.lost.cancelled() => return lost("the connection was lost".to_owned()),
-                room = self.room() => room,
+            let may_ask = steps.is_empty() || (more && steps.len() < STEPS && !self.cancel.is_cancelled());
+            let slots = tokio::select! {
+                biased;
+                Some((slots, taken)) = steps.next(), if !steps.is_empty() => {
+                    let taken = match taken {
+                        Ok(taken) => taken,
+                        Err(error) => return lost(self.reason(&error)),
+                    };
+                    self.held.known();
+                    asked -= slots.len();
+                    more = taken.len() == slots.len();
+                    let nothing = taken.is_empty();
+                    for (slot, message) in slots.zip(taken) {
+                        slot.send(self.delivery(link, message));
+                    }
+                    if nothing && steps.is_empty() {
+                        tokio::select! {
+                            () = self.cancel.cancelled() => return Ended::ForGood,
+                            () = link.lost.cancelled() => return lost("the connection was lost".to_owned()),
+                            outcome = waiting.wait(&lists[0]) => if let Err(reason) = outcome {
+                                return lost(reason);
+                            }
+                        }
+                    }
+                    continue;
+                }
+                // What is under way is waited for all the same, so that it goes back with what was not handed out.
+                () = self.cancel.cancelled(), if steps.is_empty() => return Ended::ForGood,
+                () = link.lost.cancelled(), if steps.is_empty() => return lost("the connection was lost".to_owned()),
+                slots = self.slots(asked), if may_ask => slots,
             };
-            let Ok(slots) = self.sender.reserve_many(room.min(AT_ONCE)).await else {
+            let Some(slots) = slots else {
                 return Ended::ForGood;
             };
             if self.cancel.is_cancelled() {
-                return Ended::ForGood;
+                continue;
             }
             let want = slots.len();
             let begins = format!("{LEASED_TAG}{}-", uuid::Uuid::new_v4());
             // Noted first: this future may be dropped, or the answer lost, when the messages are taken already.
             self.held.doubt((1..=want).map(|number| format!("{begins}{number}")).collect());
-            let taken = match self.take(link, &lists, want, &begins).await {
-                Ok(taken) => taken,
-                Err(error) => {
-                    if judge(&error) == crate::redis::Failure::Refused {
-                        tracing::error!(
-                            queue = self.queue.name,
-                            error = words(&error),
-                            "redis refuses to hand out messages, trying again"
-                        );
-                    }
-                    return lost(words(&error));
-                }
-            };
-            self.held.doubt(Vec::new());
-            if taken.is_empty() {
-                drop(slots);
-                tokio::select! {
-                    () = self.cancel.cancelled() => return Ended::ForGood,
-                    () = link.lost.cancelled() => return lost("the connection was lost".to_owned()),
-                    outcome = waiting.wait(&lists[0]) => if let Err(reason) = outcome {
-                        return lost(reason);
-                    }
-                }
-                continue;
-            }
-            for (slot, message) in slots.zip(taken) {
-                slot.send(self.delivery(link, message));
-            }
+            asked += want;
+            let lists = &lists;
+            steps.push_back(async move { (slots, self.take(link, lists, want, &begins).await) }.boxed());
         }
+    }
+
+    /// Why a step failed.
+    fn reason(&self, error: &redis::RedisError) -> String {
+        if judge(error) == crate::redis::Failure::Refused {
+            tracing::error!(
+                queue = self.queue.name,
+                error = words(error),
+                "redis refuses to hand out messages, trying again"
+            );
+        }
+        words(error)
+    }
+
+    /// Waits for places for what the next step may bring, beside what was `asked` for already. None when nobody is there to
+    /// take it.
+    async fn slots(&self, asked: usize) -> Option<PermitIterator<'_, Delivery>> {
+        let room = self.room(asked).await;
+        self.sender.reserve_many(room.min(AT_ONCE)).await.ok()
     }
 
     /// Waits until more may be taken; returns how much. Where many tasks end quickly a step that takes one is as dear as one
     /// that takes many, so a little room is left to grow for a moment: with all the other tasks in hand nothing waits for it.
-    async fn room(&self) -> usize {
-        let room = || self.prefetch.saturating_sub(self.held.len());
+    async fn room(&self, asked: usize) -> usize {
+        let room = || self.prefetch.saturating_sub(self.held.len() + asked);
         while room() == 0 {
             self.held.freed.notified().await;
         }
@@ -307,6 +333,9 @@ impl Driver {
         Delivery::new(message, exchange, routing_key, redelivered, link.generation, Some(Box::new(settle)))
     }
 }
+
+/// What one step brought, and the places that were kept for it.
+type Step<'a> = (PermitIterator<'a, Delivery>, redis::RedisResult<Vec<Taken>>);
 
 struct Taken {
     tag: String,

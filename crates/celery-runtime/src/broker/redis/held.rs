@@ -67,8 +67,8 @@ struct Inner {
     tags: BTreeMap<u64, String>,
     /// Done with, but Redis could not be told.
     late: Vec<String>,
-    /// Asked for, and it is not known whether they were given.
-    doubtful: Vec<String>,
+    /// Asked for, one request after the other, and it is not known whether they were given.
+    doubtful: VecDeque<Vec<String>>,
     /// Asked for on connections that were given up, and when that was: the request may still arrive.
     suspects: VecDeque<(Instant, Vec<String>)>,
     asked: Vec<Asked>,
@@ -104,14 +104,19 @@ impl Held {
         inner.tags.values().chain(&inner.late).cloned().collect()
     }
 
-    /// Replaces the tags that are being asked for.
+    /// Notes the tags that a request asks for.
     pub fn doubt(&self, tags: Vec<String>) {
-        self.lock().doubtful = tags;
+        self.lock().doubtful.push_back(tags);
+    }
+
+    /// What the oldest of the requests was given is known now.
+    pub fn known(&self) {
+        self.lock().doubtful.pop_front();
     }
 
     /// Tags that may have been given without our seeing it.
     pub fn doubtful(&self) -> Vec<String> {
-        self.lock().doubtful.clone()
+        self.lock().doubtful.iter().flatten().cloned().collect()
     }
 
     /// The connection on which the doubtful tags were asked for was given up. What was written to it may arrive long after,
@@ -119,9 +124,8 @@ impl Held {
     pub fn suspect(&self) {
         let mut inner = self.lock();
         let doubtful = std::mem::take(&mut inner.doubtful);
-        if !doubtful.is_empty() {
-            inner.suspects.push_back((Instant::now(), doubtful));
-        }
+        let since = Instant::now();
+        inner.suspects.extend(doubtful.into_iter().map(|tags| (since, tags)));
         while inner.suspects.len() > SUSPECT_REQUESTS {
             inner.suspects.pop_front();
         }
@@ -149,7 +153,7 @@ impl Held {
         let mut inner = self.lock();
         // Nobody is there to acknowledge them any more; who waits learns that by their end.
         inner.asked.clear();
-        let doubtful = std::mem::take(&mut inner.doubtful);
+        let doubtful = std::mem::take(&mut inner.doubtful).into_iter().flatten();
         let suspects = std::mem::take(&mut inner.suspects).into_iter().flat_map(|(_, tags)| tags);
         std::mem::take(&mut inner.tags).into_values().chain(doubtful).chain(suspects).collect()
     }
