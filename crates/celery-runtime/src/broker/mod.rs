@@ -183,6 +183,12 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// As [`declare_task_queue`](Self::declare_task_queue).
     async fn declare_broadcast(&self, broadcast: Broadcast) -> Result<(), BrokerError>;
 
+    /// How many unacknowledged deliveries keep a worker with short tasks busy while the broker is a few milliseconds away; 1000
+    /// unless the broker needs fewer.
+    fn default_prefetch(&self) -> u16 {
+        1000
+    }
+
     /// Takes the lock of that name among all processes on this broker, without waiting: `None` while it is held, by this
     /// process as well. It is given back when it is dropped, and lost with the connection or when its holder is not heard of
     /// for half a minute or so.

@@ -16,9 +16,6 @@ use crate::{
     broker::{SharedBroker, TaskQueue},
 };
 
-/// See [`WorkerBuilder::prefetch`].
-const DEFAULT_PREFETCH: u16 = 1000;
-
 /// Why a worker cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -41,7 +38,7 @@ pub struct WorkerBuilder {
     track_started: bool,
     result_extended: bool,
     exchanges: Vec<String>,
-    prefetch: u16,
+    prefetch: Option<u16>,
     grace: Duration,
     hold: Duration,
     tasks: HashMap<String, Registered>,
@@ -63,7 +60,7 @@ impl WorkerBuilder {
             track_started: false,
             result_extended: false,
             exchanges: Vec::new(),
-            prefetch: DEFAULT_PREFETCH,
+            prefetch: None,
             grace: Duration::from_secs(30),
             hold: Duration::from_secs(60),
             tasks: HashMap::new(),
@@ -148,7 +145,8 @@ impl WorkerBuilder {
         self.also_bound_to(DELIVERY_EXCHANGE)
     }
 
-    /// How many tasks of each queue may be in this process unacknowledged, running or waiting; 1000 by default, 0 for no limit.
+    /// How many tasks of each queue may be in this process unacknowledged, running or waiting; 0 for no limit. By
+    /// default what suits the broker: [`Broker::default_prefetch`](crate::broker::Broker::default_prefetch).
     ///
     /// A task takes its place from when the broker sends it until the broker hears that it is done with, so no more than this
     /// many are done per round trip to the broker and back, several times over: with the default, 2 ms of round trip cost
@@ -157,7 +155,7 @@ impl WorkerBuilder {
     /// Tasks with a future `eta` count, for as long as they are held: see [`hold`](Self::hold).
     #[must_use]
     pub fn prefetch(mut self, prefetch: u16) -> Self {
-        self.prefetch = prefetch;
+        self.prefetch = Some(prefetch);
         self
     }
 
@@ -253,7 +251,8 @@ impl WorkerBuilder {
         let name = self.name.unwrap_or_else(|| format!("{}@{host}", first.name));
         let routes = self.routes.unwrap_or_else(|| Routes::to(first.name.as_str()));
         let limits = self.tasks.iter().map(|(task, known)| (task.clone(), known.options.limits, known.options.rate));
-        let registry = Registry::new(name.clone(), queues, self.prefetch, limits);
+        let prefetch = self.prefetch.unwrap_or_else(|| self.broker.default_prefetch());
+        let registry = Registry::new(name.clone(), queues, prefetch, limits);
         let backend = self.backend.unwrap_or_else(|| Arc::new(RpcBackend::new(self.broker.clone())));
         Ok(Worker {
             shared: Arc::new(Shared {

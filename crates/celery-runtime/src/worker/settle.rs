@@ -94,7 +94,8 @@ impl One<'_> {
         let refused = matches!(&outcome, Outcome::Final(over) if over.refused);
         let brought_out = match &outcome {
             Outcome::Final(over) => self.bring_out(over).await,
-            Outcome::Again(again) => self.try_again(again).await,
+            // What few tasks come to is boxed, here and below: every task in hand has room for the largest of its steps.
+            Outcome::Again(again) => Box::pin(self.try_again(again)).await,
             Outcome::Out => Ok(()),
         };
         if let Err(error) = brought_out {
@@ -116,7 +117,7 @@ impl One<'_> {
 
     async fn bring_out(&self, over: &Final) -> Result<(), NotNow> {
         let mut over = std::borrow::Cow::Borrowed(over);
-        if let Err(error) = self.send(over.before.clone()).await {
+        if let Err(error) = self.send(&over.before).await {
             if error.is_temporary() {
                 return Err(error.into());
             }
@@ -130,10 +131,10 @@ impl One<'_> {
         }
         self.store(&self.identity, &over.meta).await?;
         if over.meta.state.propagates() {
-            self.tell_the_rest(self.task, &over.meta, 0).await?;
+            Box::pin(self.tell_the_rest(self.task, &over.meta, 0)).await?;
         }
         self.count_in_chord(self.task, &over.meta, 0).await?;
-        self.send_all_that_can_be(over.after.clone()).await?;
+        self.send_all_that_can_be(&over.after).await?;
         if let Some(event) = over.event.clone() {
             self.event(event);
         }
@@ -254,14 +255,14 @@ impl One<'_> {
             return Ok(self.shared.backend.chord_done(&group).await?);
         }
         match outcome {
-            Ok(_) => self.send_all_that_can_be(plan).await?,
+            Ok(_) => self.send_all_that_can_be(&plan).await?,
             Err(exception) => {
                 for body in plan.tasks.into_iter().map(|out| out.task) {
                     let meta = ResultMeta::failure(body.id(), &exception, None, clock::now());
                     self.tell_failed(&body, &meta, depth).await?;
                     self.tell_the_rest(&body, &meta, depth).await?;
                     if let Ok(errbacks) = Sender::task(&body, clock::now()).on_failure(&body) {
-                        self.send_all_that_can_be(errbacks).await?;
+                        self.send_all_that_can_be(&errbacks).await?;
                     }
                 }
             }
@@ -269,15 +270,16 @@ impl One<'_> {
         Ok(self.shared.backend.chord_done(&group).await?)
     }
 
-    async fn send(&self, plan: Plan) -> Result<(), DispatchError> {
-        if plan == Plan::default() {
+    async fn send(&self, plan: &Plan) -> Result<(), DispatchError> {
+        if *plan == Plan::default() {
             return Ok(());
         }
-        dispatch(self.shared.broker.as_ref(), self.shared.backend.as_ref(), &self.shared.routes, plan).await
+        let (broker, backend) = (self.shared.broker.as_ref(), self.shared.backend.as_ref());
+        Box::pin(dispatch(broker, backend, &self.shared.routes, plan.clone())).await
     }
 
     /// Sends what nobody can be told about if it cannot be.
-    async fn send_all_that_can_be(&self, plan: Plan) -> Result<(), DispatchError> {
+    async fn send_all_that_can_be(&self, plan: &Plan) -> Result<(), DispatchError> {
         match self.send(plan).await {
             Err(error) if !error.is_temporary() => {
                 tracing::error!(worker = self.shared.name, task.id = self.task.id(), %error, "what follows a task cannot be sent");

@@ -165,6 +165,11 @@ impl Broker for AmqpBroker {
         self.publisher.publish(&publish).await
     }
 
+    /// RabbitMQ sends on as soon as there is room, and is asked for nothing in between; more would only lie here.
+    fn default_prefetch(&self) -> u16 {
+        500
+    }
+
     async fn consume(&self, queue: &TaskQueue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
         self.start_consumer(consumer::Source::Tasks { queue: queue.clone(), prefetch })
     }
