@@ -99,6 +99,30 @@ async fn a_queue_owned_by_others_is_used_as_it_is() {
     broker.declare_task_queue(&"ops".into()).await.unwrap();
 }
 
+/// Celery's `task_queue_max_priority`: nine is the most urgent, unlike on Redis.
+#[tokio::test]
+async fn a_queue_with_priorities_hands_out_the_most_urgent_first() {
+    let Amqp(vhost) = amqp().await;
+    let owner = vhost.clone();
+    blocking(move || {
+        let body = json!({"durable": true, "auto_delete": false, "arguments": {"x-max-priority": 10}});
+        owner.management("PUT", &format!("/api/queues/{}/urgent", owner.name), Some(&body));
+    })
+    .await;
+    let broker = connected(&vhost.amqp_url).await;
+    for (id, priority) in [("none", None), ("3", Some(3)), ("9", Some(9)), ("0", Some(0)), ("6", Some(6))] {
+        let mut publish = to("urgent", id);
+        publish.message.properties.priority = priority;
+        broker.publish(publish).await.unwrap();
+    }
+    let mut consumer = broker.consume(&"urgent".into(), 1).await.unwrap();
+    for id in ["9", "6", "3", "none", "0"] {
+        let delivery = next(&mut consumer).await;
+        assert_eq!(suite::id_of(&delivery), id);
+        delivery.ack().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_user_who_may_declare_nothing_still_works_on_what_is_there() {
     let Amqp(vhost) = amqp().await;

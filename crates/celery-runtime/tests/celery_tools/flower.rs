@@ -49,7 +49,16 @@ struct Visit {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flowers_pages_show_our_worker_and_their_buttons_work() {
-    let server = Server::rabbitmq().await;
+    flower_works("flower", Server::rabbitmq().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flowers_pages_and_buttons_work_over_redis() {
+    flower_works("flower-redis", Server::redis().await).await;
+}
+
+/// `pictures` is where the screenshots go.
+async fn flower_works(pictures: &'static str, server: Server) {
     // Without task events: Flower asks for them.
     let ours = Ours::start_with(&server, WorkerEvents::Worker, |worker| {
         worker.exclusive_task("lab.turn", |_, arguments| async move {
@@ -62,7 +71,7 @@ async fn flowers_pages_show_our_worker_and_their_buttons_work() {
     let (client, runtime, broker) = (server.client().await, Handle::current(), server.broker_url());
     let (flower, visit) = blocking(move || {
         let (process, flower) = start_flower(&broker);
-        let mut visit = Visit { browser: Browser::start("flower"), flower, client, runtime };
+        let mut visit = Visit { browser: Browser::start(pictures), flower, client, runtime };
         visit.see_the_worker();
         visit.see_tasks();
         visit.press_the_buttons_of_the_worker();
