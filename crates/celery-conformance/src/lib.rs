@@ -171,6 +171,7 @@ macro_rules! conformance {
             exclusive_tasks_run_one_at_a_time_in_order,
             a_task_waits_for_its_eta_without_blocking_others,
             a_task_for_much_later_leaves_a_full_queue_to_the_others,
+            a_held_task_is_not_doubled_by_a_lost_connection,
             a_dead_reply_queue_stops_nothing,
             an_ignored_result_is_not_sent,
             a_cut_in_the_middle_of_a_task_loses_nothing,

@@ -361,6 +361,33 @@ pub async fn a_task_for_much_later_leaves_a_full_queue_to_the_others(fixture: &i
     assert_empty(&broker, "w").await;
 }
 
+/// The copy that lost its connection while it was held must not be put off beside the one that is delivered again.
+pub async fn a_held_task_is_not_doubled_by_a_lost_connection(fixture: &impl Fixture) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = runs.clone();
+    let running = start(fixture, |worker| {
+        worker.hold(Duration::from_secs(6)).task("count", move |_, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Ok(Value::Null) }
+        })
+    })
+    .await;
+    let options = SendOptions { countdown: Some(Duration::from_secs(12)), ..SendOptions::default() };
+    let mut later = running.client.send("w", "count", vec![], no_kwargs(), options).await.unwrap();
+    eventually("it is held", || running.counters.snapshot().received == 1).await;
+    fixture.cut().await;
+    if fixture.connections_hold_deliveries() {
+        eventually("it is held again", || running.counters.snapshot().redelivered == 1).await;
+    }
+    later.get(SOON).await.unwrap();
+    let broker = running.broker.clone();
+    // What else were there would be due as well.
+    eventually("nothing runs", || running.counters.snapshot().in_flight == 0).await;
+    running.stop().await;
+    assert_empty(&broker, "w").await;
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+}
+
 /// Loss point 10 of Celery: a result for a reply queue that is gone.
 pub async fn a_dead_reply_queue_stops_nothing(fixture: &impl Fixture) {
     let running = start(fixture, |worker| worker).await;

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use celery_conformance as suite;
 use celery_runtime::{
-    broker::{Broker, BrokerError, ConnectOptions, PublishError, TaskQueue, connect},
+    broker::{Broker, BrokerError, ConnectOptions, Guarantee, Publish, PublishError, TaskQueue, connect},
     client::Client,
     worker::Worker,
 };
@@ -99,6 +99,55 @@ async fn a_queue_owned_by_others_is_used_as_it_is() {
     broker.declare_task_queue(&"ops".into()).await.unwrap();
 }
 
+/// The broker closes the channel under everything that is on its way; only what it complained of is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_message_has_nothing_else_refused() {
+    let Amqp(vhost) = amqp().await;
+    let admin = connected(&vhost.amqp_url).await;
+    admin.declare_task_queue(&TaskQueue::new("w").also_bound_to("admin")).await.unwrap();
+    let user = vhost.clone();
+    let url = blocking(move || user.user("^$", "^amq\\.default$", "^w$")).await;
+    let broker = connected(&url).await;
+    let confirmed = Guarantee::Confirmed { mandatory: false };
+    for round in 0..10 {
+        let (broker, confirmed) = (&broker, &confirmed);
+        let publishing = (0..100).map(|number| async move {
+            let forbidden = number % 25 == 5;
+            let exchange = if forbidden { "admin" } else { "" };
+            let id = format!("{round}-{number}");
+            let publish = Publish { exchange: exchange.into(), guarantee: *confirmed, ..to("w", &id) };
+            (forbidden, broker.publish(publish).await)
+        });
+        for (forbidden, outcome) in futures_util::future::join_all(publishing).await {
+            match forbidden {
+                true => assert!(matches!(outcome, Err(PublishError::Refused { .. })), "{outcome:?}"),
+                false => outcome.unwrap(),
+            }
+        }
+    }
+}
+
+/// Each refusal costs a channel, and a connection has about two thousand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_channels_are_used_up_is_renewed() {
+    let Amqp(vhost) = amqp().await;
+    let broker = connected(&vhost.amqp_url).await;
+    let mut consumer = broker.consume(&"w".into(), 5).await.unwrap();
+    let first = broker.connection_state().borrow().generation;
+    let nowhere = || Publish { exchange: "nowhere".into(), ..to("w", "lost") };
+    let refused = async {
+        while broker.connection_state().borrow().generation == first {
+            let error = broker.publish(nowhere()).await.unwrap_err();
+            assert!(matches!(error, PublishError::Unroutable { .. }), "{error}");
+        }
+    };
+    tokio::time::timeout(4 * SOON, refused).await.unwrap();
+    broker.publish(to("w", "1")).await.unwrap();
+    let delivery = next(&mut consumer).await;
+    assert_eq!(id_of(&delivery), "1");
+    delivery.ack().await.unwrap();
+}
+
 /// Celery's `task_queue_max_priority`: nine is the most urgent, unlike on Redis.
 #[tokio::test]
 async fn a_queue_with_priorities_hands_out_the_most_urgent_first() {
@@ -118,7 +167,7 @@ async fn a_queue_with_priorities_hands_out_the_most_urgent_first() {
     let mut consumer = broker.consume(&"urgent".into(), 1).await.unwrap();
     for id in ["9", "6", "3", "none", "0"] {
         let delivery = next(&mut consumer).await;
-        assert_eq!(suite::id_of(&delivery), id);
+        assert_eq!(id_of(&delivery), id);
         delivery.ack().await.unwrap();
     }
 }
@@ -134,13 +183,13 @@ async fn a_user_who_may_declare_nothing_still_works_on_what_is_there() {
     let worker = connected(&url).await;
     let mut consumer = worker.consume(&queue, 5).await.unwrap();
     for exchange in ["", "admin"] {
-        admin.publish(celery_runtime::broker::Publish { exchange: exchange.into(), ..to("w", "1") }).await.unwrap();
+        admin.publish(Publish { exchange: exchange.into(), ..to("w", "1") }).await.unwrap();
         let got = next(&mut consumer).await;
         assert_eq!(got.exchange, exchange);
         got.ack().await.unwrap();
     }
     // What it may not write to, it cannot pretend to have come through.
-    let forged = celery_runtime::broker::Publish { exchange: "admin".into(), ..to("w", "2") };
+    let forged = Publish { exchange: "admin".into(), ..to("w", "2") };
     assert!(matches!(worker.publish(forged).await, Err(PublishError::Refused { .. })));
     worker.publish(to("w", "3")).await.unwrap();
     assert!(matches!(worker.declare_task_queue(&"other".into()).await, Err(BrokerError::Refused { .. })));

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Registered, Shared,
     handler::Ran,
-    hold::{Held, Lane, in_line},
+    hold::{Held, LOOK, Lane, in_line},
     outcomes::{RunId, Running},
     registry::{TaskEvent, TaskEventKind, Tracked},
     retry,
@@ -183,10 +183,9 @@ impl<'a> One<'a> {
         };
         let _turn = match lane {
             None => None,
-            Some(lane) => tokio::select! {
-                biased;
-                () = self.stopping.cancelled() => return Verdict::Left,
-                permit = lane => permit.ok(),
+            Some(lane) => match self.turn(lane).await {
+                Some(permit) => permit.ok(),
+                None => return Verdict::Left,
             },
         };
         if let Some(bucket) = self.shared.registry.bucket(self.task.name())
@@ -270,16 +269,23 @@ impl<'a> One<'a> {
     /// brought out once more it counts as running, so that yet another delivery waits as well.
     async fn known_outcome(&self, running: &mut Option<Running<'a>>) -> Option<Verdict> {
         let run = self.run_id();
+        let mut told = false;
         while let Some(ended) = self.shared.outcomes.orphan(&run) {
-            tracing::info!(
-                worker = self.shared.name,
-                task.id = self.task.id(),
-                task = self.task.name(),
-                "a task that runs was delivered again, and waits for it"
-            );
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!(
+                    worker = self.shared.name,
+                    task.id = self.task.id(),
+                    task = self.task.name(),
+                    "a task that runs was delivered again, and waits for it"
+                );
+            }
             tokio::select! {
                 () = self.stopping.cancelled() => return Some(Verdict::Left),
                 () = ended.cancelled() => {}
+                // Every lost connection brings another copy: those before it go, or they would pile up.
+                () = tokio::time::sleep(LOOK) => if self.delivery.is_stale() {
+                    return Some(Verdict::Left);
+                }
             }
         }
         // This delivery may have been lost meanwhile; then the outcome is for the next one.

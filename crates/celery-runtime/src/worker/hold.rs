@@ -16,6 +16,8 @@ use crate::{
     clock,
 };
 
+/// How often what waits looks whether its delivery is still its own.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// The longest a task is held that cannot be published as it came, and goes back to its queue instead: well below half an hour.
 const HOLD_UNPUBLISHED: Duration = Duration::from_secs(20 * 60);
 
@@ -43,11 +45,28 @@ pub(super) async fn in_line(shared: &Shared, task: &TaskRequest) -> Option<Lane>
 }
 
 impl One<'_> {
+    /// Waits for its turn in the lane; `None` when the worker has to end, or another delivery has taken the place of this one.
+    pub(super) async fn turn(&self, mut lane: Lane) -> Option<Result<OwnedSemaphorePermit, AcquireError>> {
+        while !self.delivery.is_stale() {
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return None,
+                permit = &mut lane => return Some(permit),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        None
+    }
+
     /// Holds the task until its time.
     pub(super) async fn until_due(&self, eta: Timestamp) -> Held {
         self.tracked.waits_until(eta);
         let mut patience = Patience::new(self.shared.hold);
         loop {
+            // It was delivered again, and that copy is held or was put off: this one must not be published beside it.
+            if self.delivery.is_stale() {
+                return Held::Left;
+            }
             let left = Duration::try_from(eta.duration_since(clock::now())).unwrap_or_default();
             // What has expired or was revoked need not wait for its time.
             if left.is_zero() || self.task.is_expired(clock::now()) || self.shared.registry.is_revoked(self.task) {
@@ -61,8 +80,8 @@ impl One<'_> {
             };
             tokio::select! {
                 () = self.stopping.cancelled() => return Held::Stopped,
-                // A second at most, so that a revoked task does not lie here as if it were to run.
-                () = tokio::time::sleep(wait.min(left).min(Duration::from_secs(1))) => {}
+                // Not for long at a time, so that a revoked task does not lie here as if it were to run.
+                () = tokio::time::sleep(wait.min(left).min(LOOK)) => {}
             }
         }
     }
@@ -71,6 +90,9 @@ impl One<'_> {
     pub(super) async fn until_rate_allows(&self, bucket: &Bucket) -> Held {
         let mut patience = Patience::new(self.shared.hold);
         loop {
+            if self.delivery.is_stale() {
+                return Held::Left;
+            }
             let Some(wait) = patience.left() else {
                 match self.put_off(&mut patience).await {
                     Some(held) => return held,
@@ -81,7 +103,7 @@ impl One<'_> {
                 biased;
                 () = self.stopping.cancelled() => return Held::Stopped,
                 () = bucket.token() => return Held::Due,
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait.min(LOOK)) => {}
             }
         }
     }

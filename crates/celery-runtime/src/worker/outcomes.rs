@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::settle::Outcome;
 use crate::broker::Delivery;
 
-/// The most outcomes kept; the oldest go first.
-const KEPT: usize = 256;
+/// The most outcomes kept; the oldest go first. As many as may be under way of two queues when a connection is lost.
+const KEPT: usize = 2048;
 /// How long one is kept. A broker delivers again as soon as it can.
 const EXPIRES: Duration = Duration::from_secs(600);
 

@@ -82,7 +82,12 @@ impl Worker {
             let (delivery, hold) = tokio::select! {
                 biased;
                 () = stopping.cancelled() => break Ok(()),
-                Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(worker = shared.name, %error, "a task ended without being settled");
+                    }
+                    continue;
+                }
                 () = registry.changed.notified() => {
                     lines.reconcile().await;
                     continue;
@@ -122,7 +127,12 @@ impl Worker {
             tasks.shutdown().await;
         }
         // Nothing holds a consumer any more: what was not settled goes back now.
-        while lines.pumps.join_next().await.is_some() {}
+        let given_back = async { while lines.pumps.join_next().await.is_some() {} };
+        if tokio::time::timeout(CANCEL_GRACE, given_back).await.is_err() {
+            // The broker takes no word from us, as one that blocks publishers does. It gives back what we held when we are gone.
+            tracing::warn!(worker = shared.name, "the broker was not told what was not begun");
+            lines.pumps.shutdown().await;
+        }
         monitoring.end().await;
         tracing::info!(worker = shared.name, "worker ended");
         outcome

@@ -215,10 +215,17 @@ impl Driver {
 
     async fn subscribe(&mut self, link: &Link) -> Ended {
         let within = self.shared.options.operation_timeout;
-        let (channel, mut stream) = match tokio::time::timeout(within, self.open(link)).await {
+        let mut opened = None;
+        let (channel, mut stream) = match tokio::time::timeout(within, self.open(link, &mut opened)).await {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => return Ended::Failed(error),
-            Err(_) => return Ended::Lost(format!("no answer within {within:?}")),
+            Err(_) => {
+                // The answer may come yet, and lapin would keep the consumer for us: what it is sent would lie there unread.
+                if let Some(channel) = opened {
+                    let _ = tokio::time::timeout(UNDER_WAY, close(&channel)).await;
+                }
+                return Ended::Lost(format!("no answer within {within:?}"));
+            }
         };
         let generation = self.shared.next_generation();
         let ended = CancellationToken::new();
@@ -281,14 +288,18 @@ impl Driver {
         Delivery::new(message, exchange, routing_key, redelivered, acks.generation, settle)
     }
 
-    /// Declares, limits and consumes: all of it again on every new channel.
-    async fn open(&self, link: &Link) -> Result<(Channel, lapin::Consumer), lapin::Error> {
+    /// Declares, limits and consumes: all of it again on every new channel, which is in `opened` as soon as there is one.
+    async fn open(
+        &self,
+        link: &Link,
+        opened: &mut Option<Channel>,
+    ) -> Result<(Channel, lapin::Consumer), lapin::Error> {
         match &self.source {
             Source::Tasks { queue, .. } => topology::task_queue(link, queue).await?,
             Source::Replies { name } => topology::reply_queue(link, name).await?,
             Source::Broadcasts(mailbox) => topology::mailbox(link, mailbox).await?,
         }
-        let channel = link.channel().await?;
+        let channel = opened.insert(link.channel().await?).clone();
         if let Source::Tasks { prefetch, .. } = &self.source {
             // Per consumer, as quorum queues insist.
             channel.basic_qos(*prefetch, BasicQosOptions { global: false }).await?;

@@ -1,6 +1,10 @@
 //! One live connection and the channels publishers use on it.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use lapin::{
     Channel, Connection, ErrorKind,
@@ -14,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Link {
     connection: Connection,
     lost: CancellationToken,
+    /// It opens no further channels.
+    worn_out: AtomicBool,
     /// For mandatory publishes, one at a time: a message returned by the broker is not tied to a confirm by the protocol, so
     /// with several under way the return could be taken for another's.
     pub mandatory: Mutex<Option<Channel>>,
@@ -30,6 +36,7 @@ impl Link {
         Self {
             connection,
             lost: CancellationToken::new(),
+            worn_out: AtomicBool::new(false),
             mandatory: Mutex::default(),
             confirmed: Mutex::default(),
             plain: Mutex::default(),
@@ -38,6 +45,11 @@ impl Link {
     }
 
     pub fn is_alive(&self) -> bool {
+        self.connection.status().connected() && !self.worn_out.load(Relaxed)
+    }
+
+    /// Whether there is something to close, be it of further use or not.
+    pub fn is_open(&self) -> bool {
         self.connection.status().connected()
     }
 
@@ -61,8 +73,17 @@ impl Link {
         }
     }
 
+    /// A new channel. lapin uses the number of one that the broker closed never again, and answers for it with the old error
+    /// when its turn comes; as the numbers are few, a connection that cannot open a channel is given up for a new one.
     pub async fn channel(&self) -> Result<Channel, lapin::Error> {
-        self.connection.create_channel().await
+        let opened = self.connection.create_channel().await;
+        if let Err(error) = &opened
+            && self.connection.status().connected()
+        {
+            tracing::debug!(%error, "the connection opens no further channel");
+            self.worn_out.store(true, Relaxed);
+        }
+        opened
     }
 
     pub async fn confirm_channel(&self) -> Result<Channel, lapin::Error> {

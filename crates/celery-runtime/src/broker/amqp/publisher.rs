@@ -21,9 +21,6 @@ use super::{
 };
 use crate::broker::{Guarantee, Publish, PublishError};
 
-/// How often the broker may close the shared channel under a message before the message is held to be the reason.
-const STRIKES: u32 = 3;
-
 pub(super) struct Publisher {
     shared: Arc<Shared>,
 }
@@ -37,7 +34,7 @@ enum Failure {
     /// Perhaps sent; try again.
     Unknown,
     /// The broker closed the channel; the reason may be another message's.
-    Refused(String),
+    Refused,
 }
 
 impl Publisher {
@@ -53,20 +50,17 @@ impl Publisher {
         // Set before each write, so that a timeout knows whether somebody may have seen the message.
         let sent = AtomicBool::new(false);
         let attempts = async {
-            let mut strikes = 0;
+            let mut suspected = false;
             loop {
                 let Some(link) = self.shared.link().await else {
                     return Err(PublishError::Closed);
                 };
-                match link.unless_lost(attempt(&link, publish, &sent)).await.unwrap_or(Err(Failure::Unknown)) {
+                let attempt = attempt(&link, publish, &sent, suspected);
+                match link.unless_lost(attempt).await.unwrap_or(Err(Failure::Unknown)) {
                     Ok(()) => return Ok(()),
                     Err(Failure::Final(error)) => return Err(error),
-                    Err(Failure::Refused(reason)) => {
-                        strikes += 1;
-                        if strikes >= STRIKES {
-                            return Err(PublishError::Refused { reason });
-                        }
-                    }
+                    // Sent once more where nothing else is under way, the broker's complaint can only be about it.
+                    Err(Failure::Refused) => suspected = true,
                     Err(Failure::NotSent | Failure::Unknown) => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             }
@@ -79,28 +73,30 @@ impl Publisher {
     }
 }
 
-async fn attempt(link: &Link, publish: &Publish, sent: &AtomicBool) -> Result<(), Failure> {
+async fn attempt(link: &Link, publish: &Publish, sent: &AtomicBool, suspected: bool) -> Result<(), Failure> {
     match publish.guarantee {
+        _ if suspected => alone(link, publish, sent).await,
         Guarantee::Confirmed { mandatory: true } => alone(link, publish, sent).await,
         Guarantee::Confirmed { mandatory: false } => {
             let channel = shared_channel(&link.confirmed, || link.confirm_channel()).await?;
-            judge(send(&channel, publish, sent).await?, publish)
+            judge(send(&channel, publish, sent, false).await?, publish)
         }
         // A reply nobody has to be sure of, such as progress, still comes before the result that is sent after it.
         Guarantee::FireAndForget if publish.exchange.is_empty() => {
             let channel = shared_channel(&link.confirmed, || link.confirm_channel()).await?;
-            let confirm = put(&channel, publish, sent).await?;
+            let confirm = put(&channel, publish, sent, false).await?;
             // One that is dropped unheard would be kept with the channel.
             tokio::spawn(async move { drop(confirm.await) });
             Ok(())
         }
         Guarantee::FireAndForget => {
             let channel = shared_channel(&link.plain, || link.channel()).await?;
-            send(&channel, publish, sent).await.map(drop)
+            send(&channel, publish, sent, false).await.map(drop)
         }
     }
 }
 
+/// On a channel with nothing else under way.
 async fn alone(link: &Link, publish: &Publish, sent: &AtomicBool) -> Result<(), Failure> {
     let mut slot = link.mandatory.lock().await;
     // Taken out while in use: should this future be dropped, so is the channel, and with it a late answer.
@@ -108,7 +104,7 @@ async fn alone(link: &Link, publish: &Publish, sent: &AtomicBool) -> Result<(), 
         Some(channel) => channel,
         None => opened(link.confirm_channel()).await?,
     };
-    let confirmation = send(&channel, publish, sent).await?;
+    let confirmation = send(&channel, publish, sent, true).await?;
     *slot = Some(channel);
     judge(confirmation, publish)
 }
@@ -139,13 +135,18 @@ fn prepare(publish: &Publish) -> Result<(ShortString, ShortString, BasicProperti
     Ok((short(&publish.exchange)?, short(&publish.routing_key)?, to_properties(&publish.message)?))
 }
 
-async fn send(channel: &Channel, publish: &Publish, sent: &AtomicBool) -> Result<Confirmation, Failure> {
-    put(channel, publish, sent).await?.await.map_err(|error| failure(&error, publish))
+async fn send(channel: &Channel, publish: &Publish, sent: &AtomicBool, alone: bool) -> Result<Confirmation, Failure> {
+    put(channel, publish, sent, alone).await?.await.map_err(|error| failure(&error, publish, alone))
 }
 
 /// Writes the message; what is returned becomes the broker's word on it.
-async fn put(channel: &Channel, publish: &Publish, sent: &AtomicBool) -> Result<PublisherConfirm, Failure> {
-    let failed = |error| failure(&error, publish);
+async fn put(
+    channel: &Channel,
+    publish: &Publish,
+    sent: &AtomicBool,
+    alone: bool,
+) -> Result<PublisherConfirm, Failure> {
+    let failed = |error| failure(&error, publish, alone);
     let (exchange, routing_key, properties) = prepare(publish).map_err(failed)?;
     let options = BasicPublishOptions {
         mandatory: publish.guarantee == Guarantee::Confirmed { mandatory: true },
@@ -172,16 +173,16 @@ fn unroutable(publish: &Publish) -> PublishError {
     PublishError::Unroutable { exchange: publish.exchange.clone(), routing_key: publish.routing_key.clone() }
 }
 
-fn failure(error: &lapin::Error, publish: &Publish) -> Failure {
+/// What became of an attempt; `alone` if nothing else was under way on its channel.
+fn failure(error: &lapin::Error, publish: &Publish, alone: bool) -> Failure {
     if is_invalid(error) {
         return Failure::Final(PublishError::Invalid { reason: error.to_string() });
     }
-    // On the mandatory channel nothing else was under way, so the broker's complaint is about this message.
-    let alone = publish.guarantee == Guarantee::Confirmed { mandatory: true };
+    let mandatory = publish.guarantee == Guarantee::Confirmed { mandatory: true };
     match soft_error(error) {
-        Some(AMQPSoftError::NOTFOUND) if alone => Failure::Final(unroutable(publish)),
+        Some(AMQPSoftError::NOTFOUND) if alone && mandatory => Failure::Final(unroutable(publish)),
         Some(_) if alone => Failure::Final(PublishError::Refused { reason: error.to_string() }),
-        Some(_) => Failure::Refused(error.to_string()),
+        Some(_) => Failure::Refused,
         None => Failure::Unknown,
     }
 }

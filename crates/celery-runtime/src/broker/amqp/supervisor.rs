@@ -143,7 +143,8 @@ async fn serve(shared: &Shared, connection: Connection) -> String {
         }
     };
     shared.link.send_replace(None);
-    if shared.closed.is_cancelled() {
+    // One that is worn out is open still, and what was handed out over it goes back when it closes.
+    if shared.closed.is_cancelled() || link.is_open() {
         link.close().await;
     }
     link.give_up();
