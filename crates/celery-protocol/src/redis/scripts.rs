@@ -4,7 +4,8 @@
 //! clocks of workers need not agree.
 
 /// Takes messages and notes them as unacknowledged in the same step. kombu pops first and notes in a second round trip; a
-/// crash between the two loses the message.
+/// crash between the two loses the message. One that cannot be noted (`unacked` of another type, a command not allowed)
+/// goes back to where it was, because a script that fails undoes nothing.
 ///
 /// `KEYS`: the lists, most urgent first, then `unacked_index` and `unacked`. `ARGV`: how many at most, the delivery tags'
 /// common beginning, what follows an envelope in `unacked`, how many bytes may be returned, the largest envelope returned.
@@ -16,13 +17,20 @@ local want, room, largest = tonumber(ARGV[1]), tonumber(ARGV[4]), tonumber(ARGV[
 local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', time[2])
 local taken, bytes = {}, 0
+local function failed(reply) return type(reply) == 'table' and reply.err end
 for list = 1, lists do
   while #taken < want and bytes < room do
     local envelope = redis.call('RPOP', KEYS[list])
     if not envelope then break end
     local tag = ARGV[2] .. (#taken + 1)
-    redis.call('ZADD', index, now, tag)
-    redis.call('HSET', unacked, tag, '[' .. envelope .. ARGV[3])
+    local noted = redis.pcall('ZADD', index, now, tag)
+    if not failed(noted) then noted = redis.pcall('HSET', unacked, tag, '[' .. envelope .. ARGV[3]) end
+    if failed(noted) then
+      redis.call('RPUSH', KEYS[list], envelope)
+      redis.pcall('ZREM', index, tag)
+      if #taken > 0 then return taken end
+      return noted
+    end
     local size = #envelope
     if size > largest then envelope = '' end
     bytes = bytes + #envelope
@@ -112,24 +120,32 @@ return 0
 
 /// Puts messages back into their queues, all at once. Each only if it is still unacknowledged and, where an age is asked
 /// for, was not touched since: so that of several who try only one succeeds, and none takes what is being worked on.
+/// One whose list does not take it stays where it is, and keeps none of the others from going back.
 ///
 /// `KEYS`: `unacked_index`, `unacked`, then one list per message. `ARGV`: the least age in seconds (`0` for any), which end
-/// (`RPUSH` runs next, `LPUSH` last), then a tag and an envelope per message. Returns how many went back.
+/// (`RPUSH` runs next, `LPUSH` last), then a tag and an envelope per message. Returns how many went back, or the last
+/// error when none did.
 pub const RESTORE: &str = r"
 local time = redis.call('TIME')
 local until_ = tonumber(time[1]) + tonumber(time[2]) / 1000000 - tonumber(ARGV[1])
-local restored = 0
+local restored, failure = 0, nil
+-- A full Redis lets a script go on that has written before, and what goes back takes no more room than it did.
+redis.call('ZREM', KEYS[1], '')
 for at = 3, #KEYS do
   local tag, envelope = ARGV[2 * at - 3], ARGV[2 * at - 2]
   local since = redis.call('ZSCORE', KEYS[1], tag)
   if not since or tonumber(since) <= until_ then
-    redis.call('ZREM', KEYS[1], tag)
-    if redis.call('HDEL', KEYS[2], tag) == 1 then
-      redis.call(ARGV[2], KEYS[at], envelope)
-      restored = restored + 1
+    local pushed = 0
+    if redis.call('HEXISTS', KEYS[2], tag) == 1 then pushed = redis.pcall(ARGV[2], KEYS[at], envelope) end
+    if type(pushed) == 'table' and pushed.err then
+      failure = pushed
+    else
+      redis.call('ZREM', KEYS[1], tag)
+      restored = restored + redis.call('HDEL', KEYS[2], tag)
     end
   end
 end
+if restored == 0 and failure then return failure end
 return restored
 ";
 

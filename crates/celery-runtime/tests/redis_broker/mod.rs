@@ -8,6 +8,7 @@ use celery_runtime::{
     client::{Client, SendOptions},
     worker::Worker,
 };
+use futures_util::FutureExt as _;
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
@@ -559,4 +560,103 @@ async fn acknowledgements_at_once_are_answered_each_for_itself() {
         }
     }
     assert_eq!(held(&mut keys).await, 0);
+}
+
+/// A script that fails undoes nothing, so it must not have taken what it cannot note.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_cannot_be_noted_stays_in_its_queue() {
+    suite::logs();
+    let server = redis().await;
+    let broker = server.connect().await;
+    broker.declare_task_queue(&"q".into()).await.unwrap();
+    broker.publish(to("q", "1")).await.unwrap();
+    let mut keys = server.keys().await;
+    keys.set::<_, _, ()>("unacked", "not a hash").await.unwrap();
+    let mut consumer = broker.consume(&"q".into(), 1).await.unwrap();
+    until("it was tried to take it", || {
+        let mut keys = keys.clone();
+        async move {
+            let called: String = ::redis::cmd("INFO").arg("commandstats").query_async(&mut keys).await.unwrap();
+            called.contains("cmdstat_zadd:")
+        }
+    })
+    .await;
+    assert!(tokio::time::timeout(A_WHILE, consumer.next()).await.is_err());
+    assert_eq!(keys.llen::<_, usize>("q").await.unwrap(), 1);
+    assert!(!keys.exists::<_, bool>("unacked_index").await.unwrap());
+    keys.del::<_, ()>("unacked").await.unwrap();
+    let delivery = next(&mut consumer).await;
+    assert_eq!(id_of(&delivery), "1");
+    delivery.ack().await.unwrap();
+    assert_eq!(held(&mut keys).await, 0);
+}
+
+/// What nobody can put back is the oldest for ever. It must not be all that is ever looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_put_back_keeps_nothing_else_from_going_back() {
+    const RUBBISH: usize = 30;
+    suite::logs();
+    let server = redis().await;
+    let mut keys = server.keys().await;
+    // Bindings that cannot be read.
+    keys.set::<_, _, ()>("_kombu.binding.broken", "not a set").await.unwrap();
+    let envelope = Envelope::new(task("t", "good", vec![]), "", "q", "good").encode();
+    for number in 0..RUBBISH {
+        let tag = format!("rubbish-{number}");
+        let text = match number % 3 {
+            0 => "garbage".to_owned(),
+            1 => format!("[{envelope}, \"nowhere\", \"q\"]"),
+            _ => format!("[{envelope}, \"broken\", \"q\"]"),
+        };
+        keys.hset::<_, _, _, ()>("unacked", &tag, text).await.unwrap();
+        keys.zadd::<_, _, _, ()>("unacked_index", &tag, 1).await.unwrap();
+    }
+    // An index may name anything.
+    keys.hset::<_, _, _, ()>("unacked", b"\xff\xfe", "garbage").await.unwrap();
+    keys.zadd::<_, _, _, ()>("unacked_index", b"\xff\xfe", 1).await.unwrap();
+    keys.hset::<_, _, _, ()>("unacked", "good", format!("[{envelope}, \"\", \"q\"]")).await.unwrap();
+    keys.zadd::<_, _, _, ()>("unacked_index", "good", 2).await.unwrap();
+    let broker = server.connect().await;
+    let mut consumer = broker.consume(&"q".into(), 1).await.unwrap();
+    let delivery = next(&mut consumer).await;
+    assert_eq!((id_of(&delivery), delivery.redelivered), ("good".into(), true));
+    delivery.ack().await.unwrap();
+    // The rubbish is left for somebody to look at, and comes up again only after another timeout.
+    assert_eq!(keys.hlen::<_, usize>("unacked").await.unwrap(), RUBBISH + 1);
+    assert_eq!(keys.zcount::<_, _, _, usize>("unacked_index", 0, 10).await.unwrap(), 0);
+}
+
+/// Who acknowledges may be dropped meanwhile. The place is free again all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledgement_nobody_waits_for_frees_its_place() {
+    suite::logs();
+    let server = redis().await;
+    let broker = server.connect().await;
+    broker.declare_task_queue(&"q".into()).await.unwrap();
+    for id in ["1", "2", "3", "4"] {
+        broker.publish(to("q", id)).await.unwrap();
+    }
+    let mut consumer = broker.consume(&"q".into(), 1).await.unwrap();
+    for id in ["1", "2", "3"] {
+        let delivery = next(&mut consumer).await;
+        assert_eq!(id_of(&delivery), id);
+        // Asked for, and dropped before there is an answer.
+        let _ = delivery.ack().now_or_never();
+    }
+    let last = next(&mut consumer).await;
+    assert_eq!(id_of(&last), "4");
+    last.ack().await.unwrap();
+    assert_eq!(held(&mut server.keys().await).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_consumer_ends_with_its_broker() {
+    suite::logs();
+    let server = redis().await;
+    let broker = server.connect().await;
+    let mut replies = broker.consume_replies("r").await.unwrap();
+    broker.publish(Publish::reply("r", Message::json(b"{}".to_vec(), 1))).await.unwrap();
+    next(&mut replies).await;
+    broker.close().await;
+    assert!(tokio::time::timeout(SOON, replies.next()).await.expect("it is waited for ever").is_none());
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Shared,
-    held::{Held, RedisSettle, acknowledge_what_is_asked},
+    held::{Held, RedisSettle, acknowledge_at_last, acknowledge_what_is_asked},
     restore::{End, put_back},
     upkeep,
 };
@@ -62,12 +62,14 @@ impl RedisConsumer {
         let (cancel, end, idle) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let name = queue.name.clone();
         let prefetch = if prefetch == 0 { usize::MAX } else { usize::from(prefetch) };
+        let held = Arc::<Held>::default();
+        shared.note(&held);
         let driver = Driver {
             shared: shared.clone(),
             queue,
             prefetch,
             sender,
-            held: Arc::default(),
+            held,
             cancel: cancel.clone(),
             end: end.clone(),
             idle: idle.clone(),
@@ -136,9 +138,12 @@ impl Driver {
             () = acknowledge_what_is_asked(&self.shared, &self.held) => {}
             () = self.consume_then_idle() => {}
         }
-        let held = self.held.end();
+        let (held, late) = self.held.end();
         // Nothing is handed out any more, so what waits to be handed out goes back with what was.
         drop(self.sender);
+        if !late.is_empty() {
+            acknowledge_at_last(&self.shared, late).await;
+        }
         if held.is_empty() {
             return;
         }
@@ -160,6 +165,8 @@ impl Driver {
 
     async fn consume_then_idle(&self) {
         self.consume().await;
+        // What is not known by now will not be asked about any more.
+        self.held.suspect();
         self.idle.cancel();
         std::future::pending::<()>().await;
     }
@@ -195,6 +202,10 @@ impl Driver {
     async fn subscribe(&self, link: &Link) -> Ended {
         let lost = Ended::Lost;
         self.held.acknowledge_late(&self.shared).await;
+        // After an outage others may be about to put back what we still work on.
+        if let Err(error) = upkeep::renew_now(&self.shared, &self.held).await {
+            return lost(error.to_string());
+        }
         if let Err(error) = self.shared.declare(&self.queue).await {
             tracing::debug!(queue = self.queue.name, %error, "the queue's bindings could not be made");
         }

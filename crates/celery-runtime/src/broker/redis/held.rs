@@ -1,7 +1,7 @@
 //! What a consumer has been delivered and has not settled.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use celery_protocol::redis::scripts;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use redis::Script;
+use redis::{Script, ScriptInvocation};
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
@@ -28,12 +28,16 @@ static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::ACK));
 
 /// How many given-up requests are remembered; what an older one takes comes back when its lease ends.
 const SUSPECT_REQUESTS: usize = 64;
+/// Tags that could not be put back within this time are remembered like those of one request.
+const TOGETHER: Duration = Duration::from_secs(1);
 /// How many tags one step acknowledges at most.
 const AT_ONCE: usize = 1000;
 /// How many steps that acknowledge may be under way at once.
 const STEPS: usize = 4;
 /// How many tags make a step worth its while beside another.
 const WORTH_A_STEP: usize = 32;
+/// How long a consumer that ends tries to tell Redis what it could not be told before.
+const LAST_TRY: Duration = Duration::from_secs(2);
 
 /// The tags of one consumer, in the order they were taken.
 #[derive(Default)]
@@ -49,6 +53,7 @@ pub(super) struct Held {
 
 /// A tag that is to be acknowledged, and who waits to hear what came of it.
 struct Asked {
+    number: u64,
     tag: String,
     told: oneshot::Sender<Result<Acknowledged, RequestError>>,
 }
@@ -94,6 +99,32 @@ impl Held {
         self.freed.notify_one();
     }
 
+    /// Redis could not be told that it is done with. It is renewed meanwhile, so that nobody gets it before that.
+    fn remove_late(&self, number: u64) {
+        let mut inner = self.lock();
+        if let Some(tag) = inner.tags.remove(&number) {
+            inner.late.push(tag);
+        }
+        drop(inner);
+        self.freed.notify_one();
+    }
+
+    /// It could not be put back, which is tried again soon.
+    fn remove_suspect(&self, number: u64) {
+        let mut inner = self.lock();
+        if let Some(tag) = inner.tags.remove(&number) {
+            inner.suspect(tag);
+        }
+        drop(inner);
+        self.freed.notify_one();
+    }
+
+    /// Whether this tag is still to be renewed.
+    pub fn holds(&self, tag: &str) -> bool {
+        let inner = self.lock();
+        inner.tags.values().chain(&inner.late).any(|held| held == tag)
+    }
+
     pub fn len(&self) -> usize {
         self.lock().tags.len()
     }
@@ -126,9 +157,7 @@ impl Held {
         let doubtful = std::mem::take(&mut inner.doubtful);
         let since = Instant::now();
         inner.suspects.extend(doubtful.into_iter().map(|tags| (since, tags)));
-        while inner.suspects.len() > SUSPECT_REQUESTS {
-            inner.suspects.pop_front();
-        }
+        inner.forget_the_oldest();
     }
 
     /// Tags that were asked for on connections given up since `age` ago; older ones are forgotten.
@@ -147,28 +176,51 @@ impl Held {
         }
     }
 
-    /// Ends the consumer's hold: what it held, or may hold, is for the caller to give back.
-    pub fn end(&self) -> Vec<String> {
+    /// Ends the consumer's hold: what it held, or may hold, is for the caller to give back. Then comes what is done
+    /// with and Redis could not be told of, which is for the caller to acknowledge.
+    pub fn end(&self) -> (Vec<String>, Vec<String>) {
         self.ended.store(true, Ordering::Release);
         let mut inner = self.lock();
         // Nobody is there to acknowledge them any more; who waits learns that by their end.
         inner.asked.clear();
         let doubtful = std::mem::take(&mut inner.doubtful).into_iter().flatten();
         let suspects = std::mem::take(&mut inner.suspects).into_iter().flat_map(|(_, tags)| tags);
-        std::mem::take(&mut inner.tags).into_values().chain(doubtful).chain(suspects).collect()
+        let late = std::mem::take(&mut inner.late);
+        (std::mem::take(&mut inner.tags).into_values().chain(doubtful).chain(suspects).collect(), late)
     }
 
-    /// Tells Redis what it could not be told before.
-    pub async fn acknowledge_late(&self, shared: &Shared) {
-        let late = std::mem::take(&mut self.lock().late);
-        if late.is_empty() {
-            return;
-        }
+    /// Tells Redis what it could not be told before; returns whether it could be told now. The tags stay noted until it
+    /// answers, as this future may be dropped.
+    pub async fn acknowledge_late(&self, shared: &Shared) -> bool {
+        let late = self.lock().late.clone();
         for tags in late.chunks(AT_ONCE) {
             if let Err(error) = acknowledge(shared, tags).await {
-                tracing::debug!(%error, tags = tags.len(), "still cannot acknowledge");
-                self.lock().late.extend_from_slice(tags);
+                tracing::debug!(%error, tags = late.len(), "still cannot acknowledge");
+                return false;
             }
+            let told: HashSet<_> = tags.iter().collect();
+            self.lock().late.retain(|tag| !told.contains(tag));
+        }
+        true
+    }
+}
+
+impl Inner {
+    /// Notes that this tag has to be put back, together with others of the same moment.
+    fn suspect(&mut self, tag: String) {
+        if let Some((since, tags)) = self.suspects.back_mut()
+            && since.elapsed() < TOGETHER
+        {
+            tags.push(tag);
+            return;
+        }
+        self.suspects.push_back((Instant::now(), vec![tag]));
+        self.forget_the_oldest();
+    }
+
+    fn forget_the_oldest(&mut self) {
+        while self.suspects.len() > SUSPECT_REQUESTS {
+            self.suspects.pop_front();
         }
     }
 }
@@ -188,20 +240,29 @@ pub(super) async fn acknowledge_what_is_asked(shared: &Shared, held: &Held) {
             if asked.is_empty() {
                 break;
             }
-            under_way.push(acknowledge_and_tell(shared, asked));
+            under_way.push(acknowledge_and_tell(shared, held, asked));
         }
     }
 }
 
-async fn acknowledge_and_tell(shared: &Shared, asked: Vec<Asked>) {
-    let (tags, told): (Vec<_>, Vec<_>) = asked.into_iter().map(|Asked { tag, told }| (tag, told)).unzip();
+/// Frees the places as well: who asked may have been dropped meanwhile.
+async fn acknowledge_and_tell(shared: &Shared, held: &Held, asked: Vec<Asked>) {
+    let mut tags = Vec::with_capacity(asked.len());
+    let mut waiting = Vec::with_capacity(asked.len());
+    for Asked { number, tag, told } in asked {
+        tags.push(tag);
+        waiting.push((number, told));
+    }
     let outcome = acknowledge(shared, &tags).await;
-    for (at, told) in told.into_iter().enumerate() {
+    for (at, (number, told)) in waiting.into_iter().enumerate() {
         let one = outcome.as_ref().map(|gone| match gone.contains(&(at + 1)) {
             true => Acknowledged::Gone,
             false => Acknowledged::Done,
         });
-        // Who asked may have been dropped meanwhile.
+        match one {
+            Ok(_) => held.remove(number),
+            Err(_) => held.remove_late(number),
+        }
         let _ = told.send(one.map_err(Clone::clone));
     }
 }
@@ -209,12 +270,7 @@ async fn acknowledge_and_tell(shared: &Shared, asked: Vec<Asked>) {
 /// Returns the places, counted from 1, of tags that were not ours any more. After a lost answer a tag may be gone because it
 /// was acknowledged, so none is told then.
 async fn acknowledge(shared: &Shared, tags: &[String]) -> Result<Vec<usize>, RequestError> {
-    let mut script = ACK.key(shared.keys.unacked_index());
-    script.key(shared.keys.unacked());
-    for tag in tags {
-        script.arg(tag);
-    }
-    let script = &script;
+    let script = &to_acknowledge(shared, tags);
     let mut repeated = false;
     let gone = shared
         .redis
@@ -224,6 +280,37 @@ async fn acknowledge(shared: &Shared, tags: &[String]) -> Result<Vec<usize>, Req
         })
         .await?;
     Ok(if repeated { Vec::new() } else { gone })
+}
+
+/// Tells Redis once more, when a consumer ends, what it could not be told before; it may be on the way to be closed.
+pub(super) async fn acknowledge_at_last(shared: &Shared, late: Vec<String>) {
+    let told = async {
+        for tags in late.chunks(AT_ONCE) {
+            let script = &to_acknowledge(shared, tags);
+            shared
+                .redis
+                .request_even_closing(|mut connection| async move {
+                    script.invoke_async::<Vec<usize>>(&mut connection).await
+                })
+                .await?;
+        }
+        Ok::<(), RequestError>(())
+    };
+    let reason = match tokio::time::timeout(LAST_TRY, told).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::warn!(tags = late.len(), reason, "could not acknowledge what is done, it will be delivered again");
+}
+
+fn to_acknowledge(shared: &Shared, tags: &[String]) -> ScriptInvocation<'static> {
+    let mut script = ACK.key(shared.keys.unacked_index());
+    script.key(shared.keys.unacked());
+    for tag in tags {
+        script.arg(tag);
+    }
+    script
 }
 
 /// Settles one delivery. It does so over whatever connection there is: the tag is what holds the message.
@@ -251,22 +338,15 @@ impl Settle for RedisSettle {
             if self.is_stale() {
                 return Err(self.stale());
             }
-            inner.asked.push(Asked { tag: self.tag.clone(), told });
+            inner.asked.push(Asked { number: self.number, tag: self.tag.clone(), told });
         }
         self.held.acknowledge.notify_one();
-        let Ok(outcome) = outcome.await else {
+        match outcome.await {
+            Ok(Ok(Acknowledged::Done)) => Ok(()),
+            Ok(Ok(Acknowledged::Gone)) => Err(self.stale()),
+            Ok(Err(error)) => Err(AckError::Unavailable { reason: error.to_string() }),
             // The consumer has ended: it gave the message back, if Redis had not been told before.
-            return Err(self.stale());
-        };
-        self.held.remove(self.number);
-        match outcome {
-            Ok(Acknowledged::Gone) => Err(self.stale()),
-            Ok(Acknowledged::Done) => Ok(()),
-            Err(error) => {
-                // It is renewed meanwhile, so that nobody gets it before Redis can be told.
-                self.held.lock().late.push(self.tag.clone());
-                Err(AckError::Unavailable { reason: error.to_string() })
-            }
+            Err(_) => Err(self.stale()),
         }
     }
 
@@ -277,10 +357,16 @@ impl Settle for RedisSettle {
         if self.is_stale() {
             return Err(self.stale());
         }
-        let outcome = restore::put_back(&self.shared, vec![self.tag.clone()], restore::End::Last).await;
-        // Also on failure: it is not renewed any more, so it comes back by itself.
-        self.held.remove(self.number);
-        outcome.map(drop).map_err(|error| AckError::Unavailable { reason: error.to_string() })
+        match restore::put_back(&self.shared, vec![self.tag.clone()], restore::End::Last).await {
+            Ok(_) => {
+                self.held.remove(self.number);
+                Ok(())
+            }
+            Err(error) => {
+                self.held.remove_suspect(self.number);
+                Err(AckError::Unavailable { reason: error.to_string() })
+            }
+        }
     }
 
     fn is_stale(&self) -> bool {

@@ -42,7 +42,7 @@ mod upkeep;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use async_trait::async_trait;
@@ -73,6 +73,8 @@ pub struct RedisBroker {
 struct Shared {
     redis: Arc<Redis>,
     keys: Keys,
+    /// What each consumer holds, so that nothing of it is put back for the work of a dead one.
+    held: Mutex<Vec<Weak<held::Held>>>,
 }
 
 impl RedisBroker {
@@ -81,7 +83,7 @@ impl RedisBroker {
     pub fn start(servers: impl Into<Servers<RedisUrl>>, options: ConnectOptions) -> Self {
         let redis = Redis::start(servers.into(), options);
         let keys = Keys::new(redis.url.prefix.clone());
-        Self { shared: Arc::new(Shared { redis, keys }), restoring: OnceLock::new() }
+        Self { shared: Arc::new(Shared { redis, keys, held: Mutex::default() }), restoring: OnceLock::new() }
     }
 
     fn open(&self) -> Result<(), BrokerError> {
@@ -90,6 +92,19 @@ impl RedisBroker {
 }
 
 impl Shared {
+    /// Notes what a consumer holds for as long as there is one.
+    fn note(&self, held: &Arc<held::Held>) {
+        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|held| held.strong_count() > 0);
+        all.push(Arc::downgrade(held));
+    }
+
+    /// Whether one of our consumers holds the tag.
+    fn holds(&self, tag: &str) -> bool {
+        let all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).any(|held| held.holds(tag))
+    }
+
     /// Binds the queue to the exchange of its name and to the further ones, for good.
     async fn declare(&self, queue: &TaskQueue) -> Result<(), RequestError> {
         let member = BindingMember::direct(&queue.name, &queue.name).encode();

@@ -41,7 +41,7 @@ impl ReplyConsumer {
     pub fn start(shared: Arc<Shared>, queue: String, binding: Option<(String, String)>) -> Self {
         let (sender, deliveries) = mpsc::channel(AT_ONCE);
         let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
-        let driver = Driver { shared: shared.clone(), queue: queue.clone(), binding, bound: Notify::new(), sender };
+        let driver = Driver { shared: shared.clone(), queue: queue.clone(), binding, bound: Notify::new() };
         let driver = Arc::new(driver);
         let bound = driver.clone();
         let (stop, cancelled) = (end.clone(), cancel.clone());
@@ -50,9 +50,11 @@ impl ReplyConsumer {
                 () = stop.cancelled() => {}
                 () = cancelled.cancelled() => {}
                 () = shared.redis.closed.cancelled() => {}
-                () = driver.consume() => {}
+                () = driver.consume(&sender) => {}
                 () = driver.stay_bound() => {}
             }
+            // Nothing more comes: whoever waits for the next learns it by this.
+            drop(sender);
             driver.forget().await;
         });
         Self { queue, deliveries, cancel, driver: bound, _end: end.drop_guard() }
@@ -93,15 +95,14 @@ struct Driver {
     queue: String,
     binding: Option<(String, String)>,
     bound: Notify,
-    sender: mpsc::Sender<Delivery>,
 }
 
 impl Driver {
-    async fn consume(&self) {
+    async fn consume(&self, sender: &mpsc::Sender<Delivery>) {
         let mut backoff = Backoff::new(&self.shared.redis.options);
         while let Some(link) = self.shared.redis.link().await {
             let since = tokio::time::Instant::now();
-            let reason = match self.subscribe(&link).await {
+            let reason = match self.subscribe(&link, sender).await {
                 Ok(()) => return,
                 Err(reason) => reason,
             };
@@ -114,7 +115,7 @@ impl Driver {
     }
 
     /// Hands out replies until the connection is lost, which is the error, or nobody wants them any more.
-    async fn subscribe(&self, link: &Link) -> Result<(), String> {
+    async fn subscribe(&self, link: &Link, sender: &mpsc::Sender<Delivery>) -> Result<(), String> {
         self.bind().await?;
         self.bound.notify_one();
         let mut waiting = Waiting::new(self.shared.redis.open().await?, patience(&self.shared.redis.options));
@@ -138,7 +139,7 @@ impl Driver {
                     Ok(Envelope { message, exchange, routing_key, redelivered, .. }) => {
                         let delivery =
                             Delivery::new(message, exchange, routing_key, redelivered, link.generation, None);
-                        if self.sender.send(delivery).await.is_err() {
+                        if sender.send(delivery).await.is_err() {
                             return Ok(());
                         }
                     }

@@ -12,7 +12,7 @@ use celery_protocol::{
 use redis::Script;
 
 use super::{Shared, publisher::bound};
-use crate::redis::RequestError;
+use crate::{broker::PublishError, redis::RequestError};
 
 static RESTORE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::RESTORE));
 
@@ -53,7 +53,8 @@ pub(super) async fn put_back(shared: &Shared, tags: Vec<String>, end: End) -> Re
     Ok(count)
 }
 
-/// Puts back these tags with what lies under them, each if it is still there and untouched for `age`.
+/// Puts back these tags with what lies under them, each if it is still there and untouched for `age`. One that cannot
+/// go back stays where it is, and keeps none of the others there.
 pub(super) async fn push_back(
     shared: &Shared,
     found: Vec<(String, Vec<u8>)>,
@@ -68,14 +69,27 @@ pub(super) async fn push_back(
             tracing::error!(tag, "what lies in unacked is not a message, it is left there");
             continue;
         };
-        let Some(queue) = queue(shared, &message).await? else {
-            tracing::error!(
-                tag,
-                exchange = message.exchange,
-                routing_key = message.routing_key,
-                "no queue to put a message back into, it is left in unacked"
-            );
-            continue;
+        let queue = match queue(shared, &message).await {
+            Ok(Some(queue)) => queue,
+            Ok(None) => {
+                tracing::error!(
+                    tag,
+                    exchange = message.exchange,
+                    routing_key = message.routing_key,
+                    "no queue to put a message back into, it is left in unacked"
+                );
+                continue;
+            }
+            Err(error) if error == RequestError::Closed || shared.redis.present().is_none() => return Err(error),
+            Err(error) => {
+                tracing::error!(
+                    tag,
+                    exchange = message.exchange,
+                    %error,
+                    "cannot tell which queue a message goes back into, it is left in unacked"
+                );
+                continue;
+            }
         };
         script.key(shared.keys.queue(&queue, message.priority)).arg(tag).arg(message.payload);
         any = true;
@@ -97,6 +111,7 @@ async fn queue(shared: &Shared, message: &Restored) -> Result<Option<String>, Re
     match bound(shared, &message.exchange, &message.routing_key).await {
         // One copy was taken, so one goes back; kombu would copy it to every queue.
         Ok(queues) => Ok(queues.into_iter().next()),
+        Err(PublishError::Closed) => Err(RequestError::Closed),
         Err(error) => Err(RequestError::Unavailable { reason: error.to_string(), sent: false }),
     }
 }
