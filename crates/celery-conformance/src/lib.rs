@@ -172,6 +172,8 @@ macro_rules! conformance {
             a_task_waits_for_its_eta_without_blocking_others,
             a_task_for_much_later_leaves_a_full_queue_to_the_others,
             a_held_task_is_not_doubled_by_a_lost_connection,
+            a_task_that_ignores_its_soft_limit_can_be_terminated,
+            only_what_is_stamped_is_terminated_by_a_stamp,
             a_dead_reply_queue_stops_nothing,
             an_ignored_result_is_not_sent,
             a_cut_in_the_middle_of_a_task_loses_nothing,

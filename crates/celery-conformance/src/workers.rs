@@ -361,6 +361,53 @@ pub async fn a_task_for_much_later_leaves_a_full_queue_to_the_others(fixture: &i
     assert_empty(&broker, "w").await;
 }
 
+/// Told to stop by its soft limit, and still there: whoever terminates it then is obeyed.
+pub async fn a_task_that_ignores_its_soft_limit_can_be_terminated(fixture: &impl Fixture) {
+    let told = Arc::new(Notify::new());
+    let tells = told.clone();
+    let running = start(fixture, |worker| {
+        worker.task("stubborn", move |context, _| {
+            let tells = tells.clone();
+            async move {
+                context.cancelled().cancelled().await;
+                tells.notify_one();
+                std::future::pending().await
+            }
+        })
+    })
+    .await;
+    let soft = (None, serde_json::Number::from_f64(0.05));
+    let options = SendOptions { task_id: Some("stubborn".into()), time_limits: soft, ..Default::default() };
+    let mut sent = running.client.send("w", "stubborn", vec![], no_kwargs(), options).await.unwrap();
+    tokio::time::timeout(SOON, told.notified()).await.unwrap();
+    assert!(running.registry.terminate("stubborn"));
+    assert!(matches!(sent.get(SOON).await, Err(CallError::Revoked { .. })));
+    running.stop().await;
+}
+
+/// Of a stamp only those who carry it are terminated, whatever else was revoked.
+pub async fn only_what_is_stamped_is_terminated_by_a_stamp(fixture: &impl Fixture) {
+    let running = start(fixture, |worker| {
+        worker.task("wait", |context, _| async move {
+            context.cancelled().cancelled().await;
+            Err(TaskError::value_error("stopped"))
+        })
+    })
+    .await;
+    let send = |id: &str| {
+        let options = SendOptions { task_id: Some(id.to_owned()), ..Default::default() };
+        running.client.send("w", "wait", vec![], no_kwargs(), options)
+    };
+    let mut plain = send("plain").await.unwrap();
+    eventually("it runs", || running.counters.snapshot().in_flight == 1).await;
+    running.registry.revoke(["plain".to_owned()]);
+    assert_eq!(running.registry.terminate_stamped("customer", [json!(7)]), 0);
+    assert_eq!(running.registry.active().len(), 1, "it goes on");
+    assert!(running.registry.terminate("plain"));
+    assert!(matches!(plain.get(SOON).await, Err(CallError::Revoked { .. })));
+    running.stop().await;
+}
+
 /// The copy that lost its connection while it was held must not be put off beside the one that is delivered again.
 pub async fn a_held_task_is_not_doubled_by_a_lost_connection(fixture: &impl Fixture) {
     let runs = Arc::new(AtomicUsize::new(0));

@@ -58,6 +58,11 @@ impl<U: ServerUrl> Servers<U> {
         state.urls[state.at].clone()
     }
 
+    /// Whether there is another than the present one.
+    pub(crate) fn has_others(&self) -> bool {
+        self.state().urls.len() > 1
+    }
+
     /// The present one was reached.
     pub(crate) fn reached(&self) {
         self.state().failed = 0;

@@ -325,6 +325,16 @@ async fn a_chord_runs_its_body_with_the_results_in_order_or_tells_who_failed() {
         }
         other => panic!("{other:?}"),
     }
+
+    // The members of a group at the end of a chain in the header are the chord's, also when the chain does not get there.
+    let ends_in_a_group = |first| Signature::chain(vec![first, Signature::group(vec![plus(10), plus(20)])]);
+    let header = Signature::group(vec![ends_in_a_group(add(1, 1)), add(100, 0)]);
+    let chord = Signature::chord(header, Signature::new("sum", vec![]));
+    assert_eq!(client.apply(chord).await.unwrap().get(SOON).await.unwrap(), 134);
+    let header = Signature::group(vec![ends_in_a_group(Signature::new("fail", vec![])), add(100, 0)]);
+    let chord = Signature::chord(header, Signature::new("sum", vec![]));
+    let error = client.apply(chord).await.unwrap().get(SOON).await.unwrap_err();
+    assert!(matches!(&error, CallError::TaskFailed { exc_type, .. } if exc_type == "ChordError"), "{error:?}");
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }

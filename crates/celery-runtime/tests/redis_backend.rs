@@ -196,6 +196,29 @@ async fn a_chord_is_ready_once_in_order_whatever_came_twice() {
     assert_eq!(keys.get::<_, String>("celery-taskset-meta-g.c").await.unwrap(), "done");
 }
 
+/// Python's client notes the shape of a header with groups in it, and the body gets the results in that shape.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_body_of_a_chord_with_groups_in_it_gets_groups() {
+    let server = server().await;
+    let worker = backend(&server.url(0));
+    let mut keys = keys(&server).await;
+    let shape = r#"{"result": [["g", null], [[["inner", null], [[["c", ["b", null]], null], [["d", null], null]]], [["e", null], null]]]}"#;
+    for (shape, expected) in [
+        (shape, json!([["c", "d"], "e"])),
+        (&shape.replace("\"d\"", "\"another\""), json!(["c", "d", "e"])),
+        ("no json", json!(["c", "d", "e"])),
+    ] {
+        let _: () = redis::cmd("FLUSHALL").query_async(&mut keys).await.unwrap();
+        keys.set::<_, _, ()>("celery-taskset-meta-g", shape).await.unwrap();
+        worker.start_chord("g", 3).await.unwrap();
+        for (id, index) in [("e", 1), ("d", 1)] {
+            assert_eq!(worker.chord_part(&member(id, index), &success(id, json!(id))).await.unwrap(), None);
+        }
+        let ready = worker.chord_part(&member("c", 0), &success("c", json!("c"))).await.unwrap().unwrap();
+        assert_eq!(json!(ready.outcome.unwrap()), expected);
+    }
+}
+
 /// `result_chord_ordered` is false in some estates: members are a list there, in the order they ended in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chord_may_be_kept_in_the_order_its_members_end_in() {

@@ -57,10 +57,12 @@ impl Sender<'_> {
             }
             Kind::Group => {
                 let id = self.ensure_id(signature, path);
+                // As the last step of a chain in the header of a chord its members are counted as the chord's.
+                let group = signature.text("group_id").unwrap_or(&id).to_owned();
                 let mut members = signature.flat_members()?;
                 let mut results = Vec::with_capacity(members.len());
                 for (index, member) in members.iter_mut().enumerate() {
-                    member.set_group(&id, index, depth)?;
+                    member.set_group(&group, index, depth)?;
                     results.push(self.freeze(member, &format!("{path}/{index}"), depth + 1)?);
                 }
                 signature.set_members("tasks", &members);
@@ -283,36 +285,52 @@ impl Signature {
     /// Makes this the member of a group: of a chain, its last step.
     fn set_group(&mut self, id: &str, index: usize, depth: usize) -> Result<(), CanvasError> {
         let (id, index) = (json!(id), json!(index));
-        self.at_the_end(depth, &mut |sig| {
+        self.at_the_end(depth, false, &mut |sig| {
             sig.options.entry("group_id").or_insert_with(|| id.clone());
             sig.options.entry("group_index").or_insert_with(|| index.clone());
         })
     }
 
-    /// Makes this a part of the chord with that body: of a chain, its last step.
+    /// Makes this a part of the chord with that body: of a chain, its last step; of a group, all in it, also those that will
+    /// never be sent because a step before them failed.
     pub(super) fn set_chord(&mut self, body: &Signature, depth: usize) -> Result<(), CanvasError> {
         let body = body.to_json();
-        self.at_the_end(depth, &mut |sig| {
+        self.at_the_end(depth, true, &mut |sig| {
             sig.options.insert("chord".to_owned(), body.clone());
         })
     }
 
-    fn at_the_end(&mut self, depth: usize, change: &mut dyn FnMut(&mut Signature)) -> Result<(), CanvasError> {
+    fn at_the_end(
+        &mut self,
+        depth: usize,
+        in_groups: bool,
+        change: &mut dyn FnMut(&mut Signature),
+    ) -> Result<(), CanvasError> {
         if depth > DEEPEST {
             return Err(CanvasError::TooDeep);
         }
         match self.kind() {
-            Kind::Task | Kind::Group => change(self),
+            Kind::Task => change(self),
+            Kind::Group => {
+                change(self);
+                if in_groups {
+                    let mut members = self.flat_members()?;
+                    for member in &mut members {
+                        member.at_the_end(depth + 1, in_groups, change)?;
+                    }
+                    self.set_members("tasks", &members);
+                }
+            }
             Kind::Chain => {
                 let mut steps = self.members("tasks")?;
                 if let Some(last) = steps.last_mut() {
-                    last.at_the_end(depth + 1, change)?;
+                    last.at_the_end(depth + 1, in_groups, change)?;
                 }
                 self.set_members("tasks", &steps);
             }
             Kind::Chord => {
                 let (_, mut body) = self.chord_parts()?;
-                body.at_the_end(depth + 1, change)?;
+                body.at_the_end(depth + 1, in_groups, change)?;
                 self.kwargs.insert("body".to_owned(), body.to_json());
             }
         }

@@ -99,7 +99,9 @@ impl ControlRequest {
         };
         let destination = match take("destination") {
             Value::Null => None,
-            Value::String(node) => Some(vec![node]),
+            Value::String(node) => (!node.is_empty()).then(|| vec![node]),
+            Value::Array(nodes) if nodes.is_empty() => None,
+            // What is no name is nobody's: a list without names is for nobody, and not for everybody.
             Value::Array(nodes) => Some(nodes.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
             _ => return Err(ControlError::Invalid("its destination is not a list")),
         };
@@ -125,7 +127,7 @@ impl ControlRequest {
         Ok(Self {
             method,
             arguments,
-            destination: destination.filter(|nodes| !nodes.is_empty()),
+            destination,
             pattern: pattern.filter(|text| !text.is_empty()),
             matcher: matcher.filter(|text| !text.is_empty()),
             ticket,

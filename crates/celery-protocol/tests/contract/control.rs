@@ -53,6 +53,27 @@ fn command(label: &str) -> Command {
 }
 
 #[test]
+fn a_destination_without_names_is_nobody_and_one_that_is_empty_everybody() {
+    for (destination, is_for) in [
+        (json!(null), true),
+        (json!([]), true),
+        (json!(""), true),
+        (json!(["w@lab"]), true),
+        (json!("w@lab"), true),
+        (json!(["other@lab"]), false),
+        (json!([null]), false),
+        (json!([1, {}]), false),
+    ] {
+        let mut message = ControlRequest::new("shutdown").to_message();
+        let mut body: Value = serde_json::from_slice(&message.body).unwrap();
+        body["destination"] = destination.clone();
+        message.body = serde_json::to_vec(&body).unwrap();
+        let request = ControlRequest::decode(&message, &LIMITS).unwrap();
+        assert_eq!(request.is_for("w@lab"), is_for, "{destination}");
+    }
+}
+
+#[test]
 fn every_captured_request_and_answer_is_read_and_written_back_the_same() {
     let exchanges = exchanges();
     assert_eq!(exchanges.len(), 43);

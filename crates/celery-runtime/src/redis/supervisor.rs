@@ -27,13 +27,13 @@ pub(super) async fn run(shared: Arc<Redis>) {
         match attempt {
             Ok(opened) => {
                 let since = tokio::time::Instant::now();
-                let reason = serve(&shared, opened).await;
+                let Ended { reason, useless } = serve(&shared, opened).await;
                 if shared.closed.is_cancelled() {
                     break;
                 }
                 // A connection that holds for a while starts the waits anew, and its server is tried again first; one that
                 // breaks at once is as good as none.
-                if since.elapsed() > shared.options.max_retry {
+                if since.elapsed() > shared.options.max_retry && !useless {
                     backoff.reset();
                     shared.servers.reached();
                 } else {
@@ -65,8 +65,21 @@ pub(super) async fn run(shared: Arc<Redis>) {
     shared.ended.cancel();
 }
 
+/// Why a connection is used no more.
+struct Ended {
+    reason: String,
+    /// The server is there, and of no use.
+    useless: bool,
+}
+
+impl Ended {
+    fn lost(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), useless: false }
+    }
+}
+
 /// Offers the connection to everybody until it is lost; says why it was.
-async fn serve(shared: &Redis, opened: Opened) -> String {
+async fn serve(shared: &Redis, opened: Opened) -> Ended {
     let Opened { connection, mut driver } = opened;
     let generation = shared.generations.fetch_add(1, Ordering::Relaxed) + 1;
     let lost = CancellationToken::new();
@@ -75,8 +88,8 @@ async fn serve(shared: &Redis, opened: Opened) -> String {
     shared.link.send_replace(Some(link));
     shared.state.send_modify(|state| state.up(generation));
     tracing::info!(url = %shared.servers.present(), generation, "connected to redis");
-    let alive = still_there(connection, super::transport::patience(&shared.options));
-    let reason = tokio::select! {
+    let alive = still_there(shared, connection);
+    let ended = tokio::select! {
         () = shared.closed.cancelled() => {
             // Whoever holds messages gives them back over this connection.
             shared.tasks.close();
@@ -84,24 +97,41 @@ async fn serve(shared: &Redis, opened: Opened) -> String {
                 _ = tokio::time::timeout(LAST_WORDS, shared.tasks.wait()) => {}
                 _ = &mut driver => {}
             }
-            "closed".to_owned()
+            Ended::lost("closed")
         }
-        _ = &mut driver => "the connection ended".to_owned(),
-        reason = alive => reason,
+        _ = &mut driver => Ended::lost("the connection ended"),
+        ended = alive => ended,
     };
     shared.link.send_replace(None);
-    reason
+    ended
 }
 
-/// Asks at regular times whether Redis still answers; returns when it does not.
-async fn still_there(mut connection: redis::aio::MultiplexedConnection, every: Duration) -> String {
+/// Asks at regular times whether Redis still answers; returns when it does not. Where there is another server it is asked as
+/// well whether it has become a replica, which takes no writes and would be waited for in vain.
+async fn still_there(shared: &Redis, mut connection: redis::aio::MultiplexedConnection) -> Ended {
+    let every = super::transport::patience(&shared.options) / 2;
     loop {
-        tokio::time::sleep(every / 2).await;
         let answer: redis::RedisResult<()> = redis::cmd("PING").query_async(&mut connection).await;
         if let Err(error) = answer
             && super::judge(&error) == super::Failure::Lost
         {
-            return words(&error);
+            return Ended::lost(words(&error));
         }
+        // Where it is not allowed to ask, there is no telling.
+        if shared.servers.has_others()
+            && let Ok(redis::Value::Array(role)) = redis::cmd("ROLE").query_async(&mut connection).await
+            && role.first().is_some_and(|role| is_text(role, "slave"))
+        {
+            return Ended { reason: "it is a replica".to_owned(), useless: true };
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+fn is_text(value: &redis::Value, text: &str) -> bool {
+    match value {
+        redis::Value::BulkString(bytes) => bytes == text.as_bytes(),
+        redis::Value::SimpleString(simple) => simple == text,
+        _ => false,
     }
 }

@@ -38,6 +38,10 @@ impl One<'_> {
             kwargs: self.task.kwargs.clone(),
         };
         self.tracked.runs();
+        // After it was last looked whether it is revoked: then it must not start.
+        if self.tracked.terminated().is_cancelled() {
+            return Ran::Terminated;
+        }
         let _running = self.shared.counters.running();
         let started = Instant::now();
         // The call itself may panic as well as the future it makes.
@@ -52,7 +56,7 @@ impl One<'_> {
         let (limits, hard_number) = self.limits();
         let at = |limit: Option<Duration>| limit.and_then(|limit| started.checked_add(limit));
         let (hard, mut soft, mut dropped) = (at(limits.hard), at(limits.soft), None);
-        let token = self.tracked.token();
+        let (token, terminated) = (self.tracked.token(), self.tracked.terminated());
         let mut told = false;
         let result = loop {
             tokio::select! {
@@ -62,12 +66,9 @@ impl One<'_> {
                     told = true;
                     self.tracked.stop(StopCause::Shutdown);
                 }
-                () = token.cancelled(), if !told => {
-                    told = true;
-                    if self.tracked.cause() == Some(StopCause::Terminated) {
-                        dropped = Some(Instant::now() + TERMINATE_GRACE);
-                    }
-                }
+                // Also after its soft limit, or a shutdown, has told it to stop.
+                () = terminated.cancelled(), if dropped.is_none() => dropped = Some(Instant::now() + TERMINATE_GRACE),
+                () = token.cancelled(), if !told => told = true,
                 () = until(hard) => {
                     tracing::warn!(worker = self.shared.name, task.id = self.task.id(), task = self.task.name(), "task ended by its hard time limit");
                     return Ran::HardLimit(hard_number);
@@ -100,6 +101,10 @@ impl One<'_> {
                 Ran::Stopped
             }
             (Err(_), Some(StopCause::Terminated)) => Ran::Terminated,
+            // It took the limit for a reason to be tried again, or wants no answer.
+            (Err(error), Some(StopCause::SoftTimeLimit)) if error.retry.is_some() || error.unanswered.is_some() => {
+                Ran::Returned(Err(error), runtime)
+            }
             (Err(error), Some(StopCause::SoftTimeLimit)) => {
                 let mut exceeded = TaskError::custom("billiard.exceptions", "SoftTimeLimitExceeded", "");
                 exceeded.messages.clear();

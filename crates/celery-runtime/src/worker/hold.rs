@@ -93,6 +93,10 @@ impl One<'_> {
             if self.delivery.is_stale() {
                 return Held::Left;
             }
+            // What will not run needs no token, and others wait for one.
+            if self.task.is_expired(clock::now()) || self.shared.registry.is_revoked(self.task) {
+                return Held::Due;
+            }
             let Some(wait) = patience.left() else {
                 match self.put_off(&mut patience).await {
                     Some(held) => return held,

@@ -267,7 +267,11 @@ impl One<'_> {
                 }
             }
         }
-        Ok(self.shared.backend.chord_done(&group).await?)
+        // The body is out, and sending it once more because that could not be noted would have it run again.
+        if let Err(error) = self.shared.backend.chord_done(&group).await {
+            tracing::warn!(worker = self.shared.name, group, %error, "a chord whose body is out could not be ended");
+        }
+        Ok(())
     }
 
     async fn send(&self, plan: &Plan) -> Result<(), DispatchError> {

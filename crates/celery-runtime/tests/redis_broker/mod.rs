@@ -478,6 +478,26 @@ async fn a_full_redis_confirms_nothing() {
     assert_eq!(id_of(&next(&mut consumer).await), "2");
 }
 
+/// After a failover by hand the old server answers as before, and takes no writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_has_become_a_replica_is_left_for_the_next() {
+    suite::logs();
+    let (first, second) = (redis().await, redis().await);
+    let options = ConnectOptions { heartbeat: Duration::from_secs(1), ..quick() };
+    let broker = connect(&format!("{};{}", first.url, second.url), options).await.unwrap();
+    for server in [&first, &second] {
+        server.connect().await.declare_task_queue(&"q".into()).await.unwrap();
+    }
+    broker.publish(to("q", "before")).await.unwrap();
+    let port = second.url.rsplit(':').next().unwrap().split('/').next().unwrap().to_owned();
+    let mut command = ::redis::cmd("REPLICAOF");
+    command.arg("127.0.0.1").arg(port).query_async::<()>(&mut first.keys().await).await.unwrap();
+    broker.publish(to("q", "after")).await.unwrap();
+    let there = second.connect().await;
+    let mut consumer = there.consume(&"q".into(), 1).await.unwrap();
+    assert_eq!(id_of(&next(&mut consumer).await), "after");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_told_and_shown_to_nobody() {
     let server = redis().await;

@@ -15,6 +15,7 @@ use celery_protocol::{
     },
 };
 use redis::Script;
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,6 +37,9 @@ const RENEWED_FOR: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(250);
 /// How long another's claim is waited for: until it was renewed for the last time and has run out.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How many bytes of the shape of a header are read. A task takes about a hundred.
+const LARGEST_SHAPE: usize = 16 << 20;
 
 /// The claims of this process, by group.
 #[derive(Default)]
@@ -125,7 +129,7 @@ async fn outcome_of(
     shared: &Shared,
     keys: &ChordKeys,
     ordered: bool,
-) -> Result<Result<Vec<serde_json::Value>, celery_protocol::ExceptionInfo>, BackendError> {
+) -> Result<Result<Vec<Value>, celery_protocol::ExceptionInfo>, BackendError> {
     let mut range = redis::cmd(if ordered { "ZRANGE" } else { "LRANGE" });
     range.arg(&keys.members).arg(0).arg(-1);
     let range = &range;
@@ -133,8 +137,39 @@ async fn outcome_of(
         shared.redis.request(|mut connection, _| async move { range.query_async(&mut connection).await }).await?;
     let members: Result<Vec<_>, _> =
         members.iter().map(|member| ChordMember::decode(member, &Limits::default())).collect();
-    // Reading it again would end the same way, so it is the chord that fails.
-    Ok(members.map_err(|error| chord_error(error.to_string())).and_then(join))
+    let members = match members {
+        Ok(members) => members,
+        // Reading it again would end the same way, so it is the chord that fails.
+        Err(error) => return Ok(Err(chord_error(error.to_string()))),
+    };
+    let ids: Vec<String> = members.iter().map(|member| member.task_id.clone()).collect();
+    let results = match join(members) {
+        Ok(results) => results,
+        Err(failed) => return Ok(Err(failed)),
+    };
+    let mut shape = redis::cmd("GETRANGE");
+    shape.arg(&keys.group).arg(0).arg(LARGEST_SHAPE);
+    let shape = &shape;
+    let shape: Vec<u8> =
+        shared.redis.request(|mut connection, _| async move { shape.query_async(&mut connection).await }).await?;
+    Ok(Ok(in_shape(&shape, &ids, &results).unwrap_or(results)))
+}
+
+/// The results as the header was built, where Python's client has noted its shape: it does so for a header with groups in it
+/// (`apply_chord`), whose members are all counted as one chord. None if there is no shape, or it has other tasks.
+fn in_shape(shape: &[u8], ids: &[String], results: &[Value]) -> Option<Vec<Value>> {
+    let noted: Value = serde_json::from_slice(shape).ok()?;
+    let results: HashMap<&str, &Value> = ids.iter().map(String::as_str).zip(results).collect();
+    let Value::Array(built) = arranged(noted.get("result")?, &results)? else { return None };
+    Some(built)
+}
+
+/// One result as `AsyncResult.as_tuple` writes it: its id with its parent's, then its members if it is a group's.
+fn arranged(tuple: &Value, results: &HashMap<&str, &Value>) -> Option<Value> {
+    match tuple.get(1)? {
+        Value::Array(members) => members.iter().map(|member| arranged(member, results)).collect(),
+        _ => results.get(tuple.get(0)?.get(0)?.as_str()?).map(|result| (*result).clone()),
+    }
 }
 
 async fn renew(shared: Arc<Shared>, keys: ChordKeys, token: String) {

@@ -99,11 +99,13 @@ impl RedisBackend {
 
 impl Shared {
     pub async fn get(&self, task_id: &str) -> Result<Option<ResultMeta>, BackendError> {
-        let mut get = redis::cmd("GET");
-        get.arg(self.keys.result(task_id));
+        // One byte more than may be, so that a larger one is seen to be too large without being read.
+        let mut get = redis::cmd("GETRANGE");
+        get.arg(self.keys.result(task_id)).arg(0).arg(Limits::default().body_bytes);
         let get = &get;
-        let stored: Option<Vec<u8>> =
+        let stored: Vec<u8> =
             self.redis.request(|mut connection, _| async move { get.query_async(&mut connection).await }).await?;
+        let stored = (!stored.is_empty()).then_some(stored);
         let read = stored.map(|text| ResultMeta::from_slice(&text, &Limits::default())).transpose();
         read.map_err(|error| BackendError::Refused { reason: error.to_string() })
     }

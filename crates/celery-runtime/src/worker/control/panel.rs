@@ -186,17 +186,18 @@ impl Panel {
 
     fn revoke_stamped(&self, revocation: &Revocation<Map<String, Value>>) -> Value {
         let registry = self.registry();
+        let mut reached = 0;
         for (header, stamps) in &revocation.what {
             let stamps = match stamps {
                 Value::Array(stamps) => stamps.clone(),
                 one => vec![one.clone()],
             };
-            registry.revoke_stamped(header, stamps);
+            registry.revoke_stamped(header, stamps.iter().cloned());
+            if revocation.terminate {
+                reached += registry.terminate_stamped(header, stamps);
+            }
         }
-        let reached = match revocation.terminate {
-            true if !registry.terminate_revoked().is_empty() => revocation.what.clone(),
-            _ => Map::new(),
-        };
+        let reached = if reached > 0 { revocation.what.clone() } else { Map::new() };
         values::revoked_by_stamps(&revocation.what, revocation.terminate, &reached)
     }
 

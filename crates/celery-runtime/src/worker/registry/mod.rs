@@ -195,19 +195,16 @@ impl Registry {
         self.requests.stop(|task| task.id() == task_id) > 0
     }
 
-    /// As [`terminate`](Self::terminate), for whatever [`revoke_stamped`](Self::revoke_stamped) was told of. Returns the ids
-    /// that were told to stop.
-    pub fn terminate_revoked(&self) -> Vec<String> {
-        let ids: Vec<String> = self
-            .active()
-            .into_iter()
-            .filter(|request| self.is_revoked(&request.task))
-            .map(|request| request.task.id().to_owned())
-            .collect();
-        for id in &ids {
-            self.requests.stop(|task| task.id() == id);
+    /// Tells running tasks to stop that have one of these values under `header`, as [`terminate`](Self::terminate) does;
+    /// how many ran. It does not revoke: see [`revoke_stamped`](Self::revoke_stamped).
+    pub fn terminate_stamped(&self, header: &str, values: impl IntoIterator<Item = Value>) -> usize {
+        let now = Instant::now();
+        let mut wanted = Revoked::default();
+        for value in values {
+            wanted.add_stamp(header, &value, now);
         }
-        ids
+        let wanted = Mutex::new(wanted);
+        self.requests.stop(|task| lock(&wanted).covers(task, now))
     }
 
     // --- limits -------------------------------------------------------------------------------------------------------

@@ -58,6 +58,8 @@ struct Entry {
     request: Request,
     cancel: CancellationToken,
     cause: Arc<OnceLock<StopCause>>,
+    /// Cancelled when it is terminated, whatever it was told before.
+    terminate: CancellationToken,
 }
 
 /// All of them, in the order they came.
@@ -80,15 +82,17 @@ impl Requests {
         self.lock().1.values().find(|entry| entry.request.task.id() == id).map(|entry| entry.request.clone())
     }
 
-    /// Tells running tasks to stop; how many.
+    /// Terminates tasks; how many of them run. One that is about to start will not.
     pub fn stop(&self, wanted: impl Fn(&TaskRequest) -> bool) -> usize {
         let table = self.lock();
-        let running = table.1.values().filter(|entry| entry.request.place == Place::Active);
         let mut count = 0;
-        for entry in running.filter(|entry| wanted(&entry.request.task)) {
-            let _ = entry.cause.set(StopCause::Terminated);
-            entry.cancel.cancel();
-            count += 1;
+        for entry in table.1.values().filter(|entry| wanted(&entry.request.task)) {
+            entry.terminate.cancel();
+            if entry.request.place == Place::Active {
+                let _ = entry.cause.set(StopCause::Terminated);
+                entry.cancel.cancel();
+                count += 1;
+            }
         }
         count
     }
@@ -100,11 +104,13 @@ pub(crate) struct Tracked {
     key: u64,
     cancel: CancellationToken,
     cause: Arc<OnceLock<StopCause>>,
+    terminate: CancellationToken,
 }
 
 impl Tracked {
     pub fn new(requests: Arc<Requests>, task: Arc<TaskRequest>, delivery: &Delivery) -> Self {
         let (cancel, cause) = (CancellationToken::new(), Arc::<OnceLock<StopCause>>::default());
+        let terminate = CancellationToken::new();
         let request = Request {
             task,
             place: Place::Reserved,
@@ -118,9 +124,10 @@ impl Tracked {
         let mut table = requests.lock();
         table.0 += 1;
         let key = table.0;
-        table.1.insert(key, Entry { request, cancel: cancel.clone(), cause: cause.clone() });
+        let entry = Entry { request, cancel: cancel.clone(), cause: cause.clone(), terminate: terminate.clone() };
+        table.1.insert(key, entry);
         drop(table);
-        Self { requests, key, cancel, cause }
+        Self { requests, key, cancel, cause, terminate }
     }
 
     fn change(&self, change: impl FnOnce(&mut Request)) {
@@ -152,15 +159,20 @@ impl Tracked {
         &self.cancel
     }
 
+    /// Cancelled when the task is terminated, be it while it runs or shortly before.
+    pub fn terminated(&self) -> &CancellationToken {
+        &self.terminate
+    }
+
     /// Tells the task to stop; the first cause stands.
     pub fn stop(&self, cause: StopCause) {
         let _ = self.cause.set(cause);
         self.cancel.cancel();
     }
 
-    /// Why it was told to stop, if it was.
+    /// Why it was told to stop, if it was. To be terminated comes before whatever else.
     pub fn cause(&self) -> Option<StopCause> {
-        self.cause.get().copied()
+        if self.terminate.is_cancelled() { Some(StopCause::Terminated) } else { self.cause.get().copied() }
     }
 
     pub fn cause_cell(&self) -> Arc<OnceLock<StopCause>> {
