@@ -5,7 +5,7 @@ use std::{io::Write, process::Stdio, sync::Arc, time::Duration};
 
 use celery_protocol::TaskRequest;
 use celery_runtime::{
-    broker::{ConnectOptions, Consumer, SharedBroker, connect, memory::MemoryBroker},
+    broker::{Broker, ConnectOptions, Consumer, SharedBroker, connect, memory::MemoryBroker},
     client::Client,
     scheduler::{Crontab, Entry, LastRuns, ManualClock, MemoryLastRuns, Schedule, Scheduler, SchedulerError},
 };
@@ -365,6 +365,44 @@ async fn one_of_two_replicas_is_active_over_redis() {
     let other = connect(&server.url(0), ConnectOptions::default()).await.unwrap();
     one_of_two(one, other).await;
     blocking(move || drop(server)).await;
+}
+
+#[tokio::test]
+async fn a_moment_without_the_lock_changes_nothing() {
+    let broker = MemoryBroker::new();
+    let one: SharedBroker = Arc::new(broker.connect());
+    let other = broker.connect();
+    one.declare_task_queue(&"reports".into()).await.unwrap();
+    let mut consumer = one.consume(&"reports".into(), 1).await.unwrap();
+    let last_runs = Arc::new(MemoryLastRuns::default());
+    last_runs.save("daily", at("2026-11-24T04:00:30Z")).await.unwrap();
+    last_runs.save("report", at("2026-11-24T04:10:00Z")).await.unwrap();
+    // Both are due for more than a minute; the second is delayed, by seven minutes.
+    let clock = Arc::new(ManualClock::at(at("2026-11-25T04:02:00Z")));
+    let crontab = Crontab::parse("0 4 * * *").unwrap();
+    let scheduler = Scheduler::new("moment")
+        .exclusive()
+        .client(Client::new(one).await.unwrap())
+        .clock(clock.clone())
+        .last_runs(last_runs.clone())
+        .entry(Entry::send("daily", every(86_400), "reports", "make"))
+        .entry(Entry::send("report", crontab, "reports", "make").jitter(Duration::from_secs(600)));
+    let held = other.try_lock("moment").await.unwrap().expect("it is free");
+    let shutdown = CancellationToken::new();
+    let working = tokio::spawn(scheduler.run(shutdown.clone()));
+    // It finds the lock taken, and free when it looks again.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(held);
+    let id = |entry: &str, due: &str| {
+        let text = format!("celery-runtime:moment:{entry}:{}", at(due).as_nanosecond());
+        uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, text.as_bytes()).to_string()
+    };
+    assert_eq!(received(&mut consumer).await.id(), id("daily", "2026-11-25T04:00:30Z"));
+    noted(&last_runs, "daily", at("2026-11-25T04:00:30Z")).await;
+    clock.set(at("2026-11-25T04:10:00Z"));
+    assert_eq!(received(&mut consumer).await.id(), id("report", "2026-11-25T04:00:00Z"));
+    shutdown.cancel();
+    working.await.unwrap().unwrap();
 }
 
 /// A lock is one process's, is given back, and goes with its connection.

@@ -113,6 +113,22 @@ impl Entry {
         let part = u32::try_from(self.id(scheduler, due).as_u128() % 1024).unwrap_or(0);
         due.checked_add(self.jitter.saturating_mul(part) / 1024).unwrap_or(due)
     }
+
+    /// What counts as the last time where another replica has done what was to be done until `until`. Nothing is passed
+    /// over that jitter may have kept back until later: all replicas delay a crontab's times alike, but each has a beat
+    /// of its own for an interval, so that there the longest delay counts.
+    pub(super) fn done_by_others(&self, scheduler: &str, last: Timestamp, until: Timestamp) -> Timestamp {
+        let Ok(early) = until.checked_sub(self.jitter) else { return last };
+        let mut last = self.schedule.passed(last, early);
+        if let Schedule::Crontab(crontab) = &self.schedule {
+            while let Some(due) = crontab.next_after(last)
+                && self.delayed(scheduler, due) <= until
+            {
+                last = due;
+            }
+        }
+        last
+    }
 }
 
 impl fmt::Debug for Entry {
@@ -126,5 +142,51 @@ impl fmt::Debug for Entry {
             .field("schedule", &self.schedule)
             .field("what", &what)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::Crontab;
+
+    fn seconds(count: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + count).unwrap()
+    }
+
+    fn entry(schedule: impl Into<Schedule>, jitter: u64) -> Entry {
+        Entry::send("report", schedule, "reports", "make").jitter(Duration::from_secs(jitter))
+    }
+
+    #[test]
+    fn an_interval_that_others_work_at_keeps_its_beat() {
+        let daily = |jitter| entry(Duration::from_secs(86_400), jitter);
+        for (jitter, until, expected) in [
+            (0, -5, 0),
+            (0, 86_399, 0),
+            (0, 86_400, 86_400),
+            (0, 3 * 86_400 + 70, 3 * 86_400),
+            (600, 86_999, 0),
+            (600, 87_000, 86_400),
+        ] {
+            let last = daily(jitter).done_by_others("s", seconds(0), seconds(until));
+            assert_eq!(last, seconds(expected), "until {until} with a jitter of {jitter}");
+        }
+    }
+
+    #[test]
+    fn a_crontab_that_others_work_at_waits_for_its_jitter() {
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let before = at("2026-11-23T12:00:00Z");
+        let due = at("2026-11-24T04:00:00Z");
+        let daily = entry(Crontab::parse("0 4 * * *").unwrap(), 3600);
+        let delayed = daily.delayed("s", due);
+        let second = Duration::from_secs(1);
+        assert_eq!(daily.done_by_others("s", before, due - second), before);
+        assert_eq!(daily.done_by_others("s", before, delayed - Duration::from_nanos(1)), before);
+        assert_eq!(daily.done_by_others("s", before, delayed), due);
+        // Long after that the next time is still the next one.
+        let last = daily.done_by_others("s", before, at("2026-11-25T03:59:59Z"));
+        assert_eq!(daily.schedule.next_after(last), Some(at("2026-11-25T04:00:00Z")));
     }
 }

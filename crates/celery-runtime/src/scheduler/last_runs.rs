@@ -13,7 +13,9 @@ use jiff::Timestamp;
 #[async_trait]
 pub trait LastRuns: Send + Sync + fmt::Debug {
     /// Whether all replicas keep it in one place, so that another one goes on exactly where the last one stopped. Where each
-    /// keeps its own, whoever takes over does again what was due in the last minute, under the same task ids.
+    /// keeps its own, whoever takes over does again what was due in the last minute, and, if it has been back for less
+    /// than two minutes, what was due while it was away, once. What a crontab does again has the same task id; an
+    /// interval has a beat of its own in each, so that there the ids differ and the minute is longer by the jitter.
     fn is_shared(&self) -> bool {
         false
     }

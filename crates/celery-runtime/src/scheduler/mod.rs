@@ -9,6 +9,9 @@
 //!   two sends the same task again, under the same id: never no task, and never two that cannot be told to be one;
 //! - with [`exclusive`](Scheduler::exclusive) only who holds the lock ([`Broker::try_lock`](crate::broker::Broker::try_lock))
 //!   does anything. A lock held over a network can be held by two for a moment; the ids are what then tells them apart;
+//! - a replica without the lock believes that what was due was done once it has seen the lock held for longer than one
+//!   that was left behind is, and then only of what was to be done more than a minute ago: losing the lock for a moment
+//!   changes nothing;
 //! - a clock that is set back delays an interval by one interval at most, and a crontab until its next match.
 
 mod clock;
@@ -21,7 +24,7 @@ mod schedule;
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::entry::{Action, Sent};
@@ -41,8 +44,11 @@ use crate::{
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// The wait after something failed, and between two looks at a lock that another one holds.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long a lock may outlive whoever held it, and more: what was due before that was done by its holder.
+/// How late whoever is at work may be: what was to be done before that was done.
 const LAG: Duration = Duration::from_secs(60);
+/// How long a lock may outlive whoever held it, and more. Until then it may be what is left of our own, or of one who
+/// died, and nobody is at work.
+const LEFT_BEHIND: Duration = Duration::from_secs(120);
 
 /// Does what its entries say until it is told to stop.
 pub struct Scheduler {
@@ -139,23 +145,28 @@ impl Scheduler {
     /// Waits for the lock, works while it is held, and again.
     async fn take_turns(&self) {
         let mut last = self.load().await;
+        // Since when every look found the lock taken.
+        let mut taken: Option<Instant> = None;
         loop {
             let lock = match &self.client {
                 Some(client) if self.exclusive => match client.broker().try_lock(&self.name).await {
                     Ok(Some(lock)) => {
                         tracing::info!(scheduler = self.name, "the scheduler is the active one");
+                        taken = None;
                         if self.last_runs.is_shared() {
                             last = self.load().await;
                         }
                         Some(lock)
                     }
                     Ok(None) => {
-                        self.note_what_others_do(&mut last).await;
+                        let at_work = taken.get_or_insert_with(Instant::now).elapsed() >= LEFT_BEHIND;
+                        self.note_what_others_do(&mut last, at_work).await;
                         tokio::time::sleep(PAUSE).await;
                         continue;
                     }
                     Err(error) => {
                         tracing::warn!(scheduler = self.name, %error, "the scheduler cannot ask for its turn");
+                        taken = None;
                         tokio::time::sleep(PAUSE).await;
                         continue;
                     }
@@ -200,14 +211,19 @@ impl Scheduler {
         }
     }
 
-    /// Another one is the active one, so that nothing of what was due until lately is missed.
-    async fn note_what_others_do(&self, last: &mut HashMap<String, Timestamp>) {
-        let Ok(at) = self.clock.now().checked_sub(LAG) else { return };
+    /// Another one is the active one and, if it is surely `at_work`, did what was due until lately. What was never done here
+    /// counts from then on, so that a takeover does what is due meanwhile.
+    async fn note_what_others_do(&self, last: &mut HashMap<String, Timestamp>, at_work: bool) {
+        let Ok(until) = self.clock.now().checked_sub(LAG) else { return };
         if self.last_runs.is_shared() {
             return;
         }
         for entry in &self.entries {
-            let known = last.entry(entry.name.clone()).or_insert(at);
+            let known = last.entry(entry.name.clone()).or_insert(until);
+            if !at_work {
+                continue;
+            }
+            let at = entry.done_by_others(&self.name, *known, until);
             if *known < at {
                 *known = at;
                 self.save(entry, at).await;
@@ -226,7 +242,7 @@ impl Scheduler {
                 if busy.values().any(|name| *name == entry.name) {
                     continue;
                 }
-                if lock.is_some_and(|lock| !lock.is_held()) {
+                if is_lost(lock) {
                     return;
                 }
                 let since = last.entry(entry.name.clone()).or_insert(now);
@@ -239,7 +255,18 @@ impl Scheduler {
                     continue;
                 }
                 let done = match &entry.action {
-                    Action::Send(sent) => self.send(entry, sent, due, now).await,
+                    Action::Send(sent) => {
+                        let done = tokio::select! {
+                            biased;
+                            () = lost(lock) => return,
+                            done = self.send(entry, sent, due, now) => done,
+                        };
+                        // What is noted now would be about another one's turn. It may be sent again, under the same id.
+                        if is_lost(lock) {
+                            return;
+                        }
+                        done
+                    }
                     Action::Run(work) => {
                         busy.insert(running.spawn(work(due)).id(), entry.name.as_str());
                         true
@@ -299,6 +326,10 @@ impl Scheduler {
     }
 }
 
+fn is_lost(lock: Option<&Lock>) -> bool {
+    lock.is_some_and(|lock| !lock.is_held())
+}
+
 async fn lost(lock: Option<&Lock>) {
     match lock {
         Some(lock) => lock.lost().await,
@@ -309,5 +340,81 @@ async fn lost(lock: Option<&Lock>) {
 impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scheduler").field("name", &self.name).field("entries", &self.entries).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{
+        SharedBroker,
+        memory::{FaultAction, MemoryBroker, Op},
+    };
+
+    const SOON: Duration = Duration::from_secs(60);
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_jitter_delays_is_done_after_a_takeover_and_what_others_did_is_not() {
+        let (sender, mut runs) = tokio::sync::mpsc::unbounded_channel();
+        let entry = Entry::run("report", Crontab::parse("0 4 * * *").unwrap(), move |due| {
+            let sender = sender.clone();
+            async move { sender.send(due).unwrap() }
+        })
+        .jitter(Duration::from_secs(3600));
+        let (before, due) = (at("2026-11-24T05:00:00Z"), at("2026-11-25T04:00:00Z"));
+        let delayed = entry.delayed("replicas", due);
+        let second = Duration::from_secs(1);
+        assert!(delayed > due + LAG + second, "the delay is too short for this test");
+        let clock = Arc::new(ManualClock::at(delayed - second));
+        let scheduler = Scheduler::new("replicas").clock(clock.clone()).entry(entry);
+        let mut last = HashMap::from([("report".to_owned(), before)]);
+        scheduler.note_what_others_do(&mut last, true).await;
+        assert_eq!(last.get("report"), Some(&before));
+        // The other one is gone before the time came.
+        clock.set(delayed);
+        let mut ours = last.clone();
+        let taking_over = async {
+            tokio::select! {
+                () = scheduler.work(&mut ours, None) => None,
+                due = runs.recv() => due,
+            }
+        };
+        assert_eq!(tokio::time::timeout(SOON, taking_over).await, Ok(Some(due)));
+        // Or it was there for long enough to have done it.
+        clock.set(delayed + LAG);
+        scheduler.note_what_others_do(&mut last, true).await;
+        assert_eq!(last.get("report"), Some(&due));
+        assert_eq!(scheduler.last_runs.load("report").await, Ok(Some(due)));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_noted_once_the_lock_is_lost() {
+        let memory = MemoryBroker::new();
+        let broker: SharedBroker = Arc::new(memory.connect());
+        broker.declare_task_queue(&"reports".into()).await.unwrap();
+        let client = Client::new(broker).await.unwrap();
+        let last_runs = Arc::new(MemoryLastRuns::default());
+        let scheduler = Scheduler::new("replicas")
+            .client(client)
+            .clock(Arc::new(ManualClock::at(at("2026-11-25T04:01:00Z"))))
+            .last_runs(last_runs.clone())
+            .entry(Entry::send("report", Duration::from_secs(60), "reports", "make"));
+        let losing = CancellationToken::new();
+        let lock = Lock::new(losing.clone(), ());
+        // It goes while the task is sent.
+        memory.set_fault_hook(Some(Arc::new(move |_: Op| {
+            losing.cancel();
+            FaultAction::Continue
+        })));
+        let before = at("2026-11-25T04:00:00Z");
+        let mut last = HashMap::from([("report".to_owned(), before)]);
+        tokio::time::timeout(SOON, scheduler.work(&mut last, Some(&lock))).await.unwrap();
+        assert!(!lock.is_held(), "nothing was sent");
+        assert_eq!(last.get("report"), Some(&before));
+        assert_eq!(last_runs.load("report").await, Ok(None));
     }
 }

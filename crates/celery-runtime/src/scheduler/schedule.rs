@@ -35,6 +35,21 @@ impl Schedule {
             _ => now,
         }
     }
+
+    /// What counts as the last time where another one has done what was due until `until`: `last` if nothing was. An
+    /// interval goes on by whole lengths, so that it is not put off each time this is asked.
+    pub(super) fn passed(&self, last: Timestamp, until: Timestamp) -> Timestamp {
+        match self {
+            Self::Interval(every) => {
+                let Ok(behind) = Duration::try_from(until.duration_since(last)) else { return last };
+                let begun = behind.as_nanos() % (*every).max(SHORTEST).as_nanos();
+                let Ok(begun) = u64::try_from(begun) else { return last };
+                until.checked_sub(Duration::from_nanos(begun)).unwrap_or(last)
+            }
+            Self::Crontab(crontab) if crontab.next_after(last).is_some_and(|due| due <= until) => until,
+            Self::Crontab(_) => last,
+        }
+    }
 }
 
 impl From<Crontab> for Schedule {

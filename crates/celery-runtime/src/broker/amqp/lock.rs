@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lapin::{Channel, options::QueueDeleteOptions};
+use tokio_util::sync::CancellationToken;
 
 use super::{AmqpBroker, Shared, convert::short, topology};
 use crate::broker::{BrokerError, Lock};
@@ -12,7 +13,8 @@ struct Held {
     shared: Arc<Shared>,
     name: String,
     queue: String,
-    channel: Option<Channel>,
+    /// And what tells that its connection is lost.
+    channel: Option<(Channel, CancellationToken)>,
 }
 
 impl AmqpBroker {
@@ -36,7 +38,7 @@ impl AmqpBroker {
         .await?;
         let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(taken.map(|(channel, lost)| {
-            held.channel = Some(channel);
+            held.channel = Some((channel, lost.clone()));
             Lock::new(lost, held)
         }))
     }
@@ -48,15 +50,22 @@ impl Drop for Held {
         let give_back = move || {
             shared.locks().remove(&name);
         };
-        let (Some(channel), Ok(runtime)) = (self.channel.take(), tokio::runtime::Handle::try_current()) else {
+        let (Some((channel, lost)), Ok(runtime)) = (self.channel.take(), tokio::runtime::Handle::try_current()) else {
             return give_back();
         };
         let queue = std::mem::take(&mut self.queue);
         runtime.spawn(async move {
-            if let Ok(queue) = short(&queue)
-                && let Err(error) = channel.queue_delete(queue, QueueDeleteOptions::default()).await
-            {
-                tracing::debug!(%error, "a lock goes with its connection");
+            let delete = async {
+                if let Ok(queue) = short(&queue)
+                    && let Err(error) = channel.queue_delete(queue, QueueDeleteOptions::default()).await
+                {
+                    tracing::debug!(%error, "a lock goes with its connection");
+                }
+            };
+            // A request that is under way when its connection is lost may never be answered; the queue goes without it.
+            tokio::select! {
+                () = delete => {}
+                () = lost.cancelled() => {}
             }
             give_back();
         });

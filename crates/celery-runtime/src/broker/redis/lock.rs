@@ -6,7 +6,7 @@ use std::{
 };
 
 use redis::Script;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -50,14 +50,17 @@ pub(super) async fn take(shared: &Arc<Shared>, name: &str) -> Result<Option<Lock
     }
     let (lost, end) = (CancellationToken::new(), CancellationToken::new());
     let (renewed, ending) = (lost.clone(), end.clone());
+    let (lease, until) = watch::channel(asked + LEASE - MARGIN);
     let keeper = shared.clone();
     shared.redis.tasks.spawn(async move {
-        let _lost = renewed.drop_guard();
+        let held = renewed.drop_guard();
         tokio::select! {
             () = ending.cancelled() => {}
             () = keeper.redis.closed.cancelled() => {}
-            () = keep(&keeper, &key, &token, asked + LEASE - MARGIN) => {}
+            () = keep(&keeper, &key, &token, &lease) => {}
         }
+        // Nobody here may believe in it any more once another one can get it.
+        drop(held);
         let mut release = RELEASE.key(&key);
         release.arg(&token);
         let release = &release;
@@ -68,11 +71,12 @@ pub(super) async fn take(shared: &Arc<Shared>, name: &str) -> Result<Option<Lock
             tracing::debug!(%error, "a lock is left to its lease");
         }
     });
-    Ok(Some(Lock::new(lost, end.drop_guard())))
+    Ok(Some(Lock::new(lost, end.drop_guard()).until(until)))
 }
 
-/// Renews it; returns when it is lost.
-async fn keep(shared: &Shared, key: &str, token: &str, mut until: Instant) {
+/// Renews it and says in `lease` until when it is held; returns when it is lost.
+async fn keep(shared: &Shared, key: &str, token: &str, lease: &watch::Sender<Instant>) {
+    let mut until = *lease.borrow();
     let mut script = KEEP.key(key);
     script.arg(token).arg(LEASE.as_millis() as u64);
     let script = &script;
@@ -86,11 +90,41 @@ async fn keep(shared: &Shared, key: &str, token: &str, mut until: Instant) {
             .redis
             .request(|mut connection, _| async move { script.invoke_async::<usize>(&mut connection).await });
         match tokio::time::timeout_at(until, renewing).await {
-            Ok(Ok(1)) => until = asked + LEASE - MARGIN,
+            Ok(Ok(1)) => {
+                until = asked + LEASE - MARGIN;
+                lease.send_replace(until);
+            }
             // Somebody else's, or gone.
             Ok(Ok(_)) => return,
             Ok(Err(error)) => tracing::debug!(%error, "a lock could not be renewed"),
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lock_is_lost_at_its_time_without_its_keeper() {
+        let (lease, until) = watch::channel(Instant::now() + Duration::from_secs(3600));
+        let lock = Lock::new(CancellationToken::new(), ()).until(until);
+        assert!(lock.is_held());
+        lease.send_replace(Instant::now());
+        assert!(!lock.is_held());
+        lock.lost().await;
+        // A renewal that comes while its loss is waited for counts.
+        let end = Instant::now() + Duration::from_millis(50);
+        lease.send_replace(end);
+        let renewing = async {
+            lease.send_replace(end + Duration::from_millis(50));
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = lock.lost() => {}
+            () = renewing => {}
+        }
+        assert!(Instant::now() >= end + Duration::from_millis(50));
     }
 }
