@@ -3,6 +3,7 @@
 
 use std::{io::Write, process::Stdio, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use celery_protocol::TaskRequest;
 use celery_runtime::{
     broker::{Broker, ConnectOptions, Consumer, SharedBroker, connect, memory::MemoryBroker},
@@ -12,7 +13,10 @@ use celery_runtime::{
 use jiff::Timestamp;
 use serde_json::json;
 use testkit::servers::{PrivateRedis, Python, RabbitMq};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(120);
@@ -367,6 +371,29 @@ async fn one_of_two_replicas_is_active_over_redis() {
     blocking(move || drop(server)).await;
 }
 
+/// Tells when it is asked whether it is shared: first when the scheduler knows what became of its first look at the lock.
+#[derive(Debug, Default)]
+struct Asked {
+    runs: MemoryLastRuns,
+    asked: Notify,
+}
+
+#[async_trait]
+impl LastRuns for Asked {
+    fn is_shared(&self) -> bool {
+        self.asked.notify_one();
+        self.runs.is_shared()
+    }
+
+    async fn load(&self, entry: &str) -> Result<Option<Timestamp>, String> {
+        self.runs.load(entry).await
+    }
+
+    async fn save(&self, entry: &str, at: Timestamp) -> Result<(), String> {
+        self.runs.save(entry, at).await
+    }
+}
+
 #[tokio::test]
 async fn a_moment_without_the_lock_changes_nothing() {
     let broker = MemoryBroker::new();
@@ -374,7 +401,7 @@ async fn a_moment_without_the_lock_changes_nothing() {
     let other = broker.connect();
     one.declare_task_queue(&"reports".into()).await.unwrap();
     let mut consumer = one.consume(&"reports".into(), 1).await.unwrap();
-    let last_runs = Arc::new(MemoryLastRuns::default());
+    let last_runs = Arc::new(Asked::default());
     last_runs.save("daily", at("2026-11-24T04:00:30Z")).await.unwrap();
     last_runs.save("report", at("2026-11-24T04:10:00Z")).await.unwrap();
     // Both are due for more than a minute; the second is delayed, by seven minutes.
@@ -391,14 +418,14 @@ async fn a_moment_without_the_lock_changes_nothing() {
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(scheduler.run(shutdown.clone()));
     // It finds the lock taken, and free when it looks again.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::timeout(SOON, last_runs.asked.notified()).await.unwrap();
     drop(held);
     let id = |entry: &str, due: &str| {
         let text = format!("celery-runtime:moment:{entry}:{}", at(due).as_nanosecond());
         uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, text.as_bytes()).to_string()
     };
     assert_eq!(received(&mut consumer).await.id(), id("daily", "2026-11-25T04:00:30Z"));
-    noted(&last_runs, "daily", at("2026-11-25T04:00:30Z")).await;
+    noted(&last_runs.runs, "daily", at("2026-11-25T04:00:30Z")).await;
     clock.set(at("2026-11-25T04:10:00Z"));
     assert_eq!(received(&mut consumer).await.id(), id("report", "2026-11-25T04:00:00Z"));
     shutdown.cancel();

@@ -16,10 +16,12 @@
 //!   when somebody else has put it back. What a request takes that arrives after its connection was given up, because the
 //!   network sent it again, is put back within seconds.
 //! - **What is being worked on is not taken away.** Tags are renewed every minute, so that no worker, Python's included,
-//!   puts back after the visibility timeout (an hour) what is only slow. A tag of ours that was not renewed for five minutes
-//!   belongs to a dead worker and is put back by any worker of ours; Python's wait for the visibility timeout.
+//!   puts back after the visibility timeout (an hour) what is only slow, and as soon as Redis is back after it was away. A tag
+//!   of ours that was not renewed for five minutes belongs to a dead worker and is put back by any worker of ours, but for the
+//!   process that holds it; Python's wait for the visibility timeout.
 //! - **Many are settled in one step.** What is acknowledged while an acknowledgement is under way goes with the next, and room
-//!   for more is gathered for a moment while there is other work; so a round trip is paid for many tasks and not for each.
+//!   for more is gathered for a moment while there is other work; so a round trip is paid for many tasks and not for each. As
+//!   long as there is more in the queue several steps take from it at once, and no round trip is waited for.
 //! - **A publish is confirmed** by the reply to it. `mandatory` asks for more than kombu, for which every name is a queue: the
 //!   queue has to be known, by a binding (any worker or client that declared it), or by a list that exists.
 //! - **A reply to nobody goes away**: a list made by a message that is no task, for a queue nobody declared, is dropped after a
@@ -29,7 +31,7 @@
 //! it does not drop what has expired, so an expired task reaches a worker, which answers it as revoked.
 //!
 //! Redis has to keep what it confirms: without `appendonly yes` a restart forgets messages, and with `maxmemory` its policy
-//! must be `noeviction`.
+//! must be `noeviction`. A user with an ACL needs scripts (`EVALSHA`, `EVAL`, `SCRIPT|LOAD`) and what those in [`scripts`] call.
 
 mod consumer;
 pub(crate) mod fanout;
