@@ -8,12 +8,12 @@ use fleet::clock::{Clock as _, SystemClock};
 use fleet::{Config, repository};
 use root_worker::KeyRequest;
 use tuf_core::bins::BinLayout;
-use tuf_core::log::Digest;
 use tuf_core::names::TargetPath;
-use tuf_core::roles::{
+use tuf_core::time::UtcTime;
+use tuf_repository::log::Digest;
+use tuf_repository::roles::{
     Change, Layout, SnapshotRole, Submission, TargetEntry, TargetsPolicy, TargetsRole, TimestampPolicy, TimestampRole,
 };
-use tuf_core::time::UtcTime;
 
 use crate::Result;
 

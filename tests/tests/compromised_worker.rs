@@ -21,9 +21,9 @@ use system_tests::{Files, Fleet, Keys, MONITOR, Returning, SNAPSHOT, TARGETS, TI
 use testkit::servers::RabbitMq;
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
-use tuf_core::log::{Appended, Digest, Log, RoleRef};
 use tuf_core::names::RoleName;
-use tuf_core::roles::{Change, Layout, Lifetime, Submission, TargetsPolicy, TargetsRole, Trust};
+use tuf_repository::log::{Appended, Digest, Log, RoleRef};
+use tuf_repository::roles::{Change, Layout, Lifetime, Submission, TargetsPolicy, TargetsRole, Trust};
 
 fn release(number: u8) -> Files {
     [(format!("{number}/file"), vec![number; 100]), ("latest".to_owned(), vec![number])].into()

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
-use tuf_core::floor::{Floor, FloorFile};
 use tuf_core::names::RoleName;
-use tuf_core::roles::{MAX_ROOT, Repository, RoleError, Trust, recover};
 use tuf_core::time::UtcTime;
+use tuf_repository::floor::{Floor, FloorFile};
+use tuf_repository::roles::{MAX_ROOT, Repository, RoleError, Trust, recover};
 
 use crate::{Config, repository};
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
-use tuf_core::floor::FloorFile;
-use tuf_core::retention::{Retention, RetentionPolicy};
-use tuf_core::roles::{Lifetime, MAX_ROOT, Repository, RoleError, Trust};
 use tuf_core::store::LocalStore;
+use tuf_repository::floor::FloorFile;
+use tuf_repository::retention::{Retention, RetentionPolicy};
+use tuf_repository::roles::{Lifetime, MAX_ROOT, Repository, RoleError, Trust};
 
 use crate::config::{Config, RoleConfig};
 use crate::keys::{self, KeysError};

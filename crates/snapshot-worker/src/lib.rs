@@ -3,9 +3,9 @@
 use fleet::contract::{SNAPSHOT_QUEUE, UPDATE_SNAPSHOT};
 use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
 use fleet::{Context, FleetError, WorkerInfo, repository};
-use tuf_core::retention::Retention;
-use tuf_core::roles::SnapshotRole;
 use tuf_core::time::UtcTime;
+use tuf_repository::retention::Retention;
+use tuf_repository::roles::SnapshotRole;
 
 /// What this worker is.
 pub const WORKER: WorkerInfo = WorkerInfo {

@@ -10,8 +10,8 @@ use fleet::contract::{
 use fleet::exceptions;
 use fleet::signing::RoleError;
 use tuf_core::names::TargetPath;
-use tuf_core::roles::{Change, Commit, Submission};
 use tuf_core::time::UtcTime;
+use tuf_repository::roles::{Change, Commit, Submission};
 
 use crate::ingest::{IngestError, Taken, list_digest};
 use crate::policy::Ahead;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs, Stat};
 use ring::digest::{Context, SHA256};
-use tuf_core::log::Digest;
 use tuf_core::names::{MAX_COMPONENT_BYTES, TargetPath};
-use tuf_core::roles::TargetEntry;
 use tuf_core::store::{Created, FileName, InvalidFileName, NewFile, Staged, Store, StoreError};
+use tuf_repository::log::Digest;
+use tuf_repository::roles::TargetEntry;
 
 /// Deepest directory of a drop that is walked.
 const MAX_DEPTH: usize = 64;

@@ -6,9 +6,9 @@ use std::ops::Bound;
 use fleet::policy::PathPatterns;
 use fleet::signing::RoleError;
 use tuf_core::names::TargetPath;
-use tuf_core::roles::TargetEntry;
 use tuf_core::store::{FileName, StoreError};
 use tuf_core::time::UtcTime;
+use tuf_repository::roles::TargetEntry;
 
 use crate::ingest::{Taken, ancestors};
 use crate::role::Targets;

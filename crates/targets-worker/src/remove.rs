@@ -3,8 +3,8 @@
 use fleet::contract::{RemoveTargets, RemoveTargetsResult};
 use fleet::signing::RoleError;
 use tuf_core::names::TargetPath;
-use tuf_core::roles::{Change, Submission};
 use tuf_core::time::UtcTime;
+use tuf_repository::roles::{Change, Submission};
 
 use crate::role::Targets;
 

@@ -8,10 +8,10 @@ use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
 use fleet::{Config, repository};
 use tuf_core::bins::{BinLayout, is_bin};
 use tuf_core::key::KeyIdFormat;
-use tuf_core::retention::Retention;
-use tuf_core::roles::{Layout, TargetsPolicy, TargetsRole};
 use tuf_core::store::Store;
 use tuf_core::time::UtcTime;
+use tuf_repository::retention::Retention;
+use tuf_repository::roles::{Layout, TargetsPolicy, TargetsRole};
 
 use crate::ingest::Ingest;
 use crate::policy::Policy;

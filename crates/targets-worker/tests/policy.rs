@@ -9,10 +9,10 @@ use fleet::Config;
 use fleet::contract::{AddTargets, AddTargetsResult, BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop};
 use fleet::signing::RoleError;
 use targets_worker::{Targets, list_digest};
-use tuf_core::log::Digest;
 use tuf_core::names::TargetPath;
-use tuf_core::roles::TargetEntry;
 use tuf_core::time::UtcTime;
+use tuf_repository::log::Digest;
+use tuf_repository::roles::TargetEntry;
 
 type Files<'a> = &'a [(&'a str, &'a str)];
 

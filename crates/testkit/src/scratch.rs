@@ -9,17 +9,18 @@ use durable_fs::{Fs, durable};
 use tuf_core::canonical::Extra;
 use tuf_core::client::{Client, ClientError, Fetch, FetchError, Limits};
 use tuf_core::envelope::{Envelope, Signature};
-use tuf_core::floor::FloorFile;
 use tuf_core::key::{FileSigner, KeyIdFormat, Signer, ed25519};
-use tuf_core::log::Digest;
 use tuf_core::names::{RoleName, TargetPath};
-use tuf_core::roles::{
-    Change, Layout, Lifetime, Repository, SnapshotRole, Submission, TargetEntry, TargetsPolicy, TargetsRole,
-    TimestampPolicy, TimestampRole, Trust,
-};
 use tuf_core::schema::{Metadata, RoleKeys, Root, SpecVersion};
 use tuf_core::store::{LocalStore, NewFile};
 use tuf_core::time::UtcTime;
+use tuf_repository::floor::FloorFile;
+use tuf_repository::log::Digest;
+pub use tuf_repository::roles::Layout;
+use tuf_repository::roles::{
+    Change, Lifetime, Repository, SnapshotRole, Submission, TargetEntry, TargetsPolicy, TargetsRole, TimestampPolicy,
+    TimestampRole, Trust,
+};
 
 /// What a scratch repository is like.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,9 @@
 use fleet::contract::{TIMESTAMP_QUEUE, UPDATE_TIMESTAMP};
 use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
 use fleet::{Context, FleetError, WorkerInfo, repository};
-use tuf_core::retention::Retention;
-use tuf_core::roles::{TimestampPolicy, TimestampRole};
 use tuf_core::time::UtcTime;
+use tuf_repository::retention::Retention;
+use tuf_repository::roles::{TimestampPolicy, TimestampRole};
 
 /// What this worker is.
 pub const WORKER: WorkerInfo = WorkerInfo {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use durable_fs::Fs as _;
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::SimFs;
-use tuf_core::roles::RoleError;
 use tuf_core::time::UtcTime;
+use tuf_repository::roles::RoleError;
 
 fn now() -> UtcTime {
     UtcTime::from_unix(1_800_000_000)

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use system_tests::{Fleet, MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS, clients, eventually_ok};
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::SimFs;
-use tuf_core::roles::RoleError;
 use tuf_core::time::UtcTime;
+use tuf_repository::roles::RoleError;
 
 use crate::{Caller, files, fleet, stopped};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use durable_fs::Fs;
 use tuf_core::key::KeyIdFormat;
 use tuf_core::names::RoleName;
-use tuf_core::roles::{RoleError, Trust};
 use tuf_core::time::UtcTime;
+use tuf_repository::roles::{RoleError, Trust};
 
 use super::{Findings, Severity};
 use crate::keys::{self, KeysError};

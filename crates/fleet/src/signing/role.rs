@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use celery_runtime::TaskError;
-use tuf_core::retention::Collected;
-use tuf_core::roles::Update;
 use tuf_core::time::UtcTime;
+use tuf_repository::retention::Collected;
+use tuf_repository::roles::Update;
 
 use crate::exceptions;
 

@@ -8,7 +8,7 @@ use fleet::Config;
 use fleet::clock::{Clock as _, SystemClock};
 use fleet::recover::{self, Standing};
 use serde::Serialize;
-use tuf_core::roles::RoleError;
+use tuf_repository::roles::RoleError;
 
 use crate::args;
 use crate::error::CliError;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{Fs, durable};
 use fleet::Config;
-use tuf_core::roles::MAX_ROOT;
+use tuf_repository::roles::MAX_ROOT;
 
 use crate::error::CliError;
 

@@ -9,7 +9,6 @@ mod error;
 mod local;
 mod memory;
 mod name;
-mod passed_over;
 mod staged;
 
 use std::borrow::Cow;
@@ -21,7 +20,6 @@ pub use error::StoreError;
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use name::{FileName, InvalidFileName, MAX_FILE_NAME_BYTES};
-pub(crate) use passed_over::PassedOver;
 pub use staged::{Behind, Staged};
 
 /// The bytes of a file to be created.

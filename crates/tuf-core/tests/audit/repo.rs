@@ -5,14 +5,13 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use testkit::scratch::{Options, Scratch};
+use testkit::scratch::{Layout, Options, Scratch};
 use testkit::sim_fs::SimFs;
 use tuf_core::audit::{self, Report, Severity, Source};
 use tuf_core::bins::BinLayout;
 use tuf_core::canonical::canonicalize;
 use tuf_core::client::{Fetch, FetchError};
 use tuf_core::key::{FileSigner, KeyIdFormat, Signer, ed25519};
-use tuf_core::roles::Layout;
 use tuf_core::schema::Hashes;
 use tuf_core::time::UtcTime;
 

@@ -3,10 +3,9 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use testkit::scratch::Options;
+use testkit::scratch::{Layout, Options};
 use tuf_core::audit::{self, Report, Severity, Source};
 use tuf_core::client::{Fetch, FetchError};
-use tuf_core::roles::Layout;
 use tuf_core::time::UtcTime;
 
 use crate::repo::{Repo, bins, finds, says};

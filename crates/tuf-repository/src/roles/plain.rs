@@ -1,0 +1,126 @@
+//! Repositories without consistent snapshots: unversioned names, replaced by the timestamp role alone.
+//!
+//! Nothing moves before the hidden timestamp is durable. Then changed target files, bins, `bins`, `targets` and the
+//! snapshot are replaced by copies this process owns, the timestamp last; a reader in between sees a mix that it
+//! refuses and gets right at its next try. Doing all of it again after a crash changes nothing that is right already.
+
+use super::delegated::{Expect, RoleReader};
+use super::snapshot::{listed_version, version_of};
+use super::targets::TargetEntry;
+use super::{MAX_SNAPSHOT, MAX_TARGETS, Repository, RoleError, Trust, versioned};
+use crate::log::Digest;
+use tuf_core::bins::{BINS_ROLE, is_bin};
+use tuf_core::document::Document;
+use tuf_core::names::{RoleName, TargetPath};
+use tuf_core::store::{self, CopyFile, FileName, ReplaceOptions, Store};
+
+/// Brings the unversioned names from what snapshot `old` lists (everything, without one) to what `new` lists.
+pub(super) fn replace(
+    repository: &Repository,
+    reader: &mut RoleReader,
+    trust: &Trust,
+    old: Option<&Document>,
+    new: &Document,
+    with_target_files: bool,
+) -> Result<(), RoleError> {
+    let mut changed = Vec::new();
+    for (key, entry) in new.iter() {
+        let name = std::str::from_utf8(&key).ok().and_then(|key| key.strip_suffix(".json"));
+        let (Some(name), Some(version)) = (name, listed_version(entry)) else {
+            return Err(RoleError::Alarm("the snapshot lists an entry that cannot be read".into()));
+        };
+        let role = RoleName::new(name).map_err(|error| RoleError::Alarm(error.to_string()))?;
+        let before = old.and_then(|old| version_of(old, &role));
+        if before != Some(version) {
+            changed.push((role, version, before));
+        }
+    }
+    // What is referred to moves before what refers to it.
+    changed.sort_by_key(|(role, ..)| match role.as_str() {
+        role if is_bin(role) => 0,
+        BINS_ROLE => 1,
+        _ => 2,
+    });
+    let listed = |role: &RoleName| version_of(new, role).map(|version| (version, Expect::Version));
+    let mut files = Vec::new();
+    if with_target_files {
+        for (role, version, before) in &changed {
+            reader.prepare(trust, role, &listed)?;
+            let (document, _) = reader.read(trust, role, *version, Expect::Version)?;
+            // Only what differs; without the old version (collected, or the first) all of it is compared by hash.
+            let previous = match before {
+                Some(before) => reader.read(trust, role, *before, Expect::Version).ok().map(|(document, _)| document),
+                None => None,
+            };
+            for (key, value) in document.iter() {
+                let path = std::str::from_utf8(&key).unwrap_or_default();
+                if previous.as_ref().is_some_and(|previous| previous.get(path) == Some(value)) {
+                    continue;
+                }
+                files.extend(target_copy(path, value)?);
+            }
+        }
+    }
+    copy(repository.targets.as_ref(), files, MAX_TARGETS)?;
+    let mut roles = Vec::with_capacity(changed.len() + 1);
+    for (role, version, _) in changed {
+        roles.push(plain_copy(&role, version)?);
+    }
+    roles.push(plain_copy(&RoleName::snapshot(), new.version())?);
+    copy(repository.metadata.as_ref(), roles, MAX_TARGETS.max(MAX_SNAPSHOT))
+}
+
+/// `VERSION.role.json` to `role.json`.
+fn plain_copy(role: &RoleName, version: u64) -> Result<CopyFile, RoleError> {
+    Ok(CopyFile {
+        from: versioned(role, version)?,
+        to: FileName::new(format!("{role}.json"))?,
+        expected: None,
+        options: ReplaceOptions::default(),
+    })
+}
+
+/// `dir/HASH.name` to `dir/name`.
+pub(super) fn target_copy(path: &str, entry: &[u8]) -> Result<Option<CopyFile>, RoleError> {
+    let Some(TargetEntry { length, sha256 }) = TargetEntry::from_canonical(entry) else { return Ok(None) };
+    let path = TargetPath::new(path).map_err(|error| RoleError::Alarm(error.to_string()))?;
+    Ok(Some(CopyFile {
+        from: FileName::new(path.hash_prefixed(&sha256.to_string()))?,
+        to: FileName::new(path.as_str())?,
+        expected: Some(store::Digest { length, sha256: sha256.0 }),
+        options: ReplaceOptions::default(),
+    }))
+}
+
+/// Copies what differs.
+pub(super) fn copy(store: &dyn Store, copies: Vec<CopyFile>, max: u64) -> Result<(), RoleError> {
+    let mut needed = Vec::with_capacity(copies.len());
+    for copy in copies {
+        let there = store.digest(&copy.to, max)?;
+        let wanted = match copy.expected {
+            Some(expected) => Some(expected),
+            None => store.digest(&copy.from, max)?,
+        };
+        if there.is_none() || there != wanted {
+            needed.push(copy);
+        }
+    }
+    if !needed.is_empty() {
+        store.copy_all(&needed)?;
+    }
+    Ok(())
+}
+
+impl TargetEntry {
+    /// Reads the canonical JSON of a target's entry; `None` without a SHA-256.
+    pub(super) fn from_canonical(entry: &[u8]) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Entry {
+            hashes: std::collections::BTreeMap<String, String>,
+            length: u64,
+        }
+        let entry: Entry = serde_json::from_slice(entry).ok()?;
+        let sha256: Digest = entry.hashes.get("sha256")?.parse().ok()?;
+        Some(Self { length: entry.length, sha256 })
+    }
+}

@@ -1,0 +1,67 @@
+//! A role's next version on its way to its name.
+
+use std::borrow::Cow;
+
+use super::parallel::beside;
+use super::{RoleError, Trust};
+use tuf_core::canonical::to_json;
+use tuf_core::envelope::{Envelope, SUFFIX};
+use tuf_core::names::RoleName;
+use tuf_core::store::{Behind, FileName, NewFile, Store};
+
+/// Signed bytes with their signatures, in the pieces of which a file is made.
+pub(super) struct SignedFile<'a> {
+    head: Vec<u8>,
+    body: Cow<'a, [u8]>,
+    behind: Option<Behind>,
+}
+
+impl<'a> SignedFile<'a> {
+    /// Signs `signed` with the keys of `role`.
+    ///
+    /// A file that is alone is written to `metadata` while it is signed, if its keys let the length of their signatures be
+    /// known: an Ed25519 signature reads the bytes twice, which takes longer than writing them.
+    ///
+    /// # Errors
+    /// As [`Trust::sign`], and what the store said.
+    pub fn sign(
+        metadata: &dyn Store,
+        trust: &Trust,
+        role: &RoleName,
+        signed: &'a [u8],
+        alone: bool,
+    ) -> Result<Self, RoleError> {
+        let body = to_json(signed);
+        let room = if alone { trust.head_length(role)? } else { None };
+        let Some(room) = room else {
+            return Ok(Self { head: Envelope::prefix(&trust.signatures(role, signed)?), body, behind: None });
+        };
+        let (behind, signatures) = beside(
+            signed.len(),
+            || metadata.stage_behind("", room, &[&body, SUFFIX]),
+            || trust.signatures(role, signed),
+        );
+        let (head, behind) = (Envelope::prefix(&signatures?), behind?);
+        // A signer that broke its word: the file is written again, whole.
+        let behind = Some(behind).filter(|_| head.len() == room);
+        Ok(Self { head, body, behind })
+    }
+
+    /// The whole file, in pieces.
+    pub fn pieces(&self) -> [&[u8]; 3] {
+        [&self.head, &self.body, SUFFIX]
+    }
+
+    /// The file, to be created under `name` in the store that was signed for. What was written already is given away.
+    pub fn file(&mut self, name: FileName) -> NewFile<'static> {
+        match self.behind.take() {
+            Some(behind) => NewFile::behind(name, self.head.clone(), behind),
+            None => NewFile::bytes(name, self.pieces().concat()),
+        }
+    }
+}
+
+/// Bytes of a file in pieces.
+pub(super) fn length(pieces: [&[u8]; 3]) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
+}

@@ -1,0 +1,102 @@
+//! From the next versions to files and the record that makes them the state.
+
+use std::collections::BTreeMap;
+
+use super::super::parallel::{beside, try_map};
+use super::super::signed_file::{SignedFile, length};
+use super::super::{RoleError, free_version, versioned};
+use super::draft::Draft;
+use super::{Layout, TargetsRole};
+use crate::log::{Appended, Digest, Outcome, RoleRef};
+use tuf_core::names::RoleName;
+use tuf_core::store::Created;
+use tuf_core::time::UtcTime;
+
+/// A record's number, and the new version of each role in it.
+pub(super) type Published = (u64, BTreeMap<RoleName, u64>);
+
+impl TargetsRole {
+    /// Signs and creates the drafts under free version numbers, then appends the record. `None`: another writer was
+    /// first; what was created is not state and is left for retention.
+    pub(super) fn publish(
+        &mut self,
+        drafts: Vec<Draft>,
+        results: BTreeMap<String, Outcome>,
+        now: UtcTime,
+        skip_to: Option<u64>,
+    ) -> Result<Option<Published>, RoleError> {
+        let metadata = self.repository.metadata.as_ref();
+        let trust = &self.trust;
+        let mut refs = BTreeMap::new();
+        let mut kept = None;
+        let mut todo = drafts;
+        while !todo.is_empty() {
+            let alone = todo.len() == 1;
+            let mut signed = try_map(todo.iter_mut().collect(), |draft: &mut Draft| {
+                let version = free_version(metadata, &draft.role, draft.document.version())?;
+                if version != draft.document.version() {
+                    let expires = draft.document.expires();
+                    draft.document = draft.document.edit(&BTreeMap::new(), version, expires);
+                }
+                let name = versioned(&draft.role, version)?;
+                let file = SignedFile::sign(metadata, trust, &RoleName::targets(), draft.document.signed(), alone)?;
+                Ok::<_, RoleError>((name, file))
+            })?;
+            let files = signed.iter_mut().map(|(name, file)| file.file(name.clone())).collect();
+            let pieces: Vec<[&[u8]; 3]> = signed.iter().map(|(_, file)| file.pieces()).collect();
+            let (created, described) = beside(
+                pieces.iter().map(|&file| length(file)).sum(),
+                || metadata.create_all(files),
+                || pieces.iter().map(|&file| (length(file), Digest::of_pieces(file))).collect::<Vec<_>>(),
+            );
+            let created = created?;
+            drop(signed);
+            for ((draft, (length, sha256)), created) in
+                std::mem::take(&mut todo).into_iter().zip(described).zip(created)
+            {
+                if created == Created::Conflict {
+                    todo.push(draft);
+                    continue;
+                }
+                let version = draft.document.version();
+                let entry = RoleRef { expires: draft.document.expires(), length: length as u64, sha256, version };
+                if draft.role.as_str() == "targets" {
+                    kept = Some((entry.clone(), draft.document));
+                }
+                refs.insert(draft.role, entry);
+            }
+        }
+        let versions: BTreeMap<RoleName, u64> =
+            refs.iter().map(|(role, entry)| (role.clone(), entry.version)).collect();
+        let highest = versions.values().copied().max().unwrap_or(0);
+        let appended = self.log.append(
+            refs,
+            results,
+            now,
+            skip_to,
+            &|envelope| trust.verify(&RoleName::targets(), envelope).is_ok(),
+            &|signed| trust.sign(&RoleName::targets(), signed).map_err(|error| error.to_string()),
+        )?;
+        let Appended::Committed(record) = appended else { return Ok(None) };
+        if let (Layout::Flat, Some(kept)) = (self.layout(), kept) {
+            self.flat = Some(kept);
+        }
+        let reached = self.reached();
+        self.floor.raise(|floor| {
+            floor.record = reached;
+            floor.role_version = highest;
+            floor.signed = now.unix();
+        })?;
+        Ok(Some((record, versions)))
+    }
+
+    pub(super) fn base_if_due(&mut self, now: UtcTime) -> Result<(), RoleError> {
+        if self.log.base_due() {
+            let trust = &self.trust;
+            self.log.write_base(now, &|signed| {
+                trust.sign(&RoleName::targets(), signed).map_err(|error| error.to_string())
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! The roles together: what they write is what clients verify, whatever is interrupted.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use testkit::scratch::{Options, Scratch};
+use testkit::sim_fs::{CrashMode, SimFs};
+use tuf_core::bins::BinLayout;
+use tuf_core::time::UtcTime;
+use tuf_repository::log::Digest;
+use tuf_repository::roles::{Change, Layout, Lifetime, RoleError, Submission};
+
+const DAY: i64 = 86_400;
+
+fn now() -> UtcTime {
+    UtcTime::from_unix(1_800_000_000)
+}
+
+fn variants() -> Vec<Options> {
+    let bins = |count| Layout::Bins(BinLayout::new(count).unwrap());
+    let mut all = Vec::new();
+    for consistent_snapshot in [true, false] {
+        for layout in [Layout::Flat, bins(4), bins(32)] {
+            all.push(Options { consistent_snapshot, layout, ..Options::default() });
+        }
+    }
+    all
+}
+
+fn scratch(options: Options) -> (SimFs, Scratch) {
+    let fs = SimFs::new();
+    fs.set_time(now().unix());
+    let scratch = Scratch::new(Arc::new(fs.clone()), "/repo", options).unwrap();
+    (fs, scratch)
+}
+
+fn publish(scratch: &Scratch, now: UtcTime) {
+    scratch.snapshot().unwrap().update(now, false).unwrap();
+    scratch.timestamp().unwrap().update(now, false).unwrap();
+}
+
+#[test]
+fn what_is_committed_is_what_clients_get() {
+    for options in variants() {
+        let (_, scratch) = scratch(options);
+        let mut targets = scratch.targets().unwrap();
+        targets.reconcile(now(), false).unwrap();
+        publish(&scratch, now());
+        assert_eq!(scratch.download_all(now()).unwrap(), BTreeMap::new(), "{options:?}");
+
+        let first = scratch.submission("one", &[("a", b"first"), ("pkg/b", b"second"), ("pkg/deep/c", b"")]).unwrap();
+        let commit = targets.commit(std::slice::from_ref(&first), now()).unwrap();
+        assert_eq!(commit.applied[0].outcome.added, 3);
+        publish(&scratch, now());
+        let second = scratch.submission("two", &[("a", b"changed")]).unwrap();
+        let remove = Submission {
+            request: "three".into(),
+            changes: vec![
+                ("pkg/b".parse().unwrap(), Change::Remove { expected: Some(Digest::of(b"second")) }),
+                ("nothing".parse().unwrap(), Change::Remove { expected: None }),
+            ],
+        };
+        let commit = targets.commit(&[second, remove], now()).unwrap();
+        assert_eq!((commit.applied[1].outcome.removed, commit.applied[1].outcome.not_found), (1, 1));
+        // Once more, as a second delivery would, by another process.
+        let again = scratch.targets().unwrap().commit(&[first], now()).unwrap();
+        assert!(again.applied[0].earlier && again.record.is_none());
+        publish(&scratch, now());
+        let files = scratch.download_all(now()).unwrap();
+        let expected = [("a", "changed"), ("pkg/deep/c", "")].map(|(k, v)| (k.to_owned(), v.as_bytes().to_vec()));
+        assert_eq!(files, expected.into(), "{options:?}");
+    }
+}
+
+#[test]
+fn nothing_to_do_writes_nothing() {
+    for options in variants() {
+        let (fs, scratch) = scratch(options);
+        let submission = scratch.submission("one", &[("a", b"first")]).unwrap();
+        scratch.targets().unwrap().commit(&[submission], now()).unwrap();
+        publish(&scratch, now());
+        let before = fs.files();
+        assert!(scratch.targets().unwrap().reconcile(now(), false).unwrap().is_empty());
+        assert!(!scratch.snapshot().unwrap().update(now(), false).unwrap().changed);
+        assert!(!scratch.timestamp().unwrap().update(now(), false).unwrap().changed);
+        assert_eq!(before, fs.files());
+    }
+}
+
+#[test]
+fn a_precondition_that_does_not_hold_changes_nothing() {
+    let (_, scratch) = scratch(Options::default());
+    let mut targets = scratch.targets().unwrap();
+    targets.commit(&[scratch.submission("one", &[("a", b"first")]).unwrap()], now()).unwrap();
+    let head = targets.log().head();
+    let remove = Submission {
+        request: "two".into(),
+        changes: vec![("a".parse().unwrap(), Change::Remove { expected: Some(Digest::of(b"other")) })],
+    };
+    assert!(matches!(targets.commit(&[remove], now()), Err(RoleError::Refused(_))));
+    assert_eq!(targets.log().head(), head);
+}
+
+#[test]
+fn each_role_renews_itself_before_it_expires() {
+    let (_, scratch) = scratch(Options {
+        layout: Layout::Bins(BinLayout::new(16).unwrap()),
+        lifetime: Lifetime { seconds: 7 * DAY, renew_before: 2 * DAY },
+        ..Options::default()
+    });
+    let (mut targets, mut snapshot, mut timestamp) =
+        (scratch.targets().unwrap(), scratch.snapshot().unwrap(), scratch.timestamp().unwrap());
+    targets.commit(&[scratch.submission("one", &[("a", b"first")]).unwrap()], now()).unwrap();
+    for day in 0..40 {
+        let now = now().plus_seconds(day * DAY);
+        targets.reconcile(now, false).unwrap();
+        snapshot.update(now, false).unwrap();
+        timestamp.update(now, false).unwrap();
+        assert_eq!(scratch.download_all(now).unwrap().len(), 1, "day {day}");
+    }
+    assert!(targets.current().unwrap().version >= 8);
+}
+
+#[test]
+fn two_writers_of_each_role_lose_nothing() {
+    let (_, scratch) = scratch(Options { layout: Layout::Bins(BinLayout::new(4).unwrap()), ..Options::default() });
+    let threads: Vec<_> = (0..4)
+        .map(|writer| {
+            let scratch = scratch.clone();
+            std::thread::spawn(move || {
+                let (mut targets, mut snapshot, mut timestamp) =
+                    (scratch.targets().unwrap(), scratch.snapshot().unwrap(), scratch.timestamp().unwrap());
+                for round in 0..5 {
+                    let name = format!("file-{writer}-{round}");
+                    let submission = scratch.submission(&name, &[(&name, name.as_bytes())]).unwrap();
+                    targets.commit(&[submission], now()).unwrap();
+                    snapshot.update(now(), false).unwrap();
+                    timestamp.update(now(), false).unwrap();
+                    // Whoever else runs: what this writer has published is there from now on.
+                    assert!(scratch.download_all(now()).unwrap().contains_key(&name));
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(scratch.download_all(now()).unwrap().len(), 20);
+}
+
+#[test]
+fn state_restored_to_yesterday_is_not_signed_again() {
+    let (fs, scratch) = scratch(Options::default());
+    let one = scratch.submission("one", &[("a", b"first")]).unwrap();
+    scratch.targets().unwrap().commit(&[one], now()).unwrap();
+    publish(&scratch, now());
+    let yesterday = fs.fork();
+    let two = scratch.submission("two", &[("a", b"second")]).unwrap();
+    scratch.targets().unwrap().commit(std::slice::from_ref(&two), now()).unwrap();
+    publish(&scratch, now());
+    // The repository goes back; the private state volumes do not.
+    for path in fs.files().into_keys().filter(|path| !path.starts_with("/repo/state-targets")) {
+        let text = path.to_string_lossy().into_owned();
+        if text.contains("/state-") {
+            continue;
+        }
+        match yesterday.contents(&path) {
+            Some(bytes) => {
+                fs.corrupt(&path, bytes);
+            }
+            None => durable_fs::Fs::remove_file(&fs, &path).unwrap(),
+        }
+    }
+    let alarm = |result: Result<(), RoleError>| assert!(matches!(result, Err(RoleError::Alarm(_))), "{result:?}");
+    alarm(scratch.targets().unwrap().commit(&[two], now()).map(|_| ()));
+    alarm(scratch.targets().unwrap().reconcile(now(), true).map(|_| ()));
+    alarm(scratch.snapshot().unwrap().update(now(), true).map(|_| ()));
+    alarm(scratch.timestamp().unwrap().update(now(), true).map(|_| ()));
+}
+
+#[test]
+fn files_squatting_on_names_are_stepped_over() {
+    for options in variants() {
+        let (fs, scratch) = scratch(options);
+        targets_first(&scratch);
+        for name in
+            ["metadata/3.targets.json", "metadata/2.snapshot.json", "metadata/.2.timestamp.json", "log/3.record.json"]
+        {
+            fs.plant(format!("/repo/{name}"), "garbage");
+        }
+        let submission = scratch.submission("two", &[("b", b"second")]).unwrap();
+        scratch.targets().unwrap().commit(&[submission], now()).unwrap();
+        publish(&scratch, now());
+        assert_eq!(scratch.download_all(now()).unwrap().len(), 2, "{options:?}");
+    }
+}
+
+#[test]
+fn a_name_that_a_squatter_gave_up_is_looked_at_again() {
+    for options in variants() {
+        let (fs, scratch) = scratch(options);
+        targets_first(&scratch);
+        let (mut targets, mut snapshot, mut timestamp) =
+            (scratch.targets().unwrap(), scratch.snapshot().unwrap(), scratch.timestamp().unwrap());
+        let squatted = ["metadata/2.snapshot.json", "log/3.record.json"].map(|name| format!("/repo/{name}"));
+        for name in &squatted {
+            fs.plant(name, "garbage");
+        }
+        // Running workers step over them; then somebody clears them away.
+        targets.reconcile(now(), false).unwrap();
+        assert!(!snapshot.update(now(), false).unwrap().changed);
+        assert!(!timestamp.update(now(), false).unwrap().changed);
+        for name in &squatted {
+            durable_fs::Fs::remove_file(&fs, name.as_ref()).unwrap();
+        }
+        // A worker that was started anew knows nothing of them and uses the names.
+        let commit = |name: &str| scratch.submission(name, &[(name, b"content")]).unwrap();
+        scratch.targets().unwrap().commit(&[commit("b")], now()).unwrap();
+        scratch.snapshot().unwrap().update(now(), false).unwrap();
+        assert!(squatted.iter().all(|name| fs.files().contains_key(std::path::Path::new(name))), "{options:?}");
+
+        assert!(timestamp.update(now(), false).unwrap().changed);
+        assert_eq!(scratch.download_all(now()).unwrap().len(), 2, "{options:?}");
+        targets.commit(&[commit("c")], now()).unwrap();
+        snapshot.update(now(), false).unwrap();
+        timestamp.update(now(), false).unwrap();
+        assert_eq!(scratch.download_all(now()).unwrap().len(), 3, "{options:?}");
+    }
+}
+
+fn targets_first(scratch: &Scratch) {
+    let submission = scratch.submission("one", &[("a", b"first")]).unwrap();
+    scratch.targets().unwrap().commit(&[submission], now()).unwrap();
+    publish(scratch, now());
+}
+
+/// One release from commit to visible, by roles opened anew. Errors are what a crash looks like from inside.
+fn release(scratch: &Scratch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let files: [(&str, &[u8]); 3] = [("a", b"second"), ("pkg/b", b"third"), ("pkg/deep/c", b"fourth")];
+    let submission = scratch.submission("two", &files)?;
+    scratch.targets()?.commit(&[submission], now())?;
+    scratch.snapshot()?.update(now(), false)?;
+    scratch.timestamp()?.update(now(), false)?;
+    Ok(())
+}
+
+#[test]
+fn a_release_cut_short_at_any_operation_is_finished_by_running_it_again() {
+    let mut cuts = 0;
+    for options in variants() {
+        let (base, scratch) = scratch(options);
+        targets_first(&scratch);
+        let fork = |base: &SimFs| {
+            let fs = base.fork();
+            (fs.clone(), scratch.on(Arc::new(fs)))
+        };
+        let (fs, whole) = fork(&base);
+        release(&whole).unwrap();
+        let operations = fs.operations();
+        for cut in 1..=operations {
+            for mode in CrashMode::all(cut as u64) {
+                let (fs, scratch) = fork(&base);
+                fs.stop_at(cut);
+                // A failed clean-up is no failure; what is reported as done has to survive the crash like all else.
+                let done = release(&scratch).is_ok();
+                fs.crash(mode);
+                // Whatever a client sees right after the crash is the old release or the new one, whole; without
+                // consistent snapshots a swap may be under way, which the timestamp role finishes at its start.
+                if options.consistent_snapshot {
+                    seen(&scratch, done, &format!("{options:?} {mode:?} {cut}"));
+                }
+                release(&scratch)
+                    .unwrap_or_else(|error| panic!("{options:?} {mode:?} {cut}: {error}\n{:#?}", fs.log()));
+                let files = scratch.download_all(now()).unwrap();
+                assert_eq!(files.len(), 3, "{options:?} {mode:?} {cut}");
+                assert_eq!(files["a"], b"second");
+                cuts += 1;
+            }
+        }
+    }
+    println!("{cuts} cut points");
+}
+
+fn seen(scratch: &Scratch, done: bool, context: &str) {
+    let files = scratch.download_all(now()).unwrap_or_else(|error| panic!("{context}: {error}"));
+    match files["a"].as_slice() {
+        b"first" => assert!(files.len() == 1 && !done, "{context}"),
+        b"second" => assert_eq!(files.len(), 3, "{context}"),
+        other => panic!("{context}: {other:?}"),
+    }
+}
