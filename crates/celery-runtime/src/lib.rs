@@ -55,6 +55,7 @@ mod local_fuzz;
 mod redis;
 pub mod scheduler;
 mod servers;
+mod sync;
 mod task_error;
 mod tls;
 pub mod worker;

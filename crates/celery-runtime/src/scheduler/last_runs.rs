@@ -1,13 +1,11 @@
 //! What a scheduler remembers over a restart.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::HashMap, fmt, sync::Mutex};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+
+use crate::sync::LockExt as _;
 
 /// Keeps when each entry was last dealt with.
 #[async_trait]
@@ -55,11 +53,11 @@ impl LastRuns for MemoryLastRuns {
     }
 
     async fn load(&self, entry: &str) -> Result<Option<Timestamp>, String> {
-        Ok(self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(entry).copied())
+        Ok(self.runs.lock_unpoisoned().get(entry).copied())
     }
 
     async fn save(&self, entry: &str, at: Timestamp) -> Result<(), String> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.to_owned(), at);
+        self.runs.lock_unpoisoned().insert(entry.to_owned(), at);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::settle::Outcome;
-use crate::broker::Delivery;
+use crate::{broker::Delivery, sync::LockExt as _};
 
 /// The most outcomes kept; the oldest go first. As many as may be under way of two queues when a connection is lost.
 const KEPT: usize = 2048;
@@ -39,7 +39,7 @@ struct Tables {
 
 impl Outcomes {
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock_unpoisoned()
     }
 
     /// A run begins. Dropping the guard says that it has ended, however it did.

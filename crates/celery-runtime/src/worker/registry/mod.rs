@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicU16, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -31,7 +31,11 @@ pub use requests::{Place, Request, StopCause};
 pub(super) use {rate::Bucket, requests::Tracked};
 
 use self::{requests::Requests, revoked::Revoked};
-use crate::{broker::TaskQueue, clock};
+use crate::{
+    broker::TaskQueue,
+    clock,
+    sync::{LockExt as _, RwLockExt as _},
+};
 
 /// The most queues a worker consumes.
 const MAX_QUEUES: usize = 256;
@@ -162,7 +166,7 @@ impl Registry {
 
     /// Tasks of these ids are not run any more. Kept for 3 hours and for the newest 50,000 ids, as Celery does.
     pub fn revoke(&self, task_ids: impl IntoIterator<Item = String>) {
-        let mut revoked = lock(&self.revoked);
+        let mut revoked = self.revoked.lock_unpoisoned();
         for id in task_ids {
             revoked.add_id(id, Instant::now());
         }
@@ -170,7 +174,7 @@ impl Registry {
 
     /// Tasks stamped with one of these values under `header` are not run any more.
     pub fn revoke_stamped(&self, header: &str, values: impl IntoIterator<Item = Value>) {
-        let mut revoked = lock(&self.revoked);
+        let mut revoked = self.revoked.lock_unpoisoned();
         for value in values {
             revoked.add_stamp(header, &value, Instant::now());
         }
@@ -179,13 +183,13 @@ impl Registry {
     /// The ids revoked, oldest first.
     #[must_use]
     pub fn revoked(&self) -> Vec<String> {
-        lock(&self.revoked).ids(Instant::now())
+        self.revoked.lock_unpoisoned().ids(Instant::now())
     }
 
     /// Whether a task was revoked, by its id or by a stamp.
     #[must_use]
     pub fn is_revoked(&self, task: &TaskRequest) -> bool {
-        lock(&self.revoked).covers(task, Instant::now())
+        self.revoked.lock_unpoisoned().covers(task, Instant::now())
     }
 
     /// Revokes a task and tells it to stop if it runs: at its next safe point, or dropped a little later. Returns whether it
@@ -204,7 +208,7 @@ impl Registry {
             wanted.add_stamp(header, &value, now);
         }
         let wanted = Mutex::new(wanted);
-        self.requests.stop(|task| lock(&wanted).covers(task, now))
+        self.requests.stop(|task| wanted.lock_unpoisoned().covers(task, now))
     }
 
     // --- limits -------------------------------------------------------------------------------------------------------
@@ -224,12 +228,12 @@ impl Registry {
     /// The time limits a task has when its message names none.
     #[must_use]
     pub fn time_limits(&self, task: &str) -> TimeLimits {
-        self.tasks.get(task).map(|state| *lock(&state.limits)).unwrap_or_default()
+        self.tasks.get(task).map(|state| *state.limits.lock_unpoisoned()).unwrap_or_default()
     }
 
     /// Changes them for tasks that start from now on. `false` if there is no such task.
     pub fn set_time_limits(&self, task: &str, limits: TimeLimits) -> bool {
-        self.tasks.get(task).map(|state| *lock(&state.limits) = limits).is_some()
+        self.tasks.get(task).map(|state| *state.limits.lock_unpoisoned() = limits).is_some()
     }
 
     // --- consuming ----------------------------------------------------------------------------------------------------
@@ -249,12 +253,12 @@ impl Registry {
     /// The queues consumed.
     #[must_use]
     pub fn queues(&self) -> Vec<TaskQueue> {
-        lock(&self.queues).clone()
+        self.queues.lock_unpoisoned().clone()
     }
 
     /// Consumes one more queue, declaring it. `false` if it was consumed already, or there are too many.
     pub fn add_queue(&self, queue: TaskQueue) -> bool {
-        let mut queues = lock(&self.queues);
+        let mut queues = self.queues.lock_unpoisoned();
         if queues.len() >= MAX_QUEUES || queues.iter().any(|known| known.name == queue.name) {
             return false;
         }
@@ -265,7 +269,7 @@ impl Registry {
 
     /// Takes nothing more from a queue. `false` if it was not consumed.
     pub fn cancel_queue(&self, name: &str) -> bool {
-        let mut queues = lock(&self.queues);
+        let mut queues = self.queues.lock_unpoisoned();
         let before = queues.len();
         queues.retain(|queue| queue.name != name);
         self.changed.notify_one();
@@ -304,12 +308,12 @@ impl Registry {
 
     /// Who is told about tasks; replaces whoever was told before.
     pub fn set_events(&self, events: Option<Arc<dyn TaskEvents>>) {
-        *self.events.write().unwrap_or_else(PoisonError::into_inner) = events;
+        *self.events.write_unpoisoned() = events;
     }
 
     /// As [`set_events`](Self::set_events), unless somebody is told already; whether it was done.
     pub(super) fn offer_events(&self, told: Arc<dyn TaskEvents>) -> bool {
-        let mut events = self.events.write().unwrap_or_else(PoisonError::into_inner);
+        let mut events = self.events.write_unpoisoned();
         let free = events.is_none();
         if free {
             *events = Some(told);
@@ -319,7 +323,7 @@ impl Registry {
 
     /// Tells what happened to a task, if anybody wants to know; `event` is made only then.
     pub(super) fn event(&self, event: impl FnOnce() -> TaskEvent) {
-        let events = self.events.read().unwrap_or_else(PoisonError::into_inner);
+        let events = self.events.read_unpoisoned();
         if let Some(events) = events.as_ref().filter(|events| events.wanted()) {
             events.event(event());
         }
@@ -327,7 +331,7 @@ impl Registry {
 
     /// Does something that is only worth its while when somebody wants to know about tasks.
     pub(super) fn when_wanted(&self, run: impl FnOnce()) {
-        let events = self.events.read().unwrap_or_else(PoisonError::into_inner);
+        let events = self.events.read_unpoisoned();
         if events.as_ref().is_some_and(|events| events.wanted()) {
             run();
         }
@@ -343,11 +347,6 @@ impl Registry {
     pub(super) fn bucket(&self, task: &str) -> Option<Arc<Bucket>> {
         self.tasks.get(task).map(|state| state.bucket.clone())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in here is left half-done by a panic: every change is a few infallible operations.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Registry {

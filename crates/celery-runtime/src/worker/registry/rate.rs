@@ -1,13 +1,10 @@
 //! Rate limits: a token bucket per task.
 
-use std::{
-    fmt,
-    str::FromStr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, str::FromStr, sync::Mutex, time::Duration};
 
 use tokio::{sync::Notify, time::Instant};
+
+use crate::sync::LockExt as _;
 
 /// The longest wait between two tasks, a little over what one an hour asks for; keeps times from overflowing.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -92,17 +89,17 @@ struct State {
 
 impl Bucket {
     pub fn limit(&self) -> Option<RateLimit> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).limit
+        self.state.lock_unpoisoned().limit
     }
 
     pub fn set(&self, limit: Option<RateLimit>) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State { limit, next: None };
+        *self.state.lock_unpoisoned() = State { limit, next: None };
         self.changed.notify_waiters();
     }
 
     /// Takes a token if there is one; otherwise says when there may be.
     fn take(&self, now: Instant) -> Result<(), Instant> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock_unpoisoned();
         let Some(limit) = state.limit else { return Ok(()) };
         match state.next {
             Some(next) if next > now => Err(next),

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
 use celery_protocol::TaskRequest;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::{broker::Delivery, clock};
+use crate::{broker::Delivery, clock, sync::LockExt as _};
 
 /// Where a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(crate) struct Requests {
 
 impl Requests {
     fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Entry>)> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock_unpoisoned()
     }
 
     pub fn list(&self, wanted: impl Fn(Place) -> bool) -> Vec<Request> {
