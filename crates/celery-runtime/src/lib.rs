@@ -50,6 +50,7 @@ mod credentials;
 mod dispatch;
 #[cfg(test)]
 mod fuzz_corpus;
+mod host;
 #[cfg(any(test, fuzzing))]
 mod local_fuzz;
 mod redis;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Mutex};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::sync::LockExt as _;
+use crate::sync::lock;
 
 /// Keeps when each entry was last dealt with.
 #[async_trait]
@@ -53,11 +53,11 @@ impl LastRuns for MemoryLastRuns {
     }
 
     async fn load(&self, entry: &str) -> Result<Option<Timestamp>, String> {
-        Ok(self.runs.lock_unpoisoned().get(entry).copied())
+        Ok(lock(&self.runs).get(entry).copied())
     }
 
     async fn save(&self, entry: &str, at: Timestamp) -> Result<(), String> {
-        self.runs.lock_unpoisoned().insert(entry.to_owned(), at);
+        lock(&self.runs).insert(entry.to_owned(), at);
         Ok(())
     }
 }
