@@ -6,7 +6,7 @@ use celery_protocol::{control::ControlReply, control::ControlRequest};
 use celery_runtime::{
     broker::{Broker, Publish},
     client::{Client, Control, EventStream, SendOptions},
-    worker::{Registry, RemoteControl, Worker, WorkerError},
+    worker::{RemoteControl, Worker, WorkerError, WorkerRegistry},
 };
 use serde_json::{Map, Value, json};
 use tokio::{sync::Notify, task::JoinHandle};
@@ -15,21 +15,21 @@ use tokio_util::sync::CancellationToken;
 use super::{A_WHILE, Fixture, SOON, no_kwargs};
 
 /// A worker with the tasks `add` and `wait` (which ends when it is let go).
-struct Running {
-    registry: Arc<Registry>,
+struct ControlledWorker {
+    registry: Arc<WorkerRegistry>,
     let_go: Arc<Notify>,
     shutdown: CancellationToken,
     ended: JoinHandle<Result<(), WorkerError>>,
 }
 
-impl Running {
+impl ControlledWorker {
     async fn end(self) {
         self.shutdown.cancel();
         tokio::time::timeout(SOON, self.ended).await.unwrap().unwrap().unwrap();
     }
 }
 
-fn start(broker: Arc<dyn Broker>, node: &str, queue: &str, remote_control: RemoteControl) -> Running {
+fn start(broker: Arc<dyn Broker>, node: &str, queue: &str, remote_control: RemoteControl) -> ControlledWorker {
     let let_go = Arc::new(Notify::new());
     let waits = let_go.clone();
     let worker = Worker::builder(broker)
@@ -52,11 +52,11 @@ fn start(broker: Arc<dyn Broker>, node: &str, queue: &str, remote_control: Remot
         .unwrap();
     let (registry, shutdown) = (worker.registry(), CancellationToken::new());
     let ended = tokio::spawn(worker.run(shutdown.clone()));
-    Running { registry, let_go, shutdown, ended }
+    ControlledWorker { registry, let_go, shutdown, ended }
 }
 
 /// One worker that listens already, and a client.
-async fn one(fixture: &impl Fixture, remote_control: RemoteControl) -> (Running, Client) {
+async fn one(fixture: &impl Fixture, remote_control: RemoteControl) -> (ControlledWorker, Client) {
     let running = start(fixture.connect().await, "a@h", "q", remote_control);
     let client = Client::new(fixture.connect().await).await.unwrap();
     listens(&client, "a@h").await;

@@ -50,11 +50,13 @@ mod credentials;
 mod dispatch;
 #[cfg(test)]
 mod fuzz_corpus;
+mod host;
 #[cfg(any(test, fuzzing))]
 mod local_fuzz;
 mod redis;
 pub mod scheduler;
 mod servers;
+mod sync;
 mod task_error;
 mod tls;
 pub mod worker;

@@ -11,7 +11,7 @@ use std::{
 use celery_runtime::{
     broker::{ConnectOptions, SharedBroker, connect},
     client::{Client, PendingResult, SendOptions},
-    worker::{Counters, TaskContext, Worker, WorkerError},
+    worker::{TaskContext, Worker, WorkerCounters, WorkerError},
 };
 use serde_json::{Map, json};
 use testkit::servers::{PrivateRabbitMq, VHost};
@@ -27,7 +27,7 @@ const QUEUE: &str = "slow";
 
 struct Lab {
     client: Client,
-    counters: Arc<Counters>,
+    counters: Arc<WorkerCounters>,
     runs: Arc<Mutex<BTreeMap<String, usize>>>,
     gate: Arc<Semaphore>,
     shutdown: CancellationToken,

@@ -7,7 +7,7 @@ use celery_runtime::{
     Arguments,
     backend::connect as connect_backend,
     broker::{ConnectOptions, connect},
-    worker::{Counters, RemoteControl, Worker, WorkerEvents},
+    worker::{RemoteControl, Worker, WorkerCounters, WorkerEvents},
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -
 /// A Redis, and a worker of ours on queue `rust`.
 struct Estate {
     server: PrivateRedis,
-    counters: Arc<Counters>,
+    counters: Arc<WorkerCounters>,
     shutdown: CancellationToken,
 }
 

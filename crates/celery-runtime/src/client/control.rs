@@ -7,7 +7,6 @@ use celery_protocol::{
     control::{ControlReply, ControlRequest, LIMITS},
     topology::CONTROL_EXCHANGE,
 };
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -153,7 +152,7 @@ impl Control {
             pattern,
             matcher,
             clock: self.clock.forward(),
-            expires: seconds(clock::now()) + self.timeout.as_secs_f64(),
+            expires: clock::unix_seconds(clock::now()) + self.timeout.as_secs_f64(),
             ..ControlRequest::new(method)
         }
     }
@@ -168,11 +167,6 @@ impl Control {
         };
         Ok(self.broker.publish(publish).await?)
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "microseconds since 1970 fit for a century")]
-fn seconds(at: Timestamp) -> f64 {
-    at.as_microsecond() as f64 / 1e6
 }
 
 impl fmt::Debug for Control {

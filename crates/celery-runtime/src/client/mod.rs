@@ -56,7 +56,7 @@ impl Client {
     /// A client whose results come by `backend`, which has to be the one the workers store to.
     #[must_use]
     pub fn with_backend(broker: SharedBroker, backend: SharedBackend) -> Self {
-        let host = crate::worker::host_name();
+        let host = crate::host::name();
         Self { shared: Arc::new(Shared { broker, backend, host }), headers: Arc::default(), routes: Arc::default() }
     }
 

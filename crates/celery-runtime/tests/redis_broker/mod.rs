@@ -342,7 +342,9 @@ async fn a_closed_broker_has_given_back_what_it_held() {
     }
 }
 
-async fn worker_on(broker: &SharedBroker) -> (std::sync::Arc<celery_runtime::worker::Counters>, CancellationToken) {
+async fn worker_on(
+    broker: &SharedBroker,
+) -> (std::sync::Arc<celery_runtime::worker::WorkerCounters>, CancellationToken) {
     let worker = Worker::builder(broker.clone()).queue("w").task("t", |_, _| async { Ok(json!(1)) }).build().unwrap();
     let (counters, shutdown) = (worker.counters(), CancellationToken::new());
     broker.declare_task_queue(&"w".into()).await.unwrap();

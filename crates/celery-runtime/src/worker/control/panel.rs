@@ -8,25 +8,25 @@ use celery_protocol::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{RemoteControl, show};
+use super::{remote_control::RemoteControl, show};
 use crate::{
     broker::TaskQueue,
     worker::{
-        Shared,
-        events::Events,
-        registry::{Place, Registry, Shutdown, TimeLimits},
+        events::EventQueue,
+        registry::{Shutdown, TaskStage, TimeLimits, TrackedTask, WorkerRegistry},
+        worker_core::WorkerCore,
     },
 };
 
-pub(super) struct Panel {
-    shared: Arc<Shared>,
-    events: Arc<Events>,
+pub(super) struct ControlPanel {
+    core: Arc<WorkerCore>,
+    events: Arc<EventQueue>,
     clock: Arc<LamportClock>,
 }
 
-impl Panel {
-    pub fn new(shared: Arc<Shared>, events: Arc<Events>, clock: Arc<LamportClock>) -> Self {
-        Self { shared, events, clock }
+impl ControlPanel {
+    pub fn new(core: Arc<WorkerCore>, events: Arc<EventQueue>, clock: Arc<LamportClock>) -> Self {
+        Self { core, events, clock }
     }
 
     /// Does what is asked, and says so. `None` where Python says nothing either.
@@ -35,12 +35,8 @@ impl Panel {
             Ok(command) => command,
             Err(error) => return Some(control::error(error.to_string())),
         };
-        if command.changes_state() && self.shared.remote_control != RemoteControl::Full {
-            tracing::warn!(
-                worker = self.shared.name,
-                method = request.method,
-                "refused to be changed by remote control"
-            );
+        if command.changes_state() && self.core.remote_control != RemoteControl::Full {
+            tracing::warn!(method = request.method, "control request refused: this worker can only be inspected");
             let reason = format!(
                 "PermissionError('{} is refused: this worker only lets itself be inspected')",
                 // It is one of our own names, since it was understood.
@@ -49,21 +45,21 @@ impl Panel {
             return Some(control::error(reason));
         }
         if command.changes_state() {
-            tracing::info!(worker = self.shared.name, method = request.method, "changed by remote control");
+            tracing::info!(method = request.method, "control request obeyed");
         }
         self.obey(command)
     }
 
-    fn registry(&self) -> &Registry {
-        &self.shared.registry
+    fn registry(&self) -> &WorkerRegistry {
+        &self.core.registry
     }
 
     /// Arguments are shown as they are only where everything is allowed anyway.
-    fn show(&self, request: &crate::worker::registry::Request, safe: bool) -> values::RequestInfo {
-        show::request(request, &self.shared.name, safe || self.shared.remote_control != RemoteControl::Full)
+    fn show(&self, request: &TrackedTask, safe: bool) -> values::RequestInfo {
+        show::request(request, &self.core.name, safe || self.core.remote_control != RemoteControl::Full)
     }
 
-    fn list(&self, requests: &[crate::worker::registry::Request], safe: bool) -> Value {
+    fn list(&self, requests: &[TrackedTask], safe: bool) -> Value {
         requests.iter().map(|request| self.show(request, safe).to_json()).collect()
     }
 
@@ -82,10 +78,10 @@ impl Panel {
             Command::QueryTask { ids } => self.query(&ids),
             Command::Registered { items } => show::registered(registry, &items),
             Command::Revoked => Value::from(registry.revoked()),
-            Command::Stats => show::stats(&self.shared, self.clock.now()),
+            Command::Stats => show::stats(&self.core, self.clock.now()),
             Command::ActiveQueues => registry.queues().iter().map(show::queue).collect(),
-            Command::Conf => show::configuration(&self.shared),
-            Command::Report => show::report(&self.shared),
+            Command::Conf => show::configuration(&self.core),
+            Command::Report => show::report(&self.core),
             Command::Clock => json!({"clock": self.clock.now()}),
             Command::Memory | Command::Election => Value::Null,
             Command::Heartbeat => {
@@ -93,11 +89,11 @@ impl Panel {
                 Value::Null
             }
             Command::Hello { from_node, revoked } => {
-                if from_node == self.shared.name {
+                if from_node == self.core.name {
                     return Some(Value::Null);
                 }
-                tracing::debug!(worker = self.shared.name, from_node, "tells a starting worker what was revoked");
-                if self.shared.remote_control == RemoteControl::Full {
+                tracing::debug!(from_node, "revoked tasks sent to a starting worker");
+                if self.core.remote_control == RemoteControl::Full {
                     registry.revoke(revoked);
                 }
                 json!({"revoked": registry.revoked(), "clock": self.clock.forward()})
@@ -126,7 +122,7 @@ impl Panel {
                     (exchange.unwrap_or_else(|| queue.clone()), routing_key.unwrap_or_else(|| queue.clone()));
                 if exchange_type != "direct" || key != queue {
                     // A queue bound otherwise is its owner's to declare; it is consumed all the same.
-                    tracing::info!(worker = self.shared.name, queue, exchange = own, "consumes a queue others bind");
+                    tracing::info!(queue, exchange = own, "consuming a queue that others bind");
                 }
                 let mut added = TaskQueue::new(&queue);
                 if own != queue && exchange_type == "direct" && key == queue {
@@ -161,12 +157,12 @@ impl Panel {
     fn query(&self, ids: &[String]) -> Value {
         let known = ids.iter().filter_map(|id| {
             let request = self.registry().find(id)?;
-            let place = match request.place {
-                Place::Active => "active",
-                Place::Reserved => "reserved",
-                Place::Scheduled => "scheduled",
+            let stage = match request.stage {
+                TaskStage::Active => "active",
+                TaskStage::Reserved => "reserved",
+                TaskStage::Scheduled => "scheduled",
             };
-            Some((id.clone(), json!([place, self.show(&request, false).to_json()])))
+            Some((id.clone(), json!([stage, self.show(&request, false).to_json()])))
         });
         Value::Object(known.collect())
     }

@@ -1,17 +1,17 @@
 //! One field of a crontab, in Celery's syntax.
 
-use super::crontab::CrontabError;
+use super::crontab_error::CrontabError;
 
 /// The most characters of a field.
-const MAX_CHARS: usize = 1024;
+const MAX_FIELD_CHARS: usize = 1024;
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// The numbers of a field, as bits: bit `n` is `n`. No field goes beyond 59.
 pub(super) fn parse(name: &'static str, text: &str, min: u32, max: u32) -> Result<u64, CrontabError> {
     let bad = |reason: &'static str| CrontabError { field: name, reason };
-    if text.len() > MAX_CHARS {
-        return Err(bad("it is longer than 1024 characters"));
+    if text.len() > MAX_FIELD_CHARS {
+        return Err(bad("longer than 1024 characters"));
     }
     let mut bits = 0;
     for part in text.split(',') {
@@ -27,7 +27,7 @@ pub(super) fn parse(name: &'static str, text: &str, min: u32, max: u32) -> Resul
             ("*", _) => (min..=max).collect(),
             (_, Some((from, to))) => {
                 let (from, to) = (number(from, min, max).map_err(bad)?, number(to, min, max).map_err(bad)?);
-                // From the end to the beginning, as in fri-mon.
+                // Over the end to the beginning, as in fri-mon.
                 if to < from { (from..=max).chain(min..=to).collect() } else { (from..=to).collect() }
             }
             (_, None) if part.contains('/') => return Err(bad("a step follows neither * nor a range")),
@@ -51,10 +51,10 @@ fn number(text: &str, min: u32, max: u32) -> Result<u32, &'static str> {
         Some(number) => number,
         None => {
             let start = text.get(..3).unwrap_or_default().to_ascii_lowercase();
-            let place = |names: &[&str]| names.iter().position(|name| *name == start);
-            let found = place(&MONTHS).map(|month| month + 1).or_else(|| place(&WEEKDAYS));
-            found.and_then(|found| u32::try_from(found).ok()).ok_or("it holds neither numbers nor names")?
+            let index = |names: &[&str]| names.iter().position(|name| *name == start);
+            let found = index(&MONTHS).map(|month| month + 1).or_else(|| index(&WEEKDAYS));
+            found.and_then(|found| u32::try_from(found).ok()).ok_or("neither a number nor a name of a month or day")?
         }
     };
-    if (min..=max).contains(&number) { Ok(number) } else { Err("a number is too small or too large") }
+    if (min..=max).contains(&number) { Ok(number) } else { Err("a number is out of range") }
 }

@@ -1,4 +1,4 @@
-//! The time a scheduler goes by.
+//! The clock of a scheduler.
 
 use std::{fmt, time::Duration};
 
@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-/// Tells the time and waits for it.
+/// Reads the time of day and waits for one.
 #[async_trait]
-pub trait Clock: Send + Sync + fmt::Debug {
+pub trait ScheduleClock: Send + Sync + fmt::Debug {
     /// The time of day.
     fn now(&self) -> Timestamp;
 
@@ -18,10 +18,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+pub struct SystemScheduleClock;
 
 #[async_trait]
-impl Clock for SystemClock {
+impl ScheduleClock for SystemScheduleClock {
     fn now(&self) -> Timestamp {
         crate::clock::now()
     }
@@ -34,32 +34,32 @@ impl Clock for SystemClock {
 
 /// A clock that stands still until it is moved: for tests.
 #[derive(Debug)]
-pub struct ManualClock {
+pub struct ManualScheduleClock {
     time: watch::Sender<Timestamp>,
 }
 
-impl ManualClock {
-    /// Standing at `time`.
+impl ManualScheduleClock {
+    /// A clock that stands at `time`.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
         Self { time: watch::Sender::new(time) }
     }
 
-    /// Moves it, backwards as well.
+    /// Moves it, forwards or backwards.
     pub fn set(&self, time: Timestamp) {
         self.time.send_replace(time);
     }
 }
 
 #[async_trait]
-impl Clock for ManualClock {
+impl ScheduleClock for ManualScheduleClock {
     fn now(&self) -> Timestamp {
         *self.time.borrow()
     }
 
     async fn sleep_until(&self, until: Timestamp) {
         let mut time = self.time.subscribe();
-        // A clock set back is to be noticed at once as well.
+        // A clock that is set back ends the wait as well.
         let start = *time.borrow();
         let _ = time.wait_for(|now| *now >= until || *now < start).await;
     }
