@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use durable_fs::durable::{self, Outcome, Part, Source, TempFile, is_nfs_remnant, is_temp_name};
 use durable_fs::{FileKind, Fs, ReadFile, WriteFile};
 
-use super::staged::hash;
+use super::staged::{copy_failed_from_source, copy_failed_in_store};
 use super::{
-    Behind, Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
+    Behind, Content, CopyFile, Created, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
     StoreError,
 };
+use crate::sha256::{CopyError, FileDigest, HashingCopier};
 
 /// Staged files whose descriptor is kept, so that a small batch is synced file by file instead of by `syncfs`.
 const OPEN_STAGED: usize = 16;
@@ -311,11 +312,12 @@ impl Store for LocalStore {
         replaced.map_err(|error| self.error("replace", name.as_str(), error))
     }
 
-    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<Digest>, StoreError> {
+    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<FileDigest>, StoreError> {
         const DOING: &str = "copy";
         let fs = self.fs.as_ref();
         let singly = copies.len() <= SYNCED_SINGLY;
         let mut written = Vec::with_capacity(copies.len());
+        let mut copier = HashingCopier::new();
         for copy in copies {
             let from = copy.from.as_str();
             let opened = self.open_file(&copy.from).map_err(|error| self.error(DOING, from, error))?;
@@ -323,9 +325,9 @@ impl Store for LocalStore {
             let in_to = |error| self.error(DOING, copy.to.as_str(), error);
             let mut temp = self.temp(copy.to.dir()).map_err(in_to)?;
             let max = copy.expected.map_or(u64::MAX, |expected| expected.length);
-            let digest = match hash(&mut source, max, |piece| temp.write_bytes(piece)) {
-                Err(super::staged::HashError::TooLarge) => None,
-                other => Some(other.map_err(|error| error.in_store(DOING, from, max))?),
+            let digest = match copier.copy(&mut source, max, |piece| temp.write_bytes(piece)) {
+                Err(CopyError::TooLong { .. }) => None,
+                other => Some(other.map_err(|error| copy_failed_in_store(error, DOING, from))?),
             };
             let digest = digest
                 .filter(|digest| copy.expected.is_none_or(|expected| expected == *digest))
@@ -436,8 +438,8 @@ impl Store for LocalStore {
             FileName::new(dir)?;
         }
         let mut temp = self.temp(dir).map_err(|error| self.error(DOING, dir, error))?;
-        let written = hash(reader, max, |piece| temp.write_bytes(piece));
-        let digest = written.map_err(|error| error.in_source(DOING, dir, max))?;
+        let written = HashingCopier::new().copy(reader, max, |piece| temp.write_bytes(piece));
+        let digest = written.map_err(|error| copy_failed_from_source(error, DOING, dir))?;
         let open = Arc::clone(&self.open_staged);
         if open.fetch_add(1, Ordering::Relaxed) >= OPEN_STAGED {
             temp.close();

@@ -6,11 +6,12 @@ use std::io::{Cursor, Read};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::staged::hash;
+use super::staged::copy_failed_from_source;
 use super::{
-    Behind, Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
+    Behind, Content, CopyFile, Created, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
     StoreError,
 };
+use crate::sha256::{FileDigest, HashingCopier, Sha256};
 
 type Bytes = Arc<[u8]>;
 
@@ -116,14 +117,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<Digest>, StoreError> {
+    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<FileDigest>, StoreError> {
         const DOING: &str = "copy";
         let mut taken = Vec::with_capacity(copies.len());
         for copy in copies {
             let name = copy.from.as_str();
             let not_found = || StoreError::NotFound { doing: DOING, name: name.to_owned() };
             let bytes = self.get(&copy.from).ok_or_else(not_found)?;
-            let digest = hash(&mut &bytes[..], u64::MAX, |_| Ok(())).map_err(|e| e.in_store(DOING, name, u64::MAX))?;
+            let digest = FileDigest { length: bytes.len() as u64, sha256: Sha256::of(&bytes) };
             if copy.expected.is_some_and(|expected| expected != digest) {
                 return Err(StoreError::Mismatch { doing: DOING, name: name.to_owned() });
             }
@@ -190,11 +191,12 @@ impl Store for MemoryStore {
             FileName::new(dir)?;
         }
         let mut bytes = Vec::new();
-        let digest = hash(reader, max, |piece| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        })
-        .map_err(|error| error.in_source("stage", dir, max))?;
+        let digest = HashingCopier::new()
+            .copy(reader, max, |piece| {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            })
+            .map_err(|error| copy_failed_from_source(error, "stage", dir))?;
         let bytes: Bytes = bytes.into();
         Ok(Staged::new(digest, Box::new(bytes)))
     }

@@ -22,6 +22,8 @@ pub use memory::MemoryStore;
 pub use name::{FileName, InvalidFileName, MAX_FILE_NAME_BYTES};
 pub use staged::{Behind, Staged};
 
+use crate::sha256::{FileDigest, HashingCopier};
+
 /// The bytes of a file to be created.
 #[derive(Debug)]
 pub enum Content<'a> {
@@ -82,15 +84,6 @@ pub struct FileStat {
     pub mtime: i64,
 }
 
-/// Length and SHA-256 of a file's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest {
-    /// Bytes.
-    pub length: u64,
-    /// SHA-256 of the bytes.
-    pub sha256: [u8; 32],
-}
-
 /// How a file is replaced. In any case its modification time ends at least a second above that of the file it
 /// replaces, so that conditional requests never stick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +100,7 @@ pub struct CopyFile {
     /// The name that is replaced (or created).
     pub to: FileName,
     /// The bytes `from` must hold, when known: with others nothing is replaced.
-    pub expected: Option<Digest>,
+    pub expected: Option<FileDigest>,
     /// As for [`Store::replace`].
     pub options: ReplaceOptions,
 }
@@ -148,7 +141,7 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] without a `from`, [`StoreError::Mismatch`] when it does not hold `expected`; in both
     /// cases no name was replaced. On other failures each name holds the old bytes or the new ones.
-    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<Digest>, StoreError>;
+    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<FileDigest>, StoreError>;
 
     /// The bytes of a file; `None` when there is none.
     ///
@@ -166,12 +159,13 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::TooLarge`] when it is longer than `max` bytes.
-    fn digest(&self, name: &FileName, max: u64) -> Result<Option<Digest>, StoreError> {
+    fn digest(&self, name: &FileName, max: u64) -> Result<Option<FileDigest>, StoreError> {
         const DOING: &str = "hash";
         let Some(mut file) = self.open(name)? else {
             return Ok(None);
         };
-        staged::hash(&mut file, max, |_| Ok(())).map(Some).map_err(|error| error.in_store(DOING, name.as_str(), max))
+        let copied = HashingCopier::new().copy(&mut file, max, |_| Ok(()));
+        copied.map(Some).map_err(|error| staged::copy_failed_in_store(error, DOING, name.as_str()))
     }
 
     /// Length and modification time; `None` when there is no such file.

@@ -12,7 +12,7 @@ use tuf_core::bins::BinLayout;
 use tuf_core::canonical::canonicalize;
 use tuf_core::client::{Fetch, FetchError};
 use tuf_core::key::{FileSigner, KeyIdFormat, Signer, ed25519};
-use tuf_core::schema::Hashes;
+use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
 
 pub fn now() -> UtcTime {
@@ -279,7 +279,7 @@ pub fn envelope(signed: &Value, by: &[(&str, &dyn Signer)]) -> Vec<u8> {
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Hashes::sha256_of(bytes).sha256().unwrap())
+    Sha256::of(bytes).to_string()
 }
 
 pub fn target(content: &str) -> Value {
