@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_bool, write_u64};
-use crate::canonical::{Extra, is_canonical, write_str};
+use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, is_canonical, write_bool, write_str, write_u64};
 use crate::envelope::ParseError;
 use crate::key::PublicKey;
 use crate::names::{KeyId, RoleName, TargetPath};

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use ring::digest;
 
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::write_hex;
-use crate::canonical::write_str;
+use crate::canonical::{ReadError, Reader, Wire, write_hex, write_str};
 use crate::sha256::{Sha256, Sha256Hasher};
 
 /// Hashes of one file by algorithm: at least one. sha256 and sha512 can be checked, others are kept as they are.

@@ -103,9 +103,10 @@ fn the_first_bytes_of_a_file_may_come_last(store: &dyn Store) {
     let long = vec![b'x'; 300_000];
     for (number, body) in [&b"body"[..], b"", &long].into_iter().enumerate() {
         let file = name(&format!("{number}.targets.json"));
-        let behind = |head: usize| store.stage_behind("", head, &[body, b"}"]).unwrap();
+        let behind = |head: usize| store.stage_tail("", head, &[body, b"}"]).unwrap();
         assert_eq!(store.read(&file, 1 << 20).unwrap(), None, "it has no name yet");
-        let create = |head: &[u8]| store.create_all(vec![NewFile::behind(file.clone(), head.to_vec(), behind(5))]);
+        let create =
+            |head: &[u8]| store.create_all(vec![NewFile::head_and_tail(file.clone(), head.to_vec(), behind(5))]);
         assert_eq!(create(b"head:").unwrap(), [Created::New]);
         assert_eq!(read(store, file.as_str()).unwrap(), [b"head:", body, b"}"].concat());
         assert_eq!(create(b"head:").unwrap(), [Created::Same]);
@@ -115,7 +116,7 @@ fn the_first_bytes_of_a_file_may_come_last(store: &dyn Store) {
         }
         drop(behind(5));
         let beside = vec![
-            NewFile::behind(name(&format!("a/{number}")), &b"h"[..], behind(1)),
+            NewFile::head_and_tail(name(&format!("a/{number}")), &b"h"[..], behind(1)),
             NewFile::bytes(name(&format!("b/{number}")), &b"b"[..]),
         ];
         assert_eq!(store.create_all(beside).unwrap(), [Created::New; 2]);
