@@ -6,10 +6,10 @@
 
 use std::fmt;
 
-use ring::digest::{SHA256, digest};
 use thiserror::Error;
 
 use crate::names::{RoleName, TargetPath};
+use crate::sha256::Sha256;
 
 /// Name of the role between `targets` and the bins.
 pub const BINS_ROLE: &str = "bins";
@@ -54,8 +54,8 @@ impl BinLayout {
     /// The bin that `path` belongs to.
     #[must_use]
     pub fn index_of(&self, path: &TargetPath) -> u32 {
-        let hash = digest(&SHA256, path.as_str().as_bytes());
-        let head = hash.as_ref().iter().take(4).fold(0u32, |head, byte| (head << 8) | u32::from(*byte));
+        let [a, b, c, d, ..] = *Sha256::of(path.as_str().as_bytes()).as_bytes();
+        let head = u32::from_be_bytes([a, b, c, d]);
         (head >> (32 - 4 * self.digits)) / self.prefixes_per_bin
     }
 

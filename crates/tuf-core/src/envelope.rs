@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::canonical::read::{Reader, Wire};
-use crate::canonical::scan::{Scanner, checked_text};
-use crate::canonical::write::write_hex;
-use crate::canonical::{CanonicalError, ReadError, is_canonical, to_json, write_str};
+use crate::canonical::{
+    CanonicalError, JsonScanner, ReadError, Reader, Wire, checked_text, is_canonical, to_json, write_hex, write_str,
+};
 use crate::key::{SignError, Signer};
 use crate::names::KeyId;
 
@@ -109,7 +108,7 @@ impl Envelope {
     }
 
     fn read(text: &str) -> Result<(Signed, Vec<Signature>), ParseError> {
-        let mut scanner = Scanner::new(text, false);
+        let mut scanner = JsonScanner::new(text, false);
         let (mut signed, mut signatures) = (None, None);
         scanner.skip_space();
         scanner.expect(b'{', "expected an object")?;
@@ -237,7 +236,7 @@ pub(crate) fn roomy(capacity: usize) -> usize {
     if capacity < LARGE { capacity } else { capacity.saturating_add(LARGE / 4).next_multiple_of(LARGE) }
 }
 
-fn read_signed(scanner: &mut Scanner<'_>) -> Result<Signed, CanonicalError> {
+fn read_signed(scanner: &mut JsonScanner<'_>) -> Result<Signed, CanonicalError> {
     let start = scanner.pos;
     if scanner.canonical_value().is_ok() {
         return Ok(Signed::InFile(start..scanner.pos));

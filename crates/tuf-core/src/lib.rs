@@ -14,6 +14,7 @@ pub mod key;
 pub mod names;
 pub mod root_chain;
 pub mod schema;
+pub mod sha256;
 pub mod store;
 pub mod time;
 pub mod verify;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use durable_fs::{Fs, RealFs, durable};
 use fleet::Config;
 use fleet::clock::{Clock as _, SystemClock};
-use tuf_core::audit::{self, Ceilings, Options, Progress, Report, Severity, Stage, rules};
+use tuf_core::audit::{self, AuditCeilings, AuditOptions, AuditProgress, AuditStage, Report, Severity, rules};
 use tuf_core::time::UtcTime;
 
 use crate::args;
@@ -51,7 +51,7 @@ pub async fn run(config: &Config, args: args::Validate, output: Output) -> Resul
 fn plan(config: &Config, args: args::Validate, fs: &dyn Fs) -> Result<Plan, CliError> {
     let root_file = |path: &Path| -> Result<_, CliError> {
         // What is too large is for the audit to say.
-        let bytes = durable::read_bounded(fs, path, Ceilings::default().root_bytes).map_err(|error| {
+        let bytes = durable::read_bounded(fs, path, AuditCeilings::default().root_bytes).map_err(|error| {
             CliError::reading(path, &error)
                 .hint("trust starts from a root: name one with --trusted-root, or make one with `rugged initialize`")
         })?;
@@ -77,14 +77,14 @@ fn plan(config: &Config, args: args::Validate, fs: &dyn Fs) -> Result<Plan, CliE
 
 /// The audit, on a thread of its own: it blocks.
 async fn look(plan: &Plan, metadata: Folder, targets: Option<Folder>, output: Output) -> Result<Report, CliError> {
-    let mut options = Options::at(plan.at);
+    let mut options = AuditOptions::at(plan.at);
     options.trusted_root = plan.trusted_root.as_ref().map(|(_, bytes)| bytes.clone());
     // Elsewhere each look is a round trip.
     options.tough_names = targets.as_ref().is_some_and(Folder::is_local);
     let bar = output.count_bar("reading roots", 0);
     let audit = tokio::task::spawn_blocking(move || {
-        let mut stage = Stage::Roots;
-        let mut progress = |at: Progress| {
+        let mut stage = AuditStage::Roots;
+        let mut progress = |at: AuditProgress| {
             if at.stage != stage {
                 stage = at.stage;
                 bar.set_message(message(stage));
@@ -104,12 +104,12 @@ async fn look(plan: &Plan, metadata: Folder, targets: Option<Folder>, output: Ou
     })
 }
 
-fn message(stage: Stage) -> &'static str {
+fn message(stage: AuditStage) -> &'static str {
     match stage {
-        Stage::Roots => "reading roots",
-        Stage::Roles => "reading roles",
-        Stage::Search => "finding targets",
-        Stage::TargetFiles => "hashing targets",
+        AuditStage::Roots => "reading roots",
+        AuditStage::Roles => "reading roles",
+        AuditStage::Search => "finding targets",
+        AuditStage::TargetFiles => "hashing targets",
     }
 }
 
@@ -133,7 +133,7 @@ async fn second_opinion(plan: &Plan, metadata: Folder, targets: Option<Folder>, 
 
 fn first_root(metadata: &Folder) -> Result<Vec<u8>, String> {
     const PATH: &str = "1.root.json";
-    let max = Ceilings::default().root_bytes;
+    let max = AuditCeilings::default().root_bytes;
     let file = metadata.open(PATH, max).map_err(|error| error.to_string())?;
     let file = file.ok_or_else(|| format!("{PATH} is missing; name another one with --trusted-root"))?;
     let mut bytes = Vec::new();

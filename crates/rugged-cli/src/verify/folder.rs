@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use durable_fs::{FileKind, Fs};
-use tuf_core::audit::Source;
+use tuf_core::audit::MetadataSource;
 use tuf_core::client::{Fetch, FetchError};
 use url::Url;
 
@@ -104,7 +104,7 @@ impl Fetch for Folder {
     }
 }
 
-impl Source for Folder {
+impl MetadataSource for Folder {
     fn list(&self) -> Result<Option<Vec<String>>, FetchError> {
         let Self::Local(directory) = self else { return Ok(None) };
         let entries = directory.list().map_err(FetchError::new)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durable_fs::Fs;
 use serde::Serialize;
-use tuf_core::client::{Client, ClientError, Fetch, FetchError, Limits};
+use tuf_core::client::{Client, ClientError, ClientLimits, Fetch, FetchError};
 use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
 
@@ -14,7 +14,7 @@ use super::directory::Directory;
 use crate::error::CliError;
 
 /// Larger than clients in the field accept, so that what is too large for them is said by name.
-const LIMITS: Limits = Limits {
+const LIMITS: ClientLimits = ClientLimits {
     timestamp_bytes: 1 << 20,
     snapshot_bytes: 64 << 20,
     targets_bytes: 1 << 30,

@@ -2,23 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::lenient::Doc;
-use super::{Audit, Got, rules};
+use super::lenient::LenientMetadata;
+use super::rules;
+use super::running::{MetadataFile, RunningAudit};
 use crate::envelope::Envelope;
-use crate::names::RoleName;
+use crate::names::{RoleName, TopRole};
 use crate::schema::{Metadata, Root, Snapshot};
 use crate::verify;
 
-impl Audit<'_> {
+impl RunningAudit<'_> {
     /// Holds the current snapshot against older ones that today's keys vouch for: clients that saw one of those keep
     /// it. Snapshots under keys that were replaced are forgotten by clients (§5.3.11), and here.
-    pub(super) fn older_snapshots(&mut self, root: &Root, path: &str, current: &Doc<Snapshot>) {
+    pub(super) fn older_snapshots(&mut self, root: &Root, path: &str, current: &LenientMetadata<Snapshot>) {
         let role = RoleName::snapshot();
         let (current, Some(keys)) = (&current.metadata, root.roles.get(&role)) else { return };
         if !root.consistent_snapshot {
             return;
         }
-        let versions = self.versions_on_disk("snapshot");
+        let versions = self.versions_on_disk(TopRole::Snapshot);
         for newer in versions.iter().filter(|&&version| version > current.version) {
             let message = format!(
                 "is newer than snapshot {}, which the timestamp lists: an update is under way, or was given up",
@@ -29,7 +30,8 @@ impl Audit<'_> {
         let older = versions.iter().rev().filter(|&&version| version < current.version);
         let mut reported: BTreeSet<RoleName> = BTreeSet::new();
         for version in older.take(self.options.ceilings.older_snapshots) {
-            let Got::File(file) = self.get(&format!("{version}.snapshot.json"), self.options.ceilings.snapshot_bytes)
+            let MetadataFile::File(file) =
+                self.get(&format!("{version}.snapshot.json"), self.options.ceilings.snapshot_bytes)
             else {
                 continue;
             };

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Audit;
-use super::lenient::Doc;
+use super::lenient::LenientMetadata;
+use super::quote::quote;
 use super::report::Severity;
 use super::rules::{self, Rule};
+use super::running::RunningAudit;
 use crate::key::{KeyIdFormat, PublicKey, SignatureError};
 use crate::names::KeyId;
 use crate::schema::RoleKeys;
 use crate::verify;
 
-impl Audit<'_> {
+impl RunningAudit<'_> {
     /// The keys that a root or a delegating role defines. Each key is reported once in an audit.
     pub(super) fn check_keys(&mut self, subject: &str, keys: &BTreeMap<KeyId, PublicKey>) {
         for (keyid, key) in keys {
@@ -82,7 +83,7 @@ impl Audit<'_> {
         rule: &'static Rule,
         subject: &str,
         whose: &str,
-        doc: &Doc<M>,
+        doc: &LenientMetadata<M>,
         keys: &BTreeMap<KeyId, PublicKey>,
         role: &RoleKeys,
     ) {
@@ -132,8 +133,8 @@ fn problems_of_key(keyid: &KeyId, key: &PublicKey) -> Vec<(&'static Rule, Severi
         Err(SignatureError::Unsupported { keytype, scheme }) => {
             let problem = format!(
                 "key type {} with scheme {} is not one of the specification's: clients cannot use it",
-                super::quote(&keytype),
-                super::quote(&scheme)
+                quote(&keytype),
+                quote(&scheme)
             );
             problems.push((rules::K3, Severity::Warning, problem));
         }

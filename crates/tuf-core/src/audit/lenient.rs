@@ -6,15 +6,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::lint::Lint;
-use super::{Audit, rules};
+use super::rules;
+use super::running::RunningAudit;
+use super::shape::ShapeCheck;
 use crate::canonical::{canonicalize, value_to_canonical};
 use crate::envelope::{Envelope, MAX_SIGNATURES, Signature};
 use crate::names::KeyId;
 use crate::schema::Metadata;
 
 /// Metadata as far as it could be read.
-pub(super) struct Doc<M> {
+pub(super) struct LenientMetadata<M> {
     /// What was read; where it was wrong, with repairs.
     pub(super) metadata: M,
     /// The canonical bytes as they were signed; none if there is no canonical form.
@@ -26,16 +27,16 @@ pub(super) struct Doc<M> {
 }
 
 #[derive(Deserialize)]
-struct Outer<'a> {
+struct RawEnvelope<'a> {
     signatures: Value,
     #[serde(borrow)]
     signed: &'a RawValue,
 }
 
-impl Audit<'_> {
+impl RunningAudit<'_> {
     /// Reads a file, and reports everything that a strict reader would refuse it for. `None` if nothing can be made of
     /// it, which is reported too.
-    pub(super) fn read<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<Doc<M>> {
+    pub(super) fn read<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<LenientMetadata<M>> {
         if let Ok(envelope) = Envelope::parse(file)
             && let Ok(metadata) = M::from_envelope(&envelope)
         {
@@ -44,7 +45,7 @@ impl Audit<'_> {
                 self.not_nfc(subject);
             }
             let signed = Some(envelope.into_signed());
-            return Some(Doc { metadata, signed, signatures, flaws: BTreeSet::new() });
+            return Some(LenientMetadata { metadata, signed, signatures, flaws: BTreeSet::new() });
         }
         self.repair(subject, file)
     }
@@ -55,8 +56,8 @@ impl Audit<'_> {
         self.error(rules::J2, subject, message);
     }
 
-    fn repair<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<Doc<M>> {
-        let outer: Outer<'_> = match serde_json::from_slice(file) {
+    fn repair<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<LenientMetadata<M>> {
+        let outer: RawEnvelope<'_> = match serde_json::from_slice(file) {
             Ok(outer) => outer,
             Err(error) => {
                 self.error(
@@ -67,11 +68,11 @@ impl Audit<'_> {
                 return None;
             }
         };
-        let mut lint = Lint::default();
+        let mut shape = ShapeCheck::default();
         let signed = match canonicalize(outer.signed.get().as_bytes()) {
             Ok(signed) => Some(signed.into_owned()),
             Err(error) => {
-                lint.error(rules::J1, format!("has no canonical form, so that no signature can be checked: {error}"));
+                shape.error(rules::J1, format!("has no canonical form, so that no signature can be checked: {error}"));
                 None
             }
         };
@@ -80,7 +81,7 @@ impl Audit<'_> {
         {
             self.not_nfc(subject);
         }
-        let signatures = signatures(&outer.signatures, &mut lint);
+        let signatures = signatures(&outer.signatures, &mut shape);
         let mut value: Value = match serde_json::from_str(outer.signed.get()) {
             Ok(value) => value,
             Err(error) => {
@@ -88,12 +89,12 @@ impl Audit<'_> {
                 return None;
             }
         };
-        lint.metadata(M::TYPE, &mut value);
+        shape.metadata(M::TYPE, &mut value);
         strip_fractions(&mut value);
         let read = value_to_canonical(&value).map_err(|error| error.to_string());
         let read = read.and_then(|bytes| M::from_canonical(&bytes).map_err(|error| error.to_string()));
-        let flaws: BTreeSet<&'static str> = lint.findings.iter().map(|(rule, _, _)| rule.id).collect();
-        for (rule, severity, message) in lint.findings {
+        let flaws: BTreeSet<&'static str> = shape.findings.iter().map(|(rule, _, _)| rule.id).collect();
+        for (rule, severity, message) in shape.findings {
             self.report.add(rule, severity, subject, message);
         }
         match read {
@@ -104,7 +105,7 @@ impl Audit<'_> {
                     // Nothing above explains why the strict reader refused it: its own words must do.
                     self.error(rules::C7, subject, error.to_string());
                 }
-                Some(Doc { metadata, signed, signatures, flaws })
+                Some(LenientMetadata { metadata, signed, signatures, flaws })
             }
             Err(error) => {
                 self.error(rules::C7, subject, format!("{error}; what depends on it was not looked at"));
@@ -114,35 +115,35 @@ impl Audit<'_> {
     }
 }
 
-fn signatures(value: &Value, lint: &mut Lint) -> Vec<Signature> {
+fn signatures(value: &Value, shape: &mut ShapeCheck) -> Vec<Signature> {
     let Some(list) = value.as_array() else {
-        lint.error(rules::S2, "`signatures` is not a list");
+        shape.error(rules::S2, "`signatures` is not a list");
         return Vec::new();
     };
     let mut signatures: Vec<Signature> = Vec::new();
     if list.len() > MAX_SIGNATURES {
-        lint.error(rules::S2, format!("lists {} signatures, more than {MAX_SIGNATURES} are not read", list.len()));
+        shape.error(rules::S2, format!("lists {} signatures, more than {MAX_SIGNATURES} are not read", list.len()));
     }
     let mut seen = BTreeSet::new();
     for (index, entry) in list.iter().take(MAX_SIGNATURES).enumerate() {
         let text = |member: &str| entry.get(member).and_then(Value::as_str);
         let (Some(keyid), Some(sig)) = (text("keyid"), text("sig")) else {
-            lint.error(rules::S2, format!("signature {index} lacks `keyid` or `sig`"));
+            shape.error(rules::S2, format!("signature {index} lacks `keyid` or `sig`"));
             continue;
         };
         let keyid = match KeyId::new(keyid) {
             Ok(keyid) => keyid,
             Err(error) => {
-                lint.error(rules::S2, format!("signature {index}: {error}"));
+                shape.error(rules::S2, format!("signature {index}: {error}"));
                 continue;
             }
         };
         let Ok(sig) = hex::decode(sig) else {
-            lint.error(rules::S2, format!("the signature by key {keyid} is not hexadecimal"));
+            shape.error(rules::S2, format!("the signature by key {keyid} is not hexadecimal"));
             continue;
         };
         if !seen.insert(keyid.clone()) {
-            lint.error(
+            shape.error(
                 rules::S1,
                 format!(
                     "key {keyid} is listed twice in `signatures`; keep one, clients refuse the file or count it once"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::rules::Rule;
+use crate::names::TopRole;
 
 /// Findings of one rule that are kept; more are counted.
 pub const MAX_FINDINGS_PER_RULE: usize = 1000;
@@ -99,7 +100,7 @@ pub struct Report {
     /// How much was looked at.
     pub checked: Checked,
     /// Versions of what clients see: `root`, `timestamp`, `snapshot` and `targets`, as far as they could be read.
-    pub versions: BTreeMap<&'static str, u64>,
+    pub versions: BTreeMap<TopRole, u64>,
     errors: u64,
     warnings: u64,
     notes: u64,

@@ -1,6 +1,6 @@
 //! Why a client does not trust what it was given.
 
-use super::FetchError;
+use super::fetch::FetchError;
 use crate::envelope::ParseError;
 use crate::names::{RoleName, TargetPath};
 use crate::root_chain::RootError;

@@ -1,6 +1,6 @@
 //! As much DER as keys need.
 
-use super::KeyError;
+use super::error::KeyError;
 
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;

@@ -6,7 +6,10 @@ use ring::rand::SecureRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use zeroize::Zeroizing;
 
-use super::{FileSigner, KeyError, PublicKey, Signer as _, pem};
+use super::error::KeyError;
+use super::pem;
+use super::public::PublicKey;
+use super::signer::{FileSigner, Signer as _};
 
 /// A new key pair. `Debug` shows the public half alone.
 pub struct Generated {

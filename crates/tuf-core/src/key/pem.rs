@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::KeyError;
+use super::error::KeyError;
 
 /// Largest PEM file read.
 const MAX_PEM_BYTES: usize = 64 * 1024;

@@ -6,12 +6,11 @@ use ring::signature::{
 };
 
 use super::der::{self, Algorithm};
-use super::{KeyError, pem};
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::ObjectWriter;
-use crate::canonical::{Extra, Json, canonicalize, write_str};
+use super::error::KeyError;
+use super::pem;
+use crate::canonical::{Extra, Json, ObjectWriter, ReadError, Reader, Wire, canonicalize, write_str};
 use crate::names::KeyId;
-use crate::schema::hashes::sha256;
+use crate::sha256::Sha256;
 
 /// How a key id is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,7 +144,7 @@ impl PublicKey {
             }
             KeyIdFormat::Spec | KeyIdFormat::Legacy => self.to_canonical(),
         };
-        KeyId::from_digest(&sha256(&canonical))
+        KeyId::from_digest(Sha256::of(&canonical))
     }
 
     /// Checks one signature over `message`.

@@ -9,7 +9,9 @@ use ring::signature::{
 use zeroize::Zeroizing;
 
 use super::der::{self, Algorithm, Der};
-use super::{KeyError, PublicKey, pem};
+use super::error::KeyError;
+use super::pem;
+use super::public::PublicKey;
 
 /// Signing failed. Never holds key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_u64};
-use crate::canonical::{Extra, INTEGER_LIMIT, is_canonical, write_str};
+use crate::canonical::{
+    Extra, INTEGER_LIMIT, ObjectWriter, ReadError, Reader, Wire, is_canonical, write_str, write_u64,
+};
 use crate::envelope::{Envelope, ParseError};
 use crate::key::PublicKey;
-use crate::names::{KeyId, NameError};
+use crate::names::{KeyId, NameError, TopRole};
 use crate::time::UtcTime;
 
 use super::Hashes;
@@ -60,7 +60,7 @@ impl fmt::Display for SpecVersion {
 /// One kind of signed metadata. Implemented by the four types of this module, and only by them.
 pub trait Metadata: Wire {
     /// The `_type` member.
-    const TYPE: &'static str;
+    const TYPE: TopRole;
 
     /// The version, at least 1.
     fn version(&self) -> u64;
@@ -101,7 +101,7 @@ pub trait Metadata: Wire {
 
 fn read_all<M: Metadata>(text: &str) -> Result<M, ReadError> {
     let mut reader = Reader::new(text);
-    let metadata = M::read(&mut reader).map_err(|error| error.at(M::TYPE))?;
+    let metadata = M::read(&mut reader).map_err(|error| error.at(M::TYPE.as_str()))?;
     reader.finish()?;
     Ok(metadata)
 }
@@ -117,11 +117,11 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads the member if it is one of these; whether it was.
-    pub(super) fn member(&mut self, kind: &str, key: &str, reader: &mut Reader<'_>) -> Result<bool, ReadError> {
+    pub(super) fn member(&mut self, kind: TopRole, key: &str, reader: &mut Reader<'_>) -> Result<bool, ReadError> {
         match key {
             "_type" => {
                 let found = reader.string()?;
-                if found != kind {
+                if found != kind.as_str() {
                     let found: String = found.chars().take(40).flat_map(char::escape_debug).collect();
                     return Err(ReadError::new(format!("expected `{kind}`, found `{found}`")));
                 }

@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_bool, write_u64};
-use crate::canonical::{Extra, is_canonical, write_str};
+use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, is_canonical, write_bool, write_str, write_u64};
 use crate::envelope::ParseError;
 use crate::key::PublicKey;
 use crate::names::{KeyId, RoleName, TargetPath};
+use crate::sha256::Sha256;
 
 use super::common::{read_keyids, read_keys, read_threshold, write_keyids, write_keys};
-use super::hashes::sha256;
 use super::{HashPrefix, PathPattern, RoleKeys};
 
 /// The roles a targets role delegates to, and their keys. Exactly one of `roles` and `succinct_roles` is there.
@@ -238,7 +236,7 @@ pub enum DelegatedPaths {
 /// The hexadecimal sha256 of a path, whose beginning chooses the bin.
 #[must_use]
 pub fn path_hash(path: &TargetPath) -> String {
-    hex::encode(sha256(path.as_str().as_bytes()))
+    Sha256::of(path.as_str().as_bytes()).to_string()
 }
 
 /// Hashed bins described by a rule (TAP 15): 2^`bit_length` roles called `PREFIX-HEX`.
@@ -311,7 +309,7 @@ impl SuccinctRoles {
     /// The bin trusted with `path`.
     #[must_use]
     pub fn bin_for(&self, path: &TargetPath) -> RoleName {
-        let [a, b, c, d, ..] = sha256(path.as_str().as_bytes());
+        let [a, b, c, d, ..] = *Sha256::of(path.as_str().as_bytes()).as_bytes();
         self.bin(u64::from(u32::from_be_bytes([a, b, c, d])) >> (32 - self.bit_length))
     }
 

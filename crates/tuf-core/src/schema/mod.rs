@@ -5,7 +5,7 @@
 
 mod common;
 mod delegations;
-pub(crate) mod hashes;
+mod hashes;
 mod pattern;
 mod root;
 mod snapshot;

@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::canonical::Extra;
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_bool, write_u64};
-use crate::canonical::write_str;
+use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, write_bool, write_str, write_u64};
 use crate::key::PublicKey;
-use crate::names::{KeyId, RoleName};
+use crate::names::{KeyId, RoleName, TopRole};
 use crate::time::UtcTime;
 
 use super::common::{Header, read_keys, write_keys, write_map};
@@ -33,7 +30,7 @@ pub struct Root {
 }
 
 impl Metadata for Root {
-    const TYPE: &'static str = "root";
+    const TYPE: TopRole = TopRole::Root;
 
     fn version(&self) -> u64 {
         self.version
@@ -69,9 +66,9 @@ impl Wire for Root {
         })?;
         let (spec_version, version, expires) = header.finish()?;
         let roles = roles.ok_or(ReadError::missing("roles"))?;
-        for name in ["root", "snapshot", "targets", "timestamp"] {
-            if !roles.contains_key(name) {
-                return Err(ReadError::missing(name).at("roles"));
+        for role in TopRole::ALL {
+            if !roles.contains_key(role.as_str()) {
+                return Err(ReadError::missing(role.as_str()).at("roles"));
             }
         }
         let consistent_snapshot = consistent_snapshot.ok_or(ReadError::missing("consistent_snapshot"))?;
@@ -81,7 +78,7 @@ impl Wire for Root {
 
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out, &self.extra);
-        write_str(object.field("_type"), Self::TYPE);
+        write_str(object.field("_type"), Self::TYPE.as_str());
         write_bool(object.field("consistent_snapshot"), self.consistent_snapshot);
         write_str(object.field("expires"), &self.expires.to_string());
         write_keys(object.field("keys"), &self.keys);

@@ -3,11 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::canonical::Extra;
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_u64};
-use crate::canonical::write_str;
-use crate::names::RoleName;
+use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, write_str, write_u64};
+use crate::names::{RoleName, TopRole};
 use crate::time::UtcTime;
 
 use super::common::Header;
@@ -37,7 +34,7 @@ impl Snapshot {
 }
 
 impl Metadata for Snapshot {
-    const TYPE: &'static str = "snapshot";
+    const TYPE: TopRole = TopRole::Snapshot;
 
     fn version(&self) -> u64 {
         self.version
@@ -83,7 +80,7 @@ impl Wire for Snapshot {
 
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out, &self.extra);
-        write_str(object.field("_type"), Self::TYPE);
+        write_str(object.field("_type"), Self::TYPE.as_str());
         write_str(object.field("expires"), &self.expires.to_string());
         let out = object.field("meta");
         let mut entries: Vec<_> = self.meta.iter().collect();

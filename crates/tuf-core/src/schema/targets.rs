@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_u64};
-use crate::canonical::{Extra, Json, write_str};
-use crate::names::TargetPath;
+use crate::canonical::{Extra, Json, ObjectWriter, ReadError, Reader, Wire, write_str, write_u64};
+use crate::names::{TargetPath, TopRole};
 use crate::time::UtcTime;
 
 use super::common::{Header, write_map};
@@ -37,7 +35,7 @@ impl Targets {
 }
 
 impl Metadata for Targets {
-    const TYPE: &'static str = "targets";
+    const TYPE: TopRole = TopRole::Targets;
 
     fn version(&self) -> u64 {
         self.version
@@ -78,7 +76,7 @@ impl Wire for Targets {
 
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out, &self.extra);
-        write_str(object.field("_type"), Self::TYPE);
+        write_str(object.field("_type"), Self::TYPE.as_str());
         if let Some(delegations) = &self.delegations {
             delegations.write(object.field("delegations"));
         }

@@ -1,9 +1,7 @@
 //! Timestamp metadata (specification §4.6).
 
-use crate::canonical::Extra;
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_u64};
-use crate::canonical::write_str;
+use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, write_str, write_u64};
+use crate::names::TopRole;
 use crate::time::UtcTime;
 
 use super::common::Header;
@@ -33,7 +31,7 @@ impl Timestamp {
 }
 
 impl Metadata for Timestamp {
-    const TYPE: &'static str = "timestamp";
+    const TYPE: TopRole = TopRole::Timestamp;
 
     fn version(&self) -> u64 {
         self.version
@@ -69,7 +67,7 @@ impl Wire for Timestamp {
 
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out, &self.extra);
-        write_str(object.field("_type"), Self::TYPE);
+        write_str(object.field("_type"), Self::TYPE.as_str());
         write_str(object.field("expires"), &self.expires.to_string());
         let meta = object.field("meta");
         meta.extend_from_slice(b"{\"snapshot.json\":");

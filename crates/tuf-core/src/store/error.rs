@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::InvalidFileName;
+use super::name::InvalidFileName;
 
 /// A failure of a store, with what was being done and to which name.
 #[derive(Debug, thiserror::Error)]

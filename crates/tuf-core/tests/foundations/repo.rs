@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::rc::Rc;
 
-use tuf_core::client::{Client, Fetch, FetchError, Limits};
+use tuf_core::client::{Client, ClientLimits, Fetch, FetchError};
 use tuf_core::envelope::{self, Envelope};
 use tuf_core::key::{self, FileSigner, KeyIdFormat, PublicKey, Signer};
 use tuf_core::names::{KeyId, RoleName, TargetPath};
@@ -194,6 +194,6 @@ impl Repo {
 
     pub fn client(&self) -> Client<Files, Files> {
         let root = self.metadata.get("1.root.json");
-        Client::new(&root, self.metadata.clone(), self.contents.clone(), Limits::default()).unwrap()
+        Client::new(&root, self.metadata.clone(), self.contents.clone(), ClientLimits::default()).unwrap()
     }
 }

@@ -9,10 +9,11 @@ use super::snapshots::{Snapshot, Snapshots};
 use super::targets::check_log_floor;
 use super::{Lifetime, Repository, RoleError, Trust, Update, recover, versioned};
 use crate::floor::{FloorFile, RecordFloor};
-use crate::log::{Digest, Log, RoleRef};
+use crate::log::{Log, RoleRef};
 use tuf_core::bins::{BINS_ROLE, is_bin};
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::names::RoleName;
+use tuf_core::sha256::Sha256;
 use tuf_core::store::Created;
 use tuf_core::time::UtcTime;
 
@@ -231,7 +232,7 @@ impl SnapshotRole {
         let bytes = self.trust.sign(&RoleName::snapshot(), document.signed())?;
         let name = versioned(&RoleName::snapshot(), version)?;
         let (created, sha256) =
-            beside(bytes.len(), || self.repository.metadata.create(&name, &bytes), || Digest::of(&bytes));
+            beside(bytes.len(), || self.repository.metadata.create(&name, &bytes), || Sha256::of(&bytes));
         if created? == Created::Conflict {
             // Still dirty: the roles stay to be compared with whatever the other writer made.
             return Ok(None);

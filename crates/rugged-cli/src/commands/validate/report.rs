@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use tuf_core::audit::{Checked, Report, Severity};
+use tuf_core::names::TopRole;
 
 use super::Plan;
 use crate::output::{bytes, count, one_line};
@@ -24,7 +25,7 @@ pub struct Document {
     /// The time at which nothing may be expired.
     at: String,
     /// Of root, timestamp, snapshot and targets, as far as they could be read.
-    versions: BTreeMap<&'static str, u64>,
+    versions: BTreeMap<TopRole, u64>,
     checked: Looked,
     counts: Counts,
     findings: Vec<Finding>,
@@ -148,7 +149,7 @@ pub fn text(document: &Document) -> String {
         }
         out.push('\n');
     }
-    let versions: Vec<String> = ["root", "timestamp", "snapshot", "targets"]
+    let versions: Vec<String> = [TopRole::Root, TopRole::Timestamp, TopRole::Snapshot, TopRole::Targets]
         .iter()
         .filter_map(|role| document.versions.get(role).map(|version| format!("{role} {version}")))
         .collect();

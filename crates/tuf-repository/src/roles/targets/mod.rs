@@ -15,10 +15,11 @@ pub(super) use state::check_log_floor;
 
 use super::{Lifetime, Repository, RoleError, Trust};
 use crate::floor::FloorFile;
-use crate::log::{Digest, Log, Outcome, RoleRef};
+use crate::log::{Log, Outcome, RoleRef};
 use tuf_core::bins::{BINS_ROLE, BinLayout, is_bin};
 use tuf_core::document::Document;
 use tuf_core::names::{RoleName, TargetPath};
+use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
 
 /// Most roles renewed by one record, so that a renewal never holds a release up for long.
@@ -52,7 +53,7 @@ pub struct TargetEntry {
     /// Length in bytes.
     pub length: u64,
     /// SHA-256 of its bytes.
-    pub sha256: Digest,
+    pub sha256: Sha256,
 }
 
 impl TargetEntry {
@@ -69,7 +70,7 @@ pub enum Change {
     /// Removes it; with a hash only if it still has that one.
     Remove {
         /// The SHA-256 the caller believes it has.
-        expected: Option<Digest>,
+        expected: Option<Sha256>,
     },
 }
 

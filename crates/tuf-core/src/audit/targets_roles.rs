@@ -1,49 +1,28 @@
-//! Targets roles and what they delegate (specification §4.5 and §5.6.7).
+//! Targets roles and what they delegate (specification §4.5).
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
-use super::{Audit, Got, Stage, quote, rules};
-use crate::client::Limits;
-use crate::client::loaded::LoadedRole;
+use super::delegation_tree::{DelegationTree, TreeRole};
+use super::progress::AuditStage;
+use super::quote::quote;
+use super::rules;
+use super::running::{MetadataFile, RunningAudit};
+use crate::canonical::Extra;
+use crate::client::{ClientLimits, LoadedRole};
 use crate::envelope::Envelope;
-use crate::names::{RoleName, TargetPath};
-use crate::schema::{RoleKeys, Root, Snapshot, TargetMeta, Targets};
+use crate::names::{RoleName, TopRole};
+use crate::schema::{RoleKeys, Root, Snapshot, Targets};
 use crate::verify;
 
-/// Roles that python-tuf and go-tuf visit in the search for one target, the top-level one included.
-const VISITED: usize = 33;
-
-/// A targets role that could be read.
-struct Node {
-    /// Its file.
-    path: String,
-    role: LoadedRole,
-    /// Roles that delegate to it; none for the top-level role.
-    parents: Vec<RoleName>,
-}
-
-/// Every targets role that is delegated to and could be read.
-#[derive(Default)]
-pub(super) struct Tree {
-    nodes: HashMap<RoleName, Node>,
-    /// In the order in which they were read.
-    order: Vec<RoleName>,
-    /// Every name delegated to, read or not.
-    delegated: HashSet<RoleName>,
-}
-
-/// Targets that clients find, with what they find, by path.
-pub(super) type Offered<'t> = BTreeMap<&'t TargetPath, &'t TargetMeta>;
-
-impl Audit<'_> {
+impl RunningAudit<'_> {
     /// Reads the top-level targets role and everything it delegates to.
-    pub(super) fn targets_roles(&mut self, root: &Root, snapshot: &Snapshot, snapshot_path: &str) -> Tree {
-        let mut tree = Tree::default();
+    pub(super) fn targets_roles(&mut self, root: &Root, snapshot: &Snapshot, snapshot_path: &str) -> DelegationTree {
+        let mut tree = DelegationTree::default();
         let mut queue: VecDeque<(Option<RoleName>, RoleName)> = VecDeque::from([(None, RoleName::targets())]);
         tree.delegated.insert(RoleName::targets());
         let total = snapshot.meta.len() as u64;
         while let Some((parent, name)) = queue.pop_front() {
-            self.progress(Stage::Roles, tree.order.len() as u64, total);
+            self.progress(AuditStage::Roles, tree.order.len() as u64, total);
             if let Some(parent) = &parent
                 && tree.nodes.contains_key(&name)
             {
@@ -64,13 +43,13 @@ impl Audit<'_> {
                 }
                 continue;
             };
-            let (limit, max) = (Limits::default().targets_bytes, self.options.ceilings.targets_bytes);
+            let (limit, max) = (ClientLimits::default().targets_bytes, self.options.ceilings.targets_bytes);
             let consistent = root.consistent_snapshot;
             let read = self.listed::<Targets>(&name, listed, snapshot_path, consistent, limit, max);
             let Some((path, doc)) = read else { continue };
             match &parent {
                 None => {
-                    self.report.versions.insert("targets", doc.metadata.version);
+                    self.report.versions.insert(TopRole::Targets, doc.metadata.version);
                     if let Some(keys) = root.roles.get(&name) {
                         self.check_signatures(rules::S3, &path, "the targets keys of root", &doc, &root.keys, keys);
                     }
@@ -90,15 +69,15 @@ impl Audit<'_> {
                 queue.push_back((Some(name.clone()), child));
             }
             tree.order.push(name.clone());
-            tree.nodes.insert(name, Node { path, role, parents: parent.into_iter().collect() });
+            tree.nodes.insert(name, TreeRole { path, role, parents: parent.into_iter().collect() });
         }
         tree
     }
 
     /// A role that was read before, delegated to by another one, perhaps with other keys.
-    fn another_parent(&mut self, tree: &mut Tree, parent: &RoleName, name: &RoleName) {
+    fn another_parent(&mut self, tree: &mut DelegationTree, parent: &RoleName, name: &RoleName) {
         let Some(path) = tree.nodes.get(name).map(|node| node.path.clone()) else { return };
-        if let Got::File(file) = self.get(&path, self.options.ceilings.targets_bytes)
+        if let MetadataFile::File(file) = self.get(&path, self.options.ceilings.targets_bytes)
             && let Ok(envelope) = Envelope::parse(file)
             && let Some((keys, defined)) = tree.keys_of(parent, name)
             && let Err(error) = verify::envelope(&envelope, defined, &keys)
@@ -117,7 +96,7 @@ impl Audit<'_> {
             return Vec::new();
         };
         self.check_keys(path, &delegations.keys);
-        let first = |extra: &crate::canonical::Extra| extra.iter().next().map(|(name, _)| name.to_owned());
+        let first = |extra: &Extra| extra.iter().next().map(|(name, _)| name.to_owned());
         let more = delegations.roles.iter().find_map(|child| first(&child.extra)).or_else(|| first(&delegations.extra));
         if let Some(more) = more {
             let message = format!(
@@ -209,7 +188,7 @@ impl Audit<'_> {
     }
 
     /// Roles that a snapshot lists for nobody.
-    pub(super) fn extra_roles(&mut self, path: &str, snapshot: &Snapshot, tree: &Tree) {
+    pub(super) fn extra_roles(&mut self, path: &str, snapshot: &Snapshot, tree: &DelegationTree) {
         let extra: Vec<&RoleName> =
             snapshot.meta.keys().filter(|name| !tree.delegated.contains(*name) && **name != RoleName::root()).collect();
         if let Some(example) = extra.first() {
@@ -221,133 +200,5 @@ impl Audit<'_> {
             );
             self.note(rules::N7, path, message);
         }
-    }
-
-    /// Looks for every listed target as a client would, in memory.
-    pub(super) fn search<'t>(&mut self, tree: &'t Tree) -> Offered<'t> {
-        let mut listers: BTreeMap<&'t TargetPath, Vec<&'t RoleName>> = BTreeMap::new();
-        for name in &tree.order {
-            let Some(node) = tree.nodes.get(name) else { continue };
-            for path in node.role.targets.targets.keys() {
-                listers.entry(path).or_default().push(name);
-            }
-        }
-        let total = listers.len() as u64;
-        let mut offered = Offered::new();
-        for (done, (path, roles)) in listers.into_iter().enumerate() {
-            if done % 1024 == 0 {
-                self.progress(Stage::Search, done as u64, total);
-            }
-            let visited = tree.visited(path);
-            for role in roles.iter().filter(|role| !visited.contains(role)) {
-                self.not_found(tree, path, role);
-            }
-            let mut found: Option<(&RoleName, &TargetMeta)> = None;
-            for (index, role) in visited.iter().enumerate() {
-                let Some(meta) = tree.nodes.get(*role).and_then(|node| node.role.targets.targets.get(path)) else {
-                    continue;
-                };
-                match found {
-                    None => {
-                        if index >= VISITED {
-                            let message = format!(
-                                "target {} is found after {index} delegations; python-tuf and go-tuf give up after {}",
-                                quote(path.as_str()),
-                                VISITED - 1
-                            );
-                            self.warn(rules::D8, &tree.nodes[*role].path, message);
-                        }
-                        offered.insert(path, meta);
-                        found = Some((role, meta));
-                    }
-                    Some((first, known)) if known.hashes != meta.hashes || known.length != meta.length => {
-                        let message = format!(
-                            "says something else of target {} than {first}, which clients ask before",
-                            quote(path.as_str())
-                        );
-                        self.note(rules::D4, &tree.nodes[*role].path, message);
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-        self.report.checked.targets = offered.len() as u64;
-        offered
-    }
-
-    /// A role lists a target, and the search for it does not come by.
-    fn not_found(&mut self, tree: &Tree, path: &TargetPath, role: &RoleName) {
-        let Some(node) = tree.nodes.get(role) else { return };
-        let shown = quote(path.as_str());
-        if tree.trusts(role, path, &mut HashSet::new()) {
-            let message = format!(
-                "target {shown} is never found: a terminating delegation to another role ends the search before; \
-                 reorder the delegations or move the target"
-            );
-            self.warn(rules::D2, &node.path, message);
-        } else {
-            let parents: Vec<&str> = node.parents.iter().map(RoleName::as_str).collect();
-            let message = format!(
-                "target {shown} lies outside of what {} delegates to {role}, so that no client finds it; move it to \
-                 the role (or bin) it belongs to",
-                parents.join(", ")
-            );
-            self.error(rules::D1, &node.path, message);
-        }
-    }
-}
-
-impl Tree {
-    /// Keys and threshold that `parent` gives `name`, and where keys are defined.
-    fn keys_of(
-        &self,
-        parent: &RoleName,
-        name: &RoleName,
-    ) -> Option<(RoleKeys, &BTreeMap<crate::names::KeyId, crate::key::PublicKey>)> {
-        let parent = &self.nodes.get(parent)?.role;
-        Some((parent.keys_for(name)?, &parent.targets.delegations.as_ref()?.keys))
-    }
-
-    /// Roles in the order in which the search for `path` visits them, if none lists it.
-    fn visited(&self, path: &TargetPath) -> Vec<&RoleName> {
-        let mut visited: Vec<&RoleName> = Vec::new();
-        let mut seen: HashSet<&RoleName> = HashSet::new();
-        let mut to_visit: Vec<RoleName> = vec![RoleName::targets()];
-        while let Some(name) = to_visit.pop() {
-            let Some((name, node)) = self.nodes.get_key_value(&name) else { continue };
-            if !seen.insert(name) {
-                continue;
-            }
-            visited.push(name);
-            let mut children = Vec::new();
-            for child in node.role.children(path) {
-                children.push(child.name);
-                if child.terminating {
-                    to_visit.clear();
-                    break;
-                }
-            }
-            to_visit.extend(children.into_iter().rev());
-        }
-        visited
-    }
-
-    /// Whether some chain of delegations trusts `role` with `path`.
-    fn trusts<'t>(&'t self, role: &'t RoleName, path: &TargetPath, seen: &mut HashSet<&'t RoleName>) -> bool {
-        if *role == RoleName::targets() {
-            return true;
-        }
-        // Roles may delegate in circles.
-        if !seen.insert(role) {
-            return false;
-        }
-        let Some(node) = self.nodes.get(role) else { return false };
-        node.parents.iter().any(|parent| {
-            let covered = self
-                .nodes
-                .get(parent)
-                .is_some_and(|parent| parent.role.children(path).iter().any(|child| child.name == *role));
-            covered && self.trusts(parent, path, seen)
-        })
     }
 }

@@ -1,55 +1,10 @@
-//! Reading canonical bytes into types, without a tree and without looking at anything twice.
+//! Reading canonical text into types in one pass, without a tree.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use super::{Extra, Json};
-
-/// What a document lacks, and where in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadError {
-    path: Vec<String>,
-    problem: String,
-}
-
-impl ReadError {
-    pub(crate) fn new(problem: impl Into<String>) -> Self {
-        Self { path: Vec::new(), problem: problem.into() }
-    }
-
-    pub(crate) fn missing(field: &'static str) -> Self {
-        Self::new(format!("`{field}` is missing"))
-    }
-
-    /// The error seen from one level further out.
-    pub(crate) fn at(mut self, key: &str) -> Self {
-        self.path.push(key.chars().take(80).flat_map(char::escape_debug).collect());
-        self
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, key) in self.path.iter().rev().enumerate() {
-            write!(f, "{}{key}", if index == 0 { "" } else { "." })?;
-        }
-        write!(f, "{}{}", if self.path.is_empty() { "" } else { ": " }, self.problem)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-/// What can be read from canonical text and written back. Not nameable outside the crate, which seals [`Metadata`].
-///
-/// [`Metadata`]: crate::schema::Metadata
-pub trait Wire: Sized {
-    /// Reads one value.
-    #[doc(hidden)]
-    fn read(reader: &mut Reader<'_>) -> Result<Self, ReadError>;
-    /// Appends the canonical text.
-    #[doc(hidden)]
-    fn write(&self, out: &mut Vec<u8>);
-}
+use super::extra::Extra;
+use super::json::Json;
+use super::read_error::ReadError;
 
 /// A position in canonical text. On text that is not canonical the methods fail or misread, but never panic.
 #[derive(Debug)]

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use super::{CanonicalError, INTEGER_LIMIT, MAX_BYTES, MAX_DEPTH, write};
+use super::encode::write_u64;
+use super::error::{CanonicalError, MAX_DOCUMENT_BYTES};
+use super::order::cmp_bytes;
+use super::scanner::JsonScanner;
 
 /// The canonical form of one JSON document.
 ///
@@ -14,11 +17,11 @@ use super::{CanonicalError, INTEGER_LIMIT, MAX_BYTES, MAX_DEPTH, write};
 /// [`CanonicalError`] for anything that is not JSON or has no canonical form.
 pub fn canonicalize(raw: &[u8]) -> Result<Cow<'_, [u8]>, CanonicalError> {
     let text = checked_text(raw)?;
-    let mut scanner = Scanner::new(text, false);
+    let mut scanner = JsonScanner::new(text, false);
     if scanner.canonical_value().is_ok() && scanner.at_end() {
         return Ok(Cow::Borrowed(raw));
     }
-    let mut scanner = Scanner::new(text, false);
+    let mut scanner = JsonScanner::new(text, false);
     let mut out = Vec::with_capacity(raw.len());
     scanner.skip_space();
     scanner.emit_value(&mut out)?;
@@ -33,171 +36,20 @@ pub fn canonicalize(raw: &[u8]) -> Result<Cow<'_, [u8]>, CanonicalError> {
 #[must_use]
 pub fn is_canonical(bytes: &[u8]) -> bool {
     checked_text(bytes).is_ok_and(|text| {
-        let mut scanner = Scanner::new(text, true);
+        let mut scanner = JsonScanner::new(text, true);
         scanner.canonical_value().is_ok() && scanner.at_end()
     })
 }
 
 /// `raw` as text of a permitted size.
 pub(crate) fn checked_text(raw: &[u8]) -> Result<&str, CanonicalError> {
-    if raw.len() > MAX_BYTES {
+    if raw.len() > MAX_DOCUMENT_BYTES {
         return Err(CanonicalError::TooLarge);
     }
     std::str::from_utf8(raw).map_err(|error| CanonicalError::Utf8 { at: error.valid_up_to() })
 }
 
-/// The bytes are JSON perhaps, canonical certainly not.
-#[derive(Debug)]
-pub(crate) struct NotCanonical;
-
-/// A position in a JSON text.
-#[derive(Debug)]
-pub(crate) struct Scanner<'a> {
-    text: &'a str,
-    bytes: &'a [u8],
-    pub(crate) pos: usize,
-    depth: usize,
-    /// Strings may hold control characters as they are: canonical bytes rather than a file.
-    raw_controls: bool,
-}
-
-impl<'a> Scanner<'a> {
-    pub(crate) fn new(text: &'a str, raw_controls: bool) -> Self {
-        Self { text, bytes: text.as_bytes(), pos: 0, depth: 0, raw_controls }
-    }
-
-    /// Goes back to a position outside of any object or array entered since.
-    pub(crate) fn rewind(&mut self, pos: usize) {
-        self.pos = pos;
-        self.depth = 0;
-    }
-
-    pub(crate) fn at_end(&self) -> bool {
-        self.pos == self.bytes.len()
-    }
-
-    pub(crate) fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.pos).copied()
-    }
-
-    pub(crate) fn syntax(&self, problem: &'static str) -> CanonicalError {
-        CanonicalError::Syntax { at: self.pos, problem }
-    }
-
-    pub(crate) fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.pos += 1;
-        }
-    }
-
-    /// Consumes `byte` or fails.
-    pub(crate) fn expect(&mut self, byte: u8, problem: &'static str) -> Result<(), CanonicalError> {
-        if self.peek() == Some(byte) {
-            self.pos += 1;
-            return Ok(());
-        }
-        Err(self.syntax(problem))
-    }
-
-    fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.pos += usize::from(found);
-        found
-    }
-
-    // --- canonical or not -----------------------------------------------------------------------------------------
-
-    /// Steps over one value, which must be canonical.
-    pub(crate) fn canonical_value(&mut self) -> Result<(), NotCanonical> {
-        match self.peek() {
-            Some(b'"') => self.canonical_string().map(|_| ()),
-            Some(b'{') => self.canonical_object(),
-            Some(b'[') => self.canonical_array(),
-            Some(b't') => self.literal("true").ok_or(NotCanonical),
-            Some(b'f') => self.literal("false").ok_or(NotCanonical),
-            Some(b'n') => self.literal("null").ok_or(NotCanonical),
-            Some(b'-' | b'0'..=b'9') => {
-                let start = self.pos;
-                let (negative, magnitude) = self.integer().map_err(|_| NotCanonical)?;
-                // "-0" is the integer 0, which is written "0".
-                if negative && magnitude == 0 {
-                    self.pos = start;
-                    return Err(NotCanonical);
-                }
-                Ok(())
-            }
-            _ => Err(NotCanonical),
-        }
-    }
-
-    fn canonical_object(&mut self) -> Result<(), NotCanonical> {
-        self.enter().map_err(|_| NotCanonical)?;
-        let mut previous: Option<&'a str> = None;
-        if !self.eat(b'}') {
-            loop {
-                let key = self.canonical_string()?;
-                if previous.is_some_and(|previous| cmp_escaped(previous, key) != Ordering::Less) {
-                    return Err(NotCanonical);
-                }
-                previous = Some(key);
-                if !self.eat(b':') {
-                    return Err(NotCanonical);
-                }
-                self.canonical_value()?;
-                if self.eat(b'}') {
-                    break;
-                }
-                if !self.eat(b',') {
-                    return Err(NotCanonical);
-                }
-            }
-        }
-        self.depth -= 1;
-        Ok(())
-    }
-
-    fn canonical_array(&mut self) -> Result<(), NotCanonical> {
-        self.enter().map_err(|_| NotCanonical)?;
-        if !self.eat(b']') {
-            loop {
-                self.canonical_value()?;
-                if self.eat(b']') {
-                    break;
-                }
-                if !self.eat(b',') {
-                    return Err(NotCanonical);
-                }
-            }
-        }
-        self.depth -= 1;
-        Ok(())
-    }
-
-    /// Steps over a canonical string and returns what is between the quotes, still escaped.
-    fn canonical_string(&mut self) -> Result<&'a str, NotCanonical> {
-        if !self.eat(b'"') {
-            return Err(NotCanonical);
-        }
-        let start = self.pos;
-        loop {
-            let rest = &self.bytes[self.pos..];
-            let plain = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).ok_or(NotCanonical)?;
-            self.pos += plain;
-            match rest[plain] {
-                b'"' => {
-                    let inside = &self.text[start..self.pos];
-                    self.pos += 1;
-                    return Ok(inside);
-                }
-                b'\\' if matches!(rest.get(plain + 1), Some(b'"' | b'\\')) => self.pos += 2,
-                b if b < 0x20 && self.raw_controls => self.pos += 1,
-                _ => return Err(NotCanonical),
-            }
-        }
-    }
-
-    // --- any JSON to canonical ------------------------------------------------------------------------------------
-
+impl JsonScanner<'_> {
     /// Steps over one value and appends its canonical form to `out`.
     pub(crate) fn emit_value(&mut self, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
         match self.peek() {
@@ -212,7 +64,7 @@ impl<'a> Scanner<'a> {
                 if negative && magnitude != 0 {
                     out.push(b'-');
                 }
-                write::write_u64(out, magnitude);
+                write_u64(out, magnitude);
                 Ok(())
             }
             None => Err(self.syntax("the document ends too early")),
@@ -387,65 +239,4 @@ impl<'a> Scanner<'a> {
         }
         Ok(unit)
     }
-
-    // --- both -----------------------------------------------------------------------------------------------------
-
-    fn enter(&mut self) -> Result<(), CanonicalError> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(CanonicalError::TooDeep);
-        }
-        self.pos += 1;
-        Ok(())
-    }
-
-    fn literal(&mut self, word: &'static str) -> Option<()> {
-        self.bytes[self.pos..].starts_with(word.as_bytes()).then(|| self.pos += word.len())
-    }
-
-    /// Steps over an integer: its sign and magnitude.
-    fn integer(&mut self) -> Result<(bool, u64), CanonicalError> {
-        let start = self.pos;
-        let negative = self.eat(b'-');
-        let digits = self.pos;
-        let mut magnitude: u64 = 0;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            // Saturating keeps every too large number too large.
-            magnitude = magnitude.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-            self.pos += 1;
-        }
-        if self.pos == digits {
-            return Err(self.syntax("expected a digit"));
-        }
-        if self.bytes[digits] == b'0' && self.pos - digits > 1 {
-            return Err(CanonicalError::Syntax { at: digits, problem: "a number with a leading zero" });
-        }
-        if matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
-            return Err(CanonicalError::Float { at: Some(start) });
-        }
-        if magnitude >= INTEGER_LIMIT {
-            return Err(CanonicalError::Integer { at: Some(start) });
-        }
-        Ok((negative, magnitude))
-    }
-}
-
-/// The order of two strings in their canonical, escaped form, by code points.
-pub(crate) fn cmp_escaped(a: &str, b: &str) -> Ordering {
-    cmp_bytes(a.as_bytes(), b.as_bytes())
-}
-
-fn cmp_bytes(a: &[u8], b: &[u8]) -> Ordering {
-    let at = a.iter().zip(b).position(|(a, b)| a != b);
-    let Some(at) = at else {
-        return a.len().cmp(&b.len());
-    };
-    // Escapes are `\"` and `\\` only, so what follows a backslash is the character itself. Up to `at` both agree; if
-    // the bytes there begin an escape, compare the character it stands for. A backslash that is the second half of an
-    // escape cannot meet a first half, as the halves before it agree.
-    let in_escape = a[..at].iter().rev().take_while(|&&b| b == b'\\').count() % 2 == 1;
-    let character = |s: &[u8]| {
-        if !in_escape && s[at] == b'\\' { s.get(at + 1).copied().unwrap_or(0) } else { s[at] }
-    };
-    character(a).cmp(&character(b))
 }

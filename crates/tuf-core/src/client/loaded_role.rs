@@ -17,7 +17,7 @@ pub(crate) struct LoadedRole {
 
 /// A role to visit next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Child {
+pub(crate) struct ChildRole {
     pub(crate) name: RoleName,
     pub(crate) terminating: bool,
 }
@@ -51,12 +51,12 @@ impl LoadedRole {
     }
 
     /// The delegations that cover `path`, in order of precedence.
-    pub(crate) fn children(&self, path: &TargetPath) -> Vec<Child> {
+    pub(crate) fn children(&self, path: &TargetPath) -> Vec<ChildRole> {
         let Some(delegations) = &self.targets.delegations else {
             return Vec::new();
         };
         if let Some(succinct) = &delegations.succinct_roles {
-            return vec![Child { name: succinct.bin_for(path), terminating: true }];
+            return vec![ChildRole { name: succinct.bin_for(path), terminating: true }];
         }
         let hash = if self.prefix_lengths.is_empty() { String::new() } else { path_hash(path) };
         let mut found: Vec<usize> =
@@ -68,7 +68,7 @@ impl LoadedRole {
         found.dedup();
         let child = |index: usize| {
             let role = &delegations.roles[index];
-            Child { name: role.name.clone(), terminating: role.terminating }
+            ChildRole { name: role.name.clone(), terminating: role.terminating }
         };
         found.into_iter().map(child).collect()
     }

@@ -2,38 +2,38 @@
 
 use std::collections::BTreeSet;
 
-use super::lenient::Doc;
-use super::root::PHP_BYTES;
-use super::{Audit, Got, rules};
-use crate::client::{Fetch, Limits};
-use crate::names::RoleName;
+use super::lenient::LenientMetadata;
+use super::other_clients::PHP_MAX_BYTES;
+use super::rules;
+use super::running::{MetadataFile, RunningAudit, TIMESTAMP_FILE};
+use crate::client::{ClientLimits, Fetch};
+use crate::names::{RoleName, TopRole};
 use crate::schema::{Metadata, RoleMeta, Root, Snapshot, Timestamp};
 
-pub(super) const TIMESTAMP: &str = "timestamp.json";
-
-impl Audit<'_> {
+impl RunningAudit<'_> {
     /// Everything below root.
     pub(super) fn repository(&mut self, root: &Root, targets: Option<&dyn Fetch>) {
         let timestamp = self.timestamp(root);
         let listed = match &timestamp {
             Some(timestamp) => timestamp.snapshot.clone(),
             // The newest on disk is what it would list.
-            None => RoleMeta::new(self.versions_on_disk("snapshot").last().copied().unwrap_or(1)),
+            None => RoleMeta::new(self.versions_on_disk(TopRole::Snapshot).last().copied().unwrap_or(1)),
         };
         let consistent = root.consistent_snapshot;
-        if timestamp.is_none() && consistent && self.versions_on_disk("snapshot").is_empty() {
+        if timestamp.is_none() && consistent && self.versions_on_disk(TopRole::Snapshot).is_empty() {
             return;
         }
         let role = RoleName::snapshot();
-        let limit = Limits::default().snapshot_bytes;
+        let limit = ClientLimits::default().snapshot_bytes;
         let max = self.options.ceilings.snapshot_bytes;
-        let Some((path, snapshot)) = self.listed::<Snapshot>(&role, &listed, TIMESTAMP, consistent, limit, max) else {
+        let Some((path, snapshot)) = self.listed::<Snapshot>(&role, &listed, TIMESTAMP_FILE, consistent, limit, max)
+        else {
             return;
         };
         if let Some(keys) = root.roles.get(&role) {
             self.check_signatures(rules::S3, &path, "the snapshot keys of root", &snapshot, &root.keys, keys);
         }
-        self.report.versions.insert("snapshot", snapshot.metadata.version);
+        self.report.versions.insert(TopRole::Snapshot, snapshot.metadata.version);
         let tree = self.targets_roles(root, &snapshot.metadata, &path);
         self.extra_roles(&path, &snapshot.metadata, &tree);
         self.older_snapshots(root, &path, &snapshot);
@@ -44,25 +44,25 @@ impl Audit<'_> {
     }
 
     fn timestamp(&mut self, root: &Root) -> Option<Timestamp> {
-        let limit = Limits::default().timestamp_bytes;
-        let file = match self.get(TIMESTAMP, self.options.ceilings.timestamp_bytes) {
-            Got::File(file) => file,
-            Got::Missing => {
+        let limit = ClientLimits::default().timestamp_bytes;
+        let file = match self.get(TIMESTAMP_FILE, self.options.ceilings.timestamp_bytes) {
+            MetadataFile::File(file) => file,
+            MetadataFile::Missing => {
                 let message = "is missing: no client can start; the timestamp is never prefixed with its version";
-                self.error(rules::T2, TIMESTAMP, message);
+                self.error(rules::T2, TIMESTAMP_FILE, message);
                 return None;
             }
-            Got::Unusable => return None,
+            MetadataFile::Unusable => return None,
         };
         self.report.checked.metadata_files += 1;
         self.seen = Some(file.clone());
-        self.check_size(TIMESTAMP, file.len() as u64, limit);
-        let doc = self.read::<Timestamp>(TIMESTAMP, &file)?;
+        self.check_size(TIMESTAMP_FILE, file.len() as u64, limit);
+        let doc = self.read::<Timestamp>(TIMESTAMP_FILE, &file)?;
         if let Some(keys) = root.roles.get(&RoleName::timestamp()) {
-            self.check_signatures(rules::S3, TIMESTAMP, "the timestamp keys of root", &doc, &root.keys, keys);
+            self.check_signatures(rules::S3, TIMESTAMP_FILE, "the timestamp keys of root", &doc, &root.keys, keys);
         }
-        self.check_expiry(TIMESTAMP, &doc.metadata, &doc.flaws);
-        self.report.versions.insert("timestamp", doc.metadata.version);
+        self.check_expiry(TIMESTAMP_FILE, &doc.metadata, &doc.flaws);
+        self.report.versions.insert(TopRole::Timestamp, doc.metadata.version);
         let lacking: Vec<&str> = [
             doc.metadata.snapshot.length.is_none().then_some("length"),
             doc.metadata.snapshot.hashes.is_none().then_some("hashes"),
@@ -76,7 +76,7 @@ impl Audit<'_> {
                  bound what they read",
                 lacking.join(" and ")
             );
-            self.warn(rules::T3, TIMESTAMP, message);
+            self.warn(rules::T3, TIMESTAMP_FILE, message);
         }
         // What was repaired in the version says nothing about the snapshot.
         (!doc.flaws.contains(rules::C3.id)).then_some(doc.metadata)
@@ -91,11 +91,11 @@ impl Audit<'_> {
         consistent: bool,
         limit: u64,
         max: u64,
-    ) -> Option<(String, Doc<M>)> {
+    ) -> Option<(String, LenientMetadata<M>)> {
         let path = if consistent { format!("{}.{role}.json", listed.version) } else { format!("{role}.json") };
         let file = match self.get(&path, max.max(listed.length.unwrap_or(0))) {
-            Got::File(file) => file,
-            Got::Missing => {
+            MetadataFile::File(file) => file,
+            MetadataFile::Missing => {
                 let message = format!(
                     "is missing, though {by} lists version {}; publish it before what lists it",
                     listed.version
@@ -103,7 +103,7 @@ impl Audit<'_> {
                 self.error(rules::N3, &path, message);
                 return None;
             }
-            Got::Unusable => return None,
+            MetadataFile::Unusable => return None,
         };
         self.report.checked.metadata_files += 1;
         let length = file.len() as u64;
@@ -138,8 +138,9 @@ impl Audit<'_> {
                  or spread the targets over more roles"
             );
             self.error(rules::L1, path, message);
-        } else if length > PHP_BYTES {
-            let message = format!("has {length} bytes; php-tuf reads at most {PHP_BYTES} where no length is listed");
+        } else if length > PHP_MAX_BYTES {
+            let message =
+                format!("has {length} bytes; php-tuf reads at most {PHP_MAX_BYTES} where no length is listed");
             self.warn(rules::L2, path, message);
         }
     }
