@@ -6,12 +6,12 @@ use celery_protocol::Message;
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::frame::{Answer, Call, Request, WireMessage, encode, read};
+use super::frame::{SocketAnswer, SocketCall, SocketRequest, WireMessage, encode, read};
 
 /// What a client sends.
 pub(crate) fn request(stream: &[u8]) {
-    each(stream, |request: &Request| {
-        if let Call::Publish { message, .. } = &request.call {
+    each(stream, |request: &SocketRequest| {
+        if let SocketCall::Publish { message, .. } = &request.call {
             passes_on(message);
         }
     });
@@ -19,8 +19,8 @@ pub(crate) fn request(stream: &[u8]) {
 
 /// What a server sends.
 pub(crate) fn answer(stream: &[u8]) {
-    each(stream, |answer: &Answer| {
-        if let Answer::Delivery { message, .. } = answer {
+    each(stream, |answer: &SocketAnswer| {
+        if let SocketAnswer::Delivery { message, .. } = answer {
             passes_on(message);
         }
     });
