@@ -1,6 +1,6 @@
 //! Connections to servers that repair themselves: one supervisor for every kind of server.
 //!
-//! A [`SupervisedConnection`] holds the state that everybody sees. [`supervise`] opens the connection, uses it until it is
+//! A [`SupervisedConnection`] holds the state that all users see. [`supervise`] opens the connection, uses it until it is
 //! lost, waits and opens the next. The two kinds (RabbitMQ and Redis) differ in their [`Transport`].
 
 mod backoff;

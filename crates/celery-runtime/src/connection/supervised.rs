@@ -49,14 +49,14 @@ impl<U: ServerUrl, L: LiveLink> SupervisedConnection<U, L> {
         self.generations.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Hands `link` to everybody who waits for a connection.
+    /// Hands `link` to all users, those that wait for a connection included.
     pub fn offer(&self, link: L, generation: u64) {
         self.link.send_replace(Some(link));
         self.state.send_modify(|state| state.up(generation));
         tracing::info!(generation, "connected");
     }
 
-    /// Takes the present link from everybody.
+    /// Takes the present link away from all users.
     pub fn withdraw(&self) -> Option<L> {
         self.link.send_replace(None)
     }

@@ -52,7 +52,7 @@ pub(crate) async fn supervise<T: Transport>(transport: Arc<T>) {
     while !connection.closed.is_cancelled() {
         connection.servers.reload().await;
         let url = connection.servers.present();
-        let span = tracing::info_span!("connection", %url);
+        let span = tracing::error_span!("connection", server.url = %url);
         let attempt = connect_and_serve(&*transport, &url, &mut backoff).instrument(span);
         let Some(wait) = attempt.await else { break };
         if !wait {

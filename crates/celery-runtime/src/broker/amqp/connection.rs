@@ -8,6 +8,8 @@ use lapin::{
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
 };
 
+use tracing::Instrument as _;
+
 use super::{
     guard::FRAME_BYTES,
     link::{AmqpLink, is_soft},
@@ -44,13 +46,14 @@ where
                     return Err(BrokerError::Refused { what: what.to_owned(), reason: error.to_string() });
                 }
                 Some(Err(error)) => {
-                    tracing::debug!(%error, what, "declaration failed with the connection; waiting for the next");
+                    tracing::debug!(%error, "declaration failed with the connection; waiting for the next");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 None => {}
             }
         }
     };
+    let attempts = attempts.instrument(tracing::error_span!("declaration", what));
     match tokio::time::timeout(connection.options.operation_timeout, attempts).await {
         Ok(outcome) => outcome,
         Err(_) => Err(BrokerError::Unavailable { reason: connection.reason() }),

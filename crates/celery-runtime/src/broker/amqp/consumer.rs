@@ -61,7 +61,7 @@ impl AmqpConsumer {
         let (sender, deliveries) = mpsc::channel(room);
         let (cancel, end, drained) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let queue = source.queue().to_owned();
-        let span = tracing::info_span!("consumer", queue);
+        let span = tracing::error_span!("consumer", queue.name = queue);
         let driver = AmqpConsumerDriver {
             connection,
             source,

@@ -51,7 +51,7 @@ pub(super) fn consume_tasks(state: Arc<RedisBrokerState>, queue: TaskQueue, pref
     let prefetch = if prefetch == 0 { usize::MAX } else { usize::from(prefetch) };
     let unsettled = Arc::<UnsettledDeliveries>::default();
     state.register(&unsettled);
-    let span = tracing::info_span!("consumer", queue = name);
+    let span = tracing::error_span!("consumer", queue.name = name);
     let driver = TaskDriver { state: state.clone(), queue, prefetch, sender, unsettled, tokens: tokens.clone() };
     state.redis.tasks.spawn(driver.run().instrument(span.clone()));
     RedisConsumer::new(name, span, deliveries, tokens)

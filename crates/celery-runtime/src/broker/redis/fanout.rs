@@ -27,7 +27,7 @@ pub(super) async fn listen(state: Arc<RedisBrokerState>, pattern: String) -> Res
     let tokens = ConsumerTokens::new();
     // Broadcasts are not requeued, so a cancel has nothing to wait for.
     tokens.idle.cancel();
-    let span = tracing::info_span!("consumer", pattern);
+    let span = tracing::error_span!("consumer", channel.pattern = pattern);
     let driver = ListenDriver { state: state.clone(), pattern: pattern.clone(), sender };
     let subscribing = driver.subscribe().instrument(span.clone());
     let first = match tokio::time::timeout(state.redis.options().operation_timeout, subscribing).await {

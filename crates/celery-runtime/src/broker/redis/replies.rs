@@ -59,7 +59,7 @@ pub(super) fn consume_replies(
     let tokens = ConsumerTokens::new();
     // Replies are taken for good, so a cancel has nothing to wait for.
     tokens.idle.cancel();
-    let span = tracing::info_span!("consumer", queue);
+    let span = tracing::error_span!("consumer", queue.name = queue);
     let driver = Arc::new(ReplyDriver { state, queue: queue.clone(), binding, bound: Notify::new() });
     let running = run(driver.clone(), sender, tokens.clone());
     driver.state.redis.tasks.spawn(running.instrument(span.clone()));

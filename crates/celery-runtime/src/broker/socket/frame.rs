@@ -173,7 +173,7 @@ pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin
     if length > MAX_FRAME {
         return Err(bad(format!("a frame of {length} bytes is over the limit of {MAX_FRAME}")));
     }
-    // Memory grows with what arrives, not with what is announced.
+    // Memory grows with the bytes that arrive, not with the announced length.
     let mut bytes = Vec::new();
     let read = from.take(length as u64).read_to_end(&mut bytes).await?;
     if read < length {

@@ -1,4 +1,4 @@
-//! What is fuzzed of the frames of a socket: takes any bytes and panics if a promise is broken.
+//! Fuzzes the frames of a socket: takes any bytes and panics if a promise is broken.
 //!
 //! Compiled for the tests, which replay the corpus, and for the fuzzer (`fuzz/`).
 
@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::frame::{SocketAnswer, SocketCall, SocketRequest, WireMessage, encode, read};
 
-/// What a client sends.
+/// Frames of a client.
 pub(crate) fn request(stream: &[u8]) {
     each(stream, |request: &SocketRequest| {
         if let SocketCall::Publish { message, .. } = &request.call {
@@ -17,7 +17,7 @@ pub(crate) fn request(stream: &[u8]) {
     });
 }
 
-/// What a server sends.
+/// Frames of a server.
 pub(crate) fn answer(stream: &[u8]) {
     each(stream, |answer: &SocketAnswer| {
         if let SocketAnswer::Delivery { message, .. } = answer {

@@ -111,7 +111,7 @@ impl SocketServer {
 
     /// Serves until `shutdown`, then removes the socket file.
     pub async fn serve(self, broker: MemoryBroker, shutdown: CancellationToken) {
-        let span = tracing::info_span!("socket", path = %self.path.display());
+        let span = tracing::error_span!("broker_socket", socket.path = %self.path.display());
         self.accept(broker, shutdown).instrument(span).await;
     }
 
