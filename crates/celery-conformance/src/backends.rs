@@ -37,7 +37,7 @@ async fn outcome(expectation: &mut Expectation) -> ResultMeta {
     tokio::time::timeout(SOON, ready).await.expect("no result").unwrap().clone().unwrap()
 }
 
-/// Where chords are not counted that has to be said; returns whether they are.
+/// Returns whether the backend counts chords. A backend that does not must say so.
 async fn counts_chords(backend: &SharedBackend) -> bool {
     if backend.supports_chords() {
         return true;
@@ -86,7 +86,7 @@ pub async fn the_first_success_stands(fixture: &impl BackendFixture) {
     assert_eq!(outcome(&mut waiting).await.result, "first");
     worker.store(&task, failure("1")).await.unwrap();
     worker.progress(&task, ResultMeta::started("1", 1, "w@h")).await;
-    // What is told of another task shows that all of that went through.
+    // The result of another task shows that all of these have arrived.
     let mut other = client.expect("2").await.unwrap();
     worker.store(&sent_by(&client, "2"), success("2", json!(2))).await.unwrap();
     outcome(&mut other).await;

@@ -1,4 +1,4 @@
-//! Rules for what is sent to everybody.
+//! Rules for broadcasts.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ pub async fn a_listener_that_is_gone_gets_nothing(fixture: &impl Fixture) {
     let (one, client) = (fixture.connect().await, fixture.connect().await);
     drop(requests(&one, "a@h").await);
     send(&client, Broadcast::ControlRequests, "", "too late").await;
-    // The next worker of that name does not find what the one before it missed; the end of that one may take a moment.
+    // The next worker of that name does not get the broadcasts that the previous one missed, whose end may take a moment.
     let mut again = requests(&one, "a@h").await;
     let wanted = async {
         loop {
@@ -117,7 +117,7 @@ pub async fn a_subscription_takes_up_again_after_a_cut(fixture: &impl Fixture) {
     fixture.cut().await;
     let heard = async {
         loop {
-            // What is sent before it listens again is lost, as broadcasts are.
+            // Broadcasts sent before it listens again are lost.
             let sent = async {
                 broker.declare_broadcast(Broadcast::ControlRequests).await?;
                 Ok::<_, Box<dyn std::error::Error>>(

@@ -1,9 +1,9 @@
-//! What every broker and every result backend must do, and what a worker must do on every broker.
+//! The rules of every broker and every result backend, and of workers on every broker, as tests.
 //!
 //! [`conformance!`]`(fixture)` and [`backend_conformance!`]`(fixture)` make one test per rule; `fixture` is an async function
 //! without arguments that returns a [`Fixture`] or a [`BackendFixture`]. A rule is an async function of [`brokers`],
-//! [`broadcasts`], [`workers`], [`workflows`], [`retries`], [`limits`], [`control`] or [`backends`] that takes the fixture; its
-//! name says what it asks for, and it panics if that does not hold.
+//! [`broadcasts`], [`workers`], [`workflows`], [`retries`], [`limits`], [`control`] or [`backends`] that takes the fixture. Its
+//! name states the rule, and it panics if the rule is broken.
 #![allow(
     missing_docs,
     missing_debug_implementations,
@@ -11,7 +11,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "these are tests: they say what they expect, and their names say what they ask for"
+    reason = "these are tests: their names state the rules, and their assertions the expectations"
 )]
 
 pub mod backends;
@@ -36,9 +36,9 @@ use celery_runtime::{
 };
 use serde_json::{Map, Value};
 
-/// How long anything that has to happen may take.
+/// How long a required event may take.
 pub const SOON: Duration = Duration::from_secs(30);
-/// How long to look whether something happens that must not.
+/// How long to watch for an event that must not happen.
 pub const A_WHILE: Duration = Duration::from_millis(250);
 
 /// A broker under test.
@@ -46,13 +46,13 @@ pub const A_WHILE: Duration = Duration::from_millis(250);
 pub trait Fixture: Send + Sync {
     /// A new connection to it.
     async fn connect(&self) -> Arc<dyn Broker>;
-    /// Breaks every connection for a moment; returns when they are broken.
+    /// Breaks every connection for a moment. Returns when they are broken.
     async fn cut(&self);
-    /// Whether it is the connection that holds what is unacknowledged, so that a cut gives it back; else deliveries outlive it.
+    /// Whether unacknowledged deliveries belong to their connection, so that a cut requeues them; otherwise they outlive it.
     fn connections_hold_deliveries(&self) -> bool {
         true
     }
-    /// Whether the broker drops what has expired; else it is for the worker to refuse.
+    /// Whether the broker drops expired messages; otherwise the worker refuses them.
     fn drops_the_expired(&self) -> bool {
         true
     }
@@ -61,22 +61,22 @@ pub trait Fixture: Send + Sync {
 /// A result backend under test.
 #[async_trait]
 pub trait BackendFixture: Send + Sync {
-    /// A new connection to it, as another process would have: what is stored through one is seen by all.
+    /// A new connection to it, as of another process: results stored through one are visible to all.
     async fn connect(&self) -> SharedBackend;
-    /// Whether results stay, so that whoever waits later finds them; else they are messages to whoever waits.
+    /// Whether results are kept, so that later callers find them; otherwise they are messages to waiting callers.
     fn keeps_results(&self) -> bool {
         true
     }
 }
 
-/// Messages ready in a queue and messages unacknowledged are all gone: a new consumer gets nothing.
+/// Asserts that a queue has no messages, ready or unacknowledged: a new consumer gets nothing.
 pub async fn assert_empty(broker: &Arc<dyn Broker>, queue: &str) {
     let mut consumer = broker.consume(&queue.into(), 10).await.unwrap();
     let got = tokio::time::timeout(A_WHILE, consumer.next()).await;
-    assert!(got.is_err(), "still there: {got:?}");
+    assert!(got.is_err(), "the queue is not empty: {got:?}");
 }
 
-/// The next delivery, which has to come.
+/// The next delivery, which must come.
 pub async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
     tokio::time::timeout(SOON, consumer.next()).await.expect("nothing was delivered").expect("the consumer ended")
 }

@@ -46,6 +46,7 @@ pub mod backend;
 pub mod broker;
 pub mod client;
 pub mod clock;
+mod connection;
 mod credentials;
 mod dispatch;
 #[cfg(test)]
@@ -55,10 +56,10 @@ mod host;
 mod local_fuzz;
 mod redis;
 pub mod scheduler;
-mod servers;
 mod sync;
 mod task_error;
 mod tls;
+mod url;
 pub mod worker;
 
 pub use arguments::Arguments;

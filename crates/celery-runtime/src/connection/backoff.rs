@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ConnectOptions;
+use super::options::ConnectOptions;
 
 /// Waits that double up to a limit, each shortened by up to half at random.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Backoff {
     pub fn next(&mut self) -> Duration {
         let wait = self.next.min(self.max);
         self.next = wait.saturating_mul(2).min(self.max);
-        // Half fixed, half random: a fleet does not come back in step.
+        // Half fixed, half random, so that a fleet does not reconnect in step.
         let random = (uuid::Uuid::new_v4().as_u128() % 1024) as u32;
         wait / 2 + (wait / 2) * random / 1024
     }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_limit_and_start_anew() {
+    fn waits_double_up_to_the_limit_and_start_again() {
         let options = ConnectOptions::default();
         let mut backoff = Backoff::new(&options);
         for exponent in 0..20 {

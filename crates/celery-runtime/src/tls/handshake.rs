@@ -1,8 +1,7 @@
-//! TLS by rustls and ring. The provider is named, because the process may hold another one as well.
+//! The handshake, and the secured connection.
 
 use std::{
     fmt, io,
-    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,107 +18,71 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::credentials;
+use super::{
+    error::TlsError,
+    options::{TlsFiles, TlsOptions},
+};
+use crate::credentials::{read_public, read_secret};
 
-/// How a connection is secured. The server's certificate is always checked, its name included.
-#[derive(Clone, Default)]
-pub struct TlsOptions {
-    /// Certificates of the authorities to trust, in PEM. Without it, and without [`TlsFiles::ca`], the system's, which
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` may put elsewhere.
-    pub authorities: Option<Vec<u8>>,
-    /// Our own certificate, those between it and its authority, and its private key, in PEM: for servers that ask for one.
-    pub identity: Option<Vec<u8>>,
-    /// The same in files, which win over the bytes.
-    pub files: TlsFiles,
-}
+/// The certificates and keys of one connection attempt, read and checked.
+pub(crate) struct TlsHandshaker(TlsConnector);
 
-/// Where certificates and keys are, in PEM. Each is read anew for every connection, so that they can be replaced under a
-/// running process. Those in a URL win over those in [`TlsOptions`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The authorities to trust: `ssl_ca_certs` in a URL.
-    pub ca: Option<PathBuf>,
-    /// Our own certificate and those between it and its authority: `ssl_certfile` in a URL.
-    pub cert: Option<PathBuf>,
-    /// The certificate's private key: `ssl_keyfile` in a URL; without it the key is in the file of the certificate. It is
-    /// refused if others can read it, with a warning only below `/run/secrets` and `/run/credentials`.
-    pub key: Option<PathBuf>,
-}
-
-/// Keys are not shown.
-impl fmt::Debug for TlsOptions {
+impl fmt::Debug for TlsHandshaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsOptions")
-            .field("authorities", &self.authorities.is_some())
-            .field("identity", &self.identity.is_some())
-            .field("files", &self.files)
-            .finish()
+        f.write_str("TlsHandshaker")
     }
 }
 
-/// What a connection attempt uses: everything read.
-pub(crate) struct Prepared(TlsConnector);
-
-impl fmt::Debug for Prepared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Prepared")
+impl TlsHandshaker {
+    /// Reads the files that `url` and `options` name.
+    pub async fn prepare(url: &TlsFiles, options: &TlsOptions) -> Result<Self, TlsError> {
+        let authorities = match url.ca.as_ref().or(options.files.ca.as_ref()) {
+            Some(path) => Some(read_public(path).await?),
+            None => options.authorities.clone(),
+        };
+        // A certificate in the URL comes with its own key, or none.
+        let files = if url.cert.is_some() || url.key.is_some() { url } else { &options.files };
+        let identity = match (&files.cert, &files.key) {
+            (Some(cert), Some(key)) => {
+                let mut both = read_public(cert).await?;
+                both.push(b'\n');
+                both.extend(read_secret(key).await?);
+                Some(both)
+            }
+            (Some(both), None) => Some(read_secret(both).await?),
+            (None, Some(key)) => return Err(TlsError::KeyWithoutCertificate { key: key.clone() }),
+            (None, None) => options.identity.clone(),
+        };
+        let config = config(authorities.as_deref(), identity.as_deref())?;
+        Ok(Self(TlsConnector::from(Arc::new(config))))
     }
-}
 
-/// Reads what `url` and `options` name.
-pub(crate) async fn prepare(url: &TlsFiles, options: &TlsOptions) -> Result<Prepared, String> {
-    let authorities = match url.ca.as_ref().or(options.files.ca.as_ref()) {
-        Some(path) => Some(credentials::public(path).await?),
-        None => options.authorities.clone(),
-    };
-    // A certificate in the URL comes with its own key, or none.
-    let files = if url.cert.is_some() || url.key.is_some() { url } else { &options.files };
-    let identity = match (&files.cert, &files.key) {
-        (Some(cert), Some(key)) => {
-            let mut both = credentials::public(cert).await?;
-            both.push(b'\n');
-            both.extend(credentials::secret(key).await?);
-            Some(both)
-        }
-        (Some(both), None) => Some(credentials::secret(both).await?),
-        (None, Some(key)) => {
-            return Err(format!("TLS: there is a private key ({}) without a certificate", key.display()));
-        }
-        (None, None) => options.identity.clone(),
-    };
-    let config = config(authorities.as_deref(), identity.as_deref())?;
-    Ok(Prepared(TlsConnector::from(Arc::new(config))))
-}
-
-impl Prepared {
     /// Shakes hands with the server of this name.
-    pub async fn secure(&self, stream: TcpStream, host: &str) -> io::Result<Secured> {
+    pub async fn secure(&self, stream: TcpStream, host: &str) -> io::Result<TlsConnection> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| io::Error::other("TLS: the host is no name a certificate can have"))?;
         let stream = self.0.connect(name, stream).await.map_err(|error| explained(error, host))?;
-        Ok(Secured { stream, host: host.into() })
+        Ok(TlsConnection { stream, host: host.into() })
     }
 }
 
-fn config(authorities: Option<&[u8]>, identity: Option<&[u8]>) -> Result<ClientConfig, String> {
+fn config(authorities: Option<&[u8]>, identity: Option<&[u8]>) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS: {error}"))?
+        .map_err(TlsError::Configuration)?
         .with_root_certificates(trusted(authorities)?);
     let Some(identity) = identity else {
         return Ok(builder.with_no_client_auth());
     };
     let chain = certificates(identity)?;
     if chain.is_empty() {
-        return Err("TLS: our identity holds no certificate".to_owned());
+        return Err(TlsError::NoCertificate);
     }
-    // The reason would name nothing of use, and a key must not be in it.
-    let key =
-        PrivateKeyDer::from_pem_slice(identity).map_err(|_| "TLS: our identity holds no private key".to_owned())?;
-    builder.with_client_auth_cert(chain, key).map_err(|_| "TLS: our certificate and private key do not fit".to_owned())
+    let key = PrivateKeyDer::from_pem_slice(identity).map_err(|_| TlsError::NoPrivateKey)?;
+    builder.with_client_auth_cert(chain, key).map_err(TlsError::KeyMismatch)
 }
 
-fn trusted(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
+fn trusted(authorities: Option<&[u8]>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     let found = match authorities {
         Some(pem) => certificates(pem)?,
@@ -127,25 +90,23 @@ fn trusted(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
     };
     let (added, _) = store.add_parsable_certificates(found);
     if added == 0 {
-        return Err("TLS: there is no certificate authority to trust".to_owned());
+        return Err(TlsError::NoAuthority);
     }
     Ok(store)
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| "TLS: certificates are not in PEM".to_owned())
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(TlsError::NotPem)
 }
 
-/// The words an administrator needs, for what can be mended by one.
+/// Explains those errors of a handshake that an administrator can mend.
 fn explained(error: io::Error, host: &str) -> io::Error {
     let Some(cause) = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) else {
         return error;
     };
-    let words = match cause {
+    let explanation = match cause {
         rustls::Error::InvalidCertificate(problem) => match problem {
-            // The second is what an authority gives that has the name of a trusted one.
+            // The second: an authority has the name of a trusted one, and another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "no authority that is trusted here has signed the server's certificate".into()
             }
@@ -176,23 +137,24 @@ fn explained(error: io::Error, host: &str) -> io::Error {
         rustls::Error::InvalidMessage(_) => "the server does not speak TLS on this port".into(),
         other => other.to_string(),
     };
-    io::Error::new(error.kind(), format!("TLS: {words}"))
+    io::Error::new(error.kind(), format!("TLS: {explanation}"))
 }
 
-/// A secured connection. In TLS 1.3 a server refuses a client's certificate after the handshake, so errors are explained
-/// here as well.
-pub(crate) struct Secured {
+/// A secured connection.
+///
+/// In TLS 1.3 a server refuses a client's certificate after the handshake, so errors are explained here as well.
+pub(crate) struct TlsConnection {
     stream: TlsStream<TcpStream>,
     host: Box<str>,
 }
 
-impl Secured {
+impl TlsConnection {
     fn explained<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         outcome.map_err(|error| explained(error, &self.host))
     }
 }
 
-impl AsyncRead for Secured {
+impl AsyncRead for TlsConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -203,7 +165,7 @@ impl AsyncRead for Secured {
     }
 }
 
-impl AsyncWrite for Secured {
+impl AsyncWrite for TlsConnection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.explained(outcome)

@@ -1,19 +1,19 @@
-//! What the rest of a program can know about the connection.
+//! The state of a connection, as a program can watch it.
 
 use jiff::Timestamp;
 
 use crate::clock;
 
-/// The state of a broker connection, as published by [`Broker::connection_state`](super::Broker::connection_state).
+/// The state of a broker connection, as published by [`Broker::connection_state`](crate::broker::Broker::connection_state).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionState {
     /// Whether there is a usable connection now.
     pub connected: bool,
-    /// Since when `connected` has had its present value.
+    /// When `connected` last changed.
     pub since: Timestamp,
-    /// How many connections there have been; 0 before the first.
+    /// The number of connections so far; 0 before the first.
     pub generation: u64,
-    /// The last connection error, without credentials. Kept while connected, as the reason of the last outage.
+    /// The last connection error, without credentials. Stays while connected, as the reason of the last outage.
     pub last_error: Option<String>,
 }
 
