@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use durable_fs::{Fs, RealFs};
-use fleet::clock::{Clock as _, SystemClock};
-use fleet::config::{Config, Sources};
-use fleet::exit_code;
+use fleet::Config;
 use root_worker::{CeremonyError, KeyKind, KeyRequest, generate_keys, initialize};
+use service::clock::{Clock as _, SystemClock};
+use service::config::Sources;
+use service::exit_code::WorkerExit;
 
 /// Key generation and root metadata, for the administrator's environment only. Takes nothing from the broker.
 #[derive(Debug, Parser)]
@@ -53,10 +54,10 @@ enum Kind {
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let sources = Sources::from_process(arguments.config.clone(), arguments.set.clone());
+    let sources = Sources::from_process(&fleet::config::SETTINGS, arguments.config.clone(), arguments.set.clone());
     let config = match Config::load(&sources, fs.as_ref()) {
         Ok(config) => config,
-        Err(error) => return fail(&error, exit_code::USAGE),
+        Err(error) => return fail(&error, WorkerExit::InvalidInput),
     };
     match run(arguments.command, &fs, &config) {
         Ok(lines) => {
@@ -65,9 +66,9 @@ pub(crate) fn main() -> ExitCode {
             let _ = writeln!(out, "{}", lines.join("\n"));
             ExitCode::SUCCESS
         }
-        Err(error @ (CeremonyError::Io { .. } | CeremonyError::Store(_))) => fail(&error, exit_code::INFRASTRUCTURE),
-        Err(error @ CeremonyError::Request(_)) => fail(&error, exit_code::USAGE),
-        Err(error) => fail(&error, exit_code::REFUSED),
+        Err(error @ (CeremonyError::Io { .. } | CeremonyError::Store(_))) => fail(&error, WorkerExit::Infrastructure),
+        Err(error @ CeremonyError::Request(_)) => fail(&error, WorkerExit::InvalidInput),
+        Err(error) => fail(&error, WorkerExit::Refused),
     }
 }
 
@@ -93,7 +94,7 @@ fn run(command: Command, fs: &Arc<dyn Fs>, config: &Config) -> Result<Vec<String
     }
 }
 
-fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+fn fail(error: &dyn std::fmt::Display, exit: WorkerExit) -> ExitCode {
     let _ = writeln!(io::stderr().lock(), "error: {error}");
-    ExitCode::from(code)
+    exit.into()
 }

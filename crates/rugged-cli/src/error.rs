@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use fleet::FleetError;
-use fleet::config::ConfigError;
 use root_worker::CeremonyError;
+use service::config::ConfigError;
 
 use crate::exit_code;
 

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
 use indicatif::ProgressBar;
 use monitor_worker::drop_dir::DropName;
 use monitor_worker::receipt::{Outcome, Receipt};
 use serde::Serialize;
+use service::clock::{Clock as _, SystemClock};
 
 use super::initialize::first_versions;
 use crate::args;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable_fs::{Fs, RealFs};
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::preflight::{self, Finding, Severity};
 use fleet::{Config, places};
 use serde::Serialize;
+use service::clock::{Clock as _, SystemClock};
 
 use crate::args;
 use crate::error::CliError;
@@ -42,11 +42,12 @@ pub async fn run(config: &Arc<Config>, args: args::Doctor, output: Output) -> Re
         checking.await.map_err(|error| CliError::infrastructure(format!("the checks ended: {error}")))?;
     if let ([role], true) = (roles.as_slice(), alone) {
         findings.extend(preflight::broker(config, role, deadline).await);
-    } else if !config.broker_url.starts_with("memory:") {
+    } else if !config.process.broker.is_in_memory() {
         // The administrator's user may do more than a worker's: only whether the broker answers says something.
-        let broker = celery_runtime::broker::connect(&config.broker_url, config.connect_options("rugged".into()))
-            .await
-            .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
+        let broker =
+            celery_runtime::broker::connect(&config.process.broker.url, config.connect_options("rugged".into()))
+                .await
+                .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
         findings.extend(preflight::reachable(broker.as_ref(), config, "all", deadline).await);
         let _ = tokio::time::timeout(deadline, broker.close()).await;
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::contract::{
     REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE,
 };
 use root_worker::Initialized;
 use serde::Serialize;
+use service::clock::{Clock as _, SystemClock};
 
 use crate::args::Initialize;
 use crate::error::CliError;

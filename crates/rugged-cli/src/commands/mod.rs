@@ -26,9 +26,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet::Config;
 use fleet::contract::{SNAPSHOT_QUEUE, TIMESTAMP_QUEUE, UPDATE_SNAPSHOT, UPDATE_TIMESTAMP, UpdateResult};
-use fleet::{Config, telemetry};
 use serde::Serialize;
+use service::telemetry;
 
 use crate::args::{Cli, Command};
 use crate::error::CliError;
@@ -44,7 +45,7 @@ pub fn run(cli: Cli) -> Result<u8, CliError> {
     let output = Output::new(cli.global.json);
     let args = match cli.command {
         Command::Demo(args) => {
-            telemetry::init_with(if cli.global.verbose { "info" } else { "error" }, false);
+            telemetry::init(if cli.global.verbose { "info" } else { "error" }, false);
             return block_on(demo::run(args, output));
         }
         Command::ExitCodes => {
@@ -58,7 +59,7 @@ pub fn run(cli: Cli) -> Result<u8, CliError> {
     };
     let config = settings::load(&cli.global)?;
     match args {
-        Command::Up(_) => telemetry::init(&config),
+        Command::Up(_) => telemetry::init(&config.process.log_level, config.process.log_json),
         _ => settings::start_log(&cli.global, &config),
     }
     match args {

@@ -2,9 +2,9 @@
 
 use durable_fs::{RealFs, durable};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::contract::{MONITOR_QUEUE, PAUSE_PROCESSING, Pause, Processing, RESUME_PROCESSING};
 use monitor_worker::pause::PauseSwitch;
+use service::clock::{Clock as _, SystemClock};
 
 use crate::args;
 use crate::error::CliError;

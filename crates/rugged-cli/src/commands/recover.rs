@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::recover::{self, Standing};
 use serde::Serialize;
+use service::clock::{Clock as _, SystemClock};
 use tuf_repository::roles::RoleError;
 
 use crate::args;

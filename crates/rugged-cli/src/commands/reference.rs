@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use clap::{Arg, Command, CommandFactory as _};
-use fleet::config::{KEYS, KeySpec};
+use fleet::config::{KEYS, SETTINGS};
+use service::config::KeySpec;
 
 use crate::args::{Cli, Reference, Referenced};
 use crate::error::CliError;
@@ -119,7 +120,10 @@ fn entry(text: &mut String, key: &KeySpec) {
     if !key.default.is_empty() {
         let _ = writeln!(text, "- Default: `{}`.", key.default);
     }
-    let file =
-        if key.kind.is_secret() { format!(", or `{}_FILE`: a file that holds it", key.env()) } else { String::new() };
-    let _ = writeln!(text, "- Variable: `{}`{file}.", key.env());
+    let file = if key.kind.is_secret() {
+        format!(", or `{}_FILE`: a file that holds it", SETTINGS.variable(key))
+    } else {
+        String::new()
+    };
+    let _ = writeln!(text, "- Variable: `{}`{file}.", SETTINGS.variable(key));
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::contract::{STATUS, WorkerStatus};
 use futures_util::future::join_all;
 use monitor_worker::drop_dir;
 use serde::Serialize;
+use service::clock::{Clock as _, SystemClock};
 
 use crate::args;
 use crate::error::CliError;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs, durable};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
+use service::clock::{Clock as _, SystemClock};
 use tuf_core::audit::{self, Ceilings, Options, Progress, Report, Severity, Stage, rules};
 use tuf_core::time::UtcTime;
 

@@ -10,8 +10,8 @@ pub use write::{Posted, post};
 
 use std::io;
 
-use fleet::clock::{Clock as _, SystemClock};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use service::clock::{Clock as _, SystemClock};
 
 /// A name for a drop that nobody else takes: the time, for people and for the order of names, and random digits.
 ///

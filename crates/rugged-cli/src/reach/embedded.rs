@@ -10,9 +10,9 @@ use celery_runtime::broker::memory::MemoryBroker;
 use celery_runtime::broker::socket::{ServeError, SocketServer};
 use celery_runtime::broker::{Broker as _, SharedBroker, TaskQueue, connect};
 use durable_fs::{Fs, RealFs, durable};
-use fleet::clock::SystemClock;
 use fleet::contract::ADMIN_EXCHANGE;
 use fleet::{Config, Context, FleetError, WorkerInfo, process};
+use service::clock::SystemClock;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -103,8 +103,8 @@ impl Embedded {
             }
             (Source::Memory(broker), socket)
         } else {
-            let options = config.connect_options(format!("rugged@{}", config.instance));
-            let broker = connect(&config.broker_url, options).await;
+            let options = config.connect_options(format!("rugged@{}", config.process.instance));
+            let broker = connect(&config.process.broker.url, options).await;
             (Source::Remote(broker.map_err(|error| CliError::usage(format!("broker_url: {error}")))?), None)
         };
         let mut embedded = Self { broker, workers: JoinSet::new(), shutdown, socket };

@@ -48,7 +48,7 @@ impl Reach {
     /// When the broker's address is malformed.
     pub async fn running(config: &Config) -> Result<Option<Self>, CliError> {
         if !is_memory(config)? {
-            let broker = connect(&config.broker_url, config.connect_options("rugged".into()))
+            let broker = connect(&config.process.broker.url, config.connect_options("rugged".into()))
                 .await
                 .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
             return Self::over(broker, None, config.shown_broker_url()).await.map(|reach| Some(reach.naming(config)));
@@ -197,7 +197,7 @@ impl Reach {
 /// # Errors
 /// When its address is malformed.
 pub fn is_memory(config: &Config) -> Result<bool, CliError> {
-    let urls = parse_list(&config.broker_url).map_err(|error| {
+    let urls = parse_list(&config.process.broker.url).map_err(|error| {
         CliError::usage(format!("broker_url: {error}")).hint("for example amqp://user@host:5672/vhost, or memory://")
     })?;
     Ok(matches!(urls.as_slice(), [BrokerUrl::Memory]))

@@ -1,6 +1,6 @@
 //! The release that the demo publishes: a small program, other for each version, and an index that every version replaces.
 
-use fleet::clock::{Clock as _, SystemClock};
+use service::clock::{Clock as _, SystemClock};
 
 use crate::error::CliError;
 use crate::producer::{Content, Item};

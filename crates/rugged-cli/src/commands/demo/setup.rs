@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
-use fleet::config::Sources;
 use root_worker::{KeyRequest, ROLES};
+use service::clock::{Clock as _, SystemClock};
+use service::config::Sources;
 
 use crate::error::CliError;
 use crate::output::count;

@@ -1,4 +1,4 @@
-//! The endpoints.
+//! The HTTP endpoints.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,10 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Health;
-use crate::FleetError;
+use super::status::StatusBody;
+use super::worker::Health;
+use crate::error::ProcessError;
 
-/// Connections served at once; further ones wait in the kernel.
+/// HealthConnections served at once; further ones wait in the kernel.
 const MAX_CONNECTIONS: usize = 32;
 /// How long one connection may live, idle ones and slow ones included. Scrapers connect again.
 const MAX_CONNECTION_TIME: Duration = Duration::from_secs(60);
@@ -29,42 +30,46 @@ const MAX_CONNECTION_TIME: Duration = Duration::from_secs(60);
 /// Listens on `address`.
 ///
 /// # Errors
-/// [`FleetError::Listen`] when it is taken or not ours.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, FleetError> {
-    TcpListener::bind(address).await.map_err(|source| FleetError::Listen { address, source })
+/// [`ProcessError::Listen`] when it is in use or not one of this machine.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, ProcessError> {
+    TcpListener::bind(address).await.map_err(|source| ProcessError::Listen { address, source })
 }
 
 /// Serves the endpoints until `shutdown`.
 ///
 /// # Errors
-/// [`FleetError::Io`] when serving ends for another reason.
-pub async fn serve(listener: TcpListener, health: Health, shutdown: CancellationToken) -> Result<(), FleetError> {
+/// [`ProcessError::Io`] when serving ends for another reason.
+pub async fn serve<S: StatusBody>(
+    listener: TcpListener,
+    health: Health<S>,
+    shutdown: CancellationToken,
+) -> Result<(), ProcessError> {
     let router = Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/status", get(status))
-        .route("/metrics", get(metrics))
+        .route("/livez", get(livez::<S>))
+        .route("/readyz", get(readyz::<S>))
+        .route("/status", get(status::<S>))
+        .route("/metrics", get(metrics::<S>))
         .with_state(health);
-    let listener = Bounded { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
+    let listener = BoundedListener { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
-        .map_err(|source| FleetError::Io { what: "serving health".into(), source })
+        .map_err(|source| ProcessError::Io { action: "serving health".into(), source })
 }
 
-async fn livez(State(health): State<Health>) -> Response {
+async fn livez<S: StatusBody>(State(health): State<Health<S>>) -> Response {
     answer(&health.stuck(), "no progress: ")
 }
 
-async fn readyz(State(health): State<Health>) -> Response {
+async fn readyz<S: StatusBody>(State(health): State<Health<S>>) -> Response {
     answer(&health.missing(), "")
 }
 
-async fn status(State(health): State<Health>) -> Response {
+async fn status<S: StatusBody>(State(health): State<Health<S>>) -> Response {
     Json(health.status()).into_response()
 }
 
-async fn metrics(State(health): State<Health>) -> Response {
+async fn metrics<S: StatusBody>(State(health): State<Health<S>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], health.metrics().render()).into_response()
 }
@@ -77,30 +82,31 @@ fn answer(problems: &[String], prefix: &str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
 }
 
-/// A listener that nobody can exhaust by opening connections and leaving them.
-struct Bounded {
+/// A listener with a bound on connections and on their lifetime, so that a client that leaves connections open cannot
+/// keep others out.
+struct BoundedListener {
     listener: TcpListener,
     permits: Arc<Semaphore>,
 }
 
-impl axum::serve::Listener for Bounded {
-    type Io = Connection;
+impl axum::serve::Listener for BoundedListener {
+    type Io = HealthConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (HealthConnection, SocketAddr) {
         loop {
             let permit = match self.permits.clone().acquire_owned().await {
                 Ok(permit) => permit,
-                // The semaphore is never closed; were it, there would be nobody to serve.
+                // The semaphore is never closed.
                 Err(_closed) => std::future::pending().await,
             };
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let deadline = Box::pin(tokio::time::sleep(MAX_CONNECTION_TIME));
-                    return (Connection { stream, deadline, _permit: permit }, peer);
+                    return (HealthConnection { stream, deadline, _permit: permit }, peer);
                 }
                 Err(error) => {
-                    // Out of descriptors, for one: trying again at once would only spin.
+                    // Out of descriptors, for one: an immediate retry would only spin.
                     tracing::debug!("health connection not accepted: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -113,13 +119,13 @@ impl axum::serve::Listener for Bounded {
     }
 }
 
-struct Connection {
+struct HealthConnection {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Connection {
+impl HealthConnection {
     fn expired(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.deadline.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
@@ -128,7 +134,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for HealthConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -139,7 +145,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for HealthConnection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.expired(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
-/// What a configuration file holds: scalars as text, and where each key stands.
+/// The content of a configuration file: scalars as text, each key with its line.
 pub(super) enum Node {
     Empty,
     Scalar(String),

@@ -4,8 +4,8 @@
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
-use fleet::exit_code;
 use rustix::process::{Pid, Signal, kill_process};
+use service::exit_code::WorkerExit;
 
 fn worker(arguments: &[&str]) -> Command {
     // The test binary is target/…/deps/process-HASH, the example target/…/examples/idle-worker.
@@ -22,7 +22,7 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-struct Running {
+struct RunningWorker {
     child: Child,
     lines: Lines<BufReader<ChildStderr>>,
     /// Empty, so that nothing of this machine's configuration takes part.
@@ -30,7 +30,7 @@ struct Running {
     address: String,
 }
 
-impl Running {
+impl RunningWorker {
     fn start(settings: &[&str]) -> Self {
         let mut arguments = vec!["--set", "log_format=json", "--set", "health_address=127.0.0.1:0"];
         for setting in settings {
@@ -69,36 +69,36 @@ impl Running {
 #[test]
 fn a_signal_ends_warmly_with_success() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut running = Running::start(&[]);
+        let mut running = RunningWorker::start(&[]);
         running.signal(signal);
         let line = running.until("idle-worker ended");
         assert_eq!(line["worker"], "idle-worker");
-        assert_eq!(running.end(), exit_code::OK);
+        assert_eq!(running.end(), WorkerExit::Success.code());
     }
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
-    let mut running = Running::start(&["instance=stubborn"]);
+fn a_second_signal_ends_immediately() {
+    let mut running = RunningWorker::start(&["instance=stubborn"]);
     running.signal(Signal::TERM);
-    running.until("finishing what is under way");
+    running.until("finishing the work in hand");
     running.signal(Signal::TERM);
-    assert_eq!(running.end(), exit_code::KILLED);
+    assert_eq!(running.end(), WorkerExit::ForcedEnd.code());
 }
 
 #[test]
 fn wrong_usage_and_configuration_have_their_exit_code() {
-    let usage = i32::from(exit_code::USAGE);
+    let usage = i32::from(WorkerExit::InvalidInput.code());
     assert_eq!(run(&["--nonsense"]).0, usage);
-    let (code, _, stderr) = run(&["--set", "repo_pth=/x", "--config", "/nonexistent/config.yaml"]);
+    let (code, _, stderr) = run(&["--set", "bed_pth=/x", "--config", "/nonexistent/config.yaml"]);
     assert_eq!(code, usage);
     assert!(stderr.starts_with("idle-worker: cannot read /nonexistent/config.yaml"), "{stderr}");
     let config = tempfile::NamedTempFile::new().unwrap();
     let config = config.path().to_str().unwrap();
-    let (code, _, stderr) = run(&["--config", config, "--set", "repo_pth=/x"]);
+    let (code, _, stderr) = run(&["--config", config, "--set", "bed_pth=/x"]);
     assert_eq!(
         (code, stderr.as_str()),
-        (usage, "idle-worker: --set: unknown key `repo_pth`; did you mean `repo_path`?\n")
+        (usage, "idle-worker: --set: unknown key `bed_pth`; did you mean `bed_path`?\n")
     );
     let (code, _, stderr) = run(&["--config", config, "--set", "broker_url=gopher://x"]);
     assert_eq!(code, usage);
@@ -106,15 +106,15 @@ fn wrong_usage_and_configuration_have_their_exit_code() {
 }
 
 #[test]
-fn a_refusal_and_a_taken_address_are_told_apart() {
+fn a_refusal_and_an_address_in_use_have_different_codes() {
     let config = tempfile::NamedTempFile::new().unwrap();
     let config = config.path().to_str().unwrap();
     let (code, _, stderr) = run(&["--config", config, "--set", "instance=refusing"]);
-    assert_eq!(code, i32::from(exit_code::REFUSED));
-    assert!(stderr.contains("a key of another role can be read"), "{stderr}");
+    assert_eq!(code, i32::from(WorkerExit::Refused.code()));
+    assert!(stderr.contains("the bed is taken"), "{stderr}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("health_address={}", taken.local_addr().unwrap());
-    assert_eq!(run(&["--config", config, "--set", &address]).0, i32::from(exit_code::INFRASTRUCTURE));
+    assert_eq!(run(&["--config", config, "--set", &address]).0, i32::from(WorkerExit::Infrastructure.code()));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_panic_is_one_line_of_the_log() {
     let config = tempfile::NamedTempFile::new().unwrap();
     let config = config.path().to_str().unwrap();
     let (code, _, stderr) = run(&["--config", config, "--set", "instance=panicking", "--set", "log_format=json"]);
-    assert_eq!(code, i32::from(exit_code::PANIC));
+    assert_eq!(code, i32::from(WorkerExit::Panic.code()));
     let last: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
     assert_eq!(last["message"], "panic: a bug");
     assert_eq!(last["worker"], "idle-worker");
@@ -130,7 +130,7 @@ fn a_panic_is_one_line_of_the_log() {
 
 #[test]
 fn the_binary_checks_its_own_health() {
-    let mut running = Running::start(&[]);
+    let mut running = RunningWorker::start(&[]);
     let config = tempfile::NamedTempFile::new().unwrap();
     let config = config.path().to_str().unwrap();
     let address = format!("health_address={}", running.address);
@@ -140,10 +140,10 @@ fn the_binary_checks_its_own_health() {
     }
     running.signal(Signal::TERM);
     running.until("idle-worker ended");
-    assert_eq!(running.end(), exit_code::OK);
+    assert_eq!(running.end(), WorkerExit::Success.code());
     let (code, ..) = run(&["healthcheck", "--config", config, "--set", &address]);
-    assert_eq!(code, i32::from(exit_code::UNHEALTHY));
-    assert_eq!(run(&["healthcheck", "--config", config]).0, i32::from(exit_code::USAGE));
+    assert_eq!(code, i32::from(WorkerExit::Unhealthy.code()));
+    assert_eq!(run(&["healthcheck", "--config", config]).0, i32::from(WorkerExit::InvalidInput.code()));
 }
 
 #[test]
@@ -152,5 +152,5 @@ fn help_and_version_name_the_worker() {
     assert_eq!(code, 0);
     assert!(stdout.starts_with("Does nothing until it is asked to end") && stdout.contains("Exit codes"), "{stdout}");
     let (code, stdout, _) = run(&["--version"]);
-    assert_eq!((code, stdout), (0, format!("idle-worker {}\n", fleet::VERSION)));
+    assert_eq!((code, stdout), (0, format!("idle-worker {}\n", env!("CARGO_PKG_VERSION"))));
 }

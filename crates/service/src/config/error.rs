@@ -1,10 +1,11 @@
-//! What can be wrong with a configuration.
+//! The faults of a configuration.
 
 use std::path::PathBuf;
 
-use super::Origin;
+use super::origin::Origin;
+use super::table::KeySpec;
 
-/// What is wrong with a configuration. No message holds the value of a secret.
+/// A fault of a configuration. No message holds the value of a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -13,7 +14,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is not YAML, or not the YAML of a configuration.
@@ -23,7 +24,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, from 1, where known.
         line: Option<u64>,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// A key that does not exist.
@@ -45,7 +46,7 @@ pub enum ConfigError {
         origin: Origin,
         /// The value, shortened; a secret is left out.
         value: String,
-        /// What is expected.
+        /// The expected form.
         expected: String,
     },
     /// The same key twice in one place.
@@ -59,10 +60,21 @@ pub enum ConfigError {
     /// A `--set` that is not `KEY=VALUE`.
     #[error("--set takes KEY=VALUE")]
     NotAPair,
+    /// Values that contradict each other, as the system that owns them says.
+    #[error(transparent)]
+    Contradiction(Box<dyn std::error::Error + Send + Sync>),
+    /// The table of settings and the code that reads it disagree: a bug.
+    #[error("the table of settings has no `{0}` of that kind")]
+    NotInTable(&'static str),
+}
+
+impl ConfigError {
     /// Values that contradict each other.
-    #[error("{0}")]
-    Contradiction(String),
-    /// The table of keys and the code that reads it disagree: a bug.
-    #[error("the table of keys has no `{0}` of the kind that is asked for")]
-    Table(&'static str),
+    pub fn contradiction(reason: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Contradiction(Box::new(reason))
+    }
+
+    pub(super) fn invalid(spec: &KeySpec, origin: Origin, value: &str) -> Self {
+        Self::Invalid { key: spec.key.into(), origin, value: value.into(), expected: spec.kind.expected() }
+    }
 }
