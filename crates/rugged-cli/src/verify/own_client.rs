@@ -1,4 +1,4 @@
-//! Our own client on a directory.
+//! Our own TUF client on a directory of this machine.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use tuf_core::client::{Client, ClientError, Fetch, FetchError, Limits};
 use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
 
-use super::Place;
-use super::directory::Directory;
+use super::local_directory::LocalDirectory;
+use super::repository_paths::RepositoryPaths;
 use crate::error::CliError;
 
-/// Larger than clients in the field accept, so that what is too large for them is said by name.
-const LIMITS: Limits = Limits {
+/// Larger than other clients accept, so that this client can name the file that is too large for them.
+const OWN_CLIENT_LIMITS: Limits = Limits {
     timestamp_bytes: 1 << 20,
     snapshot_bytes: 64 << 20,
     targets_bytes: 1 << 30,
@@ -22,14 +22,14 @@ const LIMITS: Limits = Limits {
     all_roles: 1 << 20,
 };
 
-/// Our client on a directory.
-pub type OwnClient = Client<Files, Files>;
+/// Our own TUF client on a directory of this machine.
+pub type OwnClient = Client<ClientFiles, ClientFiles>;
 
-/// A directory, or nothing where target files are not stored.
+/// The files that the client reads; none where the repository does not store target files.
 #[derive(Clone, Debug)]
-pub struct Files(Option<Directory>);
+pub struct ClientFiles(Option<LocalDirectory>);
 
-impl Fetch for Files {
+impl Fetch for ClientFiles {
     fn fetch(&self, path: &str, _max: u64) -> Result<Option<Box<dyn Read + '_>>, FetchError> {
         let Some(directory) = &self.0 else { return Ok(None) };
         let file = directory.open(path).map_err(FetchError::new)?;
@@ -37,50 +37,50 @@ impl Fetch for Files {
     }
 }
 
-/// What looking came to.
+/// The result of a client's refresh.
 #[derive(Debug)]
-pub enum Opened {
+pub enum RepositoryCheck {
     /// Root, timestamp, snapshot and top-level targets verify.
     Verified(Box<OwnClient>),
-    /// They do not, as far as said; what verified before is in the client.
+    /// One of them does not verify. The client holds the roles that verified before the error.
     Failed(Box<OwnClient>, ClientError),
-    /// The trusted root itself is none.
+    /// The trusted root itself is invalid.
     BadRoot(ClientError),
 }
 
-/// Loads the repository from the trusted root on.
+/// Refreshes a client from the trusted root.
 ///
 /// # Errors
 /// When the trusted root cannot be read.
-pub fn open(fs: &Arc<dyn Fs>, place: &Place, now: UtcTime) -> Result<Opened, CliError> {
-    let root = place.read_root(fs.as_ref())?;
-    let files = |dir: &std::path::Path| Files(Some(Directory::new(Arc::clone(fs), dir.to_owned())));
-    let targets = place.targets.as_deref().map_or(Files(None), files);
-    let mut client = match Client::new(&root, files(&place.metadata), targets, LIMITS) {
+pub fn check_repository(fs: &Arc<dyn Fs>, paths: &RepositoryPaths, now: UtcTime) -> Result<RepositoryCheck, CliError> {
+    let root = paths.read_root(fs.as_ref())?;
+    let files = |dir: &std::path::Path| ClientFiles(Some(LocalDirectory::new(Arc::clone(fs), dir.to_owned())));
+    let targets = paths.targets.as_deref().map_or(ClientFiles(None), files);
+    let mut client = match Client::new(&root, files(&paths.metadata), targets, OWN_CLIENT_LIMITS) {
         Ok(client) => Box::new(client),
-        Err(error) => return Ok(Opened::BadRoot(error)),
+        Err(error) => return Ok(RepositoryCheck::BadRoot(error)),
     };
     Ok(match client.refresh(now) {
-        Ok(()) => Opened::Verified(client),
-        Err(error) => Opened::Failed(client, error),
+        Ok(()) => RepositoryCheck::Verified(client),
+        Err(error) => RepositoryCheck::Failed(client, error),
     })
 }
 
-/// What is visible of a role.
+/// A role as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RoleState {
+pub struct VisibleRole {
     /// Its name.
     pub role: String,
     /// The version clients see.
     pub version: u64,
-    /// When it expires, `YYYY-MM-DDTHH:MM:SSZ`.
+    /// Its expiry, `YYYY-MM-DDTHH:MM:SSZ`.
     pub expires: Option<String>,
 }
 
-/// The top-level roles as the client trusts them, in the order in which they vouch for each other.
+/// The top-level roles that the client trusts: root, timestamp, snapshot, targets.
 #[must_use]
-pub fn roles(client: &OwnClient) -> Vec<RoleState> {
-    let state = |role: &str, version, expires: Option<UtcTime>| RoleState {
+pub fn visible_roles(client: &OwnClient) -> Vec<VisibleRole> {
+    let state = |role: &str, version, expires: Option<UtcTime>| VisibleRole {
         role: role.to_owned(),
         version,
         expires: expires.map(|time| time.to_string()),

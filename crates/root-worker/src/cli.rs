@@ -13,76 +13,84 @@ use service::clock::{Clock as _, SystemClock};
 use service::config::Sources;
 use service::exit_code::WorkerExit;
 
-/// Key generation and root metadata, for the administrator's environment only. Takes nothing from the broker.
+/// Generate keys and create the first root
+///
+/// Run it only on the administrator's machine, which holds the root keys. It takes no task from the broker.
+///
+/// Exit codes: 0 success, 2 invalid command line or configuration, 3 refused to protect the keys or the repository, 4 a
+/// file cannot be read or written.
 #[derive(Debug, Parser)]
 #[command(name = "root-worker", version)]
-struct Arguments {
-    /// Configuration file; without it RUGGED_CONFIG, else /etc/rugged/config.yaml if it exists
+struct CeremonyCli {
+    /// Configuration file [default: RUGGED_CONFIG, else /etc/rugged/config.yaml if it exists]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Sets one configuration key, over file and environment; may be repeated
+    /// Set one configuration key; overrides the file and the environment; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     set: Vec<String>,
     #[command(subcommand)]
-    command: Command,
+    command: CeremonyCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Makes key pairs; existing ones are never overwritten
+enum CeremonyCommand {
+    /// Generate key pairs; existing ones are never overwritten
     GenerateKeys {
-        /// Role to make keys for; may be repeated, all roles without it
+        /// Role to generate keys for; may be repeated [default: all roles]
         #[arg(long = "role")]
         roles: Vec<String>,
-        /// Kind of key
+        /// Type of the keys
         #[arg(long = "type", value_enum, default_value = "ed25519")]
-        kind: Kind,
-        /// Name of the key; may be repeated
+        kind: CeremonyKeyType,
+        /// Name of a key; may be repeated [default: keys.ROLE, else ROLE, ROLE1, … up to the role's threshold]
         #[arg(long = "name")]
         names: Vec<String>,
     },
-    /// Writes and pins 1.root.json from the verification keys, signed with the root keys
+    /// Create and pin 1.root.json from the verification keys, signed with the root keys
     Initialize,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
+enum CeremonyKeyType {
+    /// Ed25519
     Ed25519,
+    /// ECDSA on P-256
     Ecdsa,
 }
 
-pub(crate) fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+/// Runs the command that the command line names.
+pub(crate) fn run() -> ExitCode {
+    let arguments = CeremonyCli::parse();
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let sources = Sources::from_process(&fleet::config::SETTINGS, arguments.config.clone(), arguments.set.clone());
     let config = match Config::load(&sources, fs.as_ref()) {
         Ok(config) => config,
         Err(error) => return fail(&error, WorkerExit::InvalidInput),
     };
-    match run(arguments.command, &fs, &config) {
+    match perform(arguments.command, &fs, &config) {
         Ok(lines) => {
             let mut out = io::stdout().lock();
-            // A closed pipe is the reader's wish.
+            // A closed pipe is no error.
             let _ = writeln!(out, "{}", lines.join("\n"));
             ExitCode::SUCCESS
         }
         Err(error @ (CeremonyError::Io { .. } | CeremonyError::Store(_))) => fail(&error, WorkerExit::Infrastructure),
-        Err(error @ CeremonyError::Request(_)) => fail(&error, WorkerExit::InvalidInput),
+        Err(error) if error.is_invalid_request() => fail(&error, WorkerExit::InvalidInput),
         Err(error) => fail(&error, WorkerExit::Refused),
     }
 }
 
-fn run(command: Command, fs: &Arc<dyn Fs>, config: &Config) -> Result<Vec<String>, CeremonyError> {
+fn perform(command: CeremonyCommand, fs: &Arc<dyn Fs>, config: &Config) -> Result<Vec<String>, CeremonyError> {
     match command {
-        Command::GenerateKeys { roles, kind, names } => {
+        CeremonyCommand::GenerateKeys { roles, kind, names } => {
             let kind = match kind {
-                Kind::Ed25519 => KeyKind::Ed25519,
-                Kind::Ecdsa => KeyKind::EcdsaP256,
+                CeremonyKeyType::Ed25519 => KeyKind::Ed25519,
+                CeremonyKeyType::Ecdsa => KeyKind::EcdsaP256,
             };
             let keys = generate_keys(fs.as_ref(), config, &KeyRequest { roles, kind, names })?;
             Ok(keys.iter().map(|key| format!("{} {} {}", key.role, key.keyid, key.private_path.display())).collect())
         }
-        Command::Initialize => {
+        CeremonyCommand::Initialize => {
             let made = initialize(fs, config, SystemClock.now())?;
             Ok(vec![format!(
                 "{} (pinned as {}, expires {})",

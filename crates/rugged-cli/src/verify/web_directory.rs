@@ -1,4 +1,4 @@
-//! Files of a repository that is served over HTTP.
+//! A directory of a repository on an HTTP server.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -7,37 +7,38 @@ use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
 use url::Url;
 
-/// How long a name may take to be resolved and connected to.
-const CONNECT: Duration = Duration::from_secs(15);
-/// How long a server may take to begin its answer, and how long nothing may come after that.
-const SILENCE: Duration = Duration::from_secs(30);
-/// The slowest a body may come, in bytes a second, so that a server cannot hold the command for ever.
-const SLOWEST: u64 = 16 << 10;
-const REDIRECTS: u32 = 5;
-/// A server is asked again once after it failed, a moment later.
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// Longest time to resolve a host name, and longest time to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest time until a server begins its answer, and longest pause within it.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Lowest rate of a body, in bytes per second, so that a slow server cannot hold the command for ever.
+const MIN_BYTES_PER_SECOND: u64 = 16 << 10;
+const MAX_REDIRECTS: u32 = 5;
+/// Pause before the one retry of a failed request.
+const RETRY_DELAY: Duration = Duration::from_millis(300);
 
-/// A directory of an HTTP server. Never goes from https to http, and sends nothing but the request: no credentials, no
-/// cookies.
+/// A directory on an HTTP server. Requests carry no credentials and no cookies, and never follow a redirect from https
+/// to http.
 #[derive(Clone, Debug)]
-pub struct Web {
+pub struct WebDirectory {
     agent: Agent,
     base: Url,
 }
 
-impl Web {
-    /// The directory at `base`, with or without a `/` at its end. Certificates are verified as the system does.
+impl WebDirectory {
+    /// The directory at `base`, with or without a `/` at its end. Certificates are verified against the system's
+    /// authorities.
     #[must_use]
     pub fn new(base: &Url) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .https_only(base.scheme() == "https")
-            .max_redirects(REDIRECTS)
-            .timeout_resolve(Some(CONNECT))
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE))
+            .max_redirects(MAX_REDIRECTS)
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(SILENCE_TIMEOUT))
+            .timeout_per_read(Some(SILENCE_TIMEOUT))
+            .timeout_per_write(Some(SILENCE_TIMEOUT))
             .user_agent(concat!("rugged/", env!("CARGO_PKG_VERSION")))
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .build()
@@ -45,18 +46,18 @@ impl Web {
         Self { agent, base: base.clone() }
     }
 
-    /// Opens the file at `path`; `None` when the server says that there is none. Amazon's servers answer 403 where
-    /// there is none and the directory may not be listed, so that counts too.
+    /// Opens the file at `path`; `None` when the server answers that it does not exist (404 or 410). A 403 counts as
+    /// well: Amazon S3 answers it for a missing file in a directory that may not be listed.
     ///
-    /// `max` bounds how long the answer may take to arrive, in bytes; the caller bounds how much of it is read.
+    /// The time limit grows with `max`, the expected size in bytes. The caller bounds how much of the body it reads.
     ///
     /// # Errors
-    /// When the server cannot be reached, answers otherwise, or redirects too often.
+    /// When the server cannot be reached, answers with another status, or redirects too often.
     pub fn open(&self, path: &str, max: u64) -> io::Result<Option<Box<dyn Read + Send>>> {
         let url = self.url(path)?;
         match self.ask(&url, max) {
             Err(_) => {
-                std::thread::sleep(AGAIN_AFTER);
+                std::thread::sleep(RETRY_DELAY);
                 self.ask(&url, max)
             }
             answered => answered,
@@ -64,7 +65,7 @@ impl Web {
     }
 
     fn ask(&self, url: &Url, max: u64) -> io::Result<Option<Box<dyn Read + Send>>> {
-        let whole = SILENCE + Duration::from_secs(max.min(1 << 50) / SLOWEST);
+        let whole = SILENCE_TIMEOUT + Duration::from_secs(max.min(1 << 50) / MIN_BYTES_PER_SECOND);
         let request = self.agent.get(url.as_str()).config().timeout_recv_body(Some(whole)).build();
         let answer = request.call().map_err(io::Error::other)?;
         match answer.status().as_u16() {
@@ -76,13 +77,13 @@ impl Web {
 
     fn url(&self, path: &str) -> io::Result<Url> {
         let mut url = self.base.clone();
-        // Dots would be resolved; validated names have none, foreign hashes might.
+        // URL parsers resolve dots. Validated names have none; hashes in foreign metadata might.
         if path.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{path:?} leaves the directory")));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("the path {path:?} leaves the directory")));
         }
         match url.path_segments_mut() {
             Ok(mut segments) => segments.pop_if_empty().extend(path.split('/')),
-            Err(()) => return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a URL of a directory")),
+            Err(()) => return Err(io::Error::new(io::ErrorKind::InvalidInput, "the URL does not name a directory")),
         };
         Ok(url)
     }
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn names_are_percent_encoded_below_the_directory() {
         for base in ["http://host/repo/metadata", "http://host/repo/metadata/"] {
-            let web = Web::new(&Url::parse(base).unwrap());
+            let web = WebDirectory::new(&Url::parse(base).unwrap());
             let url = |path: &str| web.url(path).map(String::from).ok();
             assert_eq!(url("1.root.json").as_deref(), Some("http://host/repo/metadata/1.root.json"));
             assert_eq!(url("a b/é?#%.x").as_deref(), Some("http://host/repo/metadata/a%20b/%C3%A9%3F%23%25.x"));
