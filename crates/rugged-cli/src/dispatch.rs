@@ -13,9 +13,9 @@ use crate::commands::{
     status, up, validate,
 };
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::Output;
 use crate::settings;
+use service::exit_code::CommandExit;
 
 /// Runs a command and returns its exit code.
 ///

@@ -9,7 +9,7 @@ use fleet::FleetError;
 use root_worker::CeremonyError;
 use service::config::ConfigError;
 
-use crate::exit_code::CommandExit;
+use service::exit_code::CommandExit;
 
 /// Any error that a command can end with.
 pub type BoxedError = Box<dyn Error + Send + Sync>;

@@ -9,7 +9,6 @@ mod cli;
 mod commands;
 mod dispatch;
 mod error;
-mod exit_code;
 mod fleet_connection;
 mod output;
 mod percent;

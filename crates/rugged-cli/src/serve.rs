@@ -19,7 +19,7 @@ use crate::percent::percent_decode;
 /// Listens on `address`.
 ///
 /// # Errors
-/// [`CommandExit::LocalFailure`](crate::exit_code::CommandExit::LocalFailure) when the address is in use or not an
+/// [`CommandExit::LocalFailure`](service::exit_code::CommandExit::LocalFailure) when the address is in use or not an
 /// address of this machine.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {

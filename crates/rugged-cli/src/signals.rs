@@ -4,8 +4,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output;
+use service::exit_code::CommandExit;
 
 /// A token that the first SIGINT or SIGTERM cancels; a second one ends the process immediately.
 ///

@@ -76,6 +76,12 @@ impl WorkerExit {
             Self::ForcedEnd => "ended immediately by a second signal",
         }
     }
+
+    /// Every exit code with its meaning, one per line.
+    #[must_use]
+    pub fn table() -> String {
+        Self::ALL.iter().map(|exit| format!("{:>5}  {}\n", exit.code(), exit.meaning())).collect()
+    }
 }
 
 impl From<WorkerExit> for ExitCode {
@@ -130,7 +136,7 @@ impl CommandExit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Success => "success, or the answer is yes",
-            Self::NegativeAnswer => "the answer is no: a finding, a rejected drop, an unhealthy worker",
+            Self::NegativeAnswer => "the answer is no: a finding, a rejected release, an unhealthy worker",
             Self::InvalidInput => {
                 "the command line, the configuration or a named file is invalid or cannot be read; nothing was changed"
             }
@@ -142,6 +148,12 @@ impl CommandExit {
             }
             Self::ForcedEnd => "a second SIGINT or SIGTERM ended the command immediately",
         }
+    }
+
+    /// Every exit code with its meaning, one per line.
+    #[must_use]
+    pub fn table() -> String {
+        Self::ALL.iter().map(|exit| format!("{:>5}  {}\n", exit.code(), exit.meaning())).collect()
     }
 }
 

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::signing_chain::{PublishedVersions, publish, task_deadline, with_signing_workers};
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::{Output, count};
+use service::exit_code::CommandExit;
 
 /// Add loose files of the inbound directory to the repository
 ///

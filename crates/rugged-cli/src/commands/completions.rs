@@ -5,7 +5,7 @@ use std::io::Write as _;
 use clap::{Args, Command};
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
+use service::exit_code::CommandExit;
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]

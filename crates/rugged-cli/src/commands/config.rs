@@ -5,8 +5,8 @@ use fleet::Config;
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::{Output, one_line, table};
+use service::exit_code::CommandExit;
 
 /// Show every setting with its origin
 ///

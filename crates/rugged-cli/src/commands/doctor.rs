@@ -11,8 +11,8 @@ use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::{Output, count, one_line};
+use service::exit_code::CommandExit;
 
 /// Check this machine: mounts, permissions, space, keys, clock, broker
 ///

@@ -8,9 +8,9 @@ use fleet::Config;
 use serde_json::{Map, Value};
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::fleet_connection::FleetConnection;
 use crate::output::{Output, one_line};
+use service::exit_code::CommandExit;
 
 /// Show events of workers and tasks as they happen
 ///

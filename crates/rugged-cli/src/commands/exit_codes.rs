@@ -4,12 +4,12 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::exit_code::{CommandExit, exit_code_table};
 use crate::output::Output;
+use service::exit_code::CommandExit;
 
 /// List the exit codes
 #[derive(Debug, Args)]
-#[command(after_help = exit_code_table())]
+#[command(after_help = CommandExit::table())]
 pub struct ExitCodesArgs {}
 
 /// An exit code, as `--json` prints it.
@@ -25,6 +25,6 @@ struct ExitCodeEntry {
 /// When standard output cannot be written.
 pub fn run(output: Output) -> Result<CommandExit, CliError> {
     let entries = CommandExit::ALL.map(|exit| ExitCodeEntry { code: exit.code(), meaning: exit.meaning() });
-    output.result(&entries, |_| exit_code_table())?;
+    output.result(&entries, |_| CommandExit::table())?;
     Ok(CommandExit::Success)
 }

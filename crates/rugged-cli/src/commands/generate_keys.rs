@@ -9,8 +9,8 @@ use root_worker::{CeremonyError, GeneratedKey, KeyKind, KeyRequest};
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::{Output, table};
+use service::exit_code::CommandExit;
 
 /// Generate key pairs for the roles
 ///

@@ -15,10 +15,10 @@ use service::clock::{Clock as _, SystemClock};
 
 use super::signing_chain::{task_deadline, with_signing_workers};
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::fleet_connection::FleetConnection;
 use crate::output::{Output, note};
 use crate::verify::{RepositoryCheck, RepositoryPaths, VisibleRole, check_repository, visible_roles};
+use service::exit_code::CommandExit;
 
 /// Create the first root and wait for the first version of every role
 ///

@@ -7,8 +7,8 @@ use serde_json::{Map, json};
 
 use super::remote_control::print_answers;
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::Output;
+use service::exit_code::CommandExit;
 
 /// Inspect workers through Celery's remote control
 ///

@@ -9,8 +9,8 @@ use durable_fs::{RealFs, durable};
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::Output;
+use service::exit_code::CommandExit;
 
 /// Write the manual pages
 ///

@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::fleet_connection::{FleetConnection, WORKER_NAMES, explain_call_error};
 use crate::output::{Output, one_line, table};
+use service::exit_code::CommandExit;
 
 /// Ping workers
 ///

@@ -11,9 +11,9 @@ use monitor_worker::receipt::{Outcome, Receipt};
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::{Output, bytes, count, one_line};
 use crate::producer::{self, DropItem, EarlierReceipt, PostedDrop, ReceiptWait};
+use service::exit_code::CommandExit;
 
 /// Post a release as a drop, without credentials
 ///

@@ -10,9 +10,9 @@ use service::clock::{Clock as _, SystemClock};
 
 use super::signing_chain::task_deadline;
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::fleet_connection::FleetConnection;
 use crate::output::{Output, one_line};
+use service::exit_code::CommandExit;
 
 /// A change of the switch.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use service::clock::{Clock as _, SystemClock};
 use tuf_repository::roles::RoleError;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::{Output, note, one_line};
+use service::exit_code::CommandExit;
 
 /// Resume roles after a restore
 ///

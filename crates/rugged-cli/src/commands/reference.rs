@@ -8,8 +8,8 @@ use fleet::config::{KEYS, SETTINGS};
 use service::config::KeySpec;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::Output;
+use service::exit_code::CommandExit;
 
 /// Print a reference in Markdown, as in docs/reference
 #[derive(Debug, Args)]

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::signing_chain::{task_deadline, with_signing_workers};
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::{Output, count};
+use service::exit_code::CommandExit;
 
 /// Renew metadata that is near its expiry
 ///

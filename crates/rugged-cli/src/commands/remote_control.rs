@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::fleet_connection::FleetConnection;
 use crate::output::{Output, one_line};
+use service::exit_code::CommandExit;
 
 /// The answer of one worker, as `--json` prints it.
 #[derive(Serialize)]

@@ -12,8 +12,8 @@ use tuf_core::names::TargetPath;
 
 use super::signing_chain::{PublishedVersions, publish, task_deadline, with_signing_workers};
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::{Output, count, one_line};
+use service::exit_code::CommandExit;
 
 /// Remove targets from the repository's metadata
 ///

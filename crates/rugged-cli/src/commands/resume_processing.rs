@@ -5,8 +5,8 @@ use fleet::Config;
 
 use super::processing_switch::{self, SwitchChange};
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::Output;
+use service::exit_code::CommandExit;
 
 /// Resume the intake of drops
 ///

@@ -6,8 +6,8 @@ use fleet::Config;
 
 use super::remote_control::print_answers;
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::Output;
+use service::exit_code::CommandExit;
 
 /// Revoke tasks by id
 ///

@@ -14,10 +14,10 @@ use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
 
 use crate::error::{CliError, describe};
-use crate::exit_code::CommandExit;
 use crate::fleet_connection::{FleetConnection, WORKER_NAMES, explain_call_error};
 use crate::output::{Output, one_line, table};
 use crate::verify::{RepositoryCheck, RepositoryPaths, VisibleRole, check_repository, is_directory, visible_roles};
+use service::exit_code::CommandExit;
 
 /// Show workers, roles, versions, expiries and drops
 ///

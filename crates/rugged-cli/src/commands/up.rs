@@ -9,10 +9,10 @@ use fleet::Config;
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::fleet_connection::{EmbeddedFleet, HostedWorker, fleet_socket_path, uses_memory_broker};
 use crate::output::{Output, note};
 use crate::{serve, signals};
+use service::exit_code::CommandExit;
 
 /// Run all workers in this process and serve the repository over HTTP
 ///

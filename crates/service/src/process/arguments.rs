@@ -38,14 +38,12 @@ impl WorkerArguments {
             table.file_variable(),
             table.default_file
         );
-        let codes: Vec<String> =
-            WorkerExit::ALL.iter().map(|exit| format!("{:>5}  {}\n", exit.code(), exit.meaning())).collect();
         let command = Self::command()
             .name(program.name)
             .about(program.about)
             .version(program.version)
             .mut_arg("config", |argument| argument.help(file))
-            .after_help(format!("Exit codes:\n{}", codes.concat()));
+            .after_help(format!("Exit codes:\n{}", WorkerExit::table()));
         match Self::from_arg_matches(&command.get_matches()) {
             Ok(arguments) => arguments,
             Err(error) => error.exit(),

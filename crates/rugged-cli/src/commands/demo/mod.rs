@@ -20,7 +20,6 @@ use self::release::next_release;
 use self::stage_log::{DemoStage, StageLog, millis};
 use super::initialize::sign_first_versions;
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::fleet_connection::{EmbeddedFleet, FleetConnection, HostedWorker};
 use crate::output::{Output, bytes, count, one_line};
 use crate::producer::{self, EarlierReceipt, ReceiptWait};
@@ -28,6 +27,7 @@ use crate::verify::{
     DownloadedTargets, OwnClient, RepositoryCheck, RepositoryPaths, VisibleRole, check_repository,
     download_all_with_tough,
 };
+use service::exit_code::CommandExit;
 
 /// Publish a small release into a new repository and verify it with two TUF clients
 ///

@@ -14,9 +14,9 @@ use tuf_core::audit::{self, Options, Progress, Report, Stage};
 use self::plan::ValidationPlan;
 use self::report::ValidateReport;
 use crate::error::CliError;
-use crate::exit_code::CommandExit;
 use crate::output::Output;
 use crate::verify::RepositoryDirectory;
+use service::exit_code::CommandExit;
 
 pub use args::ValidateArgs;
 
