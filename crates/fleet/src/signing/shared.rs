@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use durable_fs::Fs;
+use service::clock::Clock;
+use service::health::WorkerState;
+use service::metrics::WorkOutcome;
 use tokio::sync::{Mutex, Notify};
 use tracing::Span;
 use tuf_core::time::UtcTime;
 
 use super::skew::SkewProbe;
 use super::{Progress, RoleError, RoleReport, SigningRole};
-use crate::Context;
-use crate::clock::Clock;
-use crate::health::{Health, State};
-use crate::metrics::Outcome;
+use crate::metrics::FleetMetrics;
+use crate::{Context, Health};
 
 type Open<R> = Box<dyn FnMut() -> Result<R, RoleError> + Send>;
 
@@ -44,6 +45,7 @@ pub struct Shared<R> {
     worker_role: &'static str,
     clock: Arc<dyn Clock>,
     health: Health,
+    metrics: FleetMetrics,
     span: Span,
     pub(super) wake: Notify,
 }
@@ -64,6 +66,7 @@ impl<R: SigningRole> Shared<R> {
             worker_role: context.worker.role,
             clock: context.clock.clone(),
             health: context.health.clone(),
+            metrics: context.metrics.clone(),
             span: context.span.clone(),
             wake: Notify::new(),
         }
@@ -145,12 +148,12 @@ impl<R: SigningRole> Shared<R> {
     {
         let mut slot = self.slot.clone().lock_owned().await;
         let (clock, health, span) = (self.clock.clone(), self.health.clone(), self.span.clone());
-        let worker_role = self.worker_role;
+        let (worker_role, metrics) = (self.worker_role, self.metrics.clone());
         let (fs, metadata) = (self.fs.clone(), self.metadata.clone());
         let blocking = tokio::task::spawn_blocking(move || {
             span.in_scope(|| {
                 let before = health.settled();
-                health.set_state(State::Working);
+                health.set_state(WorkerState::Working);
                 let started = Instant::now();
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     slot.skew.check(fs.as_ref(), &metadata, &|| clock.now())?;
@@ -165,7 +168,7 @@ impl<R: SigningRole> Shared<R> {
                 });
                 health.metrics().task(task, label(outcome.as_ref().err()), started.elapsed());
                 if let Ok((_, report)) = &outcome {
-                    publish(&health, worker_role, report);
+                    publish(&health, &metrics, worker_role, report);
                 }
                 health.set_state(state_after(before, outcome.as_ref().err(), reconciles));
                 outcome
@@ -175,28 +178,27 @@ impl<R: SigningRole> Shared<R> {
     }
 }
 
-fn state_after(before: State, error: Option<&RoleError>, reconciled: bool) -> State {
+fn state_after(before: WorkerState, error: Option<&RoleError>, reconciled: bool) -> WorkerState {
     match error {
-        None if reconciled || !matches!(before, State::Alarm(_)) => State::Ready,
+        None if reconciled || !matches!(before, WorkerState::Alarm(_)) => WorkerState::Ready,
         None | Some(RoleError::Refused(_)) => before,
-        Some(RoleError::Waiting(detail) | RoleError::Infrastructure(detail)) => State::Waiting(detail.clone()),
-        Some(RoleError::Alarm(detail) | RoleError::Internal(detail)) => State::Alarm(detail.clone()),
+        Some(RoleError::Waiting(detail) | RoleError::Infrastructure(detail)) => WorkerState::Waiting(detail.clone()),
+        Some(RoleError::Alarm(detail) | RoleError::Internal(detail)) => WorkerState::Alarm(detail.clone()),
     }
 }
 
-fn label(error: Option<&RoleError>) -> Outcome {
+fn label(error: Option<&RoleError>) -> WorkOutcome {
     match error {
-        None => Outcome::Success,
-        Some(RoleError::Waiting(_)) => Outcome::Waiting,
-        Some(RoleError::Alarm(_)) => Outcome::Alarm,
-        Some(RoleError::Infrastructure(_)) => Outcome::Retry,
-        Some(RoleError::Refused(_)) => Outcome::Refused,
-        Some(RoleError::Internal(_)) => Outcome::Panic,
+        None => WorkOutcome::Success,
+        Some(RoleError::Waiting(_)) => WorkOutcome::Waiting,
+        Some(RoleError::Alarm(_)) => WorkOutcome::Alarm,
+        Some(RoleError::Infrastructure(_)) => WorkOutcome::Retry,
+        Some(RoleError::Refused(_)) => WorkOutcome::Refused,
+        Some(RoleError::Internal(_)) => WorkOutcome::Panic,
     }
 }
 
-fn publish(health: &Health, role: &'static str, report: &RoleReport) {
-    let metrics = health.metrics();
+fn publish(health: &Health, metrics: &FleetMetrics, role: &'static str, report: &RoleReport) {
     if let Some(version) = report.role_version {
         metrics.role_version(role, version);
     }
