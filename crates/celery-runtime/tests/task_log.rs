@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -54,7 +54,7 @@ impl tracing::field::Visit for Line {
     }
 }
 
-/// Keeps every line of this crate.
+/// Keeps every line of the worker.
 #[derive(Clone, Default)]
 struct Capture {
     lines: Arc<Mutex<Vec<Line>>>,
@@ -67,7 +67,9 @@ where
     fn on_new_span(&self, attributes: &tracing::span::Attributes<'_>, id: &tracing::Id, context: Context<'_, S>) {
         let mut fields = Line::default();
         attributes.record(&mut fields);
-        context.span(id).unwrap().extensions_mut().insert(fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
     }
 
     fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
@@ -79,7 +81,7 @@ where
             line.fields.extend(span.extensions().get::<Line>().into_iter().flat_map(|span| span.fields.clone()));
         }
         event.record(&mut line);
-        self.lines.lock().unwrap().push(line);
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 }
 

@@ -23,7 +23,7 @@ const EXPIRY_TOLERANCE: Duration = Duration::from_secs(60);
 /// How long an answer may take to be sent before it is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The wait before another attempt to listen after the broker could not be reached.
-const RETRY_WAIT: Duration = Duration::from_secs(1);
+const LISTEN_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Listens and answers until `stop`.
 pub(in crate::worker) async fn run(
@@ -77,7 +77,7 @@ pub(in crate::worker) async fn run(
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(RETRY_WAIT) => {}
+            () = tokio::time::sleep(LISTEN_RETRY_WAIT) => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker answers to each command.
+//! The answers of a worker to control commands.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ impl ControlPanel {
         Self { core, events, clock }
     }
 
-    /// Does what is asked, and says so. `None` where Python says nothing either.
+    /// Obeys a request and returns the answer; `None` where Python does not answer either.
     pub fn answer(&self, request: &ControlRequest) -> Option<Value> {
         let command = match Command::parse(&request.method, &request.arguments) {
             Ok(command) => command,
@@ -39,7 +39,7 @@ impl ControlPanel {
             tracing::warn!(method = request.method, "control request refused: this worker can only be inspected");
             let reason = format!(
                 "PermissionError('{} is refused: this worker only lets itself be inspected')",
-                // It is one of our own names, since it was understood.
+                // A known name, since the command was parsed.
                 request.method
             );
             return Some(control::error(reason));
@@ -47,14 +47,14 @@ impl ControlPanel {
         if command.changes_state() {
             tracing::info!(method = request.method, "control request obeyed");
         }
-        self.obey(command)
+        self.execute(command)
     }
 
     fn registry(&self) -> &WorkerRegistry {
         &self.core.registry
     }
 
-    /// Arguments are shown as they are only where everything is allowed anyway.
+    /// Arguments are shown in full only where everything is allowed anyway.
     fn show(&self, request: &TrackedTask, safe: bool) -> values::RequestInfo {
         show::request(request, &self.core.name, safe || self.core.remote_control != RemoteControl::Full)
     }
@@ -63,7 +63,7 @@ impl ControlPanel {
         requests.iter().map(|request| self.show(request, safe).to_json()).collect()
     }
 
-    fn obey(&self, command: Command) -> Option<Value> {
+    fn execute(&self, command: Command) -> Option<Value> {
         let registry = self.registry();
         Some(match command {
             Command::Ping => control::ok("pong"),
@@ -121,7 +121,7 @@ impl ControlPanel {
                 let (own, key) =
                     (exchange.unwrap_or_else(|| queue.clone()), routing_key.unwrap_or_else(|| queue.clone()));
                 if exchange_type != "direct" || key != queue {
-                    // A queue bound otherwise is its owner's to declare; it is consumed all the same.
+                    // Its owner declares a queue that is bound otherwise; it is consumed all the same.
                     tracing::info!(queue, exchange = own, "consuming a queue that others bind");
                 }
                 let mut added = TaskQueue::new(&queue);
@@ -149,7 +149,7 @@ impl ControlPanel {
                 registry.shut_down(Shutdown::Warm);
                 return None;
             }
-            // Whatever a later version of the protocol knows.
+            // Commands of a later version of the protocol.
             _ => Value::Null,
         })
     }
@@ -205,7 +205,7 @@ impl ControlPanel {
         let lifted = limit.per_second() == 0.0;
         let wanted = match lifted {
             true => None,
-            // Both read the same texts; what only one of them took would be a fault of ours.
+            // Both types read the same texts; a text that only one of them reads is a bug.
             false => match limit.to_string().parse() {
                 Ok(wanted) => Some(wanted),
                 Err(error) => return control::error(format!("Invalid rate limit string: {error}")),
@@ -218,7 +218,7 @@ impl ControlPanel {
         }
     }
 
-    /// There is no pool: as many tasks run at a time as are taken from each queue. Without a limit there is nothing to move.
+    /// There is no pool: as many tasks run at a time as are prefetched from each queue. Without a limit nothing changes.
     fn resize(&self, change: impl FnOnce(u32) -> u32) {
         let prefetch = self.registry().prefetch();
         if prefetch > 0 {

@@ -1,4 +1,4 @@
-//! What a worker shows of itself.
+//! The answers of a worker about itself.
 
 use celery_protocol::{
     control::values::{self, DeliveryInfo, RequestInfo, Stats, Usage},
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// A task; with `safe` its arguments as the text its sender wants to be shown.
+/// A task; with `safe` its arguments as the text that its sender chose to show.
 pub(super) fn request(request: &TrackedTask, node: &str, safe: bool) -> RequestInfo {
     let task = &request.task;
     let (args, kwargs) = if safe {
@@ -43,7 +43,7 @@ pub(super) fn request(request: &TrackedTask, node: &str, safe: bool) -> RequestI
     }
 }
 
-/// The registered tasks by name, each with the attributes asked for, as far as it has them.
+/// The registered tasks by name, each with those of the requested attributes that it has.
 pub(super) fn registered(registry: &WorkerRegistry, items: &[String]) -> Value {
     let default = ["rate_limit".to_owned()];
     let items = if items.is_empty() { default.as_slice() } else { items };
@@ -82,7 +82,7 @@ pub(super) fn stats(core: &WorkerCore, clock: u64) -> Value {
         clock,
         uptime: u64::try_from(uptime).unwrap_or_default(),
         implementation: "celery_runtime.worker:Worker".to_owned(),
-        // As many run at a time as are taken at a time; without a limit, as many as come.
+        // As many run at a time as are prefetched; without a limit, as many as are delivered.
         max_concurrency: if prefetch == 0 { u32::from(u16::MAX) } else { u32::from(prefetch) },
         broker: values::broker(
             &broker.transport,
@@ -98,15 +98,15 @@ pub(super) fn stats(core: &WorkerCore, clock: u64) -> Value {
     .to_json()
 }
 
-/// Processor time, user's and kernel's together: more is only told in files.
+/// Processor time, of user and kernel together: the kernel reports more only in files.
 fn usage() -> Usage {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    #[allow(clippy::cast_precision_loss, reason = "nobody's processor runs for so long")]
+    #[allow(clippy::cast_precision_loss, reason = "no processor runs for that long")]
     let utime = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
     Usage { utime, ..Usage::default() }
 }
 
-/// The settings a Python worker has that mean something here. There is no password in them.
+/// The settings of a Python worker that apply here. They hold no password.
 pub(super) fn configuration(core: &WorkerCore) -> Value {
     json!({
         "broker_url": core.broker.info().masked_url(),

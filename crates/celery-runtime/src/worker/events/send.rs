@@ -28,7 +28,7 @@ const BATCH_WAIT: Duration = Duration::from_millis(100);
 /// How long the broker may take to accept one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// The wait before another attempt after the broker could not be reached.
-const RETRY_WAIT: Duration = Duration::from_secs(1);
+const EVENTS_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Sends events until `stop`, and then that the worker is offline.
 pub(in crate::worker) async fn run(
@@ -79,7 +79,7 @@ pub(in crate::worker) async fn run(
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(RETRY_WAIT) => {}
+            () = tokio::time::sleep(EVENTS_RETRY_WAIT) => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A result that may not be there yet.
+//! The result of a task that was sent.
 
 use std::{fmt, time::Duration};
 
@@ -17,7 +17,7 @@ pub enum CallError {
         /// The task's name.
         task: String,
     },
-    /// The task ran, or was refused, and failed.
+    /// The task failed, or was refused by its worker.
     #[error("{task} failed: {exc_type}: {}", texts(.messages))]
     TaskFailed {
         /// The task's name.
@@ -36,11 +36,11 @@ pub enum CallError {
     Revoked {
         /// The task's name.
         task: String,
-        /// Why, in the worker's words.
+        /// The reason that the worker gave.
         reason: String,
     },
     /// The task could not be sent.
-    #[error("the task could not be sent: {0}")]
+    #[error("cannot send the task: {0}")]
     Publish(#[from] PublishError),
     /// The broker connection was closed by this process.
     #[error("the broker connection was closed while waiting")]
@@ -52,7 +52,7 @@ fn texts(messages: &[Value]) -> String {
     messages.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// A task that was sent. Dropping it stops waiting; the task goes on.
+/// A task that was sent. Dropping it stops waiting and does not affect the task.
 pub struct PendingResult {
     task: String,
     id: String,
@@ -78,8 +78,8 @@ impl PendingResult {
         self.get_with(deadline, |_, _| {}).await
     }
 
-    /// As [`get`](Self::get); `progress` is called with each state the task reports on the way, as far as they are seen: of
-    /// several in quick succession only the last may be.
+    /// As [`get`](Self::get); `progress` is called with each state the task reports before it ends; of several in quick
+    /// succession only the last may be seen.
     ///
     /// # Errors
     /// As [`get`](Self::get).

@@ -1,4 +1,4 @@
-//! Listening to what workers tell.
+//! The events of workers.
 
 use std::{collections::VecDeque, fmt};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::broker::{BrokerError, Consumer, SharedBroker, Subscription};
 
-/// Events as they come, one by one. What is not taken in time is dropped.
+/// Events in the order they arrive, one by one. Events that are not taken in time are dropped.
 pub struct EventStream {
     consumer: Box<dyn Consumer>,
     /// The rest of a message that held several.
@@ -20,7 +20,7 @@ impl EventStream {
         Ok(Self { consumer: broker.subscribe(&subscription).await?, rest: VecDeque::new() })
     }
 
-    /// The next event, as it was sent: `type`, `hostname`, `timestamp`, and what else its type has. `None` once the broker
+    /// The next event, as it was sent: `type`, `hostname`, `timestamp`, and the fields of its type. `None` once the broker
     /// was closed. Safe to use in `select!`.
     pub async fn next(&mut self) -> Option<Map<String, Value>> {
         loop {
@@ -30,7 +30,7 @@ impl EventStream {
             let delivery = self.consumer.next().await?;
             match events::decode(&delivery.message, &LIMITS) {
                 Ok(events) => self.rest.extend(events),
-                Err(error) => tracing::warn!(%error, "dropped events that cannot be read"),
+                Err(error) => tracing::warn!(%error, "events dropped: they cannot be read"),
             }
         }
     }
