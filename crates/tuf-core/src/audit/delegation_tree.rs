@@ -1,4 +1,4 @@
-//! Every targets role and what it delegates, in memory.
+//! All targets roles and their delegations, in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,22 +12,22 @@ pub(super) struct TreeRole {
     /// Its file.
     pub(super) path: String,
     pub(super) role: LoadedRole,
-    /// Roles that delegate to it; none for the top-level role.
+    /// Roles that delegate to it; empty for the top-level role.
     pub(super) parents: Vec<RoleName>,
 }
 
-/// Every targets role that is delegated to and could be read.
+/// All targets roles that are delegated to and could be read.
 #[derive(Default)]
 pub(super) struct DelegationTree {
     pub(super) nodes: HashMap<RoleName, TreeRole>,
     /// In the order in which they were read.
     pub(super) order: Vec<RoleName>,
-    /// Every name delegated to, read or not.
+    /// All names delegated to, whether or not their files could be read.
     pub(super) delegated: HashSet<RoleName>,
 }
 
 impl DelegationTree {
-    /// Keys and threshold that `parent` gives `name`, and where keys are defined.
+    /// Keys and threshold that `parent` gives to `name`, and the keys that `parent` defines.
     pub(super) fn keys_of(
         &self,
         parent: &RoleName,
@@ -61,7 +61,7 @@ impl DelegationTree {
         visited
     }
 
-    /// Whether some chain of delegations trusts `role` with `path`.
+    /// Whether a chain of delegations gives `path` to `role`.
     pub(super) fn trusts<'t>(
         &'t self,
         role: &'t RoleName,
@@ -71,7 +71,7 @@ impl DelegationTree {
         if *role == RoleName::targets() {
             return true;
         }
-        // Roles may delegate in circles.
+        // Delegations may form a circle.
         if !seen.insert(role) {
             return false;
         }

@@ -2,22 +2,23 @@
 
 use crate::client::FetchError;
 
-/// Why there was nothing to audit.
+/// An audit that could not begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditError {
-    /// The first file could not be read, for a reason other than not being there.
+    /// The first file exists and could not be read.
     #[error("cannot read {path}: {error}")]
     Fetch {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
+        #[source]
         error: FetchError,
     },
-    /// The directory cannot be listed.
+    /// The metadata directory cannot be listed.
     #[error("cannot list the metadata directory: {0}")]
-    List(FetchError),
-    /// Neither a root nor a timestamp is there.
-    #[error("this is no repository: neither 1.root.json, nor another root, nor timestamp.json is there")]
+    List(#[source] FetchError),
+    /// There is neither a root nor a timestamp.
+    #[error("not a repository: it has neither a root (N.root.json) nor timestamp.json")]
     NoRepository,
 }

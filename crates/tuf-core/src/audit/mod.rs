@@ -1,8 +1,8 @@
 //! The repository side of the specification, checked on any repository.
 //!
-//! A client stops at the first thing that is wrong; an audit goes on. It reads what a strict reader refuses, says what
-//! is wrong with it, repairs it in memory and looks at the rest, so that one run lists everything there is to mend.
-//! Nothing found in this way is ever trusted: this module reports, and the client decides.
+//! A client stops at the first fault. An audit continues: it reads files that a strict reader refuses, reports each
+//! fault, repairs it in memory and checks the rest, so that one run lists every fault. Nothing that an audit reads is
+//! trusted: this module reports, and the client decides.
 
 mod delegation_tree;
 mod error;

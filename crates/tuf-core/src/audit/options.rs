@@ -1,8 +1,8 @@
-//! What an audit checks, and how much it reads.
+//! The settings of an audit: the time, the trusted root and how much it reads.
 
 use crate::time::UtcTime;
 
-/// How much an audit reads of one file. What is larger is a finding, and is not read.
+/// How much an audit reads. A larger file is a finding, and is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditCeilings {
     /// Of a root, in bytes.
@@ -13,11 +13,11 @@ pub struct AuditCeilings {
     pub snapshot_bytes: u64,
     /// Of targets metadata, in bytes.
     pub targets_bytes: u64,
-    /// Roots that are followed.
+    /// Most roots that are followed.
     pub roots: u64,
-    /// Targets roles that are looked at.
+    /// Most targets roles that are read.
     pub roles: usize,
-    /// Snapshots older than the current one that are looked at, newest first.
+    /// Most snapshots older than the current one that are read, newest first.
     pub older_snapshots: usize,
 }
 
@@ -35,22 +35,22 @@ impl Default for AuditCeilings {
     }
 }
 
-/// What to check.
+/// The settings of an audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditOptions {
-    /// The time at which nothing may be expired.
+    /// The time for which expiry is checked.
     pub now: UtcTime,
-    /// The root file to trust. Without one, the oldest root of the repository is taken at its word.
+    /// The root file to trust. Without one, the repository's oldest root is trusted.
     pub trusted_root: Option<Vec<u8>>,
     /// How much is read.
     pub ceilings: AuditCeilings,
-    /// Whether target files under the name that only tough uses (`HASH.dir/name`) are checked too, where they are
-    /// there. It costs a look for each target in a sub-directory.
+    /// Whether target files under the name that only tough uses (`HASH.dir/name`) are checked too, if they exist. This
+    /// costs one request for each target in a sub-directory.
     pub tough_names: bool,
 }
 
 impl AuditOptions {
-    /// Everything, as of `now`.
+    /// All checks, as of `now`.
     #[must_use]
     pub fn at(now: UtcTime) -> Self {
         Self { now, trusted_root: None, ceilings: AuditCeilings::default(), tough_names: true }

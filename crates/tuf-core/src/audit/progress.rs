@@ -1,25 +1,25 @@
-//! How far an audit is.
+//! The progress of an audit.
 
-/// What an audit is busy with.
+/// A stage of an audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditStage {
-    /// Reading roots; their number is not known beforehand.
+    /// Reading roots; their number is not known in advance.
     Roots,
     /// Reading targets metadata.
     Roles,
-    /// Finding every target as a client does.
+    /// Searching for every target as a client does.
     Search,
     /// Hashing target files.
     TargetFiles,
 }
 
-/// How far an audit is.
+/// The progress of an audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditProgress {
-    /// What it is busy with.
+    /// The current stage.
     pub stage: AuditStage,
-    /// How many are done.
+    /// Files or targets done in this stage.
     pub done: u64,
-    /// Of how many; 0 if unknown.
+    /// Files or targets in this stage; 0 if unknown.
     pub total: u64,
 }

@@ -10,15 +10,15 @@ use crate::names::{RoleName, TopRole};
 use crate::root_chain::MAX_ROOT_BYTES;
 use crate::schema::Root;
 
-/// Roots in a row that are none, after which a server is taken to answer just anything.
+/// Invalid roots in a row after which the walk ends: such a server answers any request.
 const MAX_BAD_ROOTS_IN_A_ROW: u32 = 3;
 
 /// How findings name the root that the caller trusts.
 const TRUSTED_ROOT: &str = "the trusted root";
 
 impl RunningAudit<'_> {
-    /// Walks the chain and returns the root that clients end at. A root that is not signed as it must be is reported
-    /// and followed all the same: what comes after it is signed with its keys.
+    /// Walks the chain and returns the last root that clients reach. A root with missing signatures is reported and
+    /// followed all the same: the roots after it are signed with its keys.
     pub(super) fn roots(&mut self) -> Result<Root, AuditError> {
         let mut trusted = self.options.trusted_root.as_deref().and_then(|file| self.read::<Root>(TRUSTED_ROOT, file));
         if let Some(doc) = &trusted {
@@ -31,21 +31,23 @@ impl RunningAudit<'_> {
         while self.report.checked.roots < self.options.ceilings.roots {
             self.progress(AuditStage::Roots, self.report.checked.roots, on_disk.len() as u64);
             let path = format!("{version}.root.json");
-            let unread = self.report.unread.len();
             match self.get(&path, self.options.ceilings.root_bytes) {
                 MetadataFile::Missing => {
                     let listed = on_disk.iter().copied().find(|&other| other > version);
                     let next = listed.into_iter().chain(trusted_version.filter(|&other| other >= version)).min();
                     let Some(next) = next else { break };
                     let message = if next > version + 1 {
-                        format!("is missing, and so is every version up to {}", next - 1)
+                        format!("is missing, as is every version up to {}", next - 1)
                     } else {
                         "is missing".to_owned()
                     };
                     self.error(
                         rules::R1,
                         &path,
-                        format!("{message}: clients that trust an older root cannot follow; restore it, roots are never deleted"),
+                        format!(
+                            "{message}: clients that trust an older root cannot update; restore it, and never \
+                                 delete roots"
+                        ),
                     );
                     if next == version {
                         // The file of the trusted root itself.
@@ -56,15 +58,14 @@ impl RunningAudit<'_> {
                     }
                     continue;
                 }
-                MetadataFile::Unusable if self.report.unread.len() > unread => {
+                MetadataFile::Unreadable(error) => {
                     if newest.is_none() && trusted.is_none() {
-                        let reason = self.report.unread.pop().map(|unread| unread.reason).unwrap_or_default();
-                        return Err(AuditError::Fetch { path, error: crate::client::FetchError::new(reason) });
+                        return Err(AuditError::Fetch { path, error });
                     }
                     break;
                 }
-                MetadataFile::Unusable => bad_in_a_row += 1,
-                MetadataFile::File(file) => {
+                MetadataFile::TooLarge => bad_in_a_row += 1,
+                MetadataFile::Read(file) => {
                     self.report.checked.roots += 1;
                     match self.root_file(&path, &file, version, newest.as_ref()) {
                         Some(doc) => {
@@ -73,8 +74,8 @@ impl RunningAudit<'_> {
                                 && let Some(known) = &trusted
                                 && known.signed != doc.signed
                             {
-                                let message = "is not the trusted root, though it has its version; one of them is of \
-                                               another repository, or was replaced";
+                                let message = "differs from the trusted root of the same version; one of them belongs \
+                                               to another repository or was replaced";
                                 self.error(rules::R4, &path, message);
                             }
                             newest = Some(doc);
@@ -88,7 +89,7 @@ impl RunningAudit<'_> {
             }
             version += 1;
         }
-        // Clients that trust a newer root go on from that one.
+        // Clients that trust a newer root continue from that one.
         let last = match (newest, trusted) {
             (Some(newest), Some(trusted)) if trusted.metadata.version > newest.metadata.version => trusted,
             (Some(newest), _) => newest,
@@ -119,7 +120,7 @@ impl RunningAudit<'_> {
         let doc = self.read::<Root>(path, file)?;
         let root = &doc.metadata;
         if !doc.flaws.contains(rules::C3.id) && root.version != version {
-            let message = format!("holds version {}; its name must say the same, clients refuse it", root.version);
+            let message = format!("holds version {}, which differs from its name: clients refuse it", root.version);
             self.error(rules::C4, path, message);
         }
         self.check_keys(path, &root.keys);
@@ -147,8 +148,8 @@ impl RunningAudit<'_> {
         self.check_expiry(&path, root, &doc.flaws);
         if root.version > MAX_ROOTS_FOLLOWED + 1 {
             let message = format!(
-                "is more than {MAX_ROOTS_FOLLOWED} versions after the first; a client that ships with an old root needs several \
-                 runs: ship a newer one"
+                "is more than {MAX_ROOTS_FOLLOWED} versions after the first; a client that ships with an old root \
+                 needs several runs: ship a newer root"
             );
             self.warn(rules::R2, &path, message);
         }

@@ -10,18 +10,18 @@ use super::running::RunningAudit;
 use super::source::MetadataSource;
 use crate::client::Fetch;
 
-/// How often a repository that changes while it is looked at is looked at again.
+/// How often a repository is audited that changes during the audit.
 const ATTEMPTS: u32 = 3;
 
 /// Checks a repository against every rule of [`rules`], [`rules::X1`] excepted. `targets` is the directory of target
-/// files, or none to leave them out.
+/// files; without one they are not checked.
 ///
 /// Target files are read once per name, one after the other; memory grows with the metadata of all targets roles, not
-/// with target files. A repository may be published to meanwhile: if something is wrong and the timestamp is another
-/// one at the end, what was read may not belong together, and everything is looked at again, three times at most.
+/// with target files. A release may be published meanwhile: if there are findings and the timestamp has changed by the
+/// end, the files read may not belong together, and the audit is repeated, three times at most.
 ///
 /// # Errors
-/// [`AuditError`] if there was nothing to look at. What goes wrong later is in the report.
+/// [`AuditError`] if there is no repository to read. Later failures are in the report.
 pub fn audit(
     metadata: &dyn MetadataSource,
     targets: Option<&dyn Fetch>,

@@ -1,4 +1,4 @@
-//! An audit under way: what it reads, and what it found so far.
+//! A running audit: its input and its report.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -8,30 +8,33 @@ use super::progress::{AuditProgress, AuditStage};
 use super::report::{Report, Severity, Unread};
 use super::rules::{self, Rule};
 use super::source::MetadataSource;
+use crate::client::FetchError;
 use crate::names::TopRole;
 
 /// The name of the timestamp file, which never has a version in front.
 pub(super) const TIMESTAMP_FILE: &str = "timestamp.json";
 
-/// An audit under way.
+/// A running audit.
 pub(super) struct RunningAudit<'a> {
     pub(super) metadata: &'a dyn MetadataSource,
     pub(super) options: &'a AuditOptions,
     pub(super) listing: Option<BTreeSet<String>>,
     pub(super) report: Report,
     pub(super) progress: &'a mut dyn FnMut(AuditProgress),
-    /// Rules and keys that were reported before: a key occurs in many files and is reported once.
+    /// Rules and keys already reported: a key occurs in many files and is reported once.
     pub(super) reported_keys: BTreeSet<(&'static str, String)>,
-    /// The timestamp that was read, if any was there.
+    /// The timestamp that was read, if there was one.
     pub(super) seen: Option<Vec<u8>>,
 }
 
-/// A metadata file that was asked for.
+/// The outcome of reading a metadata file.
 pub(super) enum MetadataFile {
-    File(Vec<u8>),
+    Read(Vec<u8>),
     Missing,
-    /// The report says so.
-    Unusable,
+    /// Already reported.
+    TooLarge,
+    /// Already reported.
+    Unreadable(FetchError),
 }
 
 impl<'a> RunningAudit<'a> {
@@ -51,44 +54,37 @@ impl<'a> RunningAudit<'a> {
         (self.progress)(AuditProgress { stage, done, total });
     }
 
-    /// Reads a whole metadata file.
+    /// Reads a whole metadata file. A file that is too large or cannot be read is reported.
     pub(super) fn get(&mut self, path: &str, max: u64) -> MetadataFile {
-        let read = match self.metadata.fetch(path, max) {
-            Ok(None) => return MetadataFile::Missing,
-            Ok(Some(file)) => {
-                let mut bytes = Vec::new();
-                file.take(max.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes).map_err(|e| e.to_string())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        match read {
-            Ok(bytes) if bytes.len() as u64 > max => {
+        match self.fetch(path, max) {
+            Ok(None) => MetadataFile::Missing,
+            Ok(Some(bytes)) if bytes.len() as u64 > max => {
                 self.error(rules::L1, path, format!("is larger than {max} bytes and was not read"));
-                MetadataFile::Unusable
+                MetadataFile::TooLarge
             }
-            Ok(bytes) => MetadataFile::File(bytes),
-            Err(reason) => {
-                self.report.unread.push(Unread { subject: path.to_owned(), reason });
-                MetadataFile::Unusable
+            Ok(Some(bytes)) => MetadataFile::Read(bytes),
+            Err(error) => {
+                self.report.unread.push(Unread { subject: path.to_owned(), reason: error.to_string() });
+                MetadataFile::Unreadable(error)
             }
         }
     }
 
-    /// Whether the timestamp is another one than the one that was read.
-    pub(super) fn has_changed(&mut self) -> bool {
-        let max = self.options.ceilings.timestamp_bytes;
-        let Ok(file) = self.metadata.fetch(TIMESTAMP_FILE, max) else { return false };
-        let now = file.map(|file| {
-            let mut bytes = Vec::new();
-            file.take(max.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)
-        });
-        match now.transpose() {
-            Ok(now) => now != self.seen,
-            Err(_) => false,
-        }
+    /// The bytes of a metadata file, at most one more than `max`.
+    fn fetch(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, FetchError> {
+        let Some(file) = self.metadata.fetch(path, max)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(FetchError::new)?;
+        Ok(Some(bytes))
     }
 
-    /// Versions of `VERSION.ROLE.json` on disk, sorted; none where the directory cannot be listed.
+    /// Whether the timestamp changed since it was read.
+    pub(super) fn has_changed(&self) -> bool {
+        let now = self.fetch(TIMESTAMP_FILE, self.options.ceilings.timestamp_bytes);
+        now.is_ok_and(|now| now != self.seen)
+    }
+
+    /// Versions of `VERSION.ROLE.json` on disk, sorted; empty if the directory cannot be listed.
     pub(super) fn versions_on_disk(&self, role: TopRole) -> Vec<u64> {
         let suffix = format!(".{role}.json");
         let number = |name: &String| {

@@ -1,4 +1,4 @@
-//! Every listed target, searched for as clients search (specification §5.6.7).
+//! The search for every listed target, as clients search (specification §5.6.7).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,11 +11,11 @@ use super::running::RunningAudit;
 use crate::names::{RoleName, TargetPath};
 use crate::schema::TargetMeta;
 
-/// Targets that clients find, with what they find, by path.
+/// The targets that clients find, by path.
 pub(super) type FoundTargets<'t> = BTreeMap<&'t TargetPath, &'t TargetMeta>;
 
 impl RunningAudit<'_> {
-    /// Looks for every listed target as a client would, in memory.
+    /// Searches for every listed target as a client would, in memory.
     pub(super) fn search<'t>(&mut self, tree: &'t DelegationTree) -> FoundTargets<'t> {
         let mut listers: BTreeMap<&'t TargetPath, Vec<&'t RoleName>> = BTreeMap::new();
         for name in &tree.order {
@@ -54,7 +54,7 @@ impl RunningAudit<'_> {
                     }
                     Some((first, known)) if known.hashes != meta.hashes || known.length != meta.length => {
                         let message = format!(
-                            "says something else of target {} than {first}, which clients ask before",
+                            "lists another length or hash of target {} than {first}, which clients ask first",
                             quote(path.as_str())
                         );
                         self.note(rules::D4, &tree.nodes[*role].path, message);
@@ -67,21 +67,21 @@ impl RunningAudit<'_> {
         offered
     }
 
-    /// A role lists a target, and the search for it does not come by.
+    /// Reports a target that its role lists and the search does not reach.
     fn not_found(&mut self, tree: &DelegationTree, path: &TargetPath, role: &RoleName) {
         let Some(node) = tree.nodes.get(role) else { return };
         let shown = quote(path.as_str());
         if tree.trusts(role, path, &mut HashSet::new()) {
             let message = format!(
-                "target {shown} is never found: a terminating delegation to another role ends the search before; \
+                "target {shown} is never found: a terminating delegation to another role ends the search first; \
                  reorder the delegations or move the target"
             );
             self.warn(rules::D2, &node.path, message);
         } else {
             let parents: Vec<&str> = node.parents.iter().map(RoleName::as_str).collect();
             let message = format!(
-                "target {shown} lies outside of what {} delegates to {role}, so that no client finds it; move it to \
-                 the role (or bin) it belongs to",
+                "{} does not delegate target {shown} to {role}, so no client finds it; move it to the role (or bin) it \
+                 belongs to",
                 parents.join(", ")
             );
             self.error(rules::D1, &node.path, message);

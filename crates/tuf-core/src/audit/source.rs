@@ -4,11 +4,11 @@ use crate::client::{Fetch, FetchError};
 
 /// A metadata directory. Nothing it returns is trusted.
 pub trait MetadataSource: Fetch {
-    /// Names of all files in the directory, or `None` where that cannot be had, as over HTTP. Some rules can be
-    /// checked only with it: versions that go back, gaps, leftovers.
+    /// Names of all files in the directory, or `None` if they cannot be listed, as over HTTP. Some rules are checked
+    /// only with them: versions that decrease, gaps, leftovers.
     ///
     /// # Errors
-    /// [`FetchError`] if the directory can be listed in principle and could not be now.
+    /// [`FetchError`] if listing a directory that can be listed failed.
     fn list(&self) -> Result<Option<Vec<String>>, FetchError> {
         Ok(None)
     }

@@ -14,7 +14,7 @@ use crate::schema::TargetMeta;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// What one file came to.
+/// The outcome of checking one target file.
 enum TargetFileState {
     Good,
     Missing,
@@ -47,7 +47,7 @@ impl RunningAudit<'_> {
 
     fn hashed_names(&mut self, files: &dyn Fetch, path: &TargetPath, meta: &TargetMeta, buffer: &mut [u8]) {
         for (algorithm, hash) in meta.hashes.iter() {
-            // The text of an algorithm nobody knows is not validated, and must not become part of a path.
+            // The hash of an unknown algorithm is not validated, and must not become part of a path.
             if hash.is_empty() || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 let message = format!("target {}: the {} is not hexadecimal", quote(path.as_str()), quote(algorithm));
                 self.error(rules::P5, path.as_str(), message);
@@ -64,7 +64,7 @@ impl RunningAudit<'_> {
             match looked {
                 TargetFileState::Missing if matches!(toughs, Some(TargetFileState::Good)) => {
                     let message = format!(
-                        "is missing, and {} is there: only tough looks for that one; link the file to both names",
+                        "is missing, but {} exists: only tough looks for that name; link the file to both names",
                         quote(tough.as_deref().unwrap_or_default())
                     );
                     self.warn(rules::P8, &name, message);
@@ -108,7 +108,7 @@ impl RunningAudit<'_> {
     }
 }
 
-/// What is wrong with the bytes of a file.
+/// Compares a file with its listed length and hashes; the text says how they differ.
 fn compare(
     mut file: Box<dyn Read + '_>,
     meta: &TargetMeta,
@@ -132,7 +132,7 @@ fn compare(
         checker.update(&buffer[..count]);
     }
     if length < meta.length {
-        return Ok(Some(format!("has {length} bytes, listed are {}", meta.length)));
+        return Ok(Some(format!("has {length} bytes, but {} are listed", meta.length)));
     }
     Ok(checker.finish().err().map(|error| error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Targets roles and what they delegate (specification §4.5).
+//! Targets roles and their delegations (specification §4.5).
 
 use std::collections::VecDeque;
 
@@ -31,11 +31,11 @@ impl RunningAudit<'_> {
             }
             let Some(listed) = snapshot.meta.get(&name) else {
                 match &parent {
-                    None => self.error(rules::N1, snapshot_path, "does not list targets.json; no target can be found"),
+                    None => self.error(rules::N1, snapshot_path, "does not list targets.json: no target can be found"),
                     Some(parent) => {
                         let message = format!(
-                            "does not list {}, which {parent} delegates to: clients fail when they come by it; sign \
-                             the role and list it",
+                            "does not list {}, but {parent} delegates to it: clients that reach this delegation fail; \
+                             sign the role and list it",
                             quote(&format!("{name}.json"))
                         );
                         self.error(rules::N2, snapshot_path, message);
@@ -74,15 +74,16 @@ impl RunningAudit<'_> {
         tree
     }
 
-    /// A role that was read before, delegated to by another one, perhaps with other keys.
+    /// Checks a role read before against the keys that another role gives it.
     fn another_parent(&mut self, tree: &mut DelegationTree, parent: &RoleName, name: &RoleName) {
         let Some(path) = tree.nodes.get(name).map(|node| node.path.clone()) else { return };
-        if let MetadataFile::File(file) = self.get(&path, self.options.ceilings.targets_bytes)
+        if let MetadataFile::Read(file) = self.get(&path, self.options.ceilings.targets_bytes)
             && let Ok(envelope) = Envelope::parse(file)
             && let Some((keys, defined)) = tree.keys_of(parent, name)
             && let Err(error) = verify::envelope(&envelope, defined, &keys)
         {
-            let message = format!("by the keys that {parent} gives it: {error}; sign it with those too");
+            let message =
+                format!("signatures by the keys that {parent} gives it: {error}; sign it with those keys too");
             self.error(rules::S3, &path, message);
         }
         if let Some(node) = tree.nodes.get_mut(name) {
@@ -90,7 +91,7 @@ impl RunningAudit<'_> {
         }
     }
 
-    /// Names a role delegates to, after a look at how it does.
+    /// Checks the delegations of a role and returns the names it delegates to.
     fn children(&mut self, path: &str, role: &LoadedRole) -> Vec<RoleName> {
         let Some(delegations) = &role.targets.delegations else {
             return Vec::new();
@@ -100,16 +101,16 @@ impl RunningAudit<'_> {
         let more = delegations.roles.iter().find_map(|child| first(&child.extra)).or_else(|| first(&delegations.extra));
         if let Some(more) = more {
             let message = format!(
-                "the delegations have a member {} of somebody's own: tough and php-tuf drop it and then refuse the \
-                 signatures",
+                "the delegations have a member {}, which is not in the specification: tough and php-tuf drop it and \
+                 then refuse the signatures",
                 quote(&more)
             );
             self.warn(rules::D10, path, message);
         }
         match &delegations.succinct_roles {
             Some(succinct) => {
-                let message = "delegates to succinct roles: python-tuf, tuf-js and go-tuf read them, tough and php-tuf \
-                               do not";
+                let message =
+                    "delegates to succinct roles: python-tuf, tuf-js and go-tuf read them; tough and php-tuf do not";
                 self.note(rules::D11, path, message);
                 let keys = RoleKeys::new(succinct.keyids.clone(), succinct.threshold);
                 self.check_role_keys(path, "the succinct delegation", &delegations.keys, &keys);
@@ -143,7 +144,7 @@ impl RunningAudit<'_> {
         children
     }
 
-    /// What a role says of its targets, one by one.
+    /// Checks the targets that a role lists.
     fn check_targets(&mut self, path: &str, targets: &Targets) {
         let (mut foreign, mut empty, mut custom) = (Vec::new(), Vec::new(), Vec::new());
         for (target, meta) in &targets.targets {
@@ -157,16 +158,14 @@ impl RunningAudit<'_> {
                 custom.push(target);
             }
             if meta.hashes.sha256().is_none() {
-                let message = format!(
-                    "target {} has no sha256, without which tough refuses the whole file",
-                    quote(target.as_str())
-                );
+                let message = format!("target {} has no sha256: tough refuses the whole file", quote(target.as_str()));
                 self.error(rules::P3, path, message);
             }
         }
         if let Some(example) = foreign.first() {
             let message = format!(
-                "{} target paths are not ASCII, such as {}: php-tuf computes other canonical bytes and refuses the role",
+                "{} target paths are not ASCII, such as {}: php-tuf computes different canonical bytes and refuses \
+                 the role",
                 foreign.len(),
                 quote(example.as_str())
             );
@@ -187,14 +186,14 @@ impl RunningAudit<'_> {
         }
     }
 
-    /// Roles that a snapshot lists for nobody.
+    /// Reports roles that the snapshot lists although no role delegates to them.
     pub(super) fn extra_roles(&mut self, path: &str, snapshot: &Snapshot, tree: &DelegationTree) {
         let extra: Vec<&RoleName> =
             snapshot.meta.keys().filter(|name| !tree.delegated.contains(*name) && **name != RoleName::root()).collect();
         if let Some(example) = extra.first() {
             let message = format!(
-                "{} listed roles are not delegated to by any role that could be read, such as {}; clients do not look \
-                 at them, and they must stay listed",
+                "{} listed roles are not delegated to by any role that could be read, such as {}: clients ignore \
+                 them; keep them listed",
                 extra.len(),
                 quote(example.as_str())
             );

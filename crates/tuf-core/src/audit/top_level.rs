@@ -1,4 +1,4 @@
-//! Timestamp and snapshot (specification §5.4 and §5.5), and what every role has in common.
+//! Timestamp and snapshot (specification §5.4 and §5.5), and the checks of every listed file.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use crate::names::{RoleName, TopRole};
 use crate::schema::{Metadata, RoleMeta, Root, Snapshot, Timestamp};
 
 impl RunningAudit<'_> {
-    /// Everything below root.
+    /// Checks everything below root.
     pub(super) fn repository(&mut self, root: &Root, targets: Option<&dyn Fetch>) {
         let timestamp = self.timestamp(root);
         let listed = match &timestamp {
             Some(timestamp) => timestamp.snapshot.clone(),
-            // The newest on disk is what it would list.
+            // It would list the newest snapshot on disk.
             None => RoleMeta::new(self.versions_on_disk(TopRole::Snapshot).last().copied().unwrap_or(1)),
         };
         let consistent = root.consistent_snapshot;
@@ -46,13 +46,13 @@ impl RunningAudit<'_> {
     fn timestamp(&mut self, root: &Root) -> Option<Timestamp> {
         let limit = ClientLimits::default().timestamp_bytes;
         let file = match self.get(TIMESTAMP_FILE, self.options.ceilings.timestamp_bytes) {
-            MetadataFile::File(file) => file,
+            MetadataFile::Read(file) => file,
             MetadataFile::Missing => {
-                let message = "is missing: no client can start; the timestamp is never prefixed with its version";
+                let message = "is missing: no client can start; the name of the timestamp never has a version prefix";
                 self.error(rules::T2, TIMESTAMP_FILE, message);
                 return None;
             }
-            MetadataFile::Unusable => return None,
+            MetadataFile::TooLarge | MetadataFile::Unreadable(_) => return None,
         };
         self.report.checked.metadata_files += 1;
         self.seen = Some(file.clone());
@@ -72,17 +72,17 @@ impl RunningAudit<'_> {
         .collect();
         if !lacking.is_empty() {
             let message = format!(
-                "does not list {} of the snapshot: php-tuf refuses a timestamp without hashes, and clients cannot \
-                 bound what they read",
+                "does not list the {} of the snapshot: php-tuf refuses a timestamp without hashes, and without a \
+                 length clients cannot bound the download",
                 lacking.join(" and ")
             );
             self.warn(rules::T3, TIMESTAMP_FILE, message);
         }
-        // What was repaired in the version says nothing about the snapshot.
+        // A repaired version says nothing about the snapshot.
         (!doc.flaws.contains(rules::C3.id)).then_some(doc.metadata)
     }
 
-    /// Reads the file of a role as `by` lists it: its path and what is in it.
+    /// Reads the file of a role as `by` lists it, and returns its path and metadata.
     pub(super) fn listed<M: Metadata>(
         &mut self,
         role: &RoleName,
@@ -94,22 +94,22 @@ impl RunningAudit<'_> {
     ) -> Option<(String, LenientMetadata<M>)> {
         let path = if consistent { format!("{}.{role}.json", listed.version) } else { format!("{role}.json") };
         let file = match self.get(&path, max.max(listed.length.unwrap_or(0))) {
-            MetadataFile::File(file) => file,
+            MetadataFile::Read(file) => file,
             MetadataFile::Missing => {
                 let message = format!(
-                    "is missing, though {by} lists version {}; publish it before what lists it",
+                    "is missing, but {by} lists version {}; publish a file before the file that lists it",
                     listed.version
                 );
                 self.error(rules::N3, &path, message);
                 return None;
             }
-            MetadataFile::Unusable => return None,
+            MetadataFile::TooLarge | MetadataFile::Unreadable(_) => return None,
         };
         self.report.checked.metadata_files += 1;
         let length = file.len() as u64;
         match listed.length {
             Some(expected) if expected != length => {
-                let message = format!("has {length} bytes, {by} lists {expected}; never change a published file");
+                let message = format!("has {length} bytes, but {by} lists {expected}; never change a published file");
                 self.error(rules::N4, &path, message);
             }
             Some(_) => {}
@@ -118,13 +118,14 @@ impl RunningAudit<'_> {
         if let Some(hashes) = &listed.hashes
             && let Err(error) = hashes.check(&file)
         {
-            let message = format!("is not the file that {by} lists: {error}; never change a published file");
+            let message = format!("differs from the file that {by} lists: {error}; never change a published file");
             self.error(rules::N4, &path, message);
         }
         let doc = self.read::<M>(&path, &file)?;
         let version = doc.metadata.version();
         if version != listed.version && !doc.flaws.contains(rules::C3.id) {
-            let message = format!("holds version {version}, {by} lists {}; clients refuse it", listed.version);
+            let message =
+                format!("holds version {version}, but {by} lists version {}: clients refuse it", listed.version);
             self.error(rules::C4, &path, message);
         }
         self.check_expiry(&path, &doc.metadata, &doc.flaws);
@@ -134,13 +135,12 @@ impl RunningAudit<'_> {
     fn check_size(&mut self, path: &str, length: u64, limit: u64) {
         if length > limit {
             let message = format!(
-                "has {length} bytes; python-tuf and go-tuf read at most {limit} where no length is listed: list it, \
-                 or spread the targets over more roles"
+                "has {length} bytes; python-tuf and go-tuf read at most {limit} if no length is listed: list the \
+                 length, or spread the targets over more roles"
             );
             self.error(rules::L1, path, message);
         } else if length > PHP_MAX_BYTES {
-            let message =
-                format!("has {length} bytes; php-tuf reads at most {PHP_MAX_BYTES} where no length is listed");
+            let message = format!("has {length} bytes; php-tuf reads at most {PHP_MAX_BYTES} if no length is listed");
             self.warn(rules::L2, path, message);
         }
     }
@@ -149,7 +149,7 @@ impl RunningAudit<'_> {
         let unknown = flaws.contains(rules::C5.id) && metadata.expires().unix() > 250_000_000_000;
         if metadata.is_expired(self.options.now) && !unknown {
             let message = format!(
-                "version {} expired at {}; sign the next version, and look why that did not happen by itself",
+                "version {} expired at {}; sign the next version, and find out why it was not renewed in time",
                 metadata.version(),
                 metadata.expires()
             );

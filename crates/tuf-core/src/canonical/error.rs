@@ -7,34 +7,34 @@ pub const MAX_DOCUMENT_BYTES: usize = 1 << 31;
 /// Integers must be smaller than this in magnitude: 2^53, beyond which JSON readers disagree.
 pub const INTEGER_LIMIT: u64 = 1 << 53;
 
-/// Why bytes or a value have no canonical form. Offsets are bytes into the input.
+/// Bytes or values without a canonical form. Offsets are bytes into the input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CanonicalError {
     /// The bytes are not JSON.
     #[error("invalid JSON at byte {at}: {problem}")]
     Syntax {
-        /// Where.
+        /// The offset in bytes.
         at: usize,
-        /// What is wrong.
+        /// The fault.
         problem: &'static str,
     },
     /// The bytes are not UTF-8.
     #[error("invalid UTF-8 at byte {at}")]
     Utf8 {
-        /// Where.
+        /// The offset in bytes.
         at: usize,
     },
     /// A number with a fraction or an exponent.
     #[error("a number that is not an integer has no canonical form{}", at.map(|at| format!(" (byte {at})")).unwrap_or_default())]
     Float {
-        /// Where, for parsed bytes.
+        /// The offset in bytes, for parsed bytes.
         at: Option<usize>,
     },
     /// An integer of 2^53 or more in magnitude.
     #[error("an integer of 2^53 or more in magnitude{}", at.map(|at| format!(" (byte {at})")).unwrap_or_default())]
     Integer {
-        /// Where, for parsed bytes.
+        /// The offset in bytes, for parsed bytes.
         at: Option<usize>,
     },
     /// A key that occurs twice in one object.

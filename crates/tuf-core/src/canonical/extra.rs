@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map};
 
 use super::json::Json;
 
-/// Members of an object this project does not know, kept so that what was signed can be written again unchanged.
+/// Members of an object that this project does not know, kept so that signed bytes can be written again unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra(BTreeMap<String, Json>);
 
@@ -43,7 +43,7 @@ impl Extra {
         self.0.insert(key.to_owned(), value);
     }
 
-    /// Takes a member out.
+    /// Removes a member.
     pub fn remove(&mut self, key: &str) -> Option<Json> {
         self.0.remove(key)
     }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Looks at a stretch at a time without leaving it early, which is what the compiler makes fast.
+/// The position of the first control character. It checks whole stretches without an early exit, which the compiler
+/// vectorises.
 fn first_control(bytes: &[u8]) -> Option<usize> {
     const STRETCH: usize = 256;
     let control = |byte: &u8| *byte < 0x20;
@@ -11,9 +12,9 @@ fn first_control(bytes: &[u8]) -> Option<usize> {
     Some(start + bytes.get(start..)?.iter().position(control)?)
 }
 
-/// The file form of canonical bytes: the same, with control characters escaped as JSON wants them.
+/// The file form of canonical bytes: the same bytes, with control characters escaped as JSON requires.
 ///
-/// Borrowed when there are none, which is so for everything without PEM keys.
+/// It is borrowed if there are none, as in all metadata without PEM keys.
 #[must_use]
 pub fn to_json(canonical: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = first_control(canonical) else {

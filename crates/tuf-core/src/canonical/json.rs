@@ -35,7 +35,7 @@ impl Json {
         Ok(Self(text.into()))
     }
 
-    /// The caller read `text` from canonical bytes.
+    /// A value whose `text` the caller read from canonical bytes.
     pub(crate) fn trusted(text: &str) -> Self {
         Self(text.into())
     }

@@ -1,8 +1,9 @@
 //! OLPC canonical JSON: the bytes that are signed (specification §4.2, "canonical JSON").
 //!
-//! Object keys sorted by code point, no white space, integers only, and in strings no escapes but `\"` and `\\`.
+//! Object keys are sorted by code point; there is no white space, numbers are integers, and the only escapes in strings
+//! are `\"` and `\\`.
 //!
-//! Two forms of one document differ in a single way: canonical bytes hold control characters (the line feeds of a PEM
+//! A document has two forms that differ in one way: canonical bytes hold control characters (the line feeds of a PEM
 //! public key) unescaped, which JSON forbids, so a file holds them escaped. [`to_json`] makes the second from the
 //! first, [`canonicalize`] the first from any JSON. Where there are no control characters, which is everything but
 //! PEM keys, the two are the same bytes.

@@ -8,7 +8,7 @@ use super::json::Json;
 
 /// Writes one object, merging unknown members into their sorted places.
 ///
-/// Call [`ObjectWriter::field`] in sorted order, write the value into what it returns, and end with
+/// Call [`ObjectWriter::field`] in sorted order, append each value to the buffer it returns, and end with
 /// [`ObjectWriter::finish`].
 #[derive(Debug)]
 pub(crate) struct ObjectWriter<'a> {

@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         Ok(Cow::Owned(text))
     }
 
-    /// What is between the quotes, still escaped.
+    /// The text between the quotes, still escaped.
     fn raw_string(&mut self) -> Result<&'a str, ReadError> {
         if !self.eat(b'"') {
             return Err(ReadError::new("expected a string"));
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
         self.raw().map(Json::trusted)
     }
 
-    /// Keeps a member this project does not know.
+    /// Reads a member that this project does not know into `extra`.
     pub(crate) fn keep(&mut self, key: &str, extra: &mut Extra) -> Result<(), ReadError> {
         let value = self.json()?;
         extra.insert(key, value);

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::error::{CanonicalError, INTEGER_LIMIT, MAX_NESTING};
 use super::order::cmp_escaped;
 
-/// The bytes are JSON perhaps, canonical certainly not.
+/// The bytes are not canonical; they may still be JSON.
 #[derive(Debug)]
 pub(crate) struct NotCanonical;
 
@@ -49,7 +49,7 @@ impl<'a> JsonScanner<'a> {
         }
     }
 
-    /// Consumes `byte` or fails.
+    /// Steps over `byte`, or fails.
     pub(crate) fn expect(&mut self, byte: u8, problem: &'static str) -> Result<(), CanonicalError> {
         if self.peek() == Some(byte) {
             self.pos += 1;
@@ -130,7 +130,7 @@ impl<'a> JsonScanner<'a> {
         Ok(())
     }
 
-    /// Steps over a canonical string and returns what is between the quotes, still escaped.
+    /// Steps over a canonical string and returns the text between the quotes, still escaped.
     fn canonical_string(&mut self) -> Result<&'a str, NotCanonical> {
         if !self.eat(b'"') {
             return Err(NotCanonical);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::encode::{write_str, write_u64};
 use super::error::{CanonicalError, INTEGER_LIMIT, MAX_NESTING};
 
-/// The canonical form of a JSON value. Keys are sorted here, whatever order the value keeps them in.
+/// The canonical form of a JSON value. Keys are sorted here, in whichever order the value keeps them.
 ///
 /// # Errors
 /// [`CanonicalError`] for floats, integers of 2^53 or more, and values nested too deep.

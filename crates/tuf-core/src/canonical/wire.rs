@@ -3,7 +3,8 @@
 use super::read_error::ReadError;
 use super::reader::Reader;
 
-/// What can be read from canonical text and written back. Not nameable outside the crate, which seals [`Metadata`].
+/// A type that can be read from canonical text and written back. Not nameable outside the crate, which seals
+/// [`Metadata`].
 ///
 /// [`Metadata`]: crate::schema::Metadata
 pub trait Wire: Sized {

@@ -1,4 +1,4 @@
-//! Checks of one metadata file against what lists it and against the version trusted before.
+//! Checks of one metadata file against its entry and against the version trusted before.
 
 use super::error::ClientError;
 use crate::envelope::Envelope;

@@ -20,13 +20,13 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         Ok(content)
     }
 
-    /// Downloads a target and checks its length and every listed hash that can be checked. Returns what is said of it.
+    /// Downloads a target, checks its length and every listed hash that can be checked, and returns its entry.
     ///
-    /// Bytes are written as they come: on an error, what was written is not to be trusted.
+    /// Bytes are written as they arrive. After an error, do not trust the bytes written.
     ///
     /// # Errors
     /// [`ClientError::UnknownTarget`] if no role lists it; otherwise as [`Client::find_target`], and if the content
-    /// is missing, not the listed one, or cannot be written.
+    /// is missing, differs from the listed one, or cannot be written.
     pub fn download_to(&mut self, path: &TargetPath, to: &mut dyn Write) -> Result<TargetMeta, ClientError> {
         let meta = self.find_target(path)?.ok_or_else(|| ClientError::UnknownTarget { path: path.clone() })?;
         let location = match best_hash(&meta) {
@@ -60,7 +60,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
     }
 }
 
-/// The hash in the name of the file: sha256 if listed, as every publisher writes that one.
+/// The hash in the name of the file: sha256 if listed, because every publisher writes that name.
 fn best_hash(meta: &TargetMeta) -> Option<String> {
     let listed = |wanted: &str| meta.hashes.iter().find(|(name, _)| *name == wanted).map(|(_, text)| text);
     listed("sha256").or_else(|| listed("sha512")).or_else(|| meta.hashes.iter().next().map(|(_, text)| text))

@@ -1,13 +1,13 @@
-//! The bounds of a client.
+//! The limits of a client.
 
-/// How much a client is willing to read and follow.
+/// The sizes and numbers up to which a client reads and follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientLimits {
     /// Largest timestamp, in bytes.
     pub timestamp_bytes: u64,
-    /// Largest snapshot, in bytes, where the timestamp lists no length.
+    /// Largest snapshot, in bytes, if the timestamp lists no length.
     pub snapshot_bytes: u64,
-    /// Largest targets metadata, in bytes, where the snapshot lists no length.
+    /// Largest targets metadata, in bytes, if the snapshot lists no length.
     pub targets_bytes: u64,
     /// Most roles visited in the search for one target, the top-level one included.
     pub delegations: usize,

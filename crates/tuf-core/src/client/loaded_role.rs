@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::names::{RoleName, TargetPath};
 use crate::schema::{DelegatedPaths, RoleKeys, Targets, path_hash};
 
-/// A verified targets role. The index answers "which delegations cover this path" without looking at each of 16,384.
+/// A verified targets role. The index finds the delegations that cover a path without a walk over 16,384 of them.
 #[derive(Debug)]
 pub(crate) struct LoadedRole {
     pub(crate) targets: Targets,

@@ -1,7 +1,7 @@
 //! A strict verifying client (specification §5).
 //!
-//! It trusts one root file and nothing else: not the places files come from, not what it kept from an earlier run.
-//! Ceilings are those of python-tuf, so that what this client refuses for its size, others refuse too.
+//! It trusts one root file and nothing else: neither the sources of files nor the state it kept from an earlier run.
+//! The limits are those of python-tuf, so that other clients refuse files of the same sizes.
 
 mod check;
 mod download;

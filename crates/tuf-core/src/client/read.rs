@@ -1,4 +1,4 @@
-//! Whole files, bounded, from where the client reads.
+//! Bounded reads of whole files.
 
 use std::io::Read;
 

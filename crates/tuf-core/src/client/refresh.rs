@@ -14,10 +14,10 @@ use crate::time::UtcTime;
 impl<M: Fetch, T: Fetch> Client<M, T> {
     /// Brings root, timestamp, snapshot and top-level targets up to date, as of `now` (§5.3 to §5.6).
     ///
-    /// What was verified before an error stays trusted, so that nothing may go back behind it later.
+    /// Metadata verified before an error stays trusted, so that no version may decrease later.
     ///
     /// # Errors
-    /// [`ClientError`]. Targets cannot be asked for until a refresh succeeds again.
+    /// [`ClientError`]. Targets cannot be requested until a refresh succeeds.
     pub fn refresh(&mut self, now: UtcTime) -> Result<(), ClientError> {
         self.refreshed = None;
         self.refresh_root(now)?;
@@ -45,7 +45,8 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         Ok(self.chain.check_expiry(now)?)
     }
 
-    /// New keys for timestamp or snapshot are how a repository recovers from versions pushed far ahead (§5.3.11).
+    /// Drops timestamp and snapshot if their keys changed: new keys let a repository recover from versions that were
+    /// pushed far ahead (§5.3.11).
     fn forget_after_rotation(&mut self, before: &RootChain) {
         let changed = |role: RoleName| {
             let keys = |chain: &RootChain| {
@@ -77,7 +78,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         if let Some(Trusted { metadata: trusted, .. }) = &self.timestamp {
             not_back(&role, trusted.version, new.version)?;
             if new.version == trusted.version {
-                // Nothing new, whatever the file says (§5.4.3.1).
+                // The same version is not new, whatever the file holds (§5.4.3.1).
                 return not_expired(&role, trusted, now);
             }
             not_back(&RoleName::snapshot(), trusted.snapshot.version, new.snapshot.version)?;

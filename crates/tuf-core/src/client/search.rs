@@ -12,11 +12,11 @@ use crate::schema::TargetMeta;
 use crate::time::UtcTime;
 
 impl<M: Fetch, T: Fetch> Client<M, T> {
-    /// What the repository says of a target: the first role in pre-order that lists it, among those trusted with it.
-    /// `None` if none does.
+    /// The entry of a target: that of the first role in pre-order that lists it, among the roles it is delegated to.
+    /// `None` if no role lists it.
     ///
     /// # Errors
-    /// [`ClientError`] if a role on the way cannot be had or trusted, or there are too many of them.
+    /// [`ClientError`] if a role on the way cannot be fetched or trusted, or too many are visited.
     pub fn find_target(&mut self, path: &TargetPath) -> Result<Option<TargetMeta>, ClientError> {
         let now = self.refreshed.ok_or(ClientError::NotRefreshed)?;
         self.search(path, now, self.limits.delegations)
@@ -41,7 +41,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
                 let parent = DelegatingRole { name: name.clone(), role: Arc::clone(&role) };
                 children.push((Some(parent), child.name));
                 if child.terminating {
-                    // Neither the siblings after it nor anything left over from before is searched.
+                    // Neither its later siblings nor roles left from before are searched.
                     to_visit.clear();
                     break;
                 }
@@ -52,10 +52,10 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         Ok(None)
     }
 
-    /// Every target the repository offers: exactly those [`Client::find_target`] finds. Reads every delegated role.
+    /// All targets of the repository: exactly those that [`Client::find_target`] finds. Reads every delegated role.
     ///
     /// # Errors
-    /// [`ClientError`] if any role cannot be had or trusted, or there are too many of them.
+    /// [`ClientError`] if a role cannot be fetched or trusted, or too many are visited.
     pub fn all_targets(&mut self) -> Result<BTreeMap<TargetPath, TargetMeta>, ClientError> {
         let now = self.refreshed.ok_or(ClientError::NotRefreshed)?;
         let max = self.limits.all_roles;
@@ -75,7 +75,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
             let parent = DelegatingRole { name, role };
             to_visit.extend(children.into_iter().map(|child| (Some(parent.clone()), child)));
         }
-        // A role may list what it is not trusted with; only the search says what counts.
+        // A role may list targets that are not delegated to it, so the search decides.
         let mut targets = BTreeMap::new();
         for path in paths {
             if let Some(meta) = self.search(&path, now, self.limits.delegations)? {

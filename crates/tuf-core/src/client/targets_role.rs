@@ -22,7 +22,8 @@ pub(super) struct DelegatingRole {
 }
 
 impl<M: Fetch, T: Fetch> Client<M, T> {
-    /// Reads and verifies a targets role, unless it is known already. `parent` delegates to it; none for the top level.
+    /// Reads and verifies a targets role, unless it is loaded already. `parent` delegates to it; `None` for the
+    /// top-level role.
     pub(super) fn load(
         &mut self,
         parent: Option<&DelegatingRole>,
@@ -59,7 +60,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         Ok(loaded)
     }
 
-    /// Opens the file of a role as the metadata above it lists it: its path and its bytes.
+    /// Reads the file of a role as its lister describes it, and returns its path and bytes.
     pub(super) fn fetch_listed(
         &self,
         role: &RoleName,

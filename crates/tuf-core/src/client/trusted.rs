@@ -1,6 +1,6 @@
-//! What a client trusts, and keeps between runs.
+//! Trusted metadata, and the state that a client keeps between runs.
 
-/// What a client keeps between runs: the files it last trusted. It is verified again when it is read.
+/// The files that a client last trusted, to be kept between runs. They are verified again when they are loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedState {
     /// The root file.

@@ -1,4 +1,4 @@
-//! The client itself: where it reads from and what it trusts.
+//! The client: its sources and its trusted metadata.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Client<M, T> {
     pub(super) chain: RootChain,
     pub(super) timestamp: Option<Trusted<Timestamp>>,
     pub(super) snapshot: Option<Trusted<Snapshot>>,
-    /// Verified roles by the role that delegates to them (keys are its to say) and name.
+    /// Verified roles, by delegating role (which defines the keys) and name.
     pub(super) roles: HashMap<(Option<RoleName>, RoleName), Arc<LoadedRole>>,
     /// The time of the last refresh that succeeded: roles read later must not be expired at it.
     pub(super) refreshed: Option<UtcTime>,
@@ -40,11 +40,11 @@ impl<M, T> std::fmt::Debug for Client<M, T> {
 }
 
 impl<M: Fetch, T: Fetch> Client<M, T> {
-    /// A client that trusts `trusted_root` and knows nothing else. `metadata` and `targets` fetch below the
+    /// A client that trusts `trusted_root` and has no other state. `metadata` and `targets` fetch below the
     /// repository's two directories.
     ///
     /// # Errors
-    /// [`ClientError::Root`] if it is not root metadata signed by its own keys.
+    /// [`ClientError::Root`] if `trusted_root` is not root metadata signed by its own keys.
     pub fn new(trusted_root: &[u8], metadata: M, targets: T, limits: ClientLimits) -> Result<Self, ClientError> {
         Ok(Self {
             metadata,
@@ -58,8 +58,8 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         })
     }
 
-    /// A client that goes on from an earlier run, so that nothing may go back behind it. A kept timestamp or snapshot
-    /// that the kept root does not vouch for is dropped (§5.3.11 has the same effect).
+    /// A client that continues from an earlier run, so that no version may decrease. A kept timestamp or snapshot that
+    /// is not signed by the kept root's keys is dropped (§5.3.11 has the same effect).
     ///
     /// # Errors
     /// [`ClientError::Root`] if the kept root is not root metadata signed by its own keys.
@@ -82,7 +82,7 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
         Some(Trusted { metadata, file: envelope.into_file() })
     }
 
-    /// What to keep for the next run.
+    /// The state to keep for the next run.
     #[must_use]
     pub fn export(&self) -> TrustedState {
         TrustedState {

@@ -1,6 +1,6 @@
 //! The two kinds of documents.
 
-/// Which role type a document is, and so which member is its large one.
+/// The type of a document, which determines its one large member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DocumentType {
     /// `targets` and every delegated role; the large member is `targets`.

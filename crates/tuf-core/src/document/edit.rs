@@ -10,7 +10,7 @@ use crate::envelope::roomy;
 use crate::time::UtcTime;
 
 impl Document {
-    /// A first version with no entries. `extra` are further top-level members (such as `delegations`) as canonical JSON.
+    /// A document without entries. `extra` holds further top-level members (such as `delegations`) as canonical JSON.
     #[must_use]
     pub fn empty(kind: DocumentType, version: u64, expires: UtcTime, extra: BTreeMap<String, Vec<u8>>) -> Self {
         let mut members = extra;
@@ -36,8 +36,8 @@ impl Document {
         Self { kind, signed, members: spans, entries: Vec::new(), version, expires }
     }
 
-    /// A new version: `changes` replace or (with `None`) take out entries; every other byte but `version` and
-    /// `expires` stays.
+    /// A new version: `changes` replace entries or (with `None`) remove them. All other bytes except `version` and
+    /// `expires` stay.
     #[must_use]
     pub fn edit(&self, changes: &BTreeMap<String, Option<Vec<u8>>>, version: u64, expires: UtcTime) -> Self {
         let added: usize = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + 8).sum();

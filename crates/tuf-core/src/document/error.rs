@@ -2,15 +2,15 @@
 
 use thiserror::Error;
 
-/// Why bytes are not a document.
+/// Bytes that are not a document.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DocumentError {
     /// Not canonical JSON of the expected shape.
     #[error("malformed document at byte {offset}: {reason}")]
     Malformed {
-        /// Where.
+        /// The offset in bytes.
         offset: usize,
-        /// What was expected.
+        /// The expected item.
         reason: &'static str,
     },
     /// A member that every document has is missing.
@@ -21,7 +21,7 @@ pub enum DocumentError {
     WrongType {
         /// `_type` of the document.
         found: String,
-        /// The type asked for.
+        /// The expected type.
         wanted: &'static str,
     },
     /// Larger than offsets can address (4 GiB).

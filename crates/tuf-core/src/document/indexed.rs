@@ -19,7 +19,7 @@ pub(super) struct EntrySpan {
     pub(super) end: u32,
 }
 
-/// A canonical `signed` part with its entries indexed. See the module's text.
+/// A canonical `signed` part with an index of the entries of its large member; see [`crate::document`].
 #[derive(Clone, Debug)]
 pub struct Document {
     pub(super) kind: DocumentType,
@@ -47,7 +47,7 @@ impl Document {
             let name = String::from_utf8(key.into_owned()).map_err(|_| scan.malformed("a name in UTF-8"))?;
             let start = scan.at;
             if name == kind.member() {
-                // Roughly the smallest entry; avoids growing the index of a large document a dozen times.
+                // Keys must ascend, so each is compared with the one before.
                 let mut previous: Option<Range<usize>> = None;
                 scan.object(|scan, key, key_span| {
                     if let Some(previous) = previous.replace(key_span.clone())
@@ -93,13 +93,13 @@ impl Document {
         Ok(Self { kind, members, entries, version, expires, signed })
     }
 
-    /// The canonical bytes: what is signed and what is written.
+    /// The canonical bytes, which are signed and written.
     #[must_use]
     pub fn signed(&self) -> &[u8] {
         &self.signed
     }
 
-    /// Gives the canonical bytes up.
+    /// Returns the canonical bytes without a copy.
     #[must_use]
     pub fn into_signed(self) -> Vec<u8> {
         self.signed
@@ -117,7 +117,7 @@ impl Document {
         self.expires
     }
 
-    /// How many entries the large member has.
+    /// The number of entries of the large member.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -146,8 +146,8 @@ impl Document {
         (0..self.entries.len()).map(|index| (self.key(index), self.value(index)))
     }
 
-    /// The entries that `newer` has otherwise or not at all: key, value here, value there. Both are sorted and mostly
-    /// alike, which takes little more than comparing memory.
+    /// The entries that differ in `newer` or are missing there: key, value here, value there. Both documents are sorted
+    /// and mostly alike, so this costs little more than comparing memory.
     pub fn differing<'a>(
         &'a self,
         newer: &'a Self,
@@ -174,7 +174,7 @@ impl Document {
         unescape(&self.signed[entry.start as usize + 1..entry.value as usize - 2])
     }
 
-    /// Key and value as they stand.
+    /// Key and value as written.
     fn raw(&self, index: usize) -> &[u8] {
         let entry = self.entries[index];
         &self.signed[entry.start as usize..entry.end as usize]

@@ -1,9 +1,9 @@
-//! Signed documents that are edited without being serialised again.
+//! Signed documents, edited without serialising them again.
 //!
-//! `targets.json` may hold a million targets and `snapshot.json` sixteen thousand roles, of which one changes. A
-//! [`Document`] is the canonical `signed` part as it stands on disk plus an index of the entries of its one large
-//! member (`targets` or `meta`). An edit copies the untouched stretches and writes only what changed, so its cost is
-//! that of copying memory, and what was not touched keeps its bytes: unknown fields included.
+//! `targets.json` may hold a million targets and `snapshot.json` sixteen thousand roles, and a release changes a few. A
+//! [`Document`] is the canonical `signed` part as on disk, plus an index of the entries of its one large
+//! member (`targets` or `meta`). An edit copies unchanged stretches and writes only the changed entries, so it costs
+//! about as much as copying memory, and everything else keeps its bytes, unknown members included.
 
 mod document_type;
 mod edit;

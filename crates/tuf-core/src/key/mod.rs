@@ -1,4 +1,4 @@
-//! Keys: public ones as metadata holds them, and signers.
+//! Public keys as metadata holds them, and signers.
 
 mod der;
 mod error;
@@ -8,6 +8,6 @@ mod public;
 mod signer;
 
 pub use error::KeyError;
-pub use generate::{Generated, ecdsa_p256, ed25519};
+pub use generate::{GeneratedKey, ecdsa_p256, ed25519};
 pub use public::{KeyIdFormat, PublicKey, SignatureError};
 pub use signer::{FileSigner, SignError, Signer};

@@ -1,6 +1,6 @@
 //! The characters that no name may contain.
 
-/// What no name may contain, whatever it names.
+/// Checks for characters that no name may contain.
 pub(super) fn check_text(name: &str) -> Result<(), &'static str> {
     if name.is_ascii() {
         for byte in name.bytes() {

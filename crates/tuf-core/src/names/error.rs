@@ -1,6 +1,7 @@
 //! Names that were refused.
 
-/// Why a name was refused. The message quotes the name with control characters escaped, shortened to 80 characters.
+/// A refused name, with the reason. The message quotes the name with control characters escaped, shortened to 80
+/// characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} `{name}` {reason}")]
 pub struct NameError {
@@ -18,7 +19,7 @@ impl NameError {
         Self { kind, name: quoted, reason }
     }
 
-    /// What is wrong, without the name: for callers that show the name themselves.
+    /// The reason without the name, for callers that show the name themselves.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.reason

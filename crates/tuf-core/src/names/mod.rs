@@ -1,7 +1,7 @@
-//! Names that came from outside, validated once: target paths, role names and key ids.
+//! Names from outside, validated once: target paths, role names and key ids.
 //!
-//! Each type is a cheap-to-clone string that cannot hold a dangerous value, so code that receives one never has to look
-//! at it again. Ordering is by UTF-8 bytes, which is also the order of canonical JSON.
+//! Each type is a string that is cheap to clone and cannot hold a dangerous value, so code that receives one need not
+//! check it again. Ordering is by UTF-8 bytes, which is also the order of canonical JSON.
 
 mod check;
 mod error;

@@ -12,7 +12,7 @@ pub const MAX_ROLE_NAME_BYTES: usize = 200;
 /// The name of a role, safe as a file name (specification §4.5 ROLENAME).
 ///
 /// Any text without `/`, `\` and control characters that does not begin with a dot, in Unicode normalization form C and
-/// at most [`MAX_ROLE_NAME_BYTES`]. That is what is needed to read metadata of others; names this project gives are
+/// at most [`MAX_ROLE_NAME_BYTES`]. This suffices to read metadata of other publishers; names given by this project are
 /// narrower: [`RoleName::is_ours`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleName(Arc<str>);
@@ -36,7 +36,13 @@ impl RoleName {
         check_text(name)
     }
 
-    /// Whether this project would give the name to a role: a letter, then letters, digits, `_` and `-`.
+    /// A name whose parts were validated before.
+    pub(crate) fn from_valid(name: &str) -> Self {
+        debug_assert!(Self::check(name).is_ok(), "{name}");
+        Self(Arc::from(name))
+    }
+
+    /// Whether the name is one that this project gives to roles: a letter, then letters, digits, `_` and `-`.
     ///
     /// php-tuf strips leading digits and dots from names, and some clients percent-encode everything else.
     #[must_use]

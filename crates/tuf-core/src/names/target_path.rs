@@ -12,8 +12,8 @@ pub const MAX_TARGET_PATH_BYTES: usize = 4096;
 
 /// The path of a target below the targets directory (TUF specification §4.5 TARGETPATH), safe on every file system.
 ///
-/// Relative, `/`-separated, without empty, `.` or `..` components, without control characters or backslashes, in Unicode
-/// normalization form C; at most [`MAX_COMPONENT_BYTES`] a component and [`MAX_TARGET_PATH_BYTES`] in all.
+/// Relative, `/`-separated, without empty, `.` or `..` components, without control characters or backslashes, in
+/// Unicode normalization form C; at most [`MAX_COMPONENT_BYTES`] a component and [`MAX_TARGET_PATH_BYTES`] in all.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetPath(Arc<str>);
 

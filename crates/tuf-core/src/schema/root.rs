@@ -2,30 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use super::header::Header;
+use super::members::{read_keys, write_keys, write_map};
+use super::metadata::Metadata;
+use super::role_keys::RoleKeys;
+use super::spec_version::SpecVersion;
 use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, write_bool, write_str, write_u64};
 use crate::key::PublicKey;
 use crate::names::{KeyId, RoleName, TopRole};
 use crate::time::UtcTime;
 
-use super::common::{Header, read_keys, write_keys, write_map};
-use super::{Metadata, RoleKeys, SpecVersion};
-
-/// Root metadata: which keys may sign which role.
+/// Root metadata: the keys of each role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
-    /// The version of the specification it follows.
+    /// The version of the specification that it follows.
     pub spec_version: SpecVersion,
     /// Whether files carry version and hash in their names.
     pub consistent_snapshot: bool,
-    /// The version, at least 1; it is also the number in the file's name.
+    /// The version, at least 1; also the number in the file's name.
     pub version: u64,
-    /// When it expires.
+    /// The expiry.
     pub expires: UtcTime,
     /// Keys by id.
     pub keys: BTreeMap<KeyId, PublicKey>,
-    /// Keys and threshold by role: the four top-level roles, and what others put here.
+    /// Keys and threshold by role: the four top-level roles, and any others that the file lists.
     pub roles: BTreeMap<RoleName, RoleKeys>,
-    /// Members this project does not know.
+    /// Members that this project does not know.
     pub extra: Extra,
 }
 

@@ -1,24 +1,25 @@
 //! Timestamp metadata (specification §4.6).
 
+use super::header::Header;
+use super::metadata::Metadata;
+use super::role_meta::RoleMeta;
+use super::spec_version::SpecVersion;
 use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, write_str, write_u64};
 use crate::names::TopRole;
 use crate::time::UtcTime;
 
-use super::common::Header;
-use super::{Metadata, RoleMeta, SpecVersion};
-
-/// Timestamp metadata: which snapshot is current.
+/// Timestamp metadata: the current snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timestamp {
-    /// The version of the specification it follows.
+    /// The version of the specification that it follows.
     pub spec_version: SpecVersion,
     /// The version, at least 1.
     pub version: u64,
-    /// When it expires.
+    /// The expiry.
     pub expires: UtcTime,
     /// The current snapshot, the one member of `meta`.
     pub snapshot: RoleMeta,
-    /// Members this project does not know.
+    /// Members that this project does not know.
     pub extra: Extra,
 }
 

@@ -1,4 +1,4 @@
-//! What every [`Store`] must do.
+//! The tests that every [`Store`] must pass.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a check fails by panicking")]
 
@@ -10,7 +10,7 @@ use crate::sha256::{FileDigest, Sha256};
 
 type Make<'a> = &'a dyn Fn() -> Box<dyn Store>;
 
-/// Checks that the stores `make` gives, each of them empty and new, do what [`Store`] promises.
+/// Checks that the stores that `make` returns, each new and empty, keep the guarantees of [`Store`].
 ///
 /// # Panics
 /// When they do not.
@@ -157,7 +157,7 @@ fn streams_are_hashed_once_and_named_later(store: &dyn Store) {
 
     drop(stage(b"dropped"));
     assert_eq!(store.list("targets").unwrap(), ["fresh"]);
-    assert_eq!(store.remove_stale("targets", i64::MAX).unwrap(), 0, "nothing is left behind");
+    assert_eq!(store.remove_stale("targets", i64::MAX).unwrap(), 0, "no temporary file remains");
 }
 
 fn streams_that_fail_leave_nothing(store: &dyn Store) {
@@ -173,7 +173,7 @@ fn streams_that_fail_leave_nothing(store: &dyn Store) {
     }
     let failed = store.stage("", &mut (&b"start"[..]).chain(Failing), 1000).unwrap_err();
     assert!(matches!(failed, StoreError::Source { .. }), "{failed:?}");
-    assert_eq!(store.remove_stale("", i64::MAX).unwrap(), 0, "nothing is left behind");
+    assert_eq!(store.remove_stale("", i64::MAX).unwrap(), 0, "no temporary file remains");
 }
 
 fn replaced_files_get_newer_times(store: &dyn Store) {
@@ -319,7 +319,7 @@ fn locks_exclude_each_other(store: &dyn Store) {
         });
         released.store(true, Ordering::SeqCst);
         drop(held);
-        assert!(waiter.join().unwrap(), "two held the lock at once");
+        assert!(waiter.join().unwrap(), "two held the lock at the same time");
     });
 }
 

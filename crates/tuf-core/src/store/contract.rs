@@ -1,4 +1,4 @@
-//! What every store guarantees.
+//! The guarantees of every store.
 
 use std::fmt::Debug;
 use std::io::Read;
@@ -11,9 +11,9 @@ use super::name::FileName;
 use super::staged::{StagedStream, StagedTail, copy_failed_in_store};
 use crate::sha256::{FileDigest, HashingCopier};
 
-/// A repository's files. Names are relative; missing sub-directories are made. The root of the store itself is never
-/// made by writing into it: without it every call fails with [`StoreError::NotFound`], so that a missing mount is
-/// neither filled nor taken for an empty repository.
+/// A repository's files. Names are relative; missing sub-directories are made. No write makes the root of the store
+/// itself: without it every call fails with [`StoreError::NotFound`], so that a missing mount is neither filled nor
+/// mistaken for an empty repository.
 ///
 /// Calls may run concurrently in threads, processes and hosts.
 pub trait Store: Debug + Send + Sync {
@@ -22,7 +22,7 @@ pub trait Store: Debug + Send + Sync {
     /// at all, but files of one call become visible one by one, in the order given.
     ///
     /// # Errors
-    /// On failure any subset of the files may exist; repeating the call is safe. StagedStream content is used up either way.
+    /// On failure any subset of the files may exist; repeating the call is safe. Staged content is used up either way.
     fn create_all(&self, files: Vec<NewFile<'_>>) -> Result<Vec<Created>, StoreError>;
 
     /// Creates one file from bytes in memory, as [`Store::create_all`].
@@ -42,7 +42,8 @@ pub trait Store: Debug + Send + Sync {
     fn replace(&self, name: &FileName, bytes: &[u8], options: ReplaceOptions) -> Result<(), StoreError>;
 
     /// Replaces files by copies of others, in the order given, each with bytes of its own (never a link): all copies
-    /// are durable before the first name moves, and all names are when it returns. What was copied, in order.
+    /// are durable before the first name moves, and all names are durable when it returns. Returns the copied digests,
+    /// in order.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] without a `from`, [`StoreError::Mismatch`] when it does not hold `expected`; in both
@@ -77,14 +78,14 @@ pub trait Store: Debug + Send + Sync {
     /// Length and modification time; `None` when there is no such file.
     ///
     /// # Errors
-    /// When it cannot be told.
+    /// When it is unknown.
     fn stat(&self, name: &FileName) -> Result<Option<FileStat>, StoreError>;
 
     /// The names of the files directly in `dir` (`""` is the root), without its path, sorted; temporary files are
-    /// not shown. A directory that is not there has none.
+    /// not shown. A missing directory has none.
     ///
     /// # Errors
-    /// When it cannot be told, and [`StoreError::NotFound`] without the root of the store.
+    /// When it is unknown, and [`StoreError::NotFound`] without the root of the store.
     fn list(&self, dir: &str) -> Result<Vec<String>, StoreError>;
 
     /// The names of the sub-directories directly in `dir`, otherwise as [`Store::list`].
@@ -93,16 +94,17 @@ pub trait Store: Debug + Send + Sync {
     /// As [`Store::list`].
     fn list_dirs(&self, dir: &str) -> Result<Vec<String>, StoreError>;
 
-    /// Removes files; those that are not there are passed over. Durable when it returns. Directories stay.
+    /// Removes files; missing ones are skipped. The removal is durable when it returns. Directories stay.
     ///
     /// # Errors
     /// The first failure, after trying all others.
     fn remove(&self, names: &[FileName]) -> Result<(), StoreError>;
 
     /// Removes those of `names` whose file was last written (or found to be [`Created::Same`]) before `before` (seconds
-    /// since the Unix epoch), and the directories this leaves empty. How many files. Files of other owners stay. A file that a concurrent
-    /// [`Store::create_all`] returns as `Same` is there when it returns and stays, whatever the order of events; while
-    /// that is decided it may be missing for a moment, and after a crash until [`Store::remove_stale`] puts it back.
+    /// since the Unix epoch), and the directories this leaves empty, and returns the number of files. Files of
+    /// other owners stay. A file that a concurrent [`Store::create_all`] returns as `Same` exists when that call
+    /// returns and stays, in any order of events; until then it may be missing for a moment, and after a crash until
+    /// [`Store::remove_stale`] restores it.
     ///
     /// # Errors
     /// The first failure, after trying all others.
@@ -117,25 +119,25 @@ pub trait Store: Debug + Send + Sync {
     /// stream failed.
     fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<StagedStream, StoreError>;
 
-    /// Writes `pieces` into a temporary file as [`Store::stage`] does, behind room for `head` bytes that are known only
-    /// later: a long file is then on the disk by the time it is signed.
+    /// Writes `pieces` into a temporary file as [`Store::stage`] does, after room for `head` bytes that are known only
+    /// later: a long file is then on disk by the time it is signed.
     ///
     /// # Errors
     /// When it cannot be written.
     fn stage_tail(&self, dir: &str, head: usize, pieces: &[&[u8]]) -> Result<StagedTail, StoreError>;
 
     /// Removes temporary files directly in `dir` that were last written before `before` (seconds since the Unix
-    /// epoch): what a killed process left behind. How many. A file whose removal by [`Store::remove_older`] was cut short
-    /// gets its name back.
+    /// epoch), which killed processes left, and returns their number. A file whose removal by [`Store::remove_older`]
+    /// was interrupted gets its name back.
     ///
     /// # Errors
     /// When `dir` cannot be read.
     fn remove_stale(&self, dir: &str, before: i64) -> Result<u64, StoreError>;
 
-    /// Takes an exclusive lock on `name` (a file of its own, made when missing), waiting for it; released when
-    /// dropped. An optimisation where mounts do not lock between hosts.
+    /// Waits for an exclusive lock on `name` (a separate file, made if missing); dropping the guard releases it. On
+    /// mounts that do not lock between hosts it is only an optimisation.
     ///
     /// # Errors
-    /// When the store has no locks, which network mounts may not have.
+    /// If the store has no locks; network mounts may have none.
     fn lock(&self, name: &FileName) -> Result<Box<dyn LockGuard>, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! What a store is asked to write, and what became of it.
+//! Files to be written, and the outcome of writing them.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ use crate::sha256::FileDigest;
 pub enum FileContent<'a> {
     /// Bytes in memory.
     Bytes(Cow<'a, [u8]>),
-    /// A stream copied before by [`Store::stage`] of the *same* store.
+    /// A stream that [`Store::stage`](super::Store::stage) of the *same* store copied before.
     Staged(StagedStream),
-    /// What [`Store::stage_tail`] of the *same* store wrote before, and the bytes that come first in the file: as
-    /// many as were left room for.
+    /// The first bytes of the file, and the rest, which [`Store::stage_tail`](super::Store::stage_tail) of the *same*
+    /// store wrote before. There must be as many first bytes as it left room for.
     HeadAndTail(Cow<'a, [u8]>, StagedTail),
 }
 
-/// A file to be created: its bytes and the one or more names it gets (links to one file where the store has links).
+/// A file to be created: its bytes and its one or more names (links to one file if the store has links).
 #[derive(Debug)]
 pub struct NewFile<'a> {
     /// The names; all of them get the same bytes.
@@ -33,7 +33,7 @@ impl<'a> NewFile<'a> {
         Self { names: vec![name], content: FileContent::Bytes(bytes.into()) }
     }
 
-    /// A file of one name from its first bytes and what was written behind them.
+    /// A file of one name from its first bytes and the rest, written before.
     pub fn head_and_tail(name: FileName, head: impl Into<Cow<'a, [u8]>>, behind: StagedTail) -> Self {
         Self { names: vec![name], content: FileContent::HeadAndTail(head.into(), behind) }
     }
@@ -45,13 +45,13 @@ impl<'a> NewFile<'a> {
     }
 }
 
-/// What became of a [`NewFile`]; of several names the worst: `Conflict` before `New` before `Same`.
+/// The outcome for a [`NewFile`]; for several names the worst: `Conflict` before `New` before `Same`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
     /// It was created by this call.
     New,
-    /// It was there with exactly these bytes. It is durable now, whoever wrote it, and as new as if this call had created
-    /// it, so that [`Store::remove_older`] leaves it.
+    /// It existed with exactly these bytes. It is durable now, even if another process wrote it, and as new as if this
+    /// call had created it, so that [`Store::remove_older`](super::Store::remove_older) leaves it.
     Same,
     /// A name holds other bytes (or is not a regular file); that name was not changed.
     Conflict,
@@ -66,23 +66,23 @@ pub struct FileStat {
     pub mtime: i64,
 }
 
-/// How a file is replaced. In any case its modification time ends at least a second above that of the file it
-/// replaces, so that conditional requests never stick.
+/// Options for replacing a file. In any case its modification time is at least a second above that of the file it
+/// replaces, so that conditional requests always see the change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplaceOptions {
     /// The new modification time is also above this one (seconds since the Unix epoch).
     pub mtime_after: Option<i64>,
 }
 
-/// One file to be replaced by a copy of another, see [`Store::copy_all`].
+/// One file to be replaced by a copy of another, see [`Store::copy_all`](super::Store::copy_all).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyFile {
     /// The file whose bytes are copied.
     pub from: FileName,
     /// The name that is replaced (or created).
     pub to: FileName,
-    /// The bytes `from` must hold, when known: with others nothing is replaced.
+    /// The bytes that `from` must hold, if known: with other bytes nothing is replaced.
     pub expected: Option<FileDigest>,
-    /// As for [`Store::replace`].
+    /// As for [`Store::replace`](super::Store::replace).
     pub options: ReplaceOptions,
 }

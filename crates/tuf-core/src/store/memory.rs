@@ -212,7 +212,7 @@ impl Store for MemoryStore {
     }
 
     fn remove_stale(&self, dir: &str, _before: i64) -> Result<u64, StoreError> {
-        // Streams that were staged are gone when dropped, and with the process.
+        // Staged streams vanish when they are dropped, and with the process.
         self.below(dir).map(|_| 0)
     }
 

@@ -1,7 +1,7 @@
-//! Where a repository's files live: a [`Store`] creates whole files exclusively, in batches, and replaces a few.
+//! Stores for a repository's files: a [`Store`] creates whole files exclusively, in batches, and replaces a few.
 //!
-//! Every call that writes is durable, names and data, when it returns, and shows a file whole or not at all, at every
-//! instant and after a power cut. [`LocalStore`] is a directory, [`MemoryStore`] a map; both pass one conformance suite.
+//! When a call that writes returns, names and data are durable. A file is visible whole or not at all, at every instant
+//! and after a power cut. [`LocalStore`] is a directory, [`MemoryStore`] a map; both pass one conformance suite.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

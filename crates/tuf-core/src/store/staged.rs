@@ -1,4 +1,4 @@
-//! A stream copied into a store, not yet named.
+//! Files written into a store that have no name yet.
 
 use std::any::Any;
 use std::fmt;
@@ -7,8 +7,9 @@ use std::io;
 use super::error::StoreError;
 use crate::sha256::{CopyError, FileDigest, Sha256};
 
-/// A stream copied into a temporary file of a store, hashed as it was written. Give it names with
-/// [`Store::create_all`](super::Store::create_all) of the store that staged it; dropped before that, the copy is removed.
+/// A stream copied into a temporary file of a store, hashed as it was written.
+/// [`Store::create_all`](super::Store::create_all) of the same store gives it names; dropped before that, the copy is
+/// removed.
 pub struct StagedStream {
     digest: FileDigest,
     pub(super) held: Box<dyn Any + Send>,
@@ -44,8 +45,8 @@ impl fmt::Debug for StagedStream {
     }
 }
 
-/// A file of a store that is written but for its first bytes, see [`Store::stage_tail`](super::Store::stage_tail);
-/// dropped before it has a name, it is removed.
+/// A file of a store that lacks only its first bytes, see [`Store::stage_tail`](super::Store::stage_tail). Dropped
+/// before it has a name, it is removed.
 pub struct StagedTail {
     pub(super) head: usize,
     pub(super) held: Box<dyn Any + Send>,

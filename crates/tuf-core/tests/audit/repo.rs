@@ -155,7 +155,7 @@ impl Repo {
         envelope(signed, &[(&id, signer.as_ref())])
     }
 
-    /// Changes what a role says, signs it again, and has snapshot and timestamp list it as it is now.
+    /// Changes the metadata of a role, signs it again, and updates its entries in snapshot and timestamp.
     pub fn edit(&mut self, role: &str, change: impl FnOnce(&mut Map<String, Value>)) {
         let file = self.current(role);
         let mut signed = self.signed(&file);
@@ -164,7 +164,7 @@ impl Repo {
         self.put(role, &file, bytes);
     }
 
-    /// Changes a file as it lies there; nobody signs it.
+    /// Changes a file without signing it again.
     pub fn edit_file(&mut self, role: &str, change: impl FnOnce(&mut Value)) {
         let file = self.current(role);
         let mut envelope: Value = serde_json::from_slice(&self.metadata.files[&file]).unwrap();

@@ -65,7 +65,7 @@ fn a_first_root_that_is_missing() {
     repo.next_root(&[&key], |_| {});
     repo.trusted_root = repo.metadata.files.remove("1.root.json");
     repo.finds(&["R1"]);
-    // Where nothing can be listed, the trusted root says where to go on.
+    // Without a listing, the walk continues at the trusted root.
     repo.metadata.listed = false;
     repo.finds(&["R1"]);
 }

@@ -95,7 +95,7 @@ impl Fetch for Files {
     }
 }
 
-/// Keys, the metadata to publish next, and what is published.
+/// Keys, the metadata to publish next, and the published files.
 #[derive(Debug)]
 pub struct Repo {
     pub root_key: Key,
@@ -141,7 +141,7 @@ impl Repo {
         self.metadata.put(format!("{version}.root.json"), file(&self.root(version), by));
     }
 
-    /// What metadata says of this content, which is stored where clients look for it.
+    /// The entry of this content, which is stored where clients look for it.
     pub fn store(&self, at: &str, content: &[u8]) -> TargetMeta {
         let hashes = Hashes::sha256_of(content);
         let (_, hash) = hashes.iter().next().unwrap();

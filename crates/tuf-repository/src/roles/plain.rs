@@ -36,9 +36,9 @@ pub(super) fn replace(
         }
     }
     // What is referred to moves before what refers to it.
-    changed.sort_by_key(|(role, ..)| match role.as_str() {
+    changed.sort_by_key(|(role, ..)| match role {
         role if is_bin(role) => 0,
-        BINS_ROLE => 1,
+        role if *role == BINS_ROLE => 1,
         _ => 2,
     });
     let listed = |role: &RoleName| version_of(new, role).map(|version| (version, Expect::Version));

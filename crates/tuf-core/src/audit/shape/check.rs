@@ -19,7 +19,7 @@ impl ShapeCheck {
         self.findings.push((rule, Severity::Error, message.into()));
     }
 
-    /// Looks at the signed part of a file of this kind.
+    /// Checks the signed part of a file of this kind.
     pub(in super::super) fn metadata(&mut self, kind: TopRole, value: &mut Value) {
         let Value::Object(signed) = value else {
             self.error(rules::C7, "`signed` is not an object");

@@ -17,7 +17,7 @@ impl ShapeCheck {
             (true, true) => {
                 self.error(
                     rules::D7,
-                    "there are both `roles` and `succinct_roles`; `succinct_roles` was left out here",
+                    "`delegations` has both `roles` and `succinct_roles`; the audit skips `succinct_roles`",
                 );
                 delegations.remove("succinct_roles");
             }
@@ -55,7 +55,7 @@ impl ShapeCheck {
         let shown = quote(&name);
         match RoleName::new(&name) {
             Err(error) => {
-                self.error(rules::D9, format!("delegated {error}; it was left out here"));
+                self.error(rules::D9, format!("delegated {error}; the audit skips it"));
                 return false;
             }
             Ok(name) if name.is_top_level() => {
@@ -65,7 +65,7 @@ impl ShapeCheck {
             Ok(_) => {}
         }
         if !seen.insert(name) {
-            self.error(rules::D3, format!("role {shown} is delegated to twice; the second one was left out here"));
+            self.error(rules::D3, format!("role {shown} is delegated to twice; the audit skips the second delegation"));
             return false;
         }
         self.role_keys(role, &format!("delegated role {shown}"));
@@ -74,19 +74,23 @@ impl ShapeCheck {
             self.error(rules::D5, message);
             role.insert("terminating".into(), false.into());
         }
-        self.texts(role, "paths", &shown, |text| PathPattern::new(text).err());
-        self.texts(role, "path_hash_prefixes", &shown, |text| HashPrefix::new(text).err());
+        self.texts(role, "paths", &shown, |text| PathPattern::new(text).err().map(|error| error.to_string()));
+        self.texts(role, "path_hash_prefixes", &shown, |text| {
+            HashPrefix::new(text).err().map(|error| error.to_string())
+        });
         match (role.contains_key("paths"), role.contains_key("path_hash_prefixes")) {
             (true, true) => {
                 let message = format!(
-                    "delegated role {shown} has both `paths` and `path_hash_prefixes`; clients disagree about it"
+                    "delegated role {shown} has both `paths` and `path_hash_prefixes`; clients disagree on which one \
+                     counts"
                 );
                 self.error(rules::D7, message);
                 role.remove("path_hash_prefixes");
             }
             (false, false) => {
                 let message = format!(
-                    "delegated role {shown} has neither `paths` nor `path_hash_prefixes`, so it is trusted with nothing"
+                    "delegated role {shown} has neither `paths` nor `path_hash_prefixes`, so no target is delegated \
+                     to it"
                 );
                 self.error(rules::D7, message);
                 role.insert("paths".into(), json!([]));
@@ -96,14 +100,8 @@ impl ShapeCheck {
         true
     }
 
-    /// A list of texts, without those that are refused.
-    pub(super) fn texts(
-        &mut self,
-        role: &mut Object,
-        member: &str,
-        shown: &str,
-        refuse: fn(&str) -> Option<&'static str>,
-    ) {
+    /// Removes texts that are refused from a list.
+    pub(super) fn texts(&mut self, role: &mut Object, member: &str, shown: &str, refusal: fn(&str) -> Option<String>) {
         let Some(list) = role.get_mut(member) else { return };
         let Value::Array(list) = list else {
             self.error(rules::D6, format!("`{member}` of delegated role {shown} is not a list"));
@@ -111,8 +109,8 @@ impl ShapeCheck {
             return;
         };
         list.retain(|text| {
-            let refused = text.as_str().map_or(Some("it is no string"), refuse);
-            if let Some(why) = refused {
+            let refused = text.as_str().map_or_else(|| Some("it is not a string".to_owned()), refusal);
+            if let Some(why) = &refused {
                 let message = format!("`{member}` of delegated role {shown} lists {}: {why}", quote(&text.to_string()));
                 self.error(rules::D6, message);
             }

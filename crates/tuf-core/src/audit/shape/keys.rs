@@ -21,14 +21,15 @@ impl ShapeCheck {
             let public = key.get("keyval").and_then(|keyval| keyval.get("public")).is_some_and(Value::is_string);
             let whole = text("keytype") && text("scheme") && public;
             if !whole {
-                let message = format!("key {keyid} lacks `keytype`, `scheme` or `keyval.public`, or one is no string");
+                let message =
+                    format!("key {keyid} lacks `keytype`, `scheme` or `keyval.public`, or one of them is not a string");
                 self.error(rules::K6, message);
             }
             whole
         });
     }
 
-    /// `keyids` and `threshold` of a role.
+    /// Checks `keyids` and `threshold` of a role.
     pub(super) fn role_keys(&mut self, role: &mut Object, whose: &str) {
         match role.get_mut("keyids").and_then(Value::as_array_mut) {
             Some(keyids) => {
@@ -39,7 +40,7 @@ impl ShapeCheck {
                         return false;
                     };
                     if !seen.insert(keyid.clone()) {
-                        let message = format!("{whose} lists key {keyid} twice; careless clients count it twice");
+                        let message = format!("{whose} lists key {keyid} twice; some clients count it twice");
                         self.error(rules::S6, message);
                         return false;
                     }

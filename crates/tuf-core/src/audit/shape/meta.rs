@@ -1,4 +1,4 @@
-//! What timestamp and snapshot list of other files.
+//! The files that timestamp and snapshot list.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ impl ShapeCheck {
         let Some(meta) = self.object(signed, "meta", "") else { return };
         meta.retain(|file, _| {
             if file != "snapshot.json" {
-                let message = format!("`meta` lists {}; clients refuse anything but snapshot.json", quote(file));
+                let message = format!("`meta` lists {}; clients refuse entries other than snapshot.json", quote(file));
                 self.error(rules::T1, message);
             }
             file == "snapshot.json"
@@ -25,10 +25,10 @@ impl ShapeCheck {
         }
     }
 
-    /// An entry of `meta`; whether it is one.
+    /// Checks an entry of `meta`; `false` if it is not an object.
     pub(super) fn meta_file(&mut self, entry: &mut Value, file: &str) -> bool {
         let Value::Object(entry) = entry else {
-            self.error(rules::C7, format!("what `meta` says of {} is not an object", quote(file)));
+            self.error(rules::C7, format!("the entry of {} in `meta` is not an object", quote(file)));
             return false;
         };
         self.version(entry, &format!("the version of {} in `meta`", quote(file)));
@@ -44,7 +44,7 @@ impl ShapeCheck {
         true
     }
 
-    /// Hashes that can be read; whether any is left.
+    /// Removes hashes that cannot be read; `false` if none remains.
     pub(super) fn hashes(&mut self, hashes: &mut Value, whose: &str, rule: &'static Rule) -> bool {
         let Value::Object(hashes) = hashes else {
             self.error(rule, format!("`hashes` of {whose} is not an object"));
@@ -81,7 +81,7 @@ impl ShapeCheck {
                 return false;
             };
             if let Err(error) = RoleName::new(name) {
-                self.error(rules::D9, format!("`meta`: {error}; it was left out here"));
+                self.error(rules::D9, format!("`meta`: {error}; the audit skips it"));
                 return false;
             }
             self.meta_file(entry, file)

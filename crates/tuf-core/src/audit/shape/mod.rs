@@ -1,4 +1,4 @@
-//! The shape of each kind of metadata, member by member. What is wrong is reported and repaired, so that the types of
+//! The shape of each kind of metadata, member by member. Faults are reported and repaired, so that the types of
 //! [`crate::schema`] can hold the rest.
 
 mod check;

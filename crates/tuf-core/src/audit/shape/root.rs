@@ -10,7 +10,7 @@ use crate::names::{RoleName, TopRole};
 impl ShapeCheck {
     pub(super) fn root(&mut self, signed: &mut Object) {
         if !signed.get("consistent_snapshot").is_some_and(Value::is_boolean) {
-            self.error(rules::C7, "`consistent_snapshot` is missing or neither true nor false; it was taken as true");
+            self.error(rules::C7, "`consistent_snapshot` is missing or neither true nor false; the audit assumes true");
             signed.insert("consistent_snapshot".into(), true.into());
         }
         self.keys(signed, "");
@@ -28,7 +28,7 @@ impl ShapeCheck {
         });
         for name in TopRole::ALL.map(TopRole::as_str) {
             if !roles.contains_key(name) {
-                self.error(rules::R3, format!("`roles` lacks {name}: name its keys and threshold in a new root"));
+                self.error(rules::R3, format!("`roles` lacks {name}: list its keys and threshold in a new root"));
                 roles.insert(name.into(), json!({"keyids": [], "threshold": 1}));
             }
         }

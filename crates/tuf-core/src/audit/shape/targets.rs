@@ -26,11 +26,11 @@ impl ShapeCheck {
         let shown = quote(path);
         if let Err(error) = TargetPath::new(path) {
             let rule = if unicode_normalization::is_nfc(path) { rules::P1 } else { rules::J2 };
-            self.error(rule, format!("target path {shown} {}; clients may write it elsewhere", error.reason()));
+            self.error(rule, format!("target path {shown} {}; clients may write the file elsewhere", error.reason()));
             return false;
         }
         let Value::Object(target) = target else {
-            self.error(rules::P5, format!("what is said of target {shown} is not an object"));
+            self.error(rules::P5, format!("the entry of target {shown} is not an object"));
             return false;
         };
         let mut good = true;

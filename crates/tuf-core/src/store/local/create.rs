@@ -16,9 +16,9 @@ use super::directory::LocalStore;
 use super::staged_path::StagedPath;
 use crate::sha256::HashingCopier;
 
-/// StagedStream files whose descriptor is kept, so that a small batch is synced file by file instead of by `syncfs`.
+/// Staged files whose descriptor is kept, so that a small batch is synced file by file instead of by `syncfs`.
 const OPEN_STAGED: usize = 16;
-/// A long file that waits for its first bytes is synced before them, so that little is left to sync after.
+/// A tail of this length is synced before its first bytes are known, so that little remains to sync afterwards.
 const SYNCED_EARLY: usize = 256 << 10;
 
 impl LocalStore {
@@ -32,7 +32,7 @@ impl LocalStore {
             Some(name) if files.len() == 1 => name.as_str().to_owned(),
             Some(name) => format!("{name} and {} other files", files.len().saturating_sub(1)),
         };
-        // A staged file of another store would be looked for where it is not.
+        // A file staged by another store lies elsewhere.
         for file in &files {
             let ours = match &file.content {
                 FileContent::Bytes(_) => true,
@@ -67,10 +67,12 @@ impl LocalStore {
         });
         let outcomes = outcomes.map_err(|error| self.error(DOING, &label, error))?;
         for file in &mut files {
-            if let FileContent::Staged(StagedStream { held, .. }) | FileContent::HeadAndTail(_, StagedTail { held, .. }) =
+            let (FileContent::Staged(StagedStream { held, .. }) | FileContent::HeadAndTail(_, StagedTail { held, .. })) =
                 &mut file.content
-                && let Some(held) = held.downcast_mut::<StagedPath>()
-            {
+            else {
+                continue;
+            };
+            if let Some(held) = held.downcast_mut::<StagedPath>() {
                 held.named = false;
             }
         }

@@ -44,7 +44,7 @@ impl LocalStore {
     /// Makes the root directory and its missing parents, durably.
     ///
     /// # Errors
-    /// Whatever the file system said.
+    /// The error of the file system.
     pub fn make_root(&self) -> Result<(), StoreError> {
         durable::create_dir_all(self.fs.as_ref(), &self.root, self.dir_mode)
             .map_err(|error| StoreError::from_io("create the store", self.root.display().to_string(), error))
@@ -68,7 +68,7 @@ impl LocalStore {
         })
     }
 
-    /// Makes the sub-directory `dir` (`""` is the root, never made) and its parents.
+    /// Makes the sub-directory `dir` and its parents; `""` is the root, which is never made.
     pub(super) fn make_dir(&self, dir: &str) -> io::Result<()> {
         if dir.is_empty() || self.known().contains(Path::new(dir)) {
             return Ok(());
@@ -89,7 +89,8 @@ impl LocalStore {
         self.dirs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs an operation that needs sub-directories; once more, after making them, when one that was known is gone.
+    /// Runs an operation that needs sub-directories. If a known one is gone, it makes them and runs the operation
+    /// again.
     pub(super) fn in_dirs<T>(&self, dirs: &BTreeSet<String>, mut run: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         dirs.iter().try_for_each(|dir| self.make_dir(dir))?;
         match run() {
@@ -115,14 +116,14 @@ impl LocalStore {
             .unwrap_or_default()
             .into_iter()
             .filter(|entry| entry.kind == kind && !is_temp_name(&entry.name) && !is_nfs_remnant(&entry.name))
-            // A name that is not UTF-8 is nothing this store wrote.
+            // This store writes no names that are not UTF-8.
             .filter_map(|entry| entry.name.into_string().ok())
             .collect();
         names.sort_unstable();
         Ok(names)
     }
 
-    /// `None` for a file that is not there, in a store that is.
+    /// `None` for a missing file in a store that exists.
     pub(super) fn there<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -131,7 +132,7 @@ impl LocalStore {
         }
     }
 
-    /// `answer`, if the root is there: in a mount that is missing, nothing is known to be absent.
+    /// `answer` if the root exists: if the mount is missing, nothing is known to be absent.
     pub(super) fn nothing<T>(&self, answer: T) -> io::Result<T> {
         durable::retry_stale(|| self.fs.stat(&self.root.join("."))).map(|_| answer)
     }

@@ -14,7 +14,7 @@ use super::directory::LocalStore;
 
 /// Longest file name, in bytes.
 const MAX_COMPONENT: usize = 255;
-/// Before the name of a file that is being removed for its age. It begins as temporary names do, so that nothing lists it.
+/// Prefix of a file that is being removed for its age. It begins like temporary names, so that no listing shows it.
 const LEAVING: &str = ".tmp-old-";
 
 impl LocalStore {
@@ -30,7 +30,7 @@ impl LocalStore {
                 Err(error) => result = result.and(Err(self.error(DOING, name.as_str(), error))),
             }
         }
-        // Names that were not there may have been removed by a process that died before it synced.
+        // Missing names may have been removed by a process that died before it synced.
         let dirs: BTreeSet<&Path> =
             dirs.iter().map(PathBuf::as_path).filter(|dir| fs.stat(&dir.join(".")).is_ok()).collect();
         result.and(durable::sync_dirs(fs, &dirs).map_err(|error| self.error(DOING, "", error)))
@@ -76,7 +76,7 @@ impl LocalStore {
             let temp = path.join(&entry.name);
             if let Some(name) = entry.name.to_str().and_then(|name| name.strip_prefix(LEAVING)) {
                 match self.put_back(&temp, &path.join(name)) {
-                    // Another owner's, who will.
+                    // Another owner's file; its owner will.
                     Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
                     other => other.map_err(|error| self.error(DOING, dir, error))?,
                 }
@@ -91,11 +91,12 @@ impl LocalStore {
         Ok(removed)
     }
 
-    /// Removes a file unless it is newer. No file system removes on a condition, so the file is taken aside under
-    /// another name first: what is then found to be new had been found by another writer before, and goes back; whoever
-    /// looks for it later does not find it and makes it anew.
+    /// Removes a file unless it is newer. No file system removes on a condition, so the file is first renamed aside. If
+    /// it is new by then, another writer found it before the rename, and it gets its name back; a writer that looks
+    /// later does not find it and creates it again.
     ///
-    /// Only files of `owner`, this process: another's cannot be refreshed by whoever finds it, so it stays.
+    /// Only files of `owner`, this process, are removed: a writer cannot refresh the time of another owner's file, so
+    /// that file stays.
     fn remove_if_older(&self, path: &Path, before: i64, owner: u32) -> io::Result<bool> {
         let fs = self.fs.as_ref();
         let (Some(dir), Some(base)) = (path.parent(), path.file_name()) else { return Ok(false) };
@@ -114,7 +115,7 @@ impl LocalStore {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             other => other?,
         }
-        // Opened, because an NFS client answers `stat` from what it remembers.
+        // Opened, because an NFS client answers `stat` from its cache.
         let old = durable::retry_stale(|| fs.open(&aside).and_then(|file| file.stat())).map(|stat| stat.mtime < before);
         if !old.as_ref().is_ok_and(|old| *old) {
             self.put_back(&aside, path)?;
@@ -125,7 +126,7 @@ impl LocalStore {
 
     fn put_back(&self, aside: &Path, path: &Path) -> io::Result<()> {
         match durable::link_new(self.fs.as_ref(), aside, path) {
-            // Somebody else put it back.
+            // Another process put it back.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
             Ok(_) => durable::remove_file_if_there(self.fs.as_ref(), aside).map(drop),

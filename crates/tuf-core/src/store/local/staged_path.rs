@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use durable_fs::{Fs, WriteFile};
 
-/// The temporary file behind a [`StagedStream`](crate::store::StagedStream) of a local store. Dropped before it has a name, it is removed.
+/// The temporary file behind a [`StagedStream`](crate::store::StagedStream) of a local store. Dropped before it has a
+/// name, it is removed.
 pub(super) struct StagedPath {
     pub(super) fs: Arc<dyn Fs>,
     pub(super) path: PathBuf,

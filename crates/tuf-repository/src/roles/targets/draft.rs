@@ -50,7 +50,7 @@ impl TargetsRole {
         let layout = self.layout();
         let role_of = |path: &TargetPath| match layout {
             Layout::Flat => "targets".to_owned(),
-            Layout::Bins(bins) => bins.name(bins.index_of(path)),
+            Layout::Bins(bins) => bins.name(bins.index_of(path)).to_string(),
         };
         let mut touched: BTreeMap<String, Vec<(usize, &TargetPath, Change)>> = BTreeMap::new();
         for (index, submission) in pending.iter().enumerate() {

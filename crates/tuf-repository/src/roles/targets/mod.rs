@@ -167,7 +167,7 @@ impl TargetsRole {
         if self.layout() == Layout::Flat {
             return None;
         }
-        let bins = self.log.roles().iter().filter(|(role, _)| role.as_str() == BINS_ROLE || is_bin(role.as_str()));
+        let bins = self.log.roles().iter().filter(|(role, _)| role.as_str() == BINS_ROLE || is_bin(role));
         bins.map(|(_, entry)| entry.expires).min()
     }
 
@@ -268,10 +268,10 @@ impl TargetsRole {
             let (drafts, results) = self.draft(&pending, now)?;
             if let Some((record, versions)) = self.publish(drafts, results, now, None)? {
                 commit.record = Some(record);
-                commit.bins_changed = versions.keys().filter(|role| is_bin(role.as_str())).count() as u64;
+                commit.bins_changed = versions.keys().filter(|role| is_bin(role)).count() as u64;
                 commit.versions = versions
                     .into_iter()
-                    .filter(|(role, _)| !is_bin(role.as_str()))
+                    .filter(|(role, _)| !is_bin(role))
                     .map(|(role, version)| (role.to_string(), version))
                     .collect();
             } else {
@@ -300,7 +300,7 @@ impl TargetsRole {
         for path in paths {
             let role = match layout {
                 Layout::Flat => "targets".to_owned(),
-                Layout::Bins(bins) => bins.name(bins.index_of(path)),
+                Layout::Bins(bins) => bins.name(bins.index_of(path)).to_string(),
             };
             let role = RoleName::new(&role).map_err(|error| RoleError::Alarm(error.to_string()))?;
             wanted.entry(role).or_default().push(path);
@@ -337,6 +337,6 @@ impl TargetsRole {
     }
 
     fn lifetime(&self, role: &RoleName) -> Lifetime {
-        if is_bin(role.as_str()) { self.policy.bins } else { self.policy.targets }
+        if is_bin(role) { self.policy.bins } else { self.policy.targets }
     }
 }

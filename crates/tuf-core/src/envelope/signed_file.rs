@@ -1,88 +1,30 @@
-//! The envelope around signed metadata: `{"signatures":[…],"signed":…}` (specification §4.2).
+//! A metadata file: signatures and the bytes they sign.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::canonical::{
-    CanonicalError, JsonScanner, ReadError, Reader, Wire, checked_text, is_canonical, to_json, write_hex, write_str,
-};
-use crate::key::{SignError, Signer};
-use crate::names::KeyId;
+use super::error::ParseError;
+use super::signature::{Signature, read_signatures};
+use crate::canonical::{CanonicalError, JsonScanner, ReadError, Wire as _, checked_text, is_canonical, to_json};
 
-/// Most signatures read from one file.
-pub const MAX_SIGNATURES: usize = 1024;
-
-/// What follows the signed JSON in a file.
+/// The bytes after the signed JSON in a file.
 pub const SUFFIX: &[u8] = b"}";
-
-/// Why bytes are not signed metadata.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ParseError {
-    /// Not JSON, or without canonical form.
-    #[error(transparent)]
-    Canonical(#[from] CanonicalError),
-    /// JSON of another shape; the text says where and what.
-    #[error("{0}")]
-    Shape(#[from] ReadError),
-    /// Bytes given as canonical are not.
-    #[error("the bytes are not canonical JSON")]
-    NotCanonical,
-}
-
-/// One signature of an envelope.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    /// The key that made it.
-    pub keyid: KeyId,
-    /// The raw signature, hexadecimal in the file; empty where others announce a signature still to come.
-    pub sig: Vec<u8>,
-}
-
-impl Wire for Signature {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, ReadError> {
-        let (mut keyid, mut sig) = (None, None);
-        reader.object(|key, reader| {
-            match key {
-                "keyid" => keyid = Some(KeyId::new(&reader.string()?)?),
-                "sig" => {
-                    let decoded = hex::decode(&*reader.string()?);
-                    sig = Some(decoded.map_err(|_| ReadError::new("a signature is hexadecimal"))?);
-                }
-                _ => {
-                    reader.raw()?;
-                }
-            }
-            Ok(())
-        })?;
-        Ok(Self { keyid: keyid.ok_or(ReadError::missing("keyid"))?, sig: sig.ok_or(ReadError::missing("sig"))? })
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"keyid\":");
-        write_str(out, self.keyid.as_str());
-        out.extend_from_slice(b",\"sig\":\"");
-        write_hex(out, &self.sig);
-        out.extend_from_slice(b"\"}");
-    }
-}
 
 /// Signed metadata as read from a file: the signatures, and the canonical bytes they are over.
 ///
-/// Holds the file itself too; where the signed part in it already is canonical, nothing is copied. Nothing is verified
-/// by reading: see [`crate::verify`].
+/// It holds the file itself too; if the signed part of the file is canonical, nothing is copied. Parsing verifies no
+/// signature: see [`crate::verify`].
 #[derive(Clone)]
 pub struct Envelope {
     file: Vec<u8>,
-    signed: Signed,
+    signed: SignedBytes,
     signatures: Vec<Signature>,
 }
 
 #[derive(Clone)]
-enum Signed {
+enum SignedBytes {
     /// The bytes of the file in this range.
     InFile(Range<usize>),
-    /// The file was laid out in another way.
+    /// The file had another layout.
     Canonical(String),
 }
 
@@ -99,15 +41,15 @@ impl Envelope {
     /// Reads a metadata file. Pass a `Vec` to avoid a copy of it. The caller bounds its size.
     ///
     /// # Errors
-    /// [`ParseError`] if the bytes are not JSON, have no canonical form or are not an envelope; if a key id signs
-    /// twice (specification §4.2: unique key ids), or more than [`MAX_SIGNATURES`] are listed.
+    /// [`ParseError`] if the bytes are not JSON, have no canonical form or are not an envelope; if a key id
+    /// signs twice (specification §4.2: unique key ids), or if more than [`MAX_SIGNATURES`] are listed.
     pub fn parse(file: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
         let file = file.into();
         let (signed, signatures) = Self::read(checked_text(&file)?)?;
         Ok(Self { file, signed, signatures })
     }
 
-    fn read(text: &str) -> Result<(Signed, Vec<Signature>), ParseError> {
+    fn read(text: &str) -> Result<(SignedBytes, Vec<Signature>), ParseError> {
         let mut scanner = JsonScanner::new(text, false);
         let (mut signed, mut signatures) = (None, None);
         scanner.skip_space();
@@ -151,17 +93,17 @@ impl Envelope {
         Ok((signed, signatures.ok_or(ReadError::missing("signatures"))?))
     }
 
-    /// Gives the canonical signed bytes up, without a copy of them.
+    /// Returns the canonical signed bytes without a copy.
     #[must_use]
     pub fn into_signed(self) -> Vec<u8> {
         match self.signed {
-            Signed::InFile(range) => {
+            SignedBytes::InFile(range) => {
                 let mut file = self.file;
                 file.truncate(range.end);
                 file.drain(..range.start);
                 file
             }
-            Signed::Canonical(text) => text.into_bytes(),
+            SignedBytes::Canonical(text) => text.into_bytes(),
         }
     }
 
@@ -171,21 +113,22 @@ impl Envelope {
         &self.signatures
     }
 
-    /// The canonical bytes that are signed. They are JSON only without PEM keys in them: see [`crate::canonical`].
+    /// The canonical bytes that are signed. They are valid JSON only if they hold no PEM keys: see
+    /// [`crate::canonical`].
     #[must_use]
     pub fn signed(&self) -> &[u8] {
         match &self.signed {
-            Signed::InFile(range) => &self.file[range.clone()],
-            Signed::Canonical(text) => text.as_bytes(),
+            SignedBytes::InFile(range) => &self.file[range.clone()],
+            SignedBytes::Canonical(text) => text.as_bytes(),
         }
     }
 
     /// The same as text.
     pub(crate) fn signed_text(&self) -> &str {
         match &self.signed {
-            // Both ends lie on the ASCII characters that delimit a value, so this is text.
-            Signed::InFile(range) => std::str::from_utf8(&self.file[range.clone()]).unwrap_or_default(),
-            Signed::Canonical(text) => text,
+            // Both ends are at ASCII characters that delimit a value, so the range is text.
+            SignedBytes::InFile(range) => std::str::from_utf8(&self.file[range.clone()]).unwrap_or_default(),
+            SignedBytes::Canonical(text) => text,
         }
     }
 
@@ -213,7 +156,7 @@ impl Envelope {
         file
     }
 
-    /// What precedes the signed JSON in such a file, for writing in pieces: this, then [`to_json`] of the canonical
+    /// The bytes before the signed JSON in such a file, for writing in pieces: these, then [`to_json`] of the canonical
     /// bytes, then [`SUFFIX`].
     #[must_use]
     pub fn prefix(signatures: &[Signature]) -> Vec<u8> {
@@ -229,46 +172,22 @@ impl Envelope {
     }
 }
 
-/// A large capacity rounded up: the next version, a little longer, then fits where the one before was freed, and a process
-/// that edits and signs for ever does not grow.
+/// A large capacity rounded up. The next version is a little longer and then fits into the memory that the version
+/// before freed, so a process that edits and signs for months does not grow.
 pub(crate) fn roomy(capacity: usize) -> usize {
     const LARGE: usize = 1 << 20;
     if capacity < LARGE { capacity } else { capacity.saturating_add(LARGE / 4).next_multiple_of(LARGE) }
 }
 
-fn read_signed(scanner: &mut JsonScanner<'_>) -> Result<Signed, CanonicalError> {
+fn read_signed(scanner: &mut JsonScanner<'_>) -> Result<SignedBytes, CanonicalError> {
     let start = scanner.pos;
     if scanner.canonical_value().is_ok() {
-        return Ok(Signed::InFile(start..scanner.pos));
+        return Ok(SignedBytes::InFile(start..scanner.pos));
     }
     scanner.rewind(start);
     let mut canonical = Vec::new();
     scanner.emit_value(&mut canonical)?;
     debug_assert!(is_canonical(&canonical));
     let text = String::from_utf8(canonical);
-    Ok(Signed::Canonical(text.map_err(|e| CanonicalError::Utf8 { at: e.utf8_error().valid_up_to() })?))
-}
-
-fn read_signatures(canonical: &str) -> Result<Vec<Signature>, ReadError> {
-    let (mut signatures, mut seen) = (Vec::new(), BTreeSet::new());
-    Reader::new(canonical).array(|reader| {
-        if signatures.len() == MAX_SIGNATURES {
-            return Err(ReadError::new(format!("more than {MAX_SIGNATURES} signatures")));
-        }
-        let signature = Signature::read(reader)?;
-        if !seen.insert(signature.keyid.clone()) {
-            return Err(ReadError::new(format!("key id {} signs twice", signature.keyid)));
-        }
-        signatures.push(signature);
-        Ok(())
-    })?;
-    Ok(signatures)
-}
-
-/// Signs canonical bytes with each signer, in the given order.
-///
-/// # Errors
-/// [`SignError`] of the first signer that fails.
-pub fn sign(signed: &[u8], signers: &[(KeyId, &dyn Signer)]) -> Result<Vec<Signature>, SignError> {
-    signers.iter().map(|(keyid, signer)| Ok(Signature { keyid: keyid.clone(), sig: signer.sign(signed)? })).collect()
+    Ok(SignedBytes::Canonical(text.map_err(|e| CanonicalError::Utf8 { at: e.utf8_error().valid_up_to() })?))
 }
