@@ -57,14 +57,14 @@ pub async fn a_task_for_a_queue_that_does_not_exist_is_an_error(fixture: &impl F
     broker.publish(to("q", "3")).await.unwrap();
 }
 
-pub async fn a_reply_nobody_waits_for_is_no_error(fixture: &impl Fixture) {
+pub async fn a_reply_without_a_waiting_caller_is_no_error(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     broker.publish(Publish::reply("gone", super::task("t", "1", vec![]))).await.unwrap();
     let forgotten = Publish { guarantee: Guarantee::FireAndForget, ..to("gone", "2") };
     broker.publish(forgotten).await.unwrap();
 }
 
-pub async fn what_was_not_acknowledged_is_delivered_again(fixture: &impl Fixture) {
+pub async fn unacknowledged_messages_are_delivered_again(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     broker.declare_task_queue(&"q".into()).await.unwrap();
     for id in ["1", "2", "3"] {
@@ -87,7 +87,7 @@ pub async fn what_was_not_acknowledged_is_delivered_again(fixture: &impl Fixture
     assert_empty(&broker, "q").await;
 }
 
-pub async fn prefetch_bounds_what_is_unacknowledged(fixture: &impl Fixture) {
+pub async fn prefetch_bounds_unacknowledged_deliveries(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     broker.declare_task_queue(&"q".into()).await.unwrap();
     for id in 0..5 {
@@ -221,7 +221,7 @@ async fn fill(broker: &SharedBroker, many: u16) {
     }
 }
 
-pub async fn what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_lives(fixture: &impl Fixture) {
+pub async fn prefetched_messages_of_a_cancelled_consumer_go_to_others(fixture: &impl Fixture) {
     // More than all buffers on the way hold, so that some wait in each of them.
     const MANY: u16 = 300;
     let broker = fixture.connect().await;
@@ -242,7 +242,7 @@ pub async fn what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_
     assert_empty(&broker, "q").await;
 }
 
-pub async fn what_is_kept_is_not_acknowledged_with_what_is_done_around_it(fixture: &impl Fixture) {
+pub async fn an_open_delivery_is_not_acknowledged_with_its_neighbours(fixture: &impl Fixture) {
     const MANY: u16 = 200;
     let broker = fixture.connect().await;
     fill(&broker, MANY).await;

@@ -85,7 +85,7 @@ fn names(replies: &[ControlReply]) -> Vec<&str> {
     replies.iter().map(|reply| reply.node.as_str()).collect()
 }
 
-pub async fn every_worker_answers_and_a_named_one_at_once(fixture: &impl Fixture) {
+pub async fn every_worker_answers_and_a_named_one_immediately(fixture: &impl Fixture) {
     let (first, client) = one(fixture, RemoteControl::Inspect).await;
     let second = start(fixture.connect().await, "b@h", "q2", RemoteControl::Inspect);
     let silent = start(fixture.connect().await, "c@h", "q3", RemoteControl::Off);
@@ -105,7 +105,7 @@ pub async fn every_worker_answers_and_a_named_one_at_once(fixture: &impl Fixture
     }
 }
 
-pub async fn a_worker_shows_what_it_does(fixture: &impl Fixture) {
+pub async fn a_worker_shows_its_tasks(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Inspect).await;
     client.call("q", "add", Map::from_iter([("x".into(), json!(1)), ("y".into(), json!(2))]), SOON).await.unwrap();
     let options = || SendOptions { task_id: Some("waits".into()), ..SendOptions::default() };
@@ -142,7 +142,7 @@ pub async fn a_worker_shows_what_it_does(fixture: &impl Fixture) {
     running.end().await;
 }
 
-pub async fn what_would_change_a_worker_is_refused_unless_allowed(fixture: &impl Fixture) {
+pub async fn changes_of_a_worker_are_refused_unless_allowed(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Inspect).await;
     for (method, arguments) in [
         ("shutdown", json!({})),
@@ -171,7 +171,7 @@ pub async fn what_would_change_a_worker_is_refused_unless_allowed(fixture: &impl
     running.end().await;
 }
 
-pub async fn a_worker_that_allows_it_is_steered(fixture: &impl Fixture) {
+pub async fn a_worker_that_allows_changes_is_controlled(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Full).await;
     let ok = |text: &str| json!({"ok": text});
     let registry = running.registry.clone();
@@ -231,7 +231,7 @@ pub async fn a_busy_worker_answers(fixture: &impl Fixture) {
     running.end().await;
 }
 
-pub async fn a_request_that_came_by_another_way_is_ignored(fixture: &impl Fixture) {
+pub async fn a_request_through_another_exchange_is_ignored(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Full).await;
     // A user who may write to the default exchange reaches the queue, but not its exchange.
     let shutdown = Publish::reply("a@h.celery.pidbox", ControlRequest::new("shutdown").to_message());
@@ -241,7 +241,7 @@ pub async fn a_request_that_came_by_another_way_is_ignored(fixture: &impl Fixtur
     running.end().await;
 }
 
-pub async fn a_worker_tells_that_it_is_there_and_that_it_ends(fixture: &impl Fixture) {
+pub async fn a_worker_announces_its_start_and_its_end(fixture: &impl Fixture) {
     let client = Client::new(fixture.connect().await).await.unwrap();
     let mut events = client.events("worker.#").await.unwrap();
     let running = start(fixture.connect().await, "a@h", "q", RemoteControl::Inspect);
@@ -268,7 +268,7 @@ async fn of_type(events: &mut EventStream, kind: &str) -> Map<String, Value> {
     tokio::time::timeout(SOON, searching).await.unwrap_or_else(|_| panic!("no {kind} came"))
 }
 
-pub async fn a_starting_worker_learns_what_was_revoked(fixture: &impl Fixture) {
+pub async fn a_starting_worker_learns_the_revoked_ids(fixture: &impl Fixture) {
     let (first, client) = one(fixture, RemoteControl::Full).await;
     to(&client, "a@h").revoke(&["gone".to_owned()], false).await.unwrap();
     let second = start(fixture.connect().await, "b@h", "q2", RemoteControl::Full);

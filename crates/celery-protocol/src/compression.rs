@@ -82,11 +82,11 @@ pub fn compress(name: &str, body: &[u8]) -> Result<(&'static str, Vec<u8>), Comp
 
 /// Text from outside, cut for use in an error.
 pub(crate) fn shorten(text: &str) -> String {
-    const LONGEST: usize = 100;
-    if text.chars().count() <= LONGEST {
+    const MAX_QUOTED_CHARS: usize = 100;
+    if text.chars().count() <= MAX_QUOTED_CHARS {
         return text.to_owned();
     }
-    text.chars().take(LONGEST).chain("...".chars()).collect()
+    text.chars().take(MAX_QUOTED_CHARS).chain("...".chars()).collect()
 }
 
 #[cfg(test)]

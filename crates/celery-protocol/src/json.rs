@@ -6,7 +6,7 @@ use crate::limits::Limits;
 use crate::python::float_repr;
 
 /// The parser's own recursion guard is at 128.
-const DEEPEST: usize = 120;
+const MAX_PARSER_DEPTH: usize = 120;
 
 /// Why a body cannot be read as JSON.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, JsonError> {
 /// Checks the depth and the number of values before the parser sees them. The parser detects malformed
 /// text.
 fn check_bounds(bytes: &[u8], limits: &Limits) -> Result<(), JsonError> {
-    let deepest = limits.depth.min(DEEPEST);
+    let deepest = limits.depth.min(MAX_PARSER_DEPTH);
     let (mut depth, mut values, mut at) = (0usize, 1usize, 0usize);
     while let Some(byte) = bytes.get(at) {
         match byte {

@@ -89,7 +89,7 @@ pub struct Binding {
 
 /// The declarations of worker and client for a task queue, in this order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TaskQueue {
+pub struct TaskQueueDeclaration {
     /// The direct exchange of the same name.
     pub exchange: ExchangeDeclare,
     /// The queue itself.
@@ -98,7 +98,7 @@ pub struct TaskQueue {
     pub binding: Binding,
 }
 
-impl TaskQueue {
+impl TaskQueueDeclaration {
     /// The declarations for task queue `name`: all durable, a classic queue without arguments.
     #[must_use]
     pub fn new(name: &str) -> Self {

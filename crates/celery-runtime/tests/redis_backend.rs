@@ -272,7 +272,7 @@ async fn a_chord_whose_publisher_died_is_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_finish_a_chord_at_once_one_publishes() {
+async fn one_of_many_concurrent_finishers_publishes_a_chord() {
     let server = server().await;
     let (published, mut parts) = (Arc::new(AtomicUsize::new(0)), tokio::task::JoinSet::new());
     let first = backend(&server.url(0));

@@ -21,7 +21,7 @@ impl Sender<'_> {
         args: &[Value],
         more: Map<String, Value>,
     ) -> Result<Outgoing, CanvasError> {
-        let options = Options(merged(&signature.options, more));
+        let options = SignatureOptions(merged(&signature.options, more));
         let id = options.text("task_id").ok_or(CanvasError::Invalid("no task id"))?;
         let mut task = TaskRequest::builder(signature.task, id).build();
         task.args = if signature.immutable { Vec::new() } else { args.to_vec() };
@@ -82,7 +82,7 @@ impl Sender<'_> {
     }
 
     /// The sender's stamps and the signature's own, which win.
-    fn stamp(&self, options: &Options, headers: &mut crate::task::TaskHeaders) {
+    fn stamp(&self, options: &SignatureOptions, headers: &mut crate::task::TaskHeaders) {
         let mut names = Vec::new();
         for (name, value) in self.stamps.iter().flat_map(|stamps| stamps.iter()) {
             headers.stamps.insert(name, value.clone());
@@ -117,10 +117,10 @@ fn time(value: &Value, what: &'static str) -> Result<WireTime, CanvasError> {
     text.and_then(WireTime::parse).ok_or(CanvasError::Invalid(what))
 }
 
-/// Options by name; null counts as absent.
-struct Options(Map<String, Value>);
+/// SignatureOptions by name; null counts as absent.
+struct SignatureOptions(Map<String, Value>);
 
-impl Options {
+impl SignatureOptions {
     fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }

@@ -60,7 +60,7 @@ pub enum Command {
     Ping,
     /// The running tasks.
     Active {
-        /// Arguments as text.
+        /// CommandArguments as text.
         safe: bool,
     },
     /// The tasks that wait for a free place.
@@ -167,9 +167,9 @@ pub enum CommandError {
     /// The method does not exist.
     #[error("KeyError({})", repr(&Value::from(.0.as_str())))]
     Unknown(String),
-    /// Arguments are missing or of a wrong type.
+    /// CommandArguments are missing or of a wrong type.
     #[error("TypeError({})", repr(&Value::from(.0.as_str())))]
-    Arguments(String),
+    CommandArguments(String),
 }
 
 impl Command {
@@ -178,7 +178,7 @@ impl Command {
     /// # Errors
     /// See [`CommandError`].
     pub fn parse(method: &str, arguments: &Map<String, Value>) -> Result<Self, CommandError> {
-        let arguments = Arguments { method, given: arguments };
+        let arguments = CommandArguments { method, given: arguments };
         Ok(match method {
             "ping" => Self::Ping,
             "active" | "dump_active" => Self::Active { safe: arguments.flag("safe") },
@@ -278,16 +278,16 @@ impl Command {
     }
 }
 
-struct Arguments<'a> {
+struct CommandArguments<'a> {
     method: &'a str,
     given: &'a Map<String, Value>,
 }
 
-impl<'a> Arguments<'a> {
+impl<'a> CommandArguments<'a> {
     fn required<T>(&self, name: &str, read: impl Fn(&'a Value) -> Option<T>) -> Result<T, CommandError> {
         match self.given.get(name) {
             Some(value) => read(value).ok_or_else(|| self.wrong(name)),
-            None => Err(CommandError::Arguments(format!(
+            None => Err(CommandError::CommandArguments(format!(
                 "{}() missing 1 required positional argument: '{name}'",
                 self.method
             ))),
@@ -302,7 +302,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn wrong(&self, name: &str) -> CommandError {
-        CommandError::Arguments(format!("{}() got a value it cannot use for '{name}'", self.method))
+        CommandError::CommandArguments(format!("{}() got a value it cannot use for '{name}'", self.method))
     }
 
     fn flag(&self, name: &str) -> bool {

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use super::{scalar_text, tagged};
 
 /// Celery's `argsrepr_maxsize` and `kwargsrepr_maxsize`, in characters.
-const LONGEST: usize = 1024;
+const MAX_REPR_CHARS: usize = 1024;
 /// Celery's `task_repr_maxlevels`.
-const DEEPEST: usize = 3;
+const MAX_REPR_LEVELS: usize = 3;
 
 /// The `argsrepr` of Celery 5.7.
 #[must_use]
@@ -41,7 +41,7 @@ struct SafeRepr {
 
 impl SafeRepr {
     fn new() -> Self {
-        Self { out: String::new(), left: LONGEST, level: 0, cut: false }
+        Self { out: String::new(), left: MAX_REPR_CHARS, level: 0, cut: false }
     }
 
     fn value(&mut self, value: &Value) {
@@ -95,7 +95,7 @@ impl SafeRepr {
 
     /// Whether a container was opened, so that it is to be filled and closed.
     fn open(&mut self, open: &str, close: &str) -> bool {
-        if self.level >= DEEPEST {
+        if self.level >= MAX_REPR_LEVELS {
             self.token(&format!("{open}...{close}"));
             return false;
         }

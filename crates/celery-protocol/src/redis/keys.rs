@@ -26,11 +26,11 @@ pub const RESULT_SECONDS: u64 = 86_400;
 
 /// The names of keys, all behind kombu's `global_keyprefix`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keys {
+pub struct RedisKeys {
     prefix: String,
 }
 
-impl Keys {
+impl RedisKeys {
     /// Keys behind `prefix`, which may be empty and is used as it is.
     #[must_use]
     pub fn new(prefix: impl Into<String>) -> Self {
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_priority_belongs_to_the_step_below() {
-        let keys = Keys::default();
+        let keys = RedisKeys::default();
         for (priority, key) in [(0, "q"), (2, "q"), (3, "q\u{6}\u{16}3"), (5, "q\u{6}\u{16}3"), (255, "q\u{6}\u{16}9")]
         {
             assert_eq!(keys.queue("q", priority), key);
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_key_and_channel_is_behind_the_prefix() {
-        let keys = Keys::new("p:");
+        let keys = RedisKeys::new("p:");
         let all = [
             keys.queue("q", 9),
             keys.unacked(),
@@ -231,9 +231,9 @@ mod tests {
             keys.group("g"),
         ];
         assert!(all.iter().all(|key| key.starts_with("p:")), "{all:?}");
-        assert_eq!(Keys::for_results("p").result("t"), "p_celery-task-meta-t");
-        assert_eq!(Keys::for_results("p:").result("t"), "p:celery-task-meta-t");
-        assert_eq!(Keys::for_results("").result("t"), "celery-task-meta-t");
+        assert_eq!(RedisKeys::for_results("p").result("t"), "p_celery-task-meta-t");
+        assert_eq!(RedisKeys::for_results("p:").result("t"), "p:celery-task-meta-t");
+        assert_eq!(RedisKeys::for_results("").result("t"), "celery-task-meta-t");
     }
 
     #[test]

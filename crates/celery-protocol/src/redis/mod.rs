@@ -11,4 +11,4 @@ pub mod scripts;
 
 pub use chord::{ChordKeys, ChordMember, MemberOutcome};
 pub use envelope::{Envelope, EnvelopeError};
-pub use keys::{BindingMember, Keys};
+pub use keys::{BindingMember, RedisKeys};

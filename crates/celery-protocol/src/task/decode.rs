@@ -23,7 +23,7 @@ impl TaskRequest {
 
 /// Keys of a protocol 1 body that are headers in protocol 2. Others have no meaning, and a body may
 /// hold very many of them.
-const METADATA: [&str; 14] = [
+const V1_HEADER_KEYS: [&str; 14] = [
     "lang",
     "task",
     "id",
@@ -105,7 +105,7 @@ fn protocol_1(message: &Message, mut body: Map<String, Value>, table: FieldTable
 /// The metadata in a protocol 1 body as headers; real headers win.
 fn merged_headers(headers: &FieldTable, body: &Map<String, Value>) -> FieldTable {
     let mut table = headers.clone();
-    for key in METADATA {
+    for key in V1_HEADER_KEYS {
         if let (None, Some(value)) = (table.get(key), body.get(key)) {
             table.insert(key, value);
         }

@@ -23,7 +23,7 @@ pub enum BrokerUrl {
 }
 
 /// The longest path a Unix socket address can hold, the terminating zero excluded.
-const MAX_SOCKET_PATH: usize = 107;
+const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 impl BrokerUrl {
     /// The files that the URL names. Each connection reads them again.
@@ -55,7 +55,7 @@ impl FromStr for BrokerUrl {
                 if !rest.starts_with('/') {
                     return Err(invalid("socket path", "it must be absolute (memory+unix:///path/broker.sock)"));
                 }
-                if rest.len() > MAX_SOCKET_PATH {
+                if rest.len() > MAX_SOCKET_PATH_BYTES {
                     return Err(invalid("socket path", "it is longer than the 107 bytes a socket address can hold"));
                 }
                 Ok(Self::Socket(PathBuf::from(rest)))

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use celery_protocol::{
     ExceptionInfo, ResultMeta, TaskRequest, json,
-    redis::{Keys, scripts},
+    redis::{RedisKeys, scripts},
     task::TaskIdentity,
 };
 use redis::Script;
@@ -50,7 +50,7 @@ impl RedisBackend {
     #[must_use]
     pub fn start(servers: impl Into<Servers<RedisUrl>>, options: ConnectOptions) -> Self {
         let redis = RedisConnection::start(servers.into(), options);
-        let (keys, expires) = (Keys::for_results(&redis.url.prefix), redis.url.result_expires.as_secs());
+        let (keys, expires) = (RedisKeys::for_results(&redis.url.prefix), redis.url.result_expires.as_secs());
         let chord_ordered = redis.url.chord_ordered;
         let results = Arc::new(RedisResults { redis, keys, expires, chord_ordered });
         let client = uuid::Uuid::new_v4().to_string();

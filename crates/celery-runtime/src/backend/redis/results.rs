@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use celery_protocol::{Limits, ResultMeta, redis::Keys};
+use celery_protocol::{Limits, ResultMeta, redis::RedisKeys};
 
 use crate::{backend::error::BackendError, redis::RedisConnection};
 
 /// The connection, the names of the keys, and how long results are kept.
 pub(super) struct RedisResults {
     pub redis: Arc<RedisConnection>,
-    pub keys: Keys,
+    pub keys: RedisKeys,
     /// How long results are kept, in seconds; 0 for ever.
     pub expires: u64,
     /// Whether the members of a chord are kept in its order, as Celery does by default.

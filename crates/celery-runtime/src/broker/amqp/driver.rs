@@ -53,7 +53,7 @@ pub(super) struct AmqpConsumerDriver {
 }
 
 /// Why one subscription ended.
-enum SubscriptionEnd {
+enum AmqpSubscriptionEnd {
     /// The consumer is gone, or the broker was closed.
     Final,
     /// The channel or connection was lost after it had worked.
@@ -77,18 +77,18 @@ impl AmqpConsumerDriver {
                 },
             };
             let ended = link.unless_lost(self.subscribe(&link)).await;
-            match ended.unwrap_or_else(|| SubscriptionEnd::Lost(ConnectionError::Ended)) {
-                SubscriptionEnd::Final => return,
-                SubscriptionEnd::Lost(reason) => {
+            match ended.unwrap_or_else(|| AmqpSubscriptionEnd::Lost(ConnectionError::Ended)) {
+                AmqpSubscriptionEnd::Final => return,
+                AmqpSubscriptionEnd::Lost(reason) => {
                     backoff.reset();
                     warned = false;
                     tracing::warn!(error = %reason, "consumer lost its channel; consuming again");
                 }
                 // The queue of a dead connection that the broker still believes to be alive.
-                SubscriptionEnd::NotStarted(error) if soft_error(&error) == Some(AMQPSoftError::RESOURCELOCKED) => {
+                AmqpSubscriptionEnd::NotStarted(error) if soft_error(&error) == Some(AMQPSoftError::RESOURCELOCKED) => {
                     tracing::debug!(%error, "queue still held by another connection; retrying");
                 }
-                SubscriptionEnd::NotStarted(error) if is_soft(&error) => {
+                AmqpSubscriptionEnd::NotStarted(error) if is_soft(&error) => {
                     if let Some(listening) = self.listening.take() {
                         // The subscriber may have given up.
                         let _ = listening.send(Err(error));
@@ -102,7 +102,7 @@ impl AmqpConsumerDriver {
                     }
                     warned = true;
                 }
-                SubscriptionEnd::NotStarted(error) => {
+                AmqpSubscriptionEnd::NotStarted(error) => {
                     tracing::debug!(%error, "consumer not started; retrying")
                 }
             }
@@ -114,18 +114,18 @@ impl AmqpConsumerDriver {
         }
     }
 
-    async fn subscribe(&mut self, link: &AmqpLink) -> SubscriptionEnd {
+    async fn subscribe(&mut self, link: &AmqpLink) -> AmqpSubscriptionEnd {
         let within = self.connection.options.operation_timeout;
         let mut opened = None;
         let (channel, mut stream) = match tokio::time::timeout(within, self.open(link, &mut opened)).await {
             Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return SubscriptionEnd::NotStarted(error),
+            Ok(Err(error)) => return AmqpSubscriptionEnd::NotStarted(error),
             Err(_) => {
                 // The answer may still come. lapin would then keep the consumer, and its deliveries would lie there unread.
                 if let Some(channel) = opened {
                     let _ = tokio::time::timeout(CANCEL_TIMEOUT, close(&channel)).await;
                 }
-                return SubscriptionEnd::Lost(ConnectionError::NoAnswer(within));
+                return AmqpSubscriptionEnd::Lost(ConnectionError::NoAnswer(within));
             }
         };
         let generation = self.connection.next_generation();
@@ -145,11 +145,11 @@ impl AmqpConsumerDriver {
             };
             let received = match received {
                 Some(Ok(received)) => received,
-                Some(Err(error)) => return SubscriptionEnd::Lost(error.into()),
+                Some(Err(error)) => return AmqpSubscriptionEnd::Lost(error.into()),
                 None => {
                     // Running tasks keep the channel open; closing it requeues the others now.
                     close(&channel).await;
-                    return SubscriptionEnd::Lost(match link.is_usable() {
+                    return AmqpSubscriptionEnd::Lost(match link.is_usable() {
                         true => ConnectionError::ConsumerCancelled,
                         false => ConnectionError::Ended,
                     });
@@ -220,7 +220,7 @@ impl AmqpConsumerDriver {
         stream: lapin::Consumer,
         in_hand: Option<Delivery>,
         acks: &Arc<ChannelAcks>,
-    ) -> SubscriptionEnd {
+    ) -> AmqpSubscriptionEnd {
         tokio::select! {
             () = self.end.cancelled() => {}
             () = self.connection.closed.cancelled() => {}
@@ -255,9 +255,9 @@ impl AmqpConsumerDriver {
 }
 
 /// Closes the channel, which requeues its unacknowledged deliveries.
-async fn close(channel: &Channel) -> SubscriptionEnd {
+async fn close(channel: &Channel) -> AmqpSubscriptionEnd {
     if let Err(error) = channel.close(200, "done".into()).await {
         tracing::debug!(%error, "channel already gone");
     }
-    SubscriptionEnd::Final
+    AmqpSubscriptionEnd::Final
 }

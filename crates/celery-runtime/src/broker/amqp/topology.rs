@@ -19,7 +19,7 @@ use crate::broker::queue::TaskQueue;
 
 /// Declares exchange, queue and binding; then the further exchanges, each of which may fail without harm.
 pub(super) async fn task_queue(link: &AmqpLink, queue: &TaskQueue) -> Result<(), lapin::Error> {
-    let declare = celery::TaskQueue::new(&queue.name);
+    let declare = celery::TaskQueueDeclaration::new(&queue.name);
     exchange(link, &declare.exchange).await?;
     self::queue(link, &declare.queue).await?;
     bind(link, &queue.name, &declare.binding.exchange, &declare.binding.routing_key).await?;

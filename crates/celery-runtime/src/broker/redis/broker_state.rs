@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use celery_protocol::redis::{BindingMember, Keys};
+use celery_protocol::redis::{BindingMember, RedisKeys};
 
 use super::unsettled::UnsettledDeliveries;
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// The connection, the names of the keys, and the deliveries of all consumers.
 pub(super) struct RedisBrokerState {
     pub redis: Arc<RedisConnection>,
-    pub keys: Keys,
+    pub keys: RedisKeys,
     /// The unsettled deliveries of each consumer, so that none of them counts as the work of a dead worker.
     consumers: Mutex<Vec<Weak<UnsettledDeliveries>>>,
 }
@@ -25,7 +25,7 @@ impl RedisBrokerState {
     /// Starts connecting in the background. Must be called inside a tokio runtime.
     pub fn start(servers: Servers<RedisUrl>, options: ConnectOptions) -> Self {
         let redis = RedisConnection::start(servers, options);
-        let keys = Keys::new(redis.url.prefix.clone());
+        let keys = RedisKeys::new(redis.url.prefix.clone());
         Self { redis, keys, consumers: Mutex::default() }
     }
 

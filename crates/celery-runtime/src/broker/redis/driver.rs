@@ -67,7 +67,7 @@ struct TaskDriver {
 }
 
 /// Why one subscription ended.
-enum SubscriptionEnd {
+enum RedisSubscriptionEnd {
     /// The consumer takes nothing more.
     Final,
     /// The connection was lost, or could not be opened.
@@ -131,8 +131,8 @@ impl TaskDriver {
             };
             let since = tokio::time::Instant::now();
             match self.subscribe(&link).await {
-                SubscriptionEnd::Final => return,
-                SubscriptionEnd::Lost(error) => {
+                RedisSubscriptionEnd::Final => return,
+                RedisSubscriptionEnd::Lost(error) => {
                     if since.elapsed() > self.state.redis.options().max_retry {
                         backoff.reset();
                     }
@@ -146,8 +146,8 @@ impl TaskDriver {
         }
     }
 
-    async fn subscribe(&self, link: &RedisLink) -> SubscriptionEnd {
-        let lost = SubscriptionEnd::Lost;
+    async fn subscribe(&self, link: &RedisLink) -> RedisSubscriptionEnd {
+        let lost = RedisSubscriptionEnd::Lost;
         retry_pending_acks(&self.state, &self.unsettled).await;
         // After an outage other workers may be about to requeue deliveries that are still worked on here.
         if let Err(error) = upkeep::renew_now(&self.state, &self.unsettled).await {
@@ -189,7 +189,7 @@ impl TaskDriver {
                     }
                     if nothing && steps.is_empty() {
                         tokio::select! {
-                            () = self.tokens.cancel.cancelled() => return SubscriptionEnd::Final,
+                            () = self.tokens.cancel.cancelled() => return RedisSubscriptionEnd::Final,
                             () = link.lost.cancelled() => return lost(ConnectionError::Ended),
                             outcome = watcher.wait(&lists[0]) => if let Err(error) = outcome {
                                 return lost(error);
@@ -199,12 +199,12 @@ impl TaskDriver {
                     continue;
                 }
                 // Steps under way are awaited first, so that their messages are requeued with the others.
-                () = self.tokens.cancel.cancelled(), if steps.is_empty() => return SubscriptionEnd::Final,
+                () = self.tokens.cancel.cancelled(), if steps.is_empty() => return RedisSubscriptionEnd::Final,
                 () = link.lost.cancelled(), if steps.is_empty() => return lost(ConnectionError::Ended),
                 slots = self.slots(requested), if may_request => slots,
             };
             let Some(slots) = slots else {
-                return SubscriptionEnd::Final;
+                return RedisSubscriptionEnd::Final;
             };
             if self.tokens.cancel.is_cancelled() {
                 continue;

@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// How many broadcasts may wait for their listener; more are dropped.
-const MAX_WAITING_BROADCASTS: usize = 1024;
+const MAX_WAITING_CHANNEL_MESSAGES: usize = 1024;
 
 /// Listens to the channels of a pattern. Returns when it listens.
 pub(super) async fn listen(state: Arc<RedisBrokerState>, pattern: String) -> Result<RedisConsumer, BrokerError> {
-    let (sender, deliveries) = mpsc::channel(MAX_WAITING_BROADCASTS);
+    let (sender, deliveries) = mpsc::channel(MAX_WAITING_CHANNEL_MESSAGES);
     let tokens = ConsumerTokens::new();
     // Broadcasts are not requeued, so a cancel has nothing to wait for.
     tokens.idle.cancel();
