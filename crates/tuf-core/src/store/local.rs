@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use durable_fs::durable::{self, Outcome, Part, Source, TempFile, is_nfs_remnant, is_temp_name};
+use durable_fs::durable::{self, ByteSource, CreateOutcome, FileToCreate, TempFile, is_nfs_remnant, is_temp_name};
 use durable_fs::{FileKind, Fs, ReadFile, WriteFile};
 
 use super::staged::{copy_failed_from_source, copy_failed_in_store};
@@ -267,20 +267,20 @@ impl Store for LocalStore {
             }
         }
         let outcomes = self.in_dirs(&dirs, || {
-            let mut parts: Vec<Part<'_>> = Vec::with_capacity(files.len());
+            let mut parts: Vec<FileToCreate<'_>> = Vec::with_capacity(files.len());
             for (file, names) in files.iter_mut().zip(&paths) {
                 let source = match &mut file.content {
-                    Content::Bytes(bytes) => Source::Bytes(bytes),
+                    Content::Bytes(bytes) => ByteSource::Bytes(bytes),
                     Content::Staged(Staged { held, .. }) | Content::Behind(_, Behind { held, .. }) => {
                         match held.downcast_mut::<StagedFile>() {
-                            Some(held) => Source::Temp(&held.path, held.file.take()),
+                            Some(held) => ByteSource::Temp(&held.path, held.file.take()),
                             None => return Err(ErrorKind::InvalidInput.into()),
                         }
                     }
                 };
-                parts.push(Part { names, source });
+                parts.push(FileToCreate { names, source });
             }
-            durable::create_parts(self.fs.as_ref(), &mut parts, self.file_mode)
+            durable::create_files(self.fs.as_ref(), &mut parts, self.file_mode)
         });
         let outcomes = outcomes.map_err(|error| self.error(DOING, &label, error))?;
         for file in &mut files {
@@ -293,9 +293,9 @@ impl Store for LocalStore {
         Ok(outcomes
             .into_iter()
             .map(|outcome| match outcome {
-                Outcome::Created => Created::New,
-                Outcome::SameBytes => Created::Same,
-                Outcome::Conflict => Created::Conflict,
+                CreateOutcome::Created => Created::New,
+                CreateOutcome::SameBytes => Created::Same,
+                CreateOutcome::Conflict => Created::Conflict,
             })
             .collect())
     }

@@ -1,16 +1,17 @@
-//! Operations that look again before they decide.
+//! Operations whose reply may be lost (NFS).
 //!
-//! Over NFS a client repeats a request whose reply was lost, and may get the reply of the *second* execution: a link
-//! that was made says `AlreadyExists`, a rename that was done says `NotFound`. So after such an error the names are
-//! looked at, and what is found decides.
+//! An NFS client repeats a request whose reply was lost, and may get the reply of the *second* execution: a link that was
+//! made answers `AlreadyExists`, a rename that was done answers `NotFound`. So after such an error these operations read
+//! the names again, and the names decide.
 
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::context;
+use super::path_error::context;
 use crate::{FileKind, Fs, Stat};
 
-/// Runs an operation again, at most twice, when it fails with a stale NFS handle (`ESTALE`); each run starts from the path.
+/// Repeats an operation at most twice when it fails with a stale NFS handle (`ESTALE`). Each run starts from the path.
 ///
 /// # Errors
 /// The last error.
@@ -24,10 +25,10 @@ pub fn retry_stale<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Resul
     operation()
 }
 
-/// `lstat`; `None` when nothing has that name.
+/// `lstat`; `None` when no file has that name.
 ///
 /// # Errors
-/// Any failure but "not there".
+/// Any failure except a missing name.
 pub fn stat_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<Stat>> {
     match retry_stale(|| fs.stat(path)) {
         Ok(stat) => Ok(Some(stat)),
@@ -40,7 +41,7 @@ pub fn stat_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<Stat>> {
 /// Gives `from` a second name. `true`: `to` is now that file. `false`: another file has the name.
 ///
 /// # Errors
-/// Whatever the file system said, when `to` is not that file.
+/// Any error of the file system, when `to` is not that file.
 pub fn link_new(fs: &dyn Fs, from: &Path, to: &Path) -> io::Result<bool> {
     let Err(error) = retry_stale(|| fs.link(from, to)) else {
         return Ok(true);
@@ -56,10 +57,10 @@ pub fn link_new(fs: &dyn Fs, from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
-/// Renames a file over `to`, replacing what was there.
+/// Renames a file over `to` and replaces the file there.
 ///
 /// # Errors
-/// Whatever the file system said, when `to` is not that file.
+/// Any error of the file system, when `to` is not that file.
 pub fn rename_over(fs: &dyn Fs, from: &Path, to: &Path) -> io::Result<()> {
     let ours = retry_stale(|| fs.stat(from)).map_err(|error| context("rename", from, error))?.id;
     if let Err(error) = retry_stale(|| fs.rename(from, to))
@@ -67,19 +68,19 @@ pub fn rename_over(fs: &dyn Fs, from: &Path, to: &Path) -> io::Result<()> {
     {
         return Err(context("rename to", to, error));
     }
-    // Renaming one name of a file over another of its names does nothing and says so to nobody.
+    // Renaming one name of a file over another name of the same file does nothing and reports success.
     match fs.stat(from) {
         Ok(left) if left.id == ours => remove_file_if_there(fs, from).map(drop),
         _ => Ok(()),
     }
 }
 
-/// Renames a directory (or file) to a name that must be free. `true`: `to` is now that directory. `false`: something
-/// else has the name (an empty directory would be replaced), and `from` is still there.
+/// Renames a directory (or file) to a name that must be free. `true`: `to` is now that directory. `false`:
+/// another file has the name, and `from` still exists. (An empty directory is replaced.)
 ///
 /// # Errors
-/// `NotFound` when `from` is not there, for instance because someone else renamed it first; whatever else the file
-/// system said.
+/// `NotFound` when `from` does not exist, for instance because another process renamed it first; any other error of the file
+/// system.
 pub fn rename_dir(fs: &dyn Fs, from: &Path, to: &Path) -> io::Result<bool> {
     let ours = retry_stale(|| fs.stat(from)).map_err(|error| context("rename", from, error))?;
     if let Err(error) = retry_stale(|| fs.rename(from, to)) {
@@ -100,11 +101,12 @@ pub fn rename_dir(fs: &dyn Fs, from: &Path, to: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Makes a directory. `true`: made now. `false`: it was there already (or an earlier try made it and its reply was lost).
+/// Makes a directory. `true`: this call made it. `false`: it existed already (or this call's first try made it and its reply
+/// was lost).
 /// Not durable until the caller syncs the parent.
 ///
 /// # Errors
-/// `NotADirectory` when something else has the name; whatever else the file system said.
+/// `NotADirectory` when another kind of file has the name; any other error of the file system.
 pub fn make_dir(fs: &dyn Fs, path: &Path, mode: u32) -> io::Result<bool> {
     let Err(error) = retry_stale(|| fs.create_dir(path, mode)) else {
         return Ok(true);
@@ -116,18 +118,20 @@ pub fn make_dir(fs: &dyn Fs, path: &Path, mode: u32) -> io::Result<bool> {
     }
 }
 
-/// Removes a name. `false`: it was not there (or an earlier try removed it and its reply was lost).
+/// Removes a name. `false`: it did not exist (or the first try removed it and its reply was
+/// lost).
 ///
 /// # Errors
-/// Whatever else the file system said.
+/// Any other error of the file system.
 pub fn remove_file_if_there(fs: &dyn Fs, path: &Path) -> io::Result<bool> {
     gone(retry_stale(|| fs.remove_file(path)), "remove", path)
 }
 
-/// Removes an empty directory. `false`: it was not there (or an earlier try removed it and its reply was lost).
+/// Removes an empty directory. `false`: it did not exist (or the first try removed it and its reply was
+/// lost).
 ///
 /// # Errors
-/// Whatever else the file system said.
+/// Any other error of the file system.
 pub fn remove_dir_if_there(fs: &dyn Fs, path: &Path) -> io::Result<bool> {
     gone(retry_stale(|| fs.remove_dir(path)), "remove directory", path)
 }
@@ -138,4 +142,10 @@ fn gone(result: io::Result<()>, doing: &'static str, path: &Path) -> io::Result<
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(context(doing, path, error)),
     }
+}
+
+/// Whether an NFS client gave `name` to a removed file that a process still holds open. Treat such a file as missing.
+#[must_use]
+pub fn is_nfs_remnant(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".nfs")
 }
