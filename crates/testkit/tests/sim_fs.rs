@@ -1,4 +1,4 @@
-//! What the simulated file system forgets, keeps and repeats.
+//! The simulated file system loses, keeps and repeats the right operations.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::io::{ErrorKind, Read, Write};

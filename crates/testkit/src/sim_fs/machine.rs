@@ -6,26 +6,27 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::POWER_CUT;
-use super::tree::{Follow, Inode, Node, ROOT, Tree};
+use super::node::{FollowLinks, Inode, Node, ROOT};
+use super::power_cut::POWER_CUT;
+use super::tree::Tree;
 
-/// Where the machine stops.
+/// The operation at which the machine stops.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stop {
+pub(super) enum PlannedStop {
     /// Before the operation happens.
     Before(usize),
-    /// When it has happened, before the reply.
+    /// After the operation has happened, before the reply.
     After(usize),
 }
 
-/// An operation that was asked for.
-pub(super) struct Logged {
+/// An operation that a program called.
+pub(super) struct LoggedOperation {
     name: &'static str,
     path: PathBuf,
     to: Option<PathBuf>,
 }
 
-impl fmt::Display for Logged {
+impl fmt::Display for LoggedOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, steady(&self.path))?;
         self.to.as_ref().map_or(Ok(()), |to| write!(f, " -> {}", steady(to)))
@@ -40,16 +41,16 @@ fn steady(path: &Path) -> String {
     }
 }
 
-pub(super) struct State {
+pub(super) struct Machine {
     pub(super) tree: Tree,
     pub(super) clock: i64,
     pub(super) capacity: u64,
-    /// Counts the restarts; handles of earlier ones are useless.
+    /// Number of restarts. Handles of earlier runs are useless.
     pub(super) generation: u64,
     pub(super) dead: bool,
     pub(super) locked: BTreeSet<u64>,
-    pub(super) log: Vec<Logged>,
-    pub(super) stop: Option<Stop>,
+    pub(super) log: Vec<LoggedOperation>,
+    pub(super) stop: Option<PlannedStop>,
     pub(super) repeat: BTreeSet<usize>,
     pub(super) fail: BTreeMap<usize, ErrorKind>,
     pub(super) fail_paths: Vec<(PathBuf, ErrorKind)>,
@@ -57,7 +58,7 @@ pub(super) struct State {
     pub(super) refusals: usize,
 }
 
-impl Default for State {
+impl Default for Machine {
     fn default() -> Self {
         let clock = 1_000_000_000;
         Self {
@@ -78,7 +79,7 @@ impl Default for State {
     }
 }
 
-impl State {
+impl Machine {
     pub(super) fn fork(&self) -> Self {
         Self { tree: self.tree.clone(), clock: self.clock, capacity: self.capacity, dead: self.dead, ..Self::default() }
     }
@@ -112,7 +113,7 @@ impl State {
 
     fn refused_write(&mut self, name: &str, path: &Path) -> io::Result<()> {
         let found = self.refuse_writes.iter().find(|(mount, _)| path.starts_with(mount)).map(|(_, kind)| *kind);
-        // What a full disk does all the same.
+        // A full disk still allows these.
         let needs_none = matches!(name, "unlink" | "rmdir" | "rename" | "sync" | "sync_dir" | "sync_all" | "set_mtime");
         let syncs = name.starts_with("sync");
         match found {
@@ -142,8 +143,8 @@ impl State {
     ) -> io::Result<T> {
         self.alive()?;
         let n = self.log.len();
-        self.log.push(Logged { name, path: path.to_path_buf(), to: to.map(Path::to_path_buf) });
-        if matches!(self.stop, Some(Stop::Before(at)) if at <= n) {
+        self.log.push(LoggedOperation { name, path: path.to_path_buf(), to: to.map(Path::to_path_buf) });
+        if matches!(self.stop, Some(PlannedStop::Before(at)) if at <= n) {
             self.dead = true;
             self.alive()?;
         }
@@ -159,7 +160,7 @@ impl State {
             let _ = run(self);
         }
         let result = run(self);
-        if matches!(self.stop, Some(Stop::After(at)) if at <= n) {
+        if matches!(self.stop, Some(PlannedStop::After(at)) if at <= n) {
             self.dead = true;
             self.alive()?;
         }
@@ -195,7 +196,7 @@ impl State {
     }
 
     pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let inode = self.tree.find(from, Follow::No)?;
+        let inode = self.tree.find(from, FollowLinks::No)?;
         let (dir, name) = self.tree.find_parent(to)?;
         if self.tree.lookup(dir, &name).is_some() {
             return Err(ErrorKind::AlreadyExists.into());
@@ -232,7 +233,7 @@ impl State {
     }
 
     pub(super) fn create_dir(&mut self, path: &Path, mode: u32) -> io::Result<()> {
-        if self.tree.find(path, Follow::No).is_ok() {
+        if self.tree.find(path, FollowLinks::No).is_ok() {
             return Err(ErrorKind::AlreadyExists.into());
         }
         let (dir, name) = self.tree.find_parent(path)?;
@@ -268,7 +269,7 @@ impl State {
         let mut at = PathBuf::from("/");
         for component in path.components() {
             at.push(component);
-            if at.parent().is_some() && self.tree.find(&at, Follow::Yes).is_err() {
+            if at.parent().is_some() && self.tree.find(&at, FollowLinks::Yes).is_err() {
                 self.plant(&at, Node::dir(), 0o755);
             }
         }
@@ -286,7 +287,7 @@ impl State {
     }
 
     pub(super) fn corrupt(&mut self, path: &Path, bytes: Vec<u8>) -> bool {
-        match self.tree.find(path, Follow::No) {
+        match self.tree.find(path, FollowLinks::No) {
             Ok(inode) if inode != ROOT => self.tree.corrupt(inode, bytes),
             _ => false,
         }
