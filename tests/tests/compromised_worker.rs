@@ -24,7 +24,7 @@ use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
 use tuf_core::sha256::Sha256;
 use tuf_repository::log::{Appended, Log, RoleRef};
-use tuf_repository::roles::{Change, Layout, Lifetime, Submission, TargetsPolicy, TargetsRole, Trust};
+use tuf_repository::roles::{Layout, Lifetime, Submission, TargetChange, TargetsPolicy, TargetsRole, Trust};
 
 fn release(number: u8) -> Files {
     [(format!("{number}/file"), vec![number; 100]), ("latest".to_owned(), vec![number])].into()
@@ -198,7 +198,7 @@ fn whoever_has_the_targets_key_cannot_make_the_snapshot_role_go_back() {
     // Yesterday's log, gone on from by records that are as many as are missing, and more, and properly signed.
     let mut role = attacker.targets();
     for number in 0..=removed.len() {
-        let changes = vec![("nothing".parse().unwrap(), Change::Remove { expected: None })];
+        let changes = vec![("nothing".parse().unwrap(), TargetChange::Remove { expected: None })];
         let submission = Submission { request: format!("forged-{number}"), changes };
         role.commit(&[submission], SystemClock.now()).unwrap();
     }

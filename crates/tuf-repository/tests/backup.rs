@@ -1,5 +1,5 @@
-//! A copy that is taken while releases go on: in the order of the operations guide it verifies by itself, whatever is
-//! released in between, and the roles go on from it without an alarm.
+//! A backup taken during releases: in the order of the operations guide it verifies without any repair, whatever is released in
+//! between, and the roles resume from it without an alarm.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -28,7 +28,7 @@ fn release(scratch: &Scratch, name: &str) -> Result<(), RoleError> {
     Ok(())
 }
 
-/// The steps of a backup: each copies what is there and not in the copy yet.
+/// The steps of a backup. Each copies the files that the copy does not hold yet.
 type Step = fn(&Path) -> bool;
 const ORDER: [Step; 5] = [
     |path| path == Path::new("/repo/metadata/timestamp.json"),
@@ -58,8 +58,8 @@ fn copy(live: &Scratch, fs: &SimFs, order: &[Step], released: u32) -> SimFs {
     copy
 }
 
-/// What `rugged recover --beyond` does.
-fn go_on_above(scratch: &Scratch) {
+/// As `rugged recover --beyond`.
+fn resume_above(scratch: &Scratch) {
     for role in ["targets", "snapshot", "timestamp"] {
         let repository = scratch.repository();
         let mut trust = Trust::new(&scratch.root, Arc::clone(&repository.metadata), Vec::new()).unwrap();
@@ -92,8 +92,8 @@ fn a_backup_in_the_documented_order_verifies_by_itself_and_is_gone_on_from_witho
                 let files = copied.download_all(now()).unwrap_or_else(|error| panic!("{released:05b}: {error}"));
                 assert!(files.contains_key("first"));
             } else {
-                // Plain names are of several days; going on above what clients have seen sets them right.
-                go_on_above(copied);
+                // Plain files are of several days; the recovery replaces them.
+                resume_above(copied);
             }
             release(copied, "next").unwrap_or_else(|error| panic!("{released:05b}: {error}"));
             let files = copied.download_all(now()).unwrap_or_else(|error| panic!("{released:05b}: {error}"));

@@ -1,4 +1,4 @@
-//! Retention over months of simulated operation: what is deleted, and that no client notices.
+//! Retention over months of simulated operation: it deletes files out of use, and no client notices.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
 
@@ -14,15 +14,15 @@ use tuf_core::sha256::Sha256;
 use tuf_core::store::{FileName, LocalStore, NewFile, Store as _};
 use tuf_core::time::UtcTime;
 use tuf_repository::retention::{Collected, Retention, RetentionPolicy};
-use tuf_repository::roles::{Change, Layout, Lifetime, SnapshotRole, Submission, TargetsRole, TimestampRole};
+use tuf_repository::roles::{Layout, Lifetime, SnapshotRole, Submission, TargetChange, TargetsRole, TimestampRole};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
-/// Lifetime of every role in these tests, and what the policy makes of it.
+/// Lifetime of every role in these tests, and the resulting time that files are kept.
 const LIFETIME: i64 = 2 * DAY;
 const KEEP: i64 = LIFETIME + DAY;
 const DROPS_A_DAY: i64 = 20;
-/// Targets that are there at any time: each drop adds one and removes the one of so many drops before.
+/// The number of targets at any time: each drop adds one and removes the one of this many drops before.
 const WINDOW: i64 = 30;
 
 fn start() -> UtcTime {
@@ -92,7 +92,7 @@ impl Fleet {
         self.timestamp.update(self.now, false).unwrap();
     }
 
-    /// A drop of one file, which also replaces the index, and removes what is out of the window.
+    /// A drop of one file, which also replaces the index, and removes the target that leaves the window.
     fn release(&mut self, number: i64) {
         let (name, text) = (format!("pkg/{number}"), format!("{number}"));
         let index = format!("index of {number}");
@@ -101,7 +101,7 @@ impl Fleet {
             self.scratch.submission(&request, &[(&name, text.as_bytes()), ("index", index.as_bytes())]).unwrap();
         if number >= WINDOW {
             let gone: TargetPath = format!("pkg/{}", number - WINDOW).parse().unwrap();
-            submission.changes.push((gone, Change::Remove { expected: None }));
+            submission.changes.push((gone, TargetChange::Remove { expected: None }));
         }
         self.commit(submission);
         self.publish();
@@ -159,7 +159,7 @@ impl Fleet {
     }
 }
 
-/// What clients get after drop `number`.
+/// The files that clients get after drop `number`.
 fn expected(number: i64) -> BTreeMap<String, Vec<u8>> {
     let mut files: BTreeMap<String, Vec<u8>> = ((number - WINDOW + 1).max(0)..=number)
         .map(|number| (format!("pkg/{number}"), format!("{number}").into_bytes()))
@@ -175,7 +175,7 @@ struct Paused {
     state: TrustedState,
 }
 
-/// Fetches what was there without the timestamp of today: a client that goes on where it stood.
+/// Fetches an earlier state without today's timestamp, as a client that continues after a pause.
 struct Frozen {
     timestamp: Vec<u8>,
     rest: FsFetch,
@@ -265,7 +265,7 @@ fn operate(consistent_snapshot: bool, layout: Layout) {
         fleet.check(state, &expected(number), &format!("a client of day {from}"));
     }
 
-    // What is there at the end: what the last days made, and no more.
+    // At the end only the files of the last days remain.
     let kept_drops = ((KEEP + DAY / 2) * DROPS_A_DAY / DAY) as usize;
     let roles = match layout {
         Layout::Flat => 1,
@@ -323,7 +323,7 @@ fn months_of_plain_binned_releases_end_with_what_the_last_days_made() {
     operate(false, bins());
 }
 
-/// A fleet with a week of history of which much can go.
+/// A fleet with a week of history, much of it out of use.
 fn with_history(consistent_snapshot: bool, layout: Layout) -> (Fleet, i64) {
     let mut fleet = Fleet::new(consistent_snapshot, layout);
     for number in 0..40 {
@@ -428,7 +428,7 @@ impl Fleet {
     }
 }
 
-/// Ages a fleet until everything that was ever replaced is gone.
+/// Ages a fleet until retention has deleted every replaced file.
 fn age(fleet: &mut Fleet) {
     for _ in 0..(KEEP + 2 * DAY) / (6 * HOUR) {
         fleet.pass(6 * HOUR);
@@ -445,7 +445,7 @@ fn a_file_that_is_about_to_be_listed_again_stays() {
         fleet.publish();
         fleet.commit(Submission {
             request: "two".into(),
-            changes: vec![("pkg/a".parse().unwrap(), Change::Remove { expected: None })],
+            changes: vec![("pkg/a".parse().unwrap(), TargetChange::Remove { expected: None })],
         });
         fleet.publish();
         fleet.collect();
@@ -471,7 +471,7 @@ fn a_file_that_is_about_to_be_listed_again_stays() {
         // And removed for good it goes, with the directory that was made for it.
         fleet.commit(Submission {
             request: "four".into(),
-            changes: vec![("pkg/a".parse().unwrap(), Change::Remove { expected: None })],
+            changes: vec![("pkg/a".parse().unwrap(), TargetChange::Remove { expected: None })],
         });
         fleet.publish();
         age(&mut fleet);

@@ -3,6 +3,7 @@
 //! A role is level-triggered: it reconciles at start, every `reconcile_period`, when a renewal is due and when a task
 //! asks, with the broker or without.
 
+mod error;
 mod pace;
 mod role;
 mod shared;
@@ -23,7 +24,8 @@ use self::pace::Pace;
 use crate::contract::{REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult, UpdateResult};
 use crate::{Context, FleetError, tasks};
 
-pub use role::{Progress, RoleError, RoleReport, SigningRole, tidied};
+pub use error::{SigningError, SigningErrorKind};
+pub use role::{Progress, RoleReport, SigningRole, tidied};
 pub use shared::Shared;
 
 /// The first pause after a failure; doubled by each further one, up to `reconcile_period`.
@@ -39,7 +41,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub async fn run<R, O, T>(context: Context, queue: &str, open: O, add_tasks: T) -> Result<(), FleetError>
 where
     R: SigningRole,
-    O: FnMut() -> Result<R, RoleError> + Send + 'static,
+    O: FnMut() -> Result<R, SigningError> + Send + 'static,
     T: FnOnce(WorkerBuilder, Arc<Shared<R>>) -> WorkerBuilder,
 {
     let shared = Arc::new(Shared::new(&context, Box::new(open)));
@@ -105,10 +107,8 @@ async fn keep_reconciled<R: SigningRole>(context: Context, shared: Arc<Shared<R>
                 // A renewal that is due and was not made is the role's decision; asking without end would not change it.
                 period.min(Duration::from_secs(u64::try_from(renewal.max(1)).unwrap_or(1)))
             }
-            Err(RoleError::Alarm(_)) => period,
-            Err(
-                RoleError::Waiting(_) | RoleError::Infrastructure(_) | RoleError::Internal(_) | RoleError::Refused(_),
-            ) => {
+            Err(error) if error.kind() == SigningErrorKind::Alarm => period,
+            Err(_) => {
                 let now = pause.min(period);
                 pause = pause.saturating_mul(2);
                 now

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use celery_runtime::TaskError;
 use tuf_core::time::UtcTime;
 use tuf_repository::retention::Collected;
-use tuf_repository::roles::Update;
+use tuf_repository::roles::RoleUpdate;
 
-use crate::exceptions;
+use super::error::SigningError;
 
 /// One role that signs. Every method blocks; the harness calls them on a thread that may, one at a time.
 pub trait SigningRole: Send + 'static {
@@ -15,15 +14,15 @@ pub trait SigningRole: Send + 'static {
     /// everything when `force` is set. Safe to repeat after a crash anywhere.
     ///
     /// # Errors
-    /// See [`RoleError`].
-    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError>;
+    /// See [`SigningError`].
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, SigningError>;
 
     /// Deletes what is out of use, a bounded stretch at a time; says whether there is more to do at once. The harness
     /// asks about once an hour, after a reconciliation that succeeded, and nothing else depends on it.
     ///
     /// # Errors
-    /// See [`RoleError`]. It is logged, and the role goes on.
-    fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
+    /// See [`SigningError`]. It is logged, and the role goes on.
+    fn tidy(&mut self, now: UtcTime) -> Result<bool, SigningError> {
         let _ = now;
         Ok(false)
     }
@@ -48,7 +47,7 @@ pub struct Progress {
 impl Progress {
     /// Of a role of one file.
     #[must_use]
-    pub fn of(role: &str, update: &Update) -> Self {
+    pub fn of(role: &str, update: &RoleUpdate) -> Self {
         let renewed = update.changed.then(|| (role.to_owned(), update.version));
         Self {
             version: update.version,
@@ -89,45 +88,4 @@ pub struct RoleReport {
     pub also_expire: BTreeMap<&'static str, UtcTime>,
     /// The floor, by name.
     pub floor: BTreeMap<String, u64>,
-}
-
-/// Why a role did not do its work. Messages are shown to operators and callers: no secrets.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum RoleError {
-    /// Something that is not wrong is not there yet: no root, no record. Tried again with a growing pause.
-    #[error("waiting: {0}")]
-    Waiting(String),
-    /// Below the floor, a clock that went back, a bad signature: nothing is signed until an operator acts. Looked at
-    /// again every `reconcile_period`.
-    #[error("alarm: {0}")]
-    Alarm(String),
-    /// Space, mount, lock, key device. Tried again with a growing pause.
-    #[error("{0}")]
-    Infrastructure(String),
-    /// The caller's fault; says nothing of the role.
-    #[error("refused: {0}")]
-    Refused(TaskError),
-    /// A panic, contained: the role is opened anew.
-    #[error("internal error: {0}")]
-    Internal(String),
-}
-
-impl RoleError {
-    /// The caller's fault, as `tuf_fleet.exceptions.Refused`.
-    #[must_use]
-    pub fn refused(message: impl Into<String>) -> Self {
-        Self::Refused(exceptions::exception(exceptions::REFUSED, message))
-    }
-}
-
-impl From<RoleError> for TaskError {
-    fn from(error: RoleError) -> Self {
-        match error {
-            RoleError::Waiting(message) => exceptions::exception(exceptions::NOT_READY, message),
-            RoleError::Alarm(message) => exceptions::exception(exceptions::ALARM, message),
-            RoleError::Infrastructure(message) => exceptions::exception(exceptions::INFRASTRUCTURE, message),
-            RoleError::Refused(error) => error,
-            RoleError::Internal(message) => exceptions::exception(exceptions::INTERNAL, message),
-        }
-    }
 }

@@ -12,14 +12,15 @@ use tokio::sync::{Mutex, Notify};
 use tracing::Span;
 use tuf_core::time::UtcTime;
 
+use super::error::{SigningError, SigningErrorKind};
+use super::role::{Progress, RoleReport, SigningRole};
 use super::skew::SkewProbe;
-use super::{Progress, RoleError, RoleReport, SigningRole};
 use crate::Context;
 use crate::clock::Clock;
 use crate::health::{Health, State};
 use crate::metrics::Outcome;
 
-type Open<R> = Box<dyn FnMut() -> Result<R, RoleError> + Send>;
+type Open<R> = Box<dyn FnMut() -> Result<R, SigningError> + Send>;
 
 struct Slot<R> {
     role: Option<R>,
@@ -28,7 +29,7 @@ struct Slot<R> {
 }
 
 impl<R> Slot<R> {
-    fn role(&mut self) -> Result<&mut R, RoleError> {
+    fn role(&mut self) -> Result<&mut R, SigningError> {
         match &mut self.role {
             Some(role) => Ok(role),
             empty => Ok(empty.insert((self.open)()?)),
@@ -76,10 +77,10 @@ impl<R: SigningRole> Shared<R> {
     ///
     /// # Errors
     /// What `work` or opening the role said.
-    pub async fn with<T, F>(&self, task: &'static str, work: F) -> Result<T, RoleError>
+    pub async fn with<T, F>(&self, task: &'static str, work: F) -> Result<T, SigningError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut R, UtcTime) -> Result<T, RoleError> + Send + 'static,
+        F: FnOnce(&mut R, UtcTime) -> Result<T, SigningError> + Send + 'static,
     {
         self.run(task, false, work).await.map(|(value, _)| value)
     }
@@ -88,7 +89,7 @@ impl<R: SigningRole> Shared<R> {
     ///
     /// # Errors
     /// What the role said.
-    pub async fn reconcile(&self, force: bool) -> Result<Progress, RoleError> {
+    pub async fn reconcile(&self, force: bool) -> Result<Progress, SigningError> {
         self.reconcile_and_report("reconcile", force).await.map(|(progress, _)| progress)
     }
 
@@ -119,7 +120,7 @@ impl<R: SigningRole> Shared<R> {
         &self,
         task: &'static str,
         force: bool,
-    ) -> Result<(Progress, RoleReport), RoleError> {
+    ) -> Result<(Progress, RoleReport), SigningError> {
         let health = self.health.clone();
         let work = move |role: &mut R, now| {
             let progress = role.reconcile(now, force)?;
@@ -138,10 +139,10 @@ impl<R: SigningRole> Shared<R> {
         self.run(task, true, work).await
     }
 
-    async fn run<T, F>(&self, task: &'static str, reconciles: bool, work: F) -> Result<(T, RoleReport), RoleError>
+    async fn run<T, F>(&self, task: &'static str, reconciles: bool, work: F) -> Result<(T, RoleReport), SigningError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut R, UtcTime) -> Result<T, RoleError> + Send + 'static,
+        F: FnOnce(&mut R, UtcTime) -> Result<T, SigningError> + Send + 'static,
     {
         let mut slot = self.slot.clone().lock_owned().await;
         let (clock, health, span) = (self.clock.clone(), self.health.clone(), self.span.clone());
@@ -161,7 +162,7 @@ impl<R: SigningRole> Shared<R> {
                 }));
                 let outcome = outcome.unwrap_or_else(|panic| {
                     slot.role = None;
-                    Err(RoleError::Internal(format!("{task} panicked: {}", panic_text(panic.as_ref()))))
+                    Err(SigningError::Panicked { task, message: panic_text(panic.as_ref()) })
                 });
                 health.metrics().task(task, label(outcome.as_ref().err()), started.elapsed());
                 if let Ok((_, report)) = &outcome {
@@ -171,27 +172,29 @@ impl<R: SigningRole> Shared<R> {
                 outcome
             })
         });
-        blocking.await.unwrap_or_else(|error| Err(RoleError::Internal(format!("{task}: {error}"))))
+        blocking.await.unwrap_or_else(|source| Err(SigningError::Aborted { task, source }))
     }
 }
 
-fn state_after(before: State, error: Option<&RoleError>, reconciled: bool) -> State {
-    match error {
-        None if reconciled || !matches!(before, State::Alarm(_)) => State::Ready,
-        None | Some(RoleError::Refused(_)) => before,
-        Some(RoleError::Waiting(detail) | RoleError::Infrastructure(detail)) => State::Waiting(detail.clone()),
-        Some(RoleError::Alarm(detail) | RoleError::Internal(detail)) => State::Alarm(detail.clone()),
+fn state_after(before: State, error: Option<&SigningError>, reconciled: bool) -> State {
+    let Some(error) = error else {
+        return if reconciled || !matches!(before, State::Alarm(_)) { State::Ready } else { before };
+    };
+    match error.kind() {
+        SigningErrorKind::Refused => before,
+        SigningErrorKind::Waiting | SigningErrorKind::Infrastructure => State::Waiting(error.to_string()),
+        SigningErrorKind::Alarm | SigningErrorKind::Internal => State::Alarm(error.to_string()),
     }
 }
 
-fn label(error: Option<&RoleError>) -> Outcome {
-    match error {
+fn label(error: Option<&SigningError>) -> Outcome {
+    match error.map(SigningError::kind) {
         None => Outcome::Success,
-        Some(RoleError::Waiting(_)) => Outcome::Waiting,
-        Some(RoleError::Alarm(_)) => Outcome::Alarm,
-        Some(RoleError::Infrastructure(_)) => Outcome::Retry,
-        Some(RoleError::Refused(_)) => Outcome::Refused,
-        Some(RoleError::Internal(_)) => Outcome::Panic,
+        Some(SigningErrorKind::Waiting) => Outcome::Waiting,
+        Some(SigningErrorKind::Alarm) => Outcome::Alarm,
+        Some(SigningErrorKind::Infrastructure) => Outcome::Retry,
+        Some(SigningErrorKind::Refused) => Outcome::Refused,
+        Some(SigningErrorKind::Internal) => Outcome::Panic,
     }
 }
 

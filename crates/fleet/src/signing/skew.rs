@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use durable_fs::{Fs, durable};
 use tuf_core::time::UtcTime;
 
-use super::RoleError;
+use super::error::SigningError;
 
 /// Compares the clock with the modification time the mount gives a file just created, once a period.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ impl SkewProbe {
     /// tells nothing: the role's own work says what is the matter with it.
     ///
     /// # Errors
-    /// [`RoleError::Alarm`] when the two are further apart than the limit.
-    pub(super) fn check(&mut self, fs: &dyn Fs, dir: &Path, now: &dyn Fn() -> UtcTime) -> Result<(), RoleError> {
+    /// [`SigningError::ClockSkew`] when the two are further apart than the limit.
+    pub(super) fn check(&mut self, fs: &dyn Fs, dir: &Path, now: &dyn Fn() -> UtcTime) -> Result<(), SigningError> {
         if self.agreed.is_some_and(|agreed| agreed.elapsed() < self.period) {
             return Ok(());
         }
@@ -38,12 +38,8 @@ impl SkewProbe {
         let apart = ahead.max(behind);
         if apart > self.limit {
             self.agreed = None;
-            let direction = if ahead > behind { "ahead of" } else { "behind" };
-            return Err(RoleError::Alarm(format!(
-                "the clock of this machine is {apart} s {direction} that of {} (max_clock_skew is {} s)",
-                dir.display(),
-                self.limit
-            )));
+            let (ahead, mount) = (ahead > behind, dir.to_path_buf());
+            return Err(SigningError::ClockSkew { apart, ahead, mount, limit: self.limit });
         }
         self.agreed = Some(Instant::now());
         Ok(())
@@ -59,11 +55,12 @@ fn mtime_of_a_new_file(fs: &dyn Fs, dir: &Path) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::SigningErrorKind;
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
     use durable_fs::RealFs;
 
-    fn check(offset: i64, dir: &Path) -> Result<(), RoleError> {
+    fn check(offset: i64, dir: &Path) -> Result<(), SigningError> {
         let mut probe = SkewProbe::new(Duration::from_secs(300), Duration::from_secs(3_600));
         probe.check(&RealFs, dir, &|| SystemClock.now().plus_seconds(offset))
     }
@@ -74,8 +71,9 @@ mod tests {
         check(0, dir.path()).unwrap();
         check(-200, dir.path()).unwrap();
         for (offset, word) in [(3 * 365 * 86_400, "ahead of"), (-365 * 86_400, "behind"), (400, "ahead of")] {
-            let Err(RoleError::Alarm(message)) = check(offset, dir.path()) else { panic!("{offset}") };
-            assert!(message.contains(word), "{message}");
+            let error = check(offset, dir.path()).unwrap_err();
+            assert_eq!(error.kind(), SigningErrorKind::Alarm, "{offset}");
+            assert!(error.to_string().contains(word), "{error}");
         }
         assert_eq!(dir.path().read_dir().unwrap().count(), 0, "nothing is left behind");
     }

@@ -7,8 +7,8 @@ use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use fleet::clock::{Clock as _, SystemClock};
 use fleet::recover::{self, Standing};
+use fleet::signing::{SigningError, SigningErrorKind};
 use serde::Serialize;
-use tuf_repository::roles::RoleError;
 
 use crate::args;
 use crate::error::CliError;
@@ -87,10 +87,10 @@ pub fn run(config: &Config, args: args::Recover, output: Output) -> Result<u8, C
     Ok(exit_code::OK)
 }
 
-fn explain(role: &str, error: &RoleError) -> CliError {
+fn explain(role: &str, error: &SigningError) -> CliError {
     let message = format!("{role}: {error}");
-    match error {
-        RoleError::Infrastructure(_) | RoleError::Waiting(_) => CliError::infrastructure(message),
+    match error.kind() {
+        SigningErrorKind::Infrastructure | SigningErrorKind::Waiting => CliError::infrastructure(message),
         _ => CliError::refused(message),
     }
 }

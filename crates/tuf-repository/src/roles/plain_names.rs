@@ -1,20 +1,25 @@
-//! Repositories without consistent snapshots: unversioned names, replaced by the timestamp role alone.
+//! Repositories without consistent snapshots: unversioned names, which only the timestamp role replaces.
 //!
-//! Nothing moves before the hidden timestamp is durable. Then changed target files, bins, `bins`, `targets` and the
-//! snapshot are replaced by copies this process owns, the timestamp last; a reader in between sees a mix that it
-//! refuses and gets right at its next try. Doing all of it again after a crash changes nothing that is right already.
+//! No name moves before the hidden timestamp is durable. Then the changed target files, bins, `bins`, `targets` and the
+//! snapshot are replaced by copies that this process owns, the timestamp last. A client in between sees a mix that it
+//! refuses, and succeeds at its next try. A repetition after a crash changes no file that is already right.
 
-use super::delegated::{Expect, RoleReader};
-use super::snapshot::{listed_version, version_of};
+use super::error::RoleError;
+use super::limits::{MAX_SNAPSHOT, MAX_TARGETS};
+use super::repository::Repository;
+use super::role_reader::{ExpectedBytes, RoleReader};
+use super::snapshot_entry::{listed_version, version_of};
 use super::targets::TargetEntry;
-use super::{MAX_SNAPSHOT, MAX_TARGETS, Repository, RoleError, Trust, versioned};
+use super::trust::Trust;
+use super::versioned::versioned;
 use tuf_core::bins::{BINS_ROLE, is_bin};
 use tuf_core::document::Document;
 use tuf_core::names::{RoleName, TargetPath};
-use tuf_core::sha256::{FileDigest, Sha256};
+use tuf_core::sha256::FileDigest;
 use tuf_core::store::{CopyFile, FileName, ReplaceOptions, Store};
 
-/// Brings the unversioned names from what snapshot `old` lists (everything, without one) to what `new` lists.
+/// Replaces the unversioned names of the files that snapshot `old` lists (without one: of all files) by those that `new`
+/// lists.
 pub(super) fn replace(
     repository: &Repository,
     reader: &mut RoleReader,
@@ -27,29 +32,31 @@ pub(super) fn replace(
     for (key, entry) in new.iter() {
         let name = std::str::from_utf8(&key).ok().and_then(|key| key.strip_suffix(".json"));
         let (Some(name), Some(version)) = (name, listed_version(entry)) else {
-            return Err(RoleError::Alarm("the snapshot lists an entry that cannot be read".into()));
+            return Err(RoleError::SnapshotEntryInvalid { entry: String::from_utf8_lossy(&key).into_owned() });
         };
-        let role = RoleName::new(name).map_err(|error| RoleError::Alarm(error.to_string()))?;
+        let role = RoleName::new(name)?;
         let before = old.and_then(|old| version_of(old, &role));
         if before != Some(version) {
             changed.push((role, version, before));
         }
     }
-    // What is referred to moves before what refers to it.
+    // A file moves before the file that refers to it.
     changed.sort_by_key(|(role, ..)| match role.as_str() {
         role if is_bin(role) => 0,
         BINS_ROLE => 1,
         _ => 2,
     });
-    let listed = |role: &RoleName| version_of(new, role).map(|version| (version, Expect::Version));
+    let listed = |role: &RoleName| version_of(new, role).map(|version| (version, ExpectedBytes::Version));
     let mut files = Vec::new();
     if with_target_files {
         for (role, version, before) in &changed {
             reader.prepare(trust, role, &listed)?;
-            let (document, _) = reader.read(trust, role, *version, Expect::Version)?;
-            // Only what differs; without the old version (collected, or the first) all of it is compared by hash.
+            let (document, _) = reader.read(trust, role, *version, ExpectedBytes::Version)?;
+            // Only changed targets. Without the old version (deleted, or the first) all are compared by hash.
             let previous = match before {
-                Some(before) => reader.read(trust, role, *before, Expect::Version).ok().map(|(document, _)| document),
+                Some(before) => {
+                    reader.read(trust, role, *before, ExpectedBytes::Version).ok().map(|(document, _)| document)
+                }
                 None => None,
             };
             for (key, value) in document.iter() {
@@ -83,7 +90,7 @@ fn plain_copy(role: &RoleName, version: u64) -> Result<CopyFile, RoleError> {
 /// `dir/HASH.name` to `dir/name`.
 pub(super) fn target_copy(path: &str, entry: &[u8]) -> Result<Option<CopyFile>, RoleError> {
     let Some(TargetEntry { length, sha256 }) = TargetEntry::from_canonical(entry) else { return Ok(None) };
-    let path = TargetPath::new(path).map_err(|error| RoleError::Alarm(error.to_string()))?;
+    let path = TargetPath::new(path)?;
     Ok(Some(CopyFile {
         from: FileName::new(path.hash_prefixed(&sha256.to_string()))?,
         to: FileName::new(path.as_str())?,
@@ -92,16 +99,16 @@ pub(super) fn target_copy(path: &str, entry: &[u8]) -> Result<Option<CopyFile>, 
     }))
 }
 
-/// Copies what differs.
+/// Makes the copies whose destination differs.
 pub(super) fn copy(store: &dyn Store, copies: Vec<CopyFile>, max: u64) -> Result<(), RoleError> {
     let mut needed = Vec::with_capacity(copies.len());
     for copy in copies {
-        let there = store.digest(&copy.to, max)?;
+        let present = store.digest(&copy.to, max)?;
         let wanted = match copy.expected {
             Some(expected) => Some(expected),
             None => store.digest(&copy.from, max)?,
         };
-        if there.is_none() || there != wanted {
+        if present.is_none() || present != wanted {
             needed.push(copy);
         }
     }
@@ -109,18 +116,4 @@ pub(super) fn copy(store: &dyn Store, copies: Vec<CopyFile>, max: u64) -> Result
         store.copy_all(&needed)?;
     }
     Ok(())
-}
-
-impl TargetEntry {
-    /// Reads the canonical JSON of a target's entry; `None` without a SHA-256.
-    pub(super) fn from_canonical(entry: &[u8]) -> Option<Self> {
-        #[derive(serde::Deserialize)]
-        struct Entry {
-            hashes: std::collections::BTreeMap<String, String>,
-            length: u64,
-        }
-        let entry: Entry = serde_json::from_slice(entry).ok()?;
-        let sha256: Sha256 = entry.hashes.get("sha256")?.parse().ok()?;
-        Some(Self { length: entry.length, sha256 })
-    }
 }

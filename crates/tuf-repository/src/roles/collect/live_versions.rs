@@ -1,47 +1,51 @@
-//! Which target files the kept versions of roles list.
+//! The target files that role versions in use list.
 
 use std::collections::BTreeMap;
 
-use super::super::snapshot::{listed_version, version_of};
-use super::super::targets::sha256_of;
-use super::super::{Layout, MAX_TARGETS, RoleError, versioned};
-use crate::retention::{Candidate, Sweep, versioned_role};
 use tuf_core::bins::{BINS_ROLE, BinLayout, is_bin};
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
 use tuf_core::names::{RoleName, TargetPath};
 use tuf_core::store::Store;
 
-/// Metadata read by one call at most, in bytes. What needs more to be decided about is left for the next call.
-const MAX_READ: u64 = 2 * MAX_TARGETS;
+use crate::retention::{CandidateFile, SweepProgress, versioned_role};
+use crate::roles::error::RoleError;
+use crate::roles::limits::MAX_TARGETS;
+use crate::roles::snapshot_entry::{listed_version, version_of};
+use crate::roles::targets::{Layout, sha256_of};
+use crate::roles::versioned::versioned;
+
+/// The most metadata that one call reads, in bytes. Files that need more are left for the next call.
+const MAX_METADATA_READ_BYTES: u64 = 2 * MAX_TARGETS;
 
 /// The versions of the roles that list targets, from the horizon on.
-pub(super) struct Kept<'a> {
+pub(super) struct LiveVersions<'a> {
     metadata: &'a dyn Store,
     layout: Layout,
-    /// Every version on disk that is not below the horizon, listed or not: a commit under way may be one of them.
+    /// Every version on disk at or above the horizon, listed or not: it may belong to a commit under way.
     versions: BTreeMap<RoleName, Vec<u64>>,
     /// The current version of each.
     newest: BTreeMap<RoleName, u64>,
-    /// The document read last, and one the caller has anyway.
+    /// The document read last.
     last: Option<(RoleName, u64, Document)>,
+    /// A version of `targets` that the caller has in memory.
     known: Option<(u64, &'a Document)>,
     budget: u64,
 }
 
-/// What is known of a candidate.
+/// The result of looking a candidate up.
 #[derive(Clone, PartialEq)]
-enum Verdict {
+enum Listing {
     Unlisted,
     Listed(RoleName, u64),
-    /// It could not be looked up everywhere.
+    /// Not every version could be read.
     Unknown,
 }
 
-impl<'a> Kept<'a> {
-    /// `names` are those in `metadata/`, `horizon` is the oldest snapshot in use, `newest` the version per role that
-    /// is current. `None` when the roles are not laid out as this project lays them out, or were laid out otherwise at
-    /// the horizon: then it is not known which role may list a target.
+impl<'a> LiveVersions<'a> {
+    /// `names` are the names in `metadata/`, `horizon` is the oldest snapshot in use, `newest` holds the current version of
+    /// each role. `None` when this project does not know the layout of the roles, or when the layout at the horizon was
+    /// another one: it is then unknown which role may list a target.
     pub(super) fn new(
         metadata: &'a dyn Store,
         names: &[String],
@@ -67,9 +71,9 @@ impl<'a> Kept<'a> {
         }
         for (role, versions) in &mut versions {
             versions.sort_unstable();
-            // Without these two the listing is not whole, or the repository is not.
-            let there = |version: Option<&u64>| version.is_some_and(|version| versions.binary_search(version).is_ok());
-            if !there(newest.get(role)) || version_of(horizon, role).is_none_or(|version| !there(Some(&version))) {
+            // Without these two versions the listing or the repository is incomplete.
+            let exists = |version: Option<&u64>| version.is_some_and(|version| versions.binary_search(version).is_ok());
+            if !exists(newest.get(role)) || version_of(horizon, role).is_none_or(|version| !exists(Some(&version))) {
                 return None;
             }
         }
@@ -80,17 +84,18 @@ impl<'a> Kept<'a> {
             newest: newest.clone(),
             last: None,
             known,
-            budget: MAX_READ,
+            budget: MAX_METADATA_READ_BYTES,
         })
     }
 
-    /// Those of `candidates` that no kept version lists. `is_old` is asked only about those that the newest does not.
+    /// The candidates that no version in use lists. `is_old` is called only for candidates that the newest version does not
+    /// list.
     pub(super) fn unlisted(
         &mut self,
-        candidates: Vec<Candidate>,
-        sweep: &mut Sweep,
-        mut is_old: impl FnMut(&Candidate) -> Result<bool, RoleError>,
-    ) -> Result<Vec<Candidate>, RoleError> {
+        candidates: Vec<CandidateFile>,
+        sweep: &mut SweepProgress,
+        mut is_old: impl FnMut(&CandidateFile) -> Result<bool, RoleError>,
+    ) -> Result<Vec<CandidateFile>, RoleError> {
         let candidates = self.filter(candidates, true, |_, _| {})?;
         let mut old = Vec::new();
         for candidate in candidates {
@@ -114,10 +119,10 @@ impl<'a> Kept<'a> {
 
     fn filter(
         &mut self,
-        candidates: Vec<Candidate>,
+        candidates: Vec<CandidateFile>,
         newest_only: bool,
-        mut listed: impl FnMut(&Candidate, (RoleName, u64)),
-    ) -> Result<Vec<Candidate>, RoleError> {
+        mut listed: impl FnMut(&CandidateFile, (RoleName, u64)),
+    ) -> Result<Vec<CandidateFile>, RoleError> {
         let mut by_role: BTreeMap<RoleName, Vec<(usize, usize)>> = BTreeMap::new();
         for (index, candidate) in candidates.iter().enumerate() {
             for (target, (path, _)) in candidate.targets.iter().enumerate() {
@@ -126,25 +131,25 @@ impl<'a> Kept<'a> {
                 }
             }
         }
-        let mut verdicts = vec![Verdict::Unlisted; candidates.len()];
+        let mut verdicts = vec![Listing::Unlisted; candidates.len()];
         for (role, mut items) in by_role {
             let mut versions = self.versions.get(&role).cloned().unwrap_or_default();
             if newest_only {
                 versions.retain(|version| self.newest.get(&role) == Some(version));
             }
             for version in versions.into_iter().rev() {
-                items.retain(|(index, _)| verdicts[*index] == Verdict::Unlisted);
+                items.retain(|(index, _)| verdicts[*index] == Listing::Unlisted);
                 if items.is_empty() {
                     break;
                 }
                 let current = self.newest.get(&role) == Some(&version);
                 let document = match self.document(&role, version)? {
-                    Found::Document(document) => document,
-                    // Nothing that was ever signed: it lists nothing. The current version is signed, so it is damaged.
-                    Found::Garbage if !current => continue,
-                    Found::Garbage | Found::NotNow => {
+                    VersionRead::Document(document) => document,
+                    // Bytes that were never signed list no target. The current version is signed, so its file is damaged.
+                    VersionRead::Garbage if !current => continue,
+                    VersionRead::Garbage | VersionRead::NotNow => {
                         for (index, _) in &items {
-                            verdicts[*index] = Verdict::Unknown;
+                            verdicts[*index] = Listing::Unknown;
                         }
                         break;
                     }
@@ -153,7 +158,7 @@ impl<'a> Kept<'a> {
                     let (path, hash) = &candidates[*index].targets[*target];
                     let entry = document.get(path.as_str());
                     if entry.is_some_and(|entry| hash.is_none() || sha256_of(entry) == *hash) {
-                        verdicts[*index] = Verdict::Listed(role.clone(), version);
+                        verdicts[*index] = Listing::Listed(role.clone(), version);
                     }
                 }
             }
@@ -161,9 +166,9 @@ impl<'a> Kept<'a> {
         let mut rest = Vec::new();
         for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
             match verdict {
-                Verdict::Unlisted => rest.push(candidate),
-                Verdict::Listed(role, version) => listed(&candidate, (role, version)),
-                Verdict::Unknown => {}
+                Listing::Unlisted => rest.push(candidate),
+                Listing::Listed(role, version) => listed(&candidate, (role, version)),
+                Listing::Unknown => {}
             }
         }
         Ok(rest)
@@ -173,53 +178,52 @@ impl<'a> Kept<'a> {
     fn roles_of(&self, path: &TargetPath) -> Result<Vec<RoleName>, RoleError> {
         let mut roles = vec![RoleName::targets()];
         if let Layout::Bins(bins) = self.layout {
-            let bin = RoleName::new(&bins.name(bins.index_of(path)));
-            roles.push(bin.map_err(|error| RoleError::Alarm(error.to_string()))?);
+            roles.push(RoleName::new(&bins.name(bins.index_of(path)))?);
         }
         Ok(roles)
     }
 
-    /// One version of a role. Bytes that were never signed can only keep files that nobody needs.
-    fn document(&mut self, role: &RoleName, version: u64) -> Result<Found<'_>, RoleError> {
+    /// One version of a role. Its signatures are not checked: unsigned bytes can only keep files longer.
+    fn document(&mut self, role: &RoleName, version: u64) -> Result<VersionRead<'_>, RoleError> {
         if let Some((known, document)) = self.known
             && known == version
             && *role == RoleName::targets()
         {
-            return Ok(Found::Document(document));
+            return Ok(VersionRead::Document(document));
         }
         let same = self.last.as_ref().is_some_and(|(known, at, _)| known == role && *at == version);
         if !same {
             let name = versioned(role, version)?;
             let length = self.metadata.stat(&name)?.map_or(0, |stat| stat.len);
             if length > MAX_TARGETS {
-                return Ok(Found::Garbage);
+                return Ok(VersionRead::Garbage);
             }
             if length > self.budget {
-                return Ok(Found::NotNow);
+                return Ok(VersionRead::NotNow);
             }
             self.budget -= length;
-            let Some(bytes) = self.metadata.read(&name, MAX_TARGETS)? else { return Ok(Found::NotNow) };
+            let Some(bytes) = self.metadata.read(&name, MAX_TARGETS)? else { return Ok(VersionRead::NotNow) };
             let parsed = Envelope::parse(bytes)
                 .ok()
                 .and_then(|envelope| Document::parse(DocumentType::Targets, envelope.into_signed()).ok())
                 .filter(|document| document.version() == version);
-            let Some(document) = parsed else { return Ok(Found::Garbage) };
+            let Some(document) = parsed else { return Ok(VersionRead::Garbage) };
             self.last = Some((role.clone(), version, document));
         }
-        Ok(self.last.as_ref().map_or(Found::NotNow, |(_, _, document)| Found::Document(document)))
+        Ok(self.last.as_ref().map_or(VersionRead::NotNow, |(_, _, document)| VersionRead::Document(document)))
     }
 }
 
-/// One version of a role.
-enum Found<'a> {
+/// The file of one version of a role.
+enum VersionRead<'a> {
     Document(&'a Document),
-    /// It is no targets metadata of that version.
+    /// The file is not targets metadata of that version.
     Garbage,
-    /// It is gone, or would be more than is read by one call.
+    /// The file is gone, or too long for the rest of this call.
     NotNow,
 }
 
-/// The layout of exactly these roles.
+/// The layout that has exactly these roles.
 fn layout_of(roles: &BTreeMap<RoleName, u64>) -> Option<Layout> {
     let has = |name: &str| roles.keys().any(|role| role.as_str() == name);
     if roles.len() == 1 && has("targets") {
