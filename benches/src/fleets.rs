@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use celery_runtime::broker::memory::MemoryBroker;
 use durable_fs::RealFs;
-use fleet::clock::SystemClock;
-use fleet::health::{Health, probe};
+use fleet::Health;
 use fleet::{Config, Context, FleetError, WorkerInfo, process};
+use service::clock::SystemClock;
+use service::health::probe;
 use testkit::servers::VHost;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::{Config, repository};
 use root_worker::KeyRequest;
+use service::clock::{Clock as _, SystemClock};
 use tuf_core::bins::BinLayout;
 use tuf_core::names::TargetPath;
 use tuf_core::sha256::Sha256;

@@ -6,8 +6,8 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fleet::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
+use service::clock::{Clock as _, SystemClock};
 use testkit::servers::{Process, Python};
 use tuf_core::client::{Client, Fetch, FetchError, Limits};
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ::fleet::health::probe;
 use serde_json::{Value, json};
+use service::health::probe;
 use tempfile::TempDir;
 use testkit::servers::{Process, Python, VHost};
 use tuf_core::canonical::to_json;

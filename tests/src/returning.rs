@@ -1,6 +1,6 @@
 //! A client that comes back and remembers what it has seen.
 
-use fleet::clock::{Clock as _, SystemClock};
+use service::clock::{Clock as _, SystemClock};
 use tuf_core::client::{Client, Limits};
 
 use crate::clients::Directory;

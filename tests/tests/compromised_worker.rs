@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
-use fleet::clock::{Clock as _, SystemClock};
-use fleet::config::Sources;
 use fleet::{Config, repository};
 use serde_json::{Value, json};
+use service::clock::{Clock as _, SystemClock};
+use service::config::Sources;
 use system_tests::celery::send_task;
 use system_tests::{Files, Fleet, Keys, MONITOR, Returning, SNAPSHOT, TARGETS, TIMESTAMP, clients};
 use testkit::servers::RabbitMq;

@@ -17,7 +17,12 @@ fn a_signing_worker_that_can_open_another_roles_key_refuses_to_start() {
         fs::create_dir(&directory).unwrap();
         fs::write(directory.join("stolen"), "any file there is one too many").unwrap();
         let ended = Process::spawn(&mut fleet.command(worker)).wait(SOON);
-        assert_eq!(ended.status.code(), Some(i32::from(fleet::exit_code::REFUSED)), "{worker}\n{}", ended.stderr);
+        assert_eq!(
+            ended.status.code(),
+            Some(i32::from(service::exit_code::WorkerExit::Refused.code())),
+            "{worker}\n{}",
+            ended.stderr
+        );
         assert!(ended.stderr.contains(&format!("{other}/stolen")), "{worker} names it\n{}", ended.stderr);
         fs::remove_dir_all(&directory).unwrap();
     }

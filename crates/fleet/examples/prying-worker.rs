@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{fs, thread};
 
-use fleet::health::State;
 use fleet::{Context, FleetError, WorkerInfo, keys, places, process};
+use service::health::WorkerState;
 
 /// Where Linux has the program that loads programs. It needs no other itself.
 const LOADERS: [&str; 2] = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
@@ -24,8 +24,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(context: Context) -> Result<(), FleetError> {
-    context.health.set_state(State::Ready);
-    if context.config.instance == "idle" {
+    context.health.set_state(WorkerState::Ready);
+    if context.config.process.instance == "idle" {
         context.shutdown.cancelled().await;
         return Ok(());
     }

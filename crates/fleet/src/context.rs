@@ -1,37 +1,41 @@
-//! What a worker is given.
+//! The parts a worker of the fleet works with.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use celery_runtime::broker::Broker;
 use durable_fs::Fs;
+use service::clock::Clock;
+use service::identity::ProcessIdentity;
+use service::telemetry;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::Config;
-use crate::clock::Clock;
-use crate::health::Health;
-use crate::metrics::Metrics;
-use crate::telemetry;
+use crate::config::Config;
+use crate::contract::WorkerStatus;
+use crate::metrics::FleetMetrics;
 
 /// The version all workers and the CLI carry.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a worker is.
+/// The health of a worker of the fleet.
+pub type Health = service::health::Health<WorkerStatus>;
+
+/// The name, the role and the purpose of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerInfo {
-    /// Its name, which is its queue's and its binary's: `targets-worker`.
+    /// Its name, which is also the name of its queue and its program: `targets-worker`.
     pub name: &'static str,
     /// Its role: `monitor`, `targets`, `snapshot`, `timestamp`.
     pub role: &'static str,
-    /// What it does, for `--help`.
+    /// Its purpose, for `--help`.
     pub about: &'static str,
 }
 
 /// Everything a worker works with. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// What the worker is.
+    /// The worker.
     pub worker: WorkerInfo,
     /// The configuration.
     pub config: Arc<Config>,
@@ -41,11 +45,11 @@ pub struct Context {
     pub broker: Arc<dyn Broker>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What the worker says of itself.
+    /// The worker's health.
     pub health: Health,
     /// The worker's metrics.
-    pub metrics: Metrics,
-    /// Cancelled when the worker is to finish what it does and end.
+    pub metrics: FleetMetrics,
+    /// Cancelled when the worker has to finish its work in hand and end.
     pub shutdown: CancellationToken,
     /// The span the worker logs in; spawned tasks have to be put into it.
     pub span: Span,
@@ -67,11 +71,14 @@ impl Context {
         clock: Arc<dyn Clock>,
         shutdown: CancellationToken,
     ) -> Self {
-        let metrics = Metrics::new(worker.name, VERSION, &config.instance);
+        let instance = &config.process.instance;
+        let identity = ProcessIdentity::new(worker.name, VERSION, instance);
+        let metrics = FleetMetrics::new(&identity);
         let period = config.reconcile_period.max(config.scheduler_scan_period);
         let silence = period.saturating_mul(SILENT_PERIODS).max(LEAST_SILENCE);
-        let health = Health::new(worker.name, worker.role, VERSION, &config.instance, silence, metrics.clone());
-        let span = telemetry::worker_span(worker.name, &config.instance);
+        let status = WorkerStatus { role: worker.role.into(), ..WorkerStatus::default() };
+        let span = telemetry::worker_span(worker.name, instance);
+        let health = Health::new(identity, status, silence, metrics.process().clone());
         Self { worker, config, fs, broker, clock, health, metrics, shutdown, span }
     }
 }

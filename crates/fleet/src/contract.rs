@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use service::health::{ProcessStatus, StatusBody};
 
 /// Queue (and worker name) of the monitor.
 pub const MONITOR_QUEUE: &str = "monitor-worker";
@@ -221,6 +222,18 @@ pub struct WorkerStatus {
     /// Monitor only: drops ready, in processing, rejected and held back.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
+}
+
+impl StatusBody for WorkerStatus {
+    fn set_process(&mut self, process: ProcessStatus) {
+        self.worker = process.worker;
+        self.instance = process.instance;
+        self.version = process.version;
+        self.state = process.state.into();
+        self.detail = process.detail;
+        self.broker_connected = process.broker_connected;
+        self.last_work = process.last_work;
+    }
 }
 
 /// Name of the description in a batch directory.

@@ -1,9 +1,10 @@
 //! How a worker can fail as a whole.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use crate::config::ConfigError;
-use crate::exit_code;
+use service::ProcessError;
+use service::config::ConfigError;
+use service::exit_code::WorkerExit;
 
 /// Why a worker ended other than by being asked to. Carries no secret.
 #[derive(Debug, thiserror::Error)]
@@ -15,25 +16,17 @@ pub enum FleetError {
     /// The worker refuses to start or to go on for the sake of keys or repository; an administrator has to act.
     #[error("{0}")]
     Refused(String),
-    /// Something the worker stands on failed.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was being done, with the path or address.
-        what: String,
-        /// What the system said.
+    /// The process around the worker failed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The keys' directory cannot be listed, though it exists and is open to this process.
+    #[error("listing {}: {source}", path.display())]
+    KeyDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The health address cannot be listened on.
-    #[error("cannot listen on {address} for health checks (health_address): {source}")]
-    Listen {
-        /// The configured address.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// `broker_url` is not understood; an unreachable broker is waited for instead.
-    #[error("broker_url: {0}")]
-    BrokerUrl(String),
     /// The broker or the queue cannot be used at all.
     #[error("broker: {0}")]
     Broker(String),
@@ -43,14 +36,15 @@ pub enum FleetError {
 }
 
 impl FleetError {
-    /// The exit code that says this (see [`exit_code`]).
+    /// The exit code for this failure.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn exit(&self) -> WorkerExit {
         match self {
-            Self::Config(_) | Self::BrokerUrl(_) => exit_code::USAGE,
-            Self::Refused(_) => exit_code::REFUSED,
-            Self::Io { .. } | Self::Listen { .. } | Self::Broker(_) => exit_code::INFRASTRUCTURE,
-            Self::Internal(_) => exit_code::FAILURE,
+            Self::Config(_) => WorkerExit::InvalidInput,
+            Self::Refused(_) => WorkerExit::Refused,
+            Self::Process(error) => error.exit(),
+            Self::KeyDirectory { .. } | Self::Broker(_) => WorkerExit::Infrastructure,
+            Self::Internal(_) => WorkerExit::Failure,
         }
     }
 }

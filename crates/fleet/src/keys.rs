@@ -123,7 +123,7 @@ impl Drop for Wiped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{Format, tests::lines};
+    use service::telemetry::{LogFormat, captured_lines};
     use testkit::sim_fs::SimFs;
     use tuf_core::key::ed25519;
 
@@ -143,7 +143,7 @@ mod tests {
             let error = signers(&fs, Path::new("/keys"), &[]).map(drop).unwrap_err().to_string();
             assert_eq!(error, format!("/keys/key can be read by others (mode {mode:03o}): run `chmod 400 /keys/key`"));
             let fs = with_key("/run/secrets/targets", mode);
-            let said = lines(Format::Json, || {
+            let said = captured_lines(LogFormat::Json, || {
                 assert_eq!(signers(&fs, Path::new("/run/secrets/targets"), &[]).unwrap().len(), 1);
             });
             assert!(
@@ -151,7 +151,7 @@ mod tests {
                 "{said}"
             );
         }
-        let said = lines(Format::Json, || {
+        let said = captured_lines(LogFormat::Json, || {
             let fs = with_key("/run/secrets/targets", 0o400);
             assert_eq!(signers(&fs, Path::new("/run/secrets/targets"), &[]).unwrap().len(), 1);
         });

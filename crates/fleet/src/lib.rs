@@ -1,15 +1,12 @@
-//! What every worker of the fleet shares: configuration, clock, logs, metrics, health, the task contract, the process
-//! around a worker and the loop of the signing roles.
+//! The parts that the workers of the fleet share: settings, task contract, places, preflight, the loop of the signing
+//! roles. The process around a worker is the crate [`service`].
 //!
 //! A worker crate is a library with its tasks and a `main.rs` of ten lines that calls [`process::main`]; the same
-//! library runs inside `rugged up`, `rugged demo` and the tests on a [`process::Context`] made in code.
+//! library runs inside `rugged up`, `rugged demo` and the tests on a [`Context`] made in code.
 
-pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod exceptions;
-pub mod exit_code;
-pub mod health;
 pub mod keys;
 pub mod metrics;
 pub mod places;
@@ -18,14 +15,12 @@ pub mod preflight;
 pub mod process;
 pub mod recover;
 pub mod repository;
-pub mod sandbox;
 pub mod signing;
 pub mod tasks;
-pub mod telemetry;
 
 mod context;
 mod error;
 
 pub use config::Config;
-pub use context::{Context, VERSION, WorkerInfo};
+pub use context::{Context, Health, VERSION, WorkerInfo};
 pub use error::FleetError;

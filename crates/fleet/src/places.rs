@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::Config;
+use service::sandbox::SandboxPlace;
+
+use crate::config::Config;
 
 /// The roles that have a worker, in the order in which a release passes them.
 pub const ROLES: [&str; 4] = ["monitor", "targets", "snapshot", "timestamp"];
@@ -77,6 +79,19 @@ pub fn of_role(config: &Config, role: &str) -> Vec<Place> {
     }
     places.push(Place { shared: false, ..place(config.state_of(role), "state_path", Use::Write) });
     places
+}
+
+/// The places of `role` as its sandbox admits them. The worker's own directory below an existing state path is created.
+#[must_use]
+pub fn in_sandbox(config: &Config, role: &str) -> Vec<SandboxPlace> {
+    let own_state = config.state_of(role);
+    let place = |place: Place| SandboxPlace {
+        created_below: (place.path == own_state).then(|| config.state_path.clone()),
+        writable: place.usage == Use::Write,
+        needed: place.needed,
+        path: place.path,
+    };
+    of_role(config, role).into_iter().map(place).collect()
 }
 
 #[cfg(test)]

@@ -17,13 +17,13 @@ const PREFETCH: u16 = 64;
 #[must_use]
 pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
     let health = context.health.clone();
-    let events = match context.config.remote_control {
+    let events = match context.config.process.remote_control {
         RemoteControl::Off => WorkerEvents::Off,
         RemoteControl::Inspect | RemoteControl::Full => WorkerEvents::Worker,
     };
     Worker::builder(context.broker.clone())
-        .name(format!("{queue}@{}", context.config.instance))
-        .remote_control(context.config.remote_control)
+        .name(format!("{queue}@{}", context.config.process.instance))
+        .remote_control(context.config.process.remote_control)
         .events(events)
         .queue(queue)
         .prefetch(PREFETCH)

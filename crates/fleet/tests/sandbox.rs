@@ -13,7 +13,8 @@ use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use fleet::{Config, exit_code};
+use fleet::Config;
+use service::exit_code::WorkerExit;
 
 fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
@@ -268,16 +269,16 @@ fn without_a_sandbox_the_worker_says_so() {
     scene.key("snapshot");
     let run = |mode: &str| scene.command(mode).stdin(Stdio::null()).output().unwrap();
     let off = run("off");
-    assert!(String::from_utf8_lossy(&off.stderr).contains("not sandboxed: `sandbox` is off"));
+    assert!(String::from_utf8_lossy(&off.stderr).contains("sandbox not entered: `sandbox` is off"));
     assert_eq!(off.status.code(), Some(0));
     let auto = String::from_utf8_lossy(&run("auto").stderr).into_owned();
     let required = run("required").status.code();
     if kernel_has_landlock() {
-        assert!(auto.contains("sandboxed: only the"), "{auto}");
+        assert!(auto.contains("sandbox entered"), "{auto}");
         assert_eq!(required, Some(0));
     } else {
-        assert!(auto.contains("not fully sandboxed"), "{auto}");
-        assert_eq!(required, Some(exit_code::REFUSED.into()));
+        assert!(auto.contains("sandbox incomplete"), "{auto}");
+        assert_eq!(required, Some(WorkerExit::Refused.code().into()));
     }
 }
 
@@ -292,10 +293,10 @@ fn a_worker_that_starts_before_its_directories_sandboxes_itself_when_they_are_th
     let mut child = scene.command("auto").args(["--set", "instance=idle"]).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut until = |text: &str| log.by_ref().map(Result::unwrap).find(|line| line.contains(text)).expect(text);
-    until("not sandboxed yet");
+    until("sandbox postponed");
     fs::create_dir(scene.at("repo/log")).unwrap();
-    until("starts anew");
-    until("sandboxed: only the");
+    until("restarts in place");
+    until("sandbox entered");
     until("starts");
     // The same process all the time.
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();

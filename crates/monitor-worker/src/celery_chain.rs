@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use celery_runtime::client::{CallError, Client};
+use fleet::Health;
 use fleet::contract::{
     ADD_TARGETS, AddTargets, AddTargetsResult, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE, UPDATE_SNAPSHOT,
     UPDATE_TIMESTAMP, UpdateResult,
 };
 use fleet::exceptions::{BATCH_MISSING, INTERNAL, MODULE, REFUSED};
-use fleet::health::{Health, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use service::health::WorkerState;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, ChainError};
@@ -63,7 +64,7 @@ impl CeleryChain {
                 Err(error) => judge(task, error)?,
             };
             tracing::warn!(task = task, "{problem}; asking again");
-            self.health.set_state(State::Waiting(problem));
+            self.health.set_state(WorkerState::Waiting(problem));
             self.unless_stopped(task, tokio::time::sleep(pause)).await?;
             pause = pause.saturating_mul(2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         }

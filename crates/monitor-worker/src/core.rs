@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use durable_fs::{Fs, durable};
-use fleet::clock::Clock;
+use service::clock::Clock;
 
 use crate::drop_dir::{DropDir, DropName, Listing};
 use crate::intake::STAGING;

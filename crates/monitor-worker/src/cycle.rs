@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable_fs::Fs;
-use fleet::clock::Clock;
 use fleet::contract::{AddTargetsResult, Processing};
+use service::clock::Clock;
 
 use crate::batch;
 use crate::chain::{Chain, ChainError};

@@ -11,8 +11,8 @@ use fleet::contract::{
     RefreshExpiry, RefreshExpiryResult, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE,
 };
 use fleet::exceptions::{INFRASTRUCTURE, NOT_READY, exception};
-use fleet::health::State;
 use fleet::{Context, FleetError, WorkerInfo, tasks};
+use service::health::WorkerState;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -264,7 +264,7 @@ impl Shared {
                         tracing::warn!(drop.name = name, reason, "drop {name} is held back");
                     }
                     held = report.held.iter().map(|(name, _)| name.clone()).collect();
-                    context.health.set_state(State::Ready);
+                    context.health.set_state(WorkerState::Ready);
                     if !tidied || report.did_something() {
                         tidied = true;
                         self.tidy.notify_one();
@@ -273,7 +273,7 @@ impl Shared {
                 }
                 Err(CycleError::Chain(ChainError::Stopped(_))) => break,
                 Err(error) => {
-                    context.health.set_state(State::Waiting(error.to_string()));
+                    context.health.set_state(WorkerState::Waiting(error.to_string()));
                     let now = pause;
                     pause = pause.saturating_mul(2).min(config.scheduler_scan_period.max(FIRST_PAUSE));
                     // A new drop heals nothing: only the pause is waited for.
@@ -336,7 +336,7 @@ impl Shared {
                 Err(error) => format!("the state directory cannot be used: {error}"),
             };
             context.health.progress();
-            context.health.set_state(State::Waiting(problem));
+            context.health.set_state(WorkerState::Waiting(problem));
             if !self.sleep_until(Instant::now() + pause).await {
                 return None;
             }

@@ -92,7 +92,7 @@ impl Settings {
             config.post_to_tuf_path.clone(),
             config.inbound_targets_path.clone(),
             config.state_of("monitor"),
-            &config.instance,
+            &config.process.instance,
         );
         settings.abandoned_after = config.tuf_tmp_cleanup_after;
         settings.any_case = config.prefix_case_insensitive;

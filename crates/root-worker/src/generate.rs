@@ -1,4 +1,4 @@
-//! New key pairs in the places where workers and ceremonies look for them.
+//! Generates key pairs and writes them where workers and ceremonies read them.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,41 +9,41 @@ use ring::rand::SystemRandom;
 use tuf_core::canonical::to_json;
 use tuf_core::key;
 
-use crate::CeremonyError;
+use crate::error::CeremonyError;
 
-/// The roles that have keys of their own. Bins are signed with the targets key.
-pub const ROLES: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
+/// The roles that have keys. Bins are signed with the targets key.
+pub const ROLES_WITH_KEYS: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
 
-/// Kind of a new key.
+/// The type of a new key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyKind {
-    /// Ed25519: what every client reads.
+    /// Ed25519, which every client supports.
     #[default]
     Ed25519,
-    /// ECDSA on P-256: what most hardware signs with.
+    /// ECDSA on P-256, which most hardware supports.
     EcdsaP256,
 }
 
-/// Which keys to make.
+/// The keys to generate.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRequest {
-    /// Roles; none means all of [`ROLES`].
+    /// Roles; if empty, all of [`ROLES_WITH_KEYS`].
     pub roles: Vec<String>,
-    /// Kind.
+    /// The type of the keys.
     pub kind: KeyKind,
-    /// Names of the keys of each role; none means as the configuration names them (`keys.ROLE`), else as many as the
-    /// role's threshold asks for: `ROLE`, `ROLE1`, ….
+    /// Names of the keys of each role. If empty, the names in the configuration (`keys.ROLE`); without these, as many as
+    /// the role's threshold: `ROLE`, `ROLE1`, ….
     pub names: Vec<String>,
 }
 
-/// A key that was made.
+/// A key that was generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GeneratedKey {
     /// Its role.
     pub role: String,
     /// Its name.
     pub name: String,
-    /// Its id in the repository's format.
+    /// Its key id in the repository's format.
     pub keyid: String,
     /// The private key (PKCS#8 PEM, mode 0400).
     pub private_path: PathBuf,
@@ -51,19 +51,16 @@ pub struct GeneratedKey {
     pub public_path: PathBuf,
 }
 
-/// Makes keys. Existing ones are never overwritten: if any file of the request exists, nothing is made.
+/// Generates keys. Existing keys are never overwritten: if one file of the request exists, no key is generated.
 ///
 /// # Errors
 /// [`CeremonyError`].
 pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Result<Vec<GeneratedKey>, CeremonyError> {
     let mut wanted = Vec::new();
-    let all = ROLES.map(str::to_owned);
+    let all = ROLES_WITH_KEYS.map(str::to_owned);
     for role in if request.roles.is_empty() { &all[..] } else { &request.roles } {
         let Some((threshold, configured)) = role_settings(config, role) else {
-            return Err(CeremonyError::Request(format!(
-                "there is no role `{role}` with keys of its own: use {}",
-                ROLES.join(", ")
-            )));
+            return Err(CeremonyError::UnknownRole { role: role.clone() });
         };
         let names: Vec<String> = if !request.names.is_empty() {
             request.names.clone()
@@ -74,9 +71,7 @@ pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Resu
         };
         for name in names {
             if !is_key_name(&name) {
-                return Err(CeremonyError::Request(format!(
-                    "`{name}` cannot name a key: use letters, digits, `-` and `_`"
-                )));
+                return Err(CeremonyError::InvalidKeyName { name });
             }
             let private = config.signing_keys_of(role).join(&name);
             let public = config.verification_keys_path.join(role).join(format!("{name}.json"));
@@ -97,7 +92,7 @@ pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Resu
             KeyKind::Ed25519 => key::ed25519(&rng),
             KeyKind::EcdsaP256 => key::ecdsa_p256(&rng),
         }
-        .map_err(|error| CeremonyError::Key(error.to_string()))?;
+        .map_err(CeremonyError::GenerateKey)?;
         let write = |path: &PathBuf, bytes: &[u8], mode, dir_mode| {
             let io = |source| CeremonyError::Io { path: path.clone(), source };
             if let Some(dir) = path.parent() {
@@ -105,7 +100,7 @@ pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Resu
             }
             durable::create(fs, path, bytes, mode).map_err(io)
         };
-        // The public half first: a private key whose public half is lost could never be put into a root.
+        // The public key first: a private key without its public key could never enter a root.
         write(&public_path, &to_json(&pair.public.to_canonical()), 0o644, 0o755)?;
         write(&private_path, pair.private_pem.as_bytes(), 0o400, 0o700)?;
         let keyid = pair.public.key_id(config.keyid_format).to_string();

@@ -14,10 +14,10 @@ use tuf_core::schema::{Metadata, RoleKeys, Root, SpecVersion};
 use tuf_core::store::{Created, FileName};
 use tuf_core::time::UtcTime;
 
-use crate::CeremonyError;
-use crate::generate::{ROLES, role_settings};
+use crate::error::CeremonyError;
+use crate::generate::{ROLES_WITH_KEYS, role_settings};
 
-/// A role as the new root names it.
+/// A role in the new root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitializedRole {
     /// The role.
@@ -35,25 +35,25 @@ pub struct Initialized {
     pub root_version: u64,
     /// The root in the repository.
     pub root_path: PathBuf,
-    /// The pinned copy that workers start from.
+    /// The pinned copy (`trusted_root`) that workers start from.
     pub pinned_path: PathBuf,
-    /// When it expires.
+    /// The expiry of the root.
     pub expires: UtcTime,
     /// Its roles.
     pub roles: Vec<InitializedRole>,
 }
 
-/// Writes `1.root.json` from the verification keys, signed with the root keys, and pins it. Each role then writes its
-/// own version 1. Run again after a crash it finishes what it began; a repository that has a root is left alone.
+/// Writes `1.root.json` from the verification keys, signs it with the root keys, and pins it. Each role then signs its
+/// version 1. After a crash, a second run completes the first one. A repository that has a root is not changed.
 ///
 /// # Errors
 /// [`CeremonyError`].
 pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Initialized, CeremonyError> {
     let mut public = BTreeMap::new();
     let mut roles = BTreeMap::new();
-    for role in ROLES {
+    for role in ROLES_WITH_KEYS {
         let (threshold, names) =
-            role_settings(config, role).ok_or_else(|| CeremonyError::Request(format!("no role {role}")))?;
+            role_settings(config, role).ok_or_else(|| CeremonyError::UnknownRole { role: role.to_owned() })?;
         let found = keys::public_keys(fs.as_ref(), &config.verification_keys_path.join(role), names)?;
         let mut keyids = Vec::with_capacity(found.len());
         for key in found {
@@ -64,11 +64,11 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
             public.insert(id, key);
         }
         if (keyids.len() as u64) < threshold {
-            return Err(CeremonyError::Threshold { role: role.into(), threshold, found: keyids.len() });
+            return Err(CeremonyError::TooFewKeys { role: role.into(), threshold, found: keyids.len() });
         }
-        let name = RoleName::new(role).map_err(|error| CeremonyError::Request(error.to_string()))?;
-        let threshold = u32::try_from(threshold)
-            .map_err(|_| CeremonyError::Request(format!("roles.{role}.threshold is too large")))?;
+        let name = RoleName::new(role)?;
+        let threshold =
+            u32::try_from(threshold).map_err(|_| CeremonyError::ThresholdTooLarge { role: role.to_owned() })?;
         roles.insert(name, RoleKeys::new(keyids, threshold));
     }
     let signers = keys::signers(fs.as_ref(), &config.signing_keys_of("root"), &config.keys.root)?;
@@ -87,13 +87,12 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
         let Some(signer) = signers.iter().find(|signer| root.keys[id].is_same_key(signer.public_key())) else {
             continue;
         };
-        let sig = signer.sign(&signed).map_err(|error| CeremonyError::Key(error.to_string()))?;
+        let sig = signer.sign(&signed).map_err(CeremonyError::SignRoot)?;
         signatures.push(Signature { keyid: id.clone(), sig });
     }
     let bytes = Envelope::to_bytes(&signed, &signatures);
-    // The same check every client makes, before anybody sees it.
-    RootChain::from_pinned(&bytes)
-        .map_err(|error| CeremonyError::Key(format!("the new root does not verify: {error}")))?;
+    // The check that every client makes, before a client can see the root.
+    RootChain::from_pinned(&bytes).map_err(CeremonyError::InvalidNewRoot)?;
 
     for dir in [config.metadata_path(), config.targets_path(), config.log_path()] {
         durable::create_dir_all(fs.as_ref(), &dir, 0o775)
@@ -102,7 +101,7 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
     let root_path = config.metadata_path().join("1.root.json");
     let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, tuf_repository::roles::MAX_ROOT);
     let bytes = match pinned {
-        // A crash came between pinning and publishing: the pinned one is the root.
+        // After a crash between pinning and publishing, the pinned copy is the root.
         Ok(pinned) => pinned,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if fs.stat(&root_path).is_ok() {
@@ -117,12 +116,13 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
         }
         Err(source) => return Err(CeremonyError::Io { path: config.trusted_root.clone(), source }),
     };
-    let name = FileName::new("1.root.json").map_err(|error| CeremonyError::Request(error.to_string()))?;
+    let name = FileName::new("1.root.json")?;
     match repository::stores(fs, config).metadata.create(&name, &bytes)? {
         Created::New => {}
         Created::Same | Created::Conflict => return Err(CeremonyError::Exists(root_path)),
     }
-    let chain = RootChain::from_pinned(&bytes).map_err(|error| CeremonyError::Key(error.to_string()))?;
+    let chain = RootChain::from_pinned(&bytes)
+        .map_err(|source| CeremonyError::InvalidPinnedRoot { path: config.trusted_root.clone(), source })?;
     let root = chain.root();
     Ok(Initialized {
         root_version: root.version,

@@ -1,9 +1,9 @@
-//! The `root-worker` process: the ceremony binary. It takes nothing from the broker and ends when it is done.
+//! The `root-worker` process: the ceremony binary. It takes no task from the broker, and ends when its command is done.
 
-mod args;
+mod cli;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    args::main()
+    cli::run()
 }

@@ -1,114 +1,199 @@
-//! Why a command did not do what it was asked, and how to go on.
+//! Why a command failed, and the next step.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::Path;
 
 use fleet::FleetError;
-use fleet::config::ConfigError;
 use root_worker::CeremonyError;
+use service::config::ConfigError;
 
-use crate::exit_code;
+use service::exit_code::CommandExit;
 
-/// An error as the user sees it: `error: …`, `hint: …`, exit code. Messages are lower-case fragments without secrets.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+/// Any error that a command can end with.
+pub type BoxedError = Box<dyn Error + Send + Sync>;
+
+/// The error of a command: its cause, its exit code and a hint at the next step.
+///
+/// The cause keeps its sources. Messages are lower-case fragments without secrets. One place shows it to the user:
+/// [`crate::output::show_error`].
+#[derive(Debug)]
 pub struct CliError {
-    /// One of [`exit_code`].
-    pub code: u8,
-    /// What went wrong.
-    pub message: String,
-    /// What to do next.
-    pub hint: Option<String>,
+    exit: CommandExit,
+    cause: BoxedError,
+    hint: Option<String>,
+}
+
+/// A cause, with the action that it made fail.
+#[derive(Debug, thiserror::Error)]
+#[error("{action}")]
+struct FailedAction {
+    action: String,
+    source: BoxedError,
 }
 
 impl CliError {
-    fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+    fn new(exit: CommandExit, cause: impl Into<BoxedError>) -> Self {
+        Self { exit, cause: cause.into(), hint: None }
     }
 
-    /// The command line or what it names is wrong.
-    pub fn usage(message: impl Into<String>) -> Self {
-        Self::new(exit_code::USAGE, message)
+    /// The command line, the configuration or a named file is invalid.
+    pub fn invalid_input(cause: impl Into<BoxedError>) -> Self {
+        Self::new(CommandExit::InvalidInput, cause)
     }
 
-    /// Nobody answered.
-    pub fn no_answer(message: impl Into<String>) -> Self {
-        Self::new(exit_code::NO_ANSWER, message)
+    /// No worker, no broker or no receipt answered.
+    pub fn no_answer(cause: impl Into<BoxedError>) -> Self {
+        Self::new(CommandExit::NoAnswer, cause)
     }
 
-    /// A worker said no.
-    pub fn task_failed(message: impl Into<String>) -> Self {
-        Self::new(exit_code::TASK_FAILED, message)
+    /// A worker reported that the task failed.
+    pub fn task_failed(cause: impl Into<BoxedError>) -> Self {
+        Self::new(CommandExit::TaskFailed, cause)
     }
 
-    /// The answer is no, and there is nothing more to print about it.
-    pub fn finding(message: impl Into<String>) -> Self {
-        Self::new(exit_code::FINDING, message)
+    /// The answer is no, and the command has no more to print about it.
+    pub fn negative_answer(cause: impl Into<BoxedError>) -> Self {
+        Self::new(CommandExit::NegativeAnswer, cause)
     }
 
-    /// Refused for the sake of the keys or the repository.
-    pub fn refused(message: impl Into<String>) -> Self {
-        Self::new(exit_code::REFUSED, message)
+    /// The command refuses, to protect the keys or the repository.
+    pub fn request_refused(cause: impl Into<BoxedError>) -> Self {
+        Self::new(CommandExit::RequestRefused, cause)
     }
 
-    /// Something this command stands on failed.
-    pub fn infrastructure(message: impl Into<String>) -> Self {
-        Self::new(exit_code::INFRASTRUCTURE, message)
+    /// This machine failed the command.
+    pub fn local_failure(cause: impl Into<BoxedError>) -> Self {
+        Self::new(CommandExit::LocalFailure, cause)
     }
 
-    /// A file that was to be written could not be.
-    pub fn writing(path: &Path, error: &io::Error) -> Self {
-        Self::infrastructure(format!("cannot write {}: {error}", path.display()))
+    /// A file cannot be written.
+    pub fn writing(path: &Path, error: io::Error) -> Self {
+        Self::local_failure(error).during(format!("cannot write {}", path.display()))
     }
 
-    /// A file that was to be read could not be.
-    pub fn reading(path: &Path, error: &io::Error) -> Self {
-        Self::usage(format!("cannot read {}: {error}", path.display()))
+    /// A file cannot be read.
+    pub fn reading(path: &Path, error: io::Error) -> Self {
+        Self::invalid_input(error).during(format!("cannot read {}", path.display()))
     }
 
-    /// The same with a next step.
+    /// Names the action that failed; the cause so far becomes its source.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    pub fn during(self, action: impl Into<String>) -> Self {
+        let cause = Box::new(FailedAction { action: action.into(), source: self.cause });
+        Self { cause, ..self }
     }
+
+    /// Adds the next step, in place of an earlier one.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> CommandExit {
+        self.exit
+    }
+
+    /// The cause and its sources, as [`describe`] shows them.
+    #[must_use]
+    pub fn message(&self) -> String {
+        describe(self.cause.as_ref())
+    }
+
+    /// The next step, if one is known.
+    #[must_use]
+    pub fn next_step(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl Error for CliError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+/// An error and its sources on one line, separated by colons. A source that the text already contains is left out.
+#[must_use]
+pub fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
 }
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         let hint = match &error {
-            ConfigError::Unreadable { .. } => "name a file that exists with --config or RUGGED_CONFIG",
-            ConfigError::NotAPair => "for example: --set scheduler_scan_period=1",
-            _ => "`rugged config` shows every value and where it comes from; `rugged help config` says more",
+            ConfigError::Unreadable { .. } => "name an existing file with --config or RUGGED_CONFIG",
+            ConfigError::NotAPair => "write KEY=VALUE, for example --set scheduler_scan_period=1",
+            _ => "run `rugged config` to see every value with its origin, or `rugged help config` for the rules",
         };
-        Self::usage(error.to_string()).hint(hint)
+        Self::invalid_input(error).hint(hint)
     }
 }
 
 impl From<FleetError> for CliError {
     fn from(error: FleetError) -> Self {
-        let message = error.to_string();
         match error {
             FleetError::Config(error) => error.into(),
-            FleetError::Refused(_) => Self::refused(message),
-            FleetError::Broker(_) => Self::usage(message).hint("broker_url is memory://, amqp://… or amqps://…"),
-            _ => Self::infrastructure(message),
+            FleetError::Refused(_) => Self::request_refused(error),
+            FleetError::Broker(_) => {
+                Self::invalid_input(error).hint("set broker_url to memory://, amqp://… or amqps://…")
+            }
+            _ => Self::local_failure(error),
         }
     }
 }
 
 impl From<CeremonyError> for CliError {
     fn from(error: CeremonyError) -> Self {
-        let message = error.to_string();
-        match error {
-            CeremonyError::Request(_) => Self::usage(message),
-            CeremonyError::Exists(_) => Self::refused(message),
-            CeremonyError::Keys(_) => Self::refused(message)
-                .hint("`rugged generate-keys` makes what is missing; `rugged config` shows where keys are looked for"),
-            CeremonyError::Threshold { role, .. } => Self::refused(message).hint(format!(
-                "make another with `rugged generate-keys --role {role} --name NAME`, or lower the threshold"
-            )),
-            _ => Self::infrastructure(message),
+        if error.is_invalid_request() {
+            return Self::invalid_input(error);
         }
+        match &error {
+            CeremonyError::Exists(_) => Self::request_refused(error),
+            CeremonyError::Keys(_) => Self::request_refused(error).hint(
+                "make missing keys with `rugged generate-keys`; `rugged config` shows the directories of the keys",
+            ),
+            CeremonyError::TooFewKeys { role, .. } => {
+                let hint = format!(
+                    "make another key with `rugged generate-keys --role {role} --name NAME`, or lower the threshold"
+                );
+                Self::request_refused(error).hint(hint)
+            }
+            _ => Self::local_failure(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_is_shown_once() {
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        let error = CliError::reading(Path::new("/x"), missing).during("cannot load");
+        assert_eq!(error.message(), "cannot load: cannot read /x: entity not found");
+        assert_eq!(error.to_string(), "cannot load");
+        let twice = CliError::no_answer(FleetError::Broker("closed".to_owned())).during("broker: closed, again");
+        assert_eq!(twice.message(), "broker: closed, again");
     }
 }

@@ -1,16 +1,18 @@
-//! The `rugged` command: what operators and pipelines type.
+//! The `rugged` command: operators and pipelines type it.
 //!
-//! [`args`] defines the command line, [`commands`] does one thing per file, [`reach`] finds the fleet (over a broker, through
-//! the socket of a running `rugged up`, or hosted by the command itself), [`verify`] holds the two TUF clients, [`producer`]
-//! the pipeline's side of a drop.
+//! [`cli`] defines the global options and lists the commands, [`dispatch`] runs one of them. [`commands`] has one file
+//! or directory per command, each with its arguments. [`fleet_connection`] finds the fleet (over a broker, through the
+//! socket of a running `rugged up`, or hosted by the command itself), [`verify`] holds the two TUF clients,
+//! [`producer`] the pipeline's side of a drop.
 
-mod args;
+mod cli;
 mod commands;
+mod dispatch;
 mod error;
-mod exit_code;
+mod fleet_connection;
 mod output;
+mod percent;
 mod producer;
-mod reach;
 mod serve;
 mod settings;
 mod signals;
@@ -21,12 +23,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    match commands::run(cli) {
-        Ok(code) => ExitCode::from(code),
+    match dispatch::run(cli::Cli::parse()) {
+        Ok(exit) => exit.into(),
         Err(error) => {
             output::show_error(&error);
-            ExitCode::from(error.code)
+            error.exit().into()
         }
     }
 }

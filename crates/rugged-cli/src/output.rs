@@ -1,4 +1,4 @@
-//! What goes to standard output: one JSON document with `--json`, text for people without.
+//! Standard output and standard error: one JSON document with `--json`, text for people without it.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::CliError;
 
-/// Where results go, and in which form.
+/// The form of a command's results.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     json: bool,
@@ -21,14 +21,14 @@ impl Output {
         Self { json }
     }
 
-    /// Prints a command's result: `document` as JSON, or what `text` makes of it.
+    /// Prints a command's result: `document` as JSON, or as the text that `text` makes of it.
     ///
     /// # Errors
-    /// When standard output cannot be written; a reader that went away is no error.
+    /// When standard output cannot be written. A closed pipe is no error.
     pub fn result<T: Serialize>(self, document: &T, text: impl FnOnce(&T) -> String) -> Result<(), CliError> {
         let printed = if self.json {
             let mut printed = serde_json::to_string_pretty(document)
-                .map_err(|error| CliError::infrastructure(format!("cannot write the result as JSON: {error}")))?;
+                .map_err(|error| CliError::local_failure(error).during("cannot write the result as JSON"))?;
             printed.push('\n');
             printed
         } else {
@@ -37,14 +37,14 @@ impl Output {
         write(&printed)
     }
 
-    /// Prints one of many results as it comes: a line of JSON, or what `text` makes of it.
+    /// Prints one of many results as it arrives: a line of JSON, or the text that `text` makes of it.
     ///
     /// # Errors
     /// As [`Output::result`].
     pub fn item<T: Serialize>(self, document: &T, text: impl FnOnce(&T) -> String) -> Result<(), CliError> {
         let printed = if self.json {
             let mut line = serde_json::to_string(document)
-                .map_err(|error| CliError::infrastructure(format!("cannot write the result as JSON: {error}")))?;
+                .map_err(|error| CliError::local_failure(error).during("cannot write the result as JSON"))?;
             line.push('\n');
             line
         } else {
@@ -53,7 +53,7 @@ impl Output {
         write(&printed)
     }
 
-    /// Prints text on the way to the result; nothing with `--json`.
+    /// Prints text before the result; nothing with `--json`.
     ///
     /// # Errors
     /// As [`Output::result`].
@@ -61,20 +61,19 @@ impl Output {
         if self.json { Ok(()) } else { write(text) }
     }
 
-    /// A progress bar on standard error for `bytes` of work; invisible unless standard error is a terminal, and with
-    /// `--json`.
+    /// A progress bar on standard error that counts bytes; hidden with `--json`, and unless standard error is a terminal.
     #[must_use]
-    pub fn bytes_bar(self, what: &'static str, bytes: u64) -> ProgressBar {
-        self.bar(what, bytes, "{msg} [{bar:30}] {bytes}/{total_bytes} {eta}")
+    pub fn bytes_bar(self, label: &'static str, bytes: u64) -> ProgressBar {
+        self.bar(label, bytes, "{msg} [{bar:30}] {bytes}/{total_bytes} {eta}")
     }
 
-    /// The same for `count` things.
+    /// A progress bar like [`Output::bytes_bar`] that counts items.
     #[must_use]
-    pub fn count_bar(self, what: &'static str, count: u64) -> ProgressBar {
-        self.bar(what, count, "{msg} [{bar:30}] {pos}/{len} {eta}")
+    pub fn count_bar(self, label: &'static str, count: u64) -> ProgressBar {
+        self.bar(label, count, "{msg} [{bar:30}] {pos}/{len} {eta}")
     }
 
-    fn bar(self, what: &'static str, length: u64, template: &str) -> ProgressBar {
+    fn bar(self, label: &'static str, length: u64, template: &str) -> ProgressBar {
         if self.json || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
@@ -83,7 +82,7 @@ impl Output {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.with_message(what)
+        bar.with_message(label)
     }
 }
 
@@ -91,29 +90,29 @@ fn write(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::infrastructure(format!("cannot write to standard output: {error}")))
+            Err(CliError::local_failure(error).during("cannot write to standard output"))
         }
         _ => Ok(()),
     }
 }
 
-/// Shows an error on standard error.
+/// Shows an error with its sources and its hint on standard error: `error: …`, `hint: …`, one line each.
 pub fn show_error(error: &CliError) {
-    let mut text = format!("error: {}\n", one_line(&error.message));
-    if let Some(hint) = &error.hint {
+    let mut text = format!("error: {}\n", one_line(&error.message()));
+    if let Some(hint) = error.next_step() {
         let _ = writeln!(text, "hint: {}", one_line(hint));
     }
-    // With standard error gone there is nobody left to tell; the exit code tells all the same.
+    // Without standard error the exit code still says that the command failed.
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Says something to a person on standard error.
+/// Shows a note on standard error.
 pub fn note(text: &str) {
-    // As above.
+    // As in `show_error`.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Text from outside on one line, control characters escaped.
+/// Text from outside as one line, with control characters escaped.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -141,13 +140,13 @@ pub fn table(rows: &[Vec<String>]) -> String {
     out
 }
 
-/// `1 file`, `2 files`.
+/// A number with its noun: `1 file`, `2 files`.
 #[must_use]
-pub fn count(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+pub fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// A number of bytes for people.
+/// A number of bytes with a binary unit: `3.00 KiB`.
 #[must_use]
 pub fn bytes(number: u64) -> String {
     indicatif::BinaryBytes(number).to_string()

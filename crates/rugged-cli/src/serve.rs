@@ -1,4 +1,4 @@
-//! The repository over HTTP, for `rugged up`: `metadata/` and `targets/`, nothing else.
+//! The HTTP server of `rugged up`: it serves `metadata/` and `targets/` of the repository, nothing else.
 
 use std::net::SocketAddr;
 
@@ -14,22 +14,25 @@ use tokio_util::sync::CancellationToken;
 use tower_http::services::ServeDir;
 
 use crate::error::CliError;
+use crate::percent::percent_decode;
 
 /// Listens on `address`.
 ///
 /// # Errors
-/// When it is taken or not ours.
+/// [`CommandExit::LocalFailure`](service::exit_code::CommandExit::LocalFailure) when the address is in use or not an
+/// address of this machine.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
-        CliError::infrastructure(format!("cannot listen on {address}: {error}"))
-            .hint("--http 127.0.0.1:0 takes a free port, --no-http serves nothing")
+        CliError::local_failure(error)
+            .during(format!("cannot listen on {address} (--http)"))
+            .hint("use a free port with --http 127.0.0.1:0, or serve nothing with --no-http")
     })
 }
 
-/// Serves the repository of `config` until `shutdown`.
+/// Serves the repository of `config` until `shutdown` is cancelled.
 ///
 /// # Errors
-/// When accepting connections fails for good.
+/// When the listener can accept no more connections.
 pub async fn serve(listener: TcpListener, config: &Config, shutdown: CancellationToken) -> std::io::Result<()> {
     axum::serve(listener, router(config)).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
@@ -49,14 +52,14 @@ async fn respond(request: Request, next: Next, consistent_snapshot: bool) -> Res
         None => (StatusCode::NOT_FOUND.into_response(), NO_STORE),
     };
     let found = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
-    // A miss must not outlive the moment: the next root or the file just signed is asked for again.
+    // A cached 404 would hide the next root, or a file that was just signed.
     let caching = if found { caching } else { NO_STORE };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     response
 }
 
-/// Metadata that is not committed yet has a hidden name; temporary files have one everywhere. A target may be called
-/// `.config`.
+/// Whether a path is never served: uncommitted metadata has a hidden name, and so do temporary files everywhere. A
+/// target may be called `.config`.
 fn is_hidden(path: &str) -> bool {
     let metadata = path.starts_with("/metadata/");
     path.split('/').any(|part| {
@@ -87,37 +90,9 @@ fn caching(path: &str, consistent_snapshot: bool) -> &'static str {
     }
 }
 
-/// Undoes percent-encoding; `None` when the result is not UTF-8. A `%` that encodes nothing stays.
-#[must_use]
-pub fn percent_decode(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let pair = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
-        let mut byte = [0_u8];
-        if pair.is_some_and(|pair| hex::decode_to_slice(pair, &mut byte).is_ok()) {
-            out.push(byte[0]);
-            at += 3;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    String::from_utf8(out).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percent_encoding_is_undone() {
-        assert_eq!(percent_decode("a%20b%2Fc").as_deref(), Some("a b/c"));
-        assert_eq!(percent_decode("100%").as_deref(), Some("100%"));
-        assert_eq!(percent_decode("%zz%2").as_deref(), Some("%zz%2"));
-        assert_eq!(percent_decode("%ff"), None);
-    }
 
     #[test]
     fn what_is_not_committed_is_not_served() {

@@ -1,27 +1,27 @@
-//! From the global flags to a configuration.
+//! The configuration and the log of a command, from its global options.
 
 use std::sync::Arc;
 
 use durable_fs::RealFs;
 use fleet::Config;
-use fleet::config::Sources;
-use fleet::telemetry;
+use service::config::Sources;
+use service::telemetry;
 
-use crate::args::Global;
+use crate::cli::GlobalOptions;
 use crate::error::CliError;
 
-/// The configuration that file, environment and flags make.
+/// Loads the configuration from the file, the environment and the options.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn load(global: &Global) -> Result<Arc<Config>, CliError> {
+/// When a source cannot be read or a value is invalid.
+pub fn load(global: &GlobalOptions) -> Result<Arc<Config>, CliError> {
     let mut set = global.set.clone();
     set.extend(global.broker_url.iter().map(|url| format!("broker_url={url}")));
-    Ok(Arc::new(Config::load(&Sources::from_process(global.config.clone(), set), &RealFs)?))
+    Ok(Arc::new(Config::load(&Sources::from_process(&fleet::config::SETTINGS, global.config.clone(), set), &RealFs)?))
 }
 
-/// Starts the log of a command: what workers in this process say is shown when asked for, their errors always.
-pub fn start_log(global: &Global, config: &Config) {
-    let level = if global.verbose { config.log_level.as_str() } else { "error" };
-    telemetry::init_with(level, config.log_json);
+/// Starts the log of a command: errors of hosted workers always, all their lines with `--verbose`.
+pub fn start_log(global: &GlobalOptions, config: &Config) {
+    let level = if global.verbose { config.process.log_level.as_str() } else { "error" };
+    telemetry::init(level, config.process.log_json);
 }

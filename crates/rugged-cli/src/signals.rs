@@ -4,15 +4,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::CliError;
-use crate::{exit_code, output};
+use crate::output;
+use service::exit_code::CommandExit;
 
-/// A token that the first SIGINT or SIGTERM cancels; a second one ends the process at once.
+/// A token that the first SIGINT or SIGTERM cancels; a second one ends the process immediately.
 ///
 /// # Errors
-/// When signals cannot be listened to.
+/// When the process cannot listen to signals.
 pub fn shutdown() -> Result<CancellationToken, CliError> {
-    let listen =
-        |kind| signal(kind).map_err(|error| CliError::infrastructure(format!("listening to signals: {error}")));
+    let listen = |kind| signal(kind).map_err(|error| CliError::local_failure(error).during("cannot listen to signals"));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let token = CancellationToken::new();
     let cancelled = token.clone();
@@ -23,11 +23,11 @@ pub fn shutdown() -> Result<CancellationToken, CliError> {
                 _ = terminate.recv() => {}
             }
             if first {
-                output::note("finishing what is under way; once more ends at once");
+                output::note("finishing the current work; press Ctrl-C again to end immediately");
                 cancelled.cancel();
             }
         }
-        std::process::exit(exit_code::KILLED.into());
+        std::process::exit(CommandExit::ForcedEnd.code().into());
     });
     Ok(token)
 }

@@ -91,7 +91,7 @@ fn the_help_names_every_command_and_every_exit_code() {
         assert!(said.out.contains(&format!("\n  {command} ")), "{command}: {}", said.out);
         assert!(rugged(["help", command]).exits(0).out.contains("--json"), "{command}");
     }
-    assert!(rugged(["help", "exit-codes"]).exits(0).out.contains("nobody answered in time"));
+    assert!(rugged(["help", "exit-codes"]).exits(0).out.contains("no answer in time"));
     assert_eq!(rugged(["--json", "exit-codes"]).exits(0).json().as_array().unwrap().len(), 8);
 }
 

@@ -122,10 +122,10 @@ fn a_missing_drop_directory_is_a_configuration_error() {
 }
 
 #[test]
-fn nobody_answering_is_told_from_an_answer() {
+fn a_missing_receipt_is_distinguished_from_an_answer() {
     let producer = Producer::new();
     let said = producer.post(&[&producer.dist(), "--name", "X", "--wait=0"]).exits(3);
-    assert!(said.err.contains("nobody has taken it in"), "{}", said.err);
+    assert!(said.err.contains("no monitor has taken the drop in"), "{}", said.err);
     assert!(producer.path("post/tuf_ready_X").exists());
 }
 

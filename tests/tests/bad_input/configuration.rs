@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fleet::exit_code;
+use service::exit_code::WorkerExit;
 use system_tests::WORKERS;
 use testkit::servers::Process;
 
@@ -24,7 +24,12 @@ fn yaml_mistakes_end_a_worker_with_file_line_and_suggestion() {
         fs::write(fleet.config(), format!("{right}{mistake}\n")).unwrap();
         for worker in WORKERS {
             let ended = Process::spawn(&mut fleet.command(worker)).wait(SOON);
-            assert_eq!(ended.status.code(), Some(i32::from(exit_code::USAGE)), "{mistake}: {}", ended.stderr);
+            assert_eq!(
+                ended.status.code(),
+                Some(i32::from(WorkerExit::InvalidInput.code())),
+                "{mistake}: {}",
+                ended.stderr
+            );
             // What is not closed is noticed where the file ends.
             let at = [lines + 1, lines + 2].map(|line| format!("{}:{line}: ", fleet.config().display()));
             assert!(at.iter().any(|at| ended.stderr.contains(at.as_str())), "{mistake}: {}", ended.stderr);

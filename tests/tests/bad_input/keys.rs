@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use fleet::exit_code;
+use service::exit_code::WorkerExit;
 use system_tests::{Fleet, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS, clients};
 use testkit::servers::Process;
 use tuf_core::key::ed25519;
@@ -89,7 +89,7 @@ fn a_group_readable_key_is_refused_with_what_to_do() {
         let key = key_of(&fleet, worker);
         chmod(&key, mode);
         let ended = Process::spawn(&mut fleet.command(worker)).wait(SOON);
-        assert_eq!(ended.status.code(), Some(i32::from(exit_code::REFUSED)), "{worker}\n{}", ended.stderr);
+        assert_eq!(ended.status.code(), Some(i32::from(WorkerExit::Refused.code())), "{worker}\n{}", ended.stderr);
         assert!(ended.stderr.contains(&format!("chmod 400 {}", key.display())), "{}", ended.stderr);
         chmod(&key, 0o400);
         fleet.start_worker(worker);

@@ -1,32 +1,19 @@
-//! The one table of configuration keys: parsing, `rugged config` and the reference are made from it.
+//! The table of settings: parsing, `rugged config` and the reference are made from it.
 
-use super::kind::Kind;
+use service::config::{KeySpec, Kind, SettingsTable};
+use service::settings::{
+    BROKER_TLS_CA, BROKER_TLS_CERT, BROKER_TLS_KEY, BROKER_URL, HEALTH_ADDRESS, INSTANCE, LOG_FORMAT, LOG_LEVEL,
+    REMOTE_CONTROL, SANDBOX,
+};
 
-/// One configuration key.
-#[derive(Clone, Copy, Debug)]
-pub struct KeySpec {
-    /// The dotted key, as in the file.
-    pub key: &'static str,
-    /// What values it takes.
-    pub kind: Kind,
-    /// The default as one would write it; empty when there is none or when it is derived (see `doc`).
-    pub default: &'static str,
-    /// What it means, one or two sentences.
-    pub doc: &'static str,
-}
+use super::kinds::{BIN_COUNT, PATTERNS, SCHEDULE};
 
-impl KeySpec {
-    /// The environment variable that sets this key: `RUGGED_` and the key in upper case, dots as underscores.
-    #[must_use]
-    pub fn env(&self) -> String {
-        let mut name = String::from("RUGGED_");
-        name.extend(self.key.chars().map(|c| if c == '.' { '_' } else { c.to_ascii_uppercase() }));
-        name
-    }
-}
+/// The settings of the fleet.
+pub static SETTINGS: SettingsTable =
+    SettingsTable { keys: KEYS, variable_prefix: "RUGGED_", default_file: "/etc/rugged/config.yaml" };
 
 const fn spec(key: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> KeySpec {
-    KeySpec { key, kind, default, doc }
+    KeySpec::new(key, kind, default, doc)
 }
 
 const COUNT: Kind = Kind::Count { min: 1, max: u32::MAX as u64 };
@@ -51,35 +38,35 @@ macro_rules! role {
 const ROOT: [KeySpec; 3] = role!(
     "root",
     "31536000",
-    "How many root keys must sign a root.",
+    "Number of root keys that must sign a root.",
     "Lifetime of a root in seconds.",
-    "Seconds before its expiry from which a root is reported as due; it is never renewed without a ceremony. 0: a third of the lifetime."
+    "Seconds before its expiry at which a root is reported as due. A root is renewed by a ceremony only. 0: a third of the lifetime."
 );
 const TARGETS: [KeySpec; 3] = role!(
     "targets",
     "2592000",
-    "How many targets keys must sign targets metadata.",
+    "Number of targets keys that must sign targets metadata.",
     "Lifetime of targets metadata in seconds.",
     "Seconds before its expiry at which targets metadata is renewed. 0: a third of the lifetime."
 );
 const SNAPSHOT: [KeySpec; 3] = role!(
     "snapshot",
     "604800",
-    "How many snapshot keys must sign a snapshot.",
+    "Number of snapshot keys that must sign a snapshot.",
     "Lifetime of a snapshot in seconds.",
     "Seconds before its expiry at which a snapshot is renewed. 0: a third of the lifetime."
 );
 const TIMESTAMP: [KeySpec; 3] = role!(
     "timestamp",
     "86400",
-    "How many timestamp keys must sign a timestamp.",
-    "Lifetime of a timestamp in seconds: how long a client can be held back unnoticed.",
+    "Number of timestamp keys that must sign a timestamp.",
+    "Lifetime of a timestamp in seconds. An attacker can hide new releases from a client for that long.",
     "Seconds before its expiry at which a timestamp is renewed. 0: a third of the lifetime."
 );
 const BINS: [KeySpec; 3] = role!(
     "bins",
     "2592000",
-    "How many targets keys must sign a hashed bin.",
+    "Number of targets keys that must sign a hashed bin.",
     "Lifetime of the bins and of the role that delegates to them, in seconds.",
     "Seconds before its expiry at which a bin is renewed. 0: a third of the lifetime."
 );
@@ -90,164 +77,134 @@ pub const KEYS: &[KeySpec] = &[
         "environment",
         Kind::Choice(&["development", "testing", "staging", "production"]),
         "development",
-        "What the repository is for. `production` refuses to run several roles in one process.",
+        "Use of the repository. In `production` no process may run several roles.",
     ),
-    spec(
-        "broker_url",
-        Kind::Url,
-        "memory://",
-        "Where tasks travel: `amqp://user:password@host:5672/vhost`, `amqps://…`, `redis://…`, `rediss://…`, or `memory://` \
-         for one process. Several, as a list or separated by `;`, are tried in turn: the first is used until it cannot be \
-         reached. `?password_file=/path` behind an address reads its password anew for every connection; `broker_url_file` \
-         instead of this key names a file that holds the addresses, which is read anew as well.",
-    ),
-    spec(
-        "broker_tls.ca",
-        Kind::OptionalPath,
-        "",
-        "Certificates (PEM) of the authorities that `amqps://` and `rediss://` trust; the server's certificate is always \
-         checked, its name included. Empty: those of the system.",
-    ),
-    spec(
-        "broker_tls.cert",
-        Kind::OptionalPath,
-        "",
-        "Our own certificate (PEM) for brokers that ask for one. Like the authorities and the key it is read anew for every \
-         connection, so it can be replaced; under the sandbox that takes a directory of its own, with nothing else in it.",
-    ),
-    spec(
-        "broker_tls.key",
-        Kind::OptionalPath,
-        "",
-        "The private key of `broker_tls.cert` (PEM), readable by the worker's user alone. Empty: it is in that file.",
-    ),
+    BROKER_URL,
+    BROKER_TLS_CA,
+    BROKER_TLS_CERT,
+    BROKER_TLS_KEY,
     spec(
         "result_backend",
         Kind::Choice(&["rpc://", "memory://"]),
         "rpc://",
-        "Where results of tasks go: `rpc://` is back over the broker, which is what `memory://` means within one process.",
+        "Where workers send the results of tasks. `rpc://`: over the broker, to the sender. `memory://`: the same within one process.",
     ),
-    spec(
-        "remote_control",
-        Kind::Choice(&["off", "inspect", "full"]),
-        "inspect",
-        "What Celery's remote control may do to this worker. `inspect`: ask what it does, with arguments as text, and receive \
-         its events; whatever would change it is refused. `full`: also shut it down, revoke and terminate tasks, limit \
-         them, change its queues. `off`: it neither listens nor sends events.",
-    ),
-    spec(
-        "instance",
-        Kind::Optional,
-        "",
-        "Name of this process among its kind, in staging directories, logs and status. Empty: the host name.",
-    ),
+    REMOTE_CONTROL,
+    INSTANCE,
     spec(
         "post_to_tuf_path",
         Kind::Path,
         "/var/rugged/post_to_tuf",
-        "Drop directory: the pipeline renames `tuf_tmp_X` to `tuf_ready_X` here.",
+        "Directory of the drops. The pipeline renames `tuf_tmp_X` to `tuf_ready_X` here.",
     ),
     spec(
         "inbound_targets_path",
         Kind::Path,
         "/var/rugged/incoming_targets",
-        "What the monitor took in, for the targets-worker to sign; loose files are taken by `rugged add-targets`.",
+        "Directory of the targets that wait for the targets-worker: batches of the monitor, and loose files for `rugged add-targets`.",
     ),
     spec(
         "repo_path",
         Kind::Path,
         "/var/rugged/tuf_repo",
-        "The repository: `metadata/` and `targets/` are served, `log/` never is.",
+        "The repository. Serve `metadata/` and `targets/` in it, never `log/`.",
     ),
-    spec("signing_keys_path", Kind::Path, "/var/rugged/signing_keys", "Private keys, as `<role>/<name>`."),
+    spec(
+        "signing_keys_path",
+        Kind::Path,
+        "/var/rugged/signing_keys",
+        "Directory of the private keys, each as `<role>/<name>`.",
+    ),
     spec(
         "verification_keys_path",
         Kind::Path,
         "/var/rugged/verification_keys",
-        "Public keys, as `<role>/<name>.json`.",
+        "Directory of the public keys, each as `<role>/<name>.json`.",
     ),
     spec(
         "state_path",
         Kind::Path,
         "/var/lib/rugged",
-        "Private volume of this worker: its floor, the monitor's receipts. Never shared between workers.",
+        "Private directory of this worker: its floor, the monitor's receipts. Two workers must never share it.",
     ),
     spec(
         "trusted_root",
         Kind::OptionalPath,
         "",
-        "The pinned root metadata from which every worker walks the root chain. It must be out of reach of the roles. \
-         Empty: `root.json` in verification_keys_path, which only the administrator can write.",
+        "The pinned root metadata, where every worker begins the root chain. No role may be able to write it. Empty: \
+         `root.json` in `verification_keys_path`, which only the administrator can write.",
     ),
     spec(
         "consistent_snapshot",
         Kind::Bool,
         "true",
-        "Whether file names carry version or hash. `false` suits clients that cannot resolve them, such as php-tuf.",
+        "Whether names of files contain their version or hash. `false`: for clients that cannot resolve such names, such as php-tuf.",
     ),
     spec(
         "keyid_format",
         Kind::Choice(&["spec", "legacy"]),
         "spec",
-        "How key ids of new keys are computed: as the specification says, or as Rugged wrote them and php-tuf insists on. With `legacy` empty target files are rejected, because php-tuf cannot download them.",
+        "How the key ids of new keys are computed. `spec`: as the specification says. `legacy`: as Rugged computed them and \
+         php-tuf requires; empty target files are then rejected, because php-tuf cannot download them.",
     ),
     spec(
         "store_targets",
         Kind::Bool,
         "true",
-        "Whether target files are kept in the repository. `false`: only metadata is written, the files are served elsewhere.",
+        "Whether the repository holds the target files. `false`: it holds metadata only, and the files are served elsewhere.",
     ),
     spec(
         "number_of_bins",
-        Kind::Bins,
+        BIN_COUNT,
         "0",
-        "Number of hashed bins the targets are spread over: a power of two from 2 to 16384. 0: none, one flat targets role.",
+        "Number of hashed bins the targets are spread over: a power of two from 2 to 16384. 0: no bins, one flat targets role.",
     ),
     spec(
         "scheduler_scan_period",
         PERIOD,
         "5",
-        "Seconds between two looks at the drop directory; notifications of the file system only make it faster.",
+        "Seconds between two scans of the drop directory. Notifications of the file system start a scan earlier.",
     ),
     spec(
         "publish_min_interval",
         INTERVAL,
         "1",
-        "Seconds between two publications at least, so that many releases become one. The first after idle is immediate.",
+        "Minimum seconds between two publications, so that releases in quick succession become one. After an idle time the \
+         first release is published immediately.",
     ),
     spec(
         "reconcile_period",
         PERIOD,
         "60",
-        "Seconds between two looks of a signing role at the state below it, with or without the broker.",
+        "Seconds after which a signing role compares its metadata with the state below it, even without a task or a broker.",
     ),
     spec(
         "schedule",
-        Kind::Schedule,
+        SCHEDULE,
         "",
-        "Tasks that the monitor sends again and again, as Celery's beat does: `NAME: {task: refresh-expiry, queue: \
-         monitor-worker, crontab: \"0 3 * * *\"}`. `crontab` is minute, hour, day of the month, month and day of the week in \
-         UTC, in Celery's notation; `every` instead of it is an interval. Of several monitors one sends. What was missed is \
-         sent once. No result is kept.",
+        "Periodic tasks that the monitor sends, as Celery's beat does: `NAME: {task: refresh-expiry, queue: monitor-worker, \
+         crontab: \"0 3 * * *\"}`. `crontab` is minute, hour, day of the month, month and day of the week in UTC, in \
+         Celery's notation; `every` instead of it is an interval. One of several monitors sends. After an outage a missed \
+         task is sent once. No result is stored.",
     ),
     spec(
         "max_clock_skew",
         Kind::Count { min: 1, max: 86_400 },
         "300",
-        "Seconds the local clock may differ from that of the shared mount before signing stops with an alarm.",
+        "Seconds the local clock may differ from the clock of the shared mount. Beyond that, signing stops with an alarm.",
     ),
     spec(
         "retention.enabled",
         Kind::Bool,
         "true",
-        "Whether files that no client can be using any more are deleted: old versions of metadata, target files that \
-         nothing lists, old commit records. Roots are never deleted.",
+        "Whether files that no client can still use are deleted: old versions of metadata, target files that no metadata \
+         lists, old commit records. Roots are never deleted.",
     ),
     spec(
         "retention.keep_seconds",
         Kind::Count { min: 86_400, max: 315_576_000 },
         "172800",
-        "Seconds for which a file is kept after it went out of use; the lifetime of a timestamp and a day at least.",
+        "Seconds for which a file is kept after it went out of use, and at least the lifetime of a timestamp plus one day.",
     ),
     ROOT[0],
     ROOT[1],
@@ -272,29 +229,35 @@ pub const KEYS: &[KeySpec] = &[
         "repository_id",
         Kind::Optional,
         "",
-        "Name of this repository, carried by tasks of ours: a task of another repository is refused. Empty: not checked.",
+        "Name of this repository. Workers refuse a task that names another repository. Empty: not checked.",
     ),
     spec(
         "policy.allowed_targets",
-        Kind::Patterns,
+        PATTERNS,
         "**",
-        "Patterns of target paths that may be added; a drop with any other is rejected. `*` stays within one component of \
-         the path, `**` as a component stands for any number of them.",
+        "Patterns of target paths that may be added; a drop with any other path is rejected. `*` matches within one \
+         component of the path, the component `**` matches any number of components.",
     ),
     spec(
         "policy.overwrite",
-        Kind::Patterns,
+        PATTERNS,
         "**",
-        "Patterns of target paths whose content may be replaced by another; the log counts replacements, and names them at level debug. Empty: none may.",
+        "Patterns of target paths whose content may be replaced. The log shows the number of replacements, and each path at \
+         level `debug`. Empty: no target may be replaced.",
     ),
-    spec("batch_max_drops", COUNT, "4096", "Drops in one batch at most."),
+    spec("batch_max_drops", COUNT, "4096", "Maximum number of drops in one batch."),
     spec(
         "batch_max_bytes",
         Kind::Count { min: 1, max: i64::MAX as u64 },
         "4294967296",
-        "Bytes in one batch at most; a drop larger than that makes a batch of its own.",
+        "Maximum number of bytes in one batch. A larger drop becomes a batch of its own.",
     ),
-    spec("batch_max_files", COUNT, "65536", "Files in one batch at most; a drop with more makes a batch of its own."),
+    spec(
+        "batch_max_files",
+        COUNT,
+        "65536",
+        "Maximum number of files in one batch. A drop with more files becomes a batch of its own.",
+    ),
     spec(
         "task_timeout",
         PERIOD,
@@ -305,32 +268,16 @@ pub const KEYS: &[KeySpec] = &[
         "prefix_case_insensitive",
         Kind::Bool,
         "false",
-        "Whether `TUF_READY_X` counts as `tuf_ready_X`, for producers on systems that change the case of names.",
+        "Whether `TUF_READY_X` is read as `tuf_ready_X`, for producers on systems that change the case of names.",
     ),
     spec(
         "tuf_tmp_cleanup_after",
         Kind::Count { min: 0, max: 315_576_000 },
         "0",
-        "Seconds after which a `tuf_tmp_*` that nobody has written to is removed as abandoned. 0: never.",
+        "Seconds without a write after which a `tuf_tmp_*` directory is removed as abandoned. 0: never.",
     ),
-    spec(
-        "sandbox",
-        Kind::Choice(&["auto", "off", "required"]),
-        "auto",
-        "Whether a worker locks itself into its own directories (Landlock). `auto`: as far as the kernel can, with a \
-         warning where it cannot; `required`: refuse to start then.",
-    ),
-    spec(
-        "health_address",
-        Kind::Address,
-        "",
-        "Address and port of `/livez`, `/readyz`, `/status` and `/metrics`, such as `0.0.0.0:9440`. Empty: not served.",
-    ),
-    spec("log_format", Kind::Choice(&["human", "json"]), "human", "Lines for people, or one JSON object per line."),
-    spec(
-        "log_level",
-        Kind::LogFilter,
-        "info",
-        "`error`, `warn`, `info`, `debug` or `trace`, with exceptions per module: `info,lapin=debug`.",
-    ),
+    SANDBOX,
+    HEALTH_ADDRESS,
+    LOG_FORMAT,
+    LOG_LEVEL,
 ];

@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
 use durable_fs::RealFs;
+use service::config::{ConfigError, Origin, Sources};
 
 use super::*;
 
@@ -35,19 +38,19 @@ fn defaults_are_valid_and_complete() {
     assert_eq!(config.metadata_path(), Path::new("/var/rugged/tuf_repo/metadata"));
     assert_eq!(config.trusted_root, Path::new("/var/rugged/verification_keys/root.json"));
     assert_eq!(config.roles.timestamp.renew_before_seconds, 28_800);
-    assert_eq!(config.health_address, None);
-    assert!(!config.instance.is_empty());
+    assert_eq!(config.process.health_address, None);
+    assert!(!config.process.instance.is_empty());
 }
 
 #[test]
 fn every_key_is_documented_and_has_a_variable_of_its_own() {
-    let mut variables: Vec<String> = KEYS.iter().map(KeySpec::env).collect();
+    let mut variables: Vec<String> = KEYS.iter().map(|spec| SETTINGS.variable(spec)).collect();
     variables.sort();
     variables.dedup();
     assert_eq!(variables.len(), KEYS.len());
     for spec in KEYS {
         assert!(spec.doc.ends_with('.'), "{}", spec.key);
-        assert!(!spec.env().ends_with("_FILE"), "{} would be taken for a secret's file", spec.key);
+        assert!(!SETTINGS.variable(spec).ends_with("_FILE"), "{} would be taken for a secret's file", spec.key);
     }
 }
 
@@ -130,7 +133,7 @@ fn retention_is_on_unless_it_is_turned_off_and_never_below_a_day() {
 fn secrets_show_nowhere() {
     let secret = "amqp://rugged:s3cret@rabbit:5672/tuf";
     let config = load(Some(&format!("broker_url: {secret}\n")), &[], &[]).unwrap();
-    assert_eq!(config.broker_url, secret);
+    assert_eq!(config.process.broker.url, secret);
     assert_eq!(config.setting("broker_url").unwrap().value, "amqp://rugged:***@rabbit:5672/tuf");
     for text in [format!("{config:?}"), format!("{:?}", config.settings()), config.shown_broker_url()] {
         assert!(!text.contains("s3cret"), "{text}");
@@ -158,14 +161,14 @@ fn a_secret_can_come_from_a_file() {
     std::os::unix::fs::symlink(&file, &link).unwrap();
     let link = link.to_str().unwrap();
     let config = load(None, &[("RUGGED_BROKER_URL_FILE", link)], &[]).unwrap();
-    assert_eq!(config.broker_url, "amqp://u:p@h/v");
+    assert_eq!(config.process.broker.url, "amqp://u:p@h/v");
     assert!(config.setting("broker_url").unwrap().origin.to_string().starts_with("RUGGED_BROKER_URL_FILE ("));
     let both = load(None, &[("RUGGED_BROKER_URL_FILE", link), ("RUGGED_BROKER_URL", "memory://")], &[]);
     assert!(matches!(both, Err(ConfigError::Twice { .. })));
     let missing = load(None, &[("RUGGED_BROKER_URL_FILE", "/nonexistent/secret")], &[]);
     assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
     let emptied = load(None, &[("RUGGED_BROKER_URL_FILE", ""), ("RUGGED_BROKER_URL", "amqp://h/v")], &[]).unwrap();
-    assert_eq!(emptied.broker_url, "amqp://h/v");
+    assert_eq!(emptied.process.broker.url, "amqp://h/v");
     // Only secrets: a path in a file is a mistake.
     assert!(matches!(load(None, &[("RUGGED_REPO_PATH_FILE", link)], &[]), Err(ConfigError::UnknownKey { .. })));
 }
@@ -177,15 +180,15 @@ fn a_file_of_addresses_is_named_in_the_configuration_as_well() {
     std::fs::write(&file, "amqp://u:s3cret@h/v;amqp://u:s3cret@i/v\n").unwrap();
     let named = format!("broker_url_file: {}\n", file.display());
     let config = load(Some(&named), &[], &[]).unwrap();
-    assert_eq!(config.broker_url_file.as_deref(), Some(file.as_path()));
-    assert_eq!(config.connect_options(String::new()).url_file, config.broker_url_file);
+    assert_eq!(config.process.broker.url_file.as_deref(), Some(file.as_path()));
+    assert_eq!(config.connect_options(String::new()).url_file, config.process.broker.url_file);
     assert_eq!(config.shown_broker_url(), "amqp://u:***@h/v;amqp://u:***@i/v");
     assert!(!format!("{config:?}").contains("s3cret"));
     let set = format!("broker_url_file={}", file.display());
-    assert!(load(None, &[], &[&set]).unwrap().broker_url_file.is_some());
+    assert!(load(None, &[], &[&set]).unwrap().process.broker.url_file.is_some());
     // A later layer wins as a whole.
     let over = load(Some(&named), &[("RUGGED_BROKER_URL", "memory://")], &[]).unwrap();
-    assert_eq!((over.broker_url.as_str(), over.broker_url_file), ("memory://", None));
+    assert_eq!((over.process.broker.url.as_str(), over.process.broker.url_file), ("memory://", None));
     let both = load(Some(&format!("{named}broker_url: memory://\n")), &[], &[]);
     assert!(matches!(both, Err(ConfigError::Twice { .. })));
     let missing = load(Some("broker_url_file: /nonexistent\n"), &[], &[]);
@@ -195,7 +198,7 @@ fn a_file_of_addresses_is_named_in_the_configuration_as_well() {
 #[test]
 fn several_brokers_are_a_list_and_each_is_shown_without_its_password() {
     let config = load(Some("broker_url:\n  - amqp://u:s3cret@h/v\n  - amqps://u:s3cret@i/v\n"), &[], &[]).unwrap();
-    assert_eq!(config.broker_url, "amqp://u:s3cret@h/v;amqps://u:s3cret@i/v");
+    assert_eq!(config.process.broker.url, "amqp://u:s3cret@h/v;amqps://u:s3cret@i/v");
     assert_eq!(config.setting("broker_url").unwrap().value, "amqp://u:***@h/v;amqps://u:***@i/v");
     for bad in ["broker_url: []\n", "broker_url: [s3cret]\n", "broker_url: ['amqp://s3cret;amqp://h']\n"] {
         let error = load(Some(bad), &[], &[]).unwrap_err();
@@ -209,7 +212,7 @@ fn tls_is_configured_for_brokers_that_have_it() {
     let config = load(Some(&format!("broker_url: amqps://h/v?password_file=/pw/p\n{tls}")), &[], &[]).unwrap();
     let files = config.connect_options(String::new()).tls.files;
     assert_eq!(files.key.as_deref(), Some(Path::new("/tls/me.key")));
-    let named: Vec<_> = config.broker_files().iter().map(|path| path.display().to_string()).collect();
+    let named: Vec<_> = config.process.broker.files().iter().map(|path| path.display().to_string()).collect();
     assert_eq!(named, ["/tls/ca.pem", "/tls/me.crt", "/tls/me.key", "/pw/p"]);
     for bad in [format!("broker_url: amqps://h;amqp://i\n{tls}"), "broker_tls:\n  key: /tls/me.key\n".to_owned()] {
         assert!(matches!(load(Some(&bad), &[], &[]), Err(ConfigError::Contradiction(_))), "{bad}");
@@ -297,7 +300,7 @@ fn yaml_values_read_as_they_are_written() {
     assert_eq!(config.number_of_bins, 16);
     assert_eq!(config.keys.root, ["root", "root1"]);
     assert_eq!(config.keys.targets, ["one"]);
-    assert_eq!(config.instance, "12");
+    assert_eq!(config.process.instance, "12");
     assert_eq!(config.publish_min_interval, Duration::from_millis(1_500));
 }
 

@@ -29,7 +29,7 @@ pub async fn reachable(broker: &dyn Broker, config: &Config, role: &str, deadlin
 /// Connects as `role`'s worker would, declares its queue, and tries whether its user may do what only an operator should.
 pub async fn broker(config: &Config, role: &str, deadline: Duration) -> Vec<Finding> {
     let mut findings = Findings { role: role.to_owned(), all: Vec::new() };
-    if config.broker_url.starts_with("memory:") {
+    if config.process.broker.is_in_memory() {
         return Vec::new();
     }
     let add = |findings: &mut Findings, message: String, advice: &str| {
@@ -37,9 +37,9 @@ pub async fn broker(config: &Config, role: &str, deadline: Duration) -> Vec<Find
     };
     let options = ConnectOptions {
         operation_timeout: deadline,
-        ..config.connect_options(format!("rugged-doctor@{}", config.instance))
+        ..config.connect_options(format!("rugged-doctor@{}", config.process.instance))
     };
-    let connection = match connect(&config.broker_url, options).await {
+    let connection = match connect(&config.process.broker.url, options).await {
         Ok(connection) => connection,
         Err(error) => {
             add(&mut findings, error.to_string(), ADVICE);

@@ -10,13 +10,13 @@ use crate::{Config, FleetError};
 /// worker must not get two keys. For worker processes; a process that hosts several roles on purpose says so instead.
 ///
 /// # Errors
-/// [`FleetError::Refused`] with the file; [`FleetError::Io`] when
+/// [`FleetError::Refused`] with the file; [`FleetError::KeyDirectory`] when
 /// the directory of keys cannot be listed for a reason other than being absent or closed to us.
 pub fn one_key_per_process(fs: &dyn Fs, config: &Config, own: &str) -> Result<(), FleetError> {
-    let unreadable = |what: &std::path::Path, source: io::Error| match source.kind() {
+    let unreadable = |dir: &std::path::Path, source: io::Error| match source.kind() {
         // Absent or closed to us: just as it should be.
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => Ok(Vec::new()),
-        _ => Err(FleetError::Io { what: format!("listing {}", what.display()), source }),
+        _ => Err(FleetError::KeyDirectory { path: dir.to_owned(), source }),
     };
     let keys = &config.signing_keys_path;
     // Only the worker's own directory may be mounted and the parent unlisted; the well-known roles are tried all the same.
@@ -46,8 +46,8 @@ pub fn one_key_per_process(fs: &dyn Fs, config: &Config, own: &str) -> Result<()
 #[allow(clippy::disallowed_methods, reason = "tests arrange files as someone else would")]
 mod tests {
     use super::*;
-    use crate::exit_code;
     use durable_fs::RealFs;
+    use service::exit_code::WorkerExit;
 
     #[test]
     fn a_worker_that_can_open_another_roles_key_refuses_to_start() {
@@ -60,7 +60,7 @@ mod tests {
         std::fs::write(config.signing_keys_of("targets").join("targets"), "key").unwrap();
         assert!(one_key_per_process(&RealFs, &config, "targets").is_ok(), "its own key, and an empty directory");
         let error = one_key_per_process(&RealFs, &config, "snapshot").unwrap_err();
-        assert_eq!(error.exit_code(), exit_code::REFUSED);
+        assert_eq!(error.exit(), WorkerExit::Refused);
         assert!(error.to_string().contains("targets/targets"), "{error}");
     }
 

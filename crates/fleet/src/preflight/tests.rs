@@ -5,8 +5,8 @@ use durable_fs::RealFs;
 use tuf_core::key::ed25519;
 
 use super::*;
-use crate::clock::{Clock as _, SystemClock};
-use crate::exit_code;
+use service::clock::{Clock as _, SystemClock};
+use service::exit_code::WorkerExit;
 
 struct Scene {
     dir: tempfile::TempDir,
@@ -104,7 +104,7 @@ fn a_group_readable_key_refuses_the_start() {
     let scene = Scene::new();
     let path = scene.key("targets", 0o440);
     let error = scene.at_start("targets").unwrap_err();
-    assert_eq!(error.exit_code(), exit_code::REFUSED);
+    assert_eq!(error.exit(), WorkerExit::Refused);
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     chmod(&path, 0o400);
     scene.at_start("targets").unwrap();
@@ -115,7 +115,7 @@ fn another_roles_readable_key_refuses_a_signing_worker_and_warns_a_monitor() {
     let scene = Scene::new();
     scene.key("targets", 0o400);
     scene.key("snapshot", 0o400);
-    assert_eq!(scene.at_start("snapshot").unwrap_err().exit_code(), exit_code::REFUSED);
+    assert_eq!(scene.at_start("snapshot").unwrap_err().exit(), WorkerExit::Refused);
     scene.at_start("monitor").unwrap();
     let findings = scene.findings("monitor");
     assert!(findings.iter().any(|finding| finding.check == "isolation"), "{findings:?}");

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use durable_fs::Fs;
+use service::clock::Clock;
+use service::health::WorkerState;
+use service::metrics::WorkOutcome;
 use tokio::sync::{Mutex, Notify};
 use tracing::Span;
 use tuf_core::time::UtcTime;
@@ -15,10 +18,8 @@ use tuf_core::time::UtcTime;
 use super::error::{SigningError, SigningErrorKind};
 use super::role::{Progress, RoleReport, SigningRole};
 use super::skew::SkewProbe;
-use crate::Context;
-use crate::clock::Clock;
-use crate::health::{Health, State};
-use crate::metrics::Outcome;
+use crate::metrics::FleetMetrics;
+use crate::{Context, Health};
 
 type Open<R> = Box<dyn FnMut() -> Result<R, SigningError> + Send>;
 
@@ -45,6 +46,7 @@ pub struct Shared<R> {
     worker_role: &'static str,
     clock: Arc<dyn Clock>,
     health: Health,
+    metrics: FleetMetrics,
     span: Span,
     pub(super) wake: Notify,
 }
@@ -65,6 +67,7 @@ impl<R: SigningRole> Shared<R> {
             worker_role: context.worker.role,
             clock: context.clock.clone(),
             health: context.health.clone(),
+            metrics: context.metrics.clone(),
             span: context.span.clone(),
             wake: Notify::new(),
         }
@@ -146,12 +149,12 @@ impl<R: SigningRole> Shared<R> {
     {
         let mut slot = self.slot.clone().lock_owned().await;
         let (clock, health, span) = (self.clock.clone(), self.health.clone(), self.span.clone());
-        let worker_role = self.worker_role;
+        let (worker_role, metrics) = (self.worker_role, self.metrics.clone());
         let (fs, metadata) = (self.fs.clone(), self.metadata.clone());
         let blocking = tokio::task::spawn_blocking(move || {
             span.in_scope(|| {
                 let before = health.settled();
-                health.set_state(State::Working);
+                health.set_state(WorkerState::Working);
                 let started = Instant::now();
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     slot.skew.check(fs.as_ref(), &metadata, &|| clock.now())?;
@@ -166,7 +169,7 @@ impl<R: SigningRole> Shared<R> {
                 });
                 health.metrics().task(task, label(outcome.as_ref().err()), started.elapsed());
                 if let Ok((_, report)) = &outcome {
-                    publish(&health, worker_role, report);
+                    publish(&health, &metrics, worker_role, report);
                 }
                 health.set_state(state_after(before, outcome.as_ref().err(), reconciles));
                 outcome
@@ -176,30 +179,29 @@ impl<R: SigningRole> Shared<R> {
     }
 }
 
-fn state_after(before: State, error: Option<&SigningError>, reconciled: bool) -> State {
+fn state_after(before: WorkerState, error: Option<&SigningError>, reconciled: bool) -> WorkerState {
     let Some(error) = error else {
-        return if reconciled || !matches!(before, State::Alarm(_)) { State::Ready } else { before };
+        return if reconciled || !matches!(before, WorkerState::Alarm(_)) { WorkerState::Ready } else { before };
     };
     match error.kind() {
         SigningErrorKind::Refused => before,
-        SigningErrorKind::Waiting | SigningErrorKind::Infrastructure => State::Waiting(error.to_string()),
-        SigningErrorKind::Alarm | SigningErrorKind::Internal => State::Alarm(error.to_string()),
+        SigningErrorKind::Waiting | SigningErrorKind::Infrastructure => WorkerState::Waiting(error.to_string()),
+        SigningErrorKind::Alarm | SigningErrorKind::Internal => WorkerState::Alarm(error.to_string()),
     }
 }
 
-fn label(error: Option<&SigningError>) -> Outcome {
+fn label(error: Option<&SigningError>) -> WorkOutcome {
     match error.map(SigningError::kind) {
-        None => Outcome::Success,
-        Some(SigningErrorKind::Waiting) => Outcome::Waiting,
-        Some(SigningErrorKind::Alarm) => Outcome::Alarm,
-        Some(SigningErrorKind::Infrastructure) => Outcome::Retry,
-        Some(SigningErrorKind::Refused) => Outcome::Refused,
-        Some(SigningErrorKind::Internal) => Outcome::Panic,
+        None => WorkOutcome::Success,
+        Some(SigningErrorKind::Waiting) => WorkOutcome::Waiting,
+        Some(SigningErrorKind::Alarm) => WorkOutcome::Alarm,
+        Some(SigningErrorKind::Infrastructure) => WorkOutcome::Retry,
+        Some(SigningErrorKind::Refused) => WorkOutcome::Refused,
+        Some(SigningErrorKind::Internal) => WorkOutcome::Panic,
     }
 }
 
-fn publish(health: &Health, role: &'static str, report: &RoleReport) {
-    let metrics = health.metrics();
+fn publish(health: &Health, metrics: &FleetMetrics, role: &'static str, report: &RoleReport) {
     if let Some(version) = report.role_version {
         metrics.role_version(role, version);
     }

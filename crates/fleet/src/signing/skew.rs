@@ -57,8 +57,8 @@ fn mtime_of_a_new_file(fs: &dyn Fs, dir: &Path) -> Option<i64> {
 mod tests {
     use super::super::error::SigningErrorKind;
     use super::*;
-    use crate::clock::{Clock as _, SystemClock};
     use durable_fs::RealFs;
+    use service::clock::{Clock as _, SystemClock};
 
     fn check(offset: i64, dir: &Path) -> Result<(), SigningError> {
         let mut probe = SkewProbe::new(Duration::from_secs(300), Duration::from_secs(3_600));

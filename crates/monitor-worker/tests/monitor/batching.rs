@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable_fs::{Fs, RealFs};
-use fleet::clock::ManualClock;
 use monitor_worker::receipt::Outcome;
 use monitor_worker::{Chain, ChainError, Monitor, Settings};
+use service::clock::ManualClock;
 
 use crate::scene::{FakeChain, INBOUND, POST, START, Scene};
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use durable_fs::{FileKind, Fs};
-use fleet::clock::ManualClock;
 use fleet::contract::{AddTargetsResult, Batch, DropVerdict, UpdateResult};
 use monitor_worker::receipt::{Outcome, Receipt};
 use monitor_worker::{Chain, ChainError, CycleReport, Monitor, Settings};
+use service::clock::ManualClock;
 use testkit::sim_fs::SimFs;
 
 pub const POST: &str = "/post";

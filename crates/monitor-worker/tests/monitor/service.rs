@@ -11,7 +11,6 @@ use celery_runtime::client::{CallError, Client, SendOptions};
 use celery_runtime::worker::Worker;
 use celery_runtime::{Arguments, TaskError};
 use durable_fs::{Fs, RealFs};
-use fleet::clock::SystemClock;
 use fleet::contract::{
     ADD_TARGETS, ADMIN_EXCHANGE, AddTargets, FIND_NEW_TARGETS, FindNewTargets, MONITOR_QUEUE, PAUSE_PROCESSING,
     Processing, REFRESH_EXPIRY, RESUME_PROCESSING, RefreshExpiryResult, SNAPSHOT_QUEUE, STATUS, TARGETS_QUEUE,
@@ -21,6 +20,7 @@ use fleet::exceptions::{self, exception};
 use fleet::{Config, Context};
 use monitor_worker::{Chain, ChainError};
 use serde_json::{Map, Value, json};
+use service::clock::SystemClock;
 use tokio_util::sync::CancellationToken;
 
 use crate::scene::FakeChain;

@@ -1,45 +1,65 @@
 //! `rugged config`.
 
+use clap::Args;
 use fleet::Config;
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::exit_code;
 use crate::output::{Output, one_line, table};
+use service::exit_code::CommandExit;
 
+/// Show every setting with its origin
+///
+/// Later sources override earlier ones: defaults, the configuration file, RUGGED_* variables, --set. The variable of a
+/// key is its name in upper case, with `_` for `.`: RUGGED_ROLES_ROOT_EXPIRY sets roles.root.expiry.
+/// RUGGED_BROKER_URL_FILE names a file that holds the URL. Secrets are masked.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged config
+  rugged --set number_of_bins=256 --json config")]
+pub struct ConfigArgs {}
+
+/// The result, as `--json` prints it.
 #[derive(Serialize)]
-struct Document {
+struct ConfigReport {
     file: Option<String>,
-    settings: Vec<Setting>,
+    settings: Vec<ShownSetting>,
 }
 
+/// A setting with its masked value.
 #[derive(Serialize)]
-struct Setting {
+struct ShownSetting {
     key: &'static str,
     value: String,
     origin: String,
 }
 
-pub fn run(config: &Config, output: Output) -> Result<u8, CliError> {
+/// Prints the settings.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn run(config: &Config, output: Output) -> Result<CommandExit, CliError> {
     let settings = config.settings().iter();
-    let document = Document {
+    let report = ConfigReport {
         file: config.file().map(|path| path.display().to_string()),
         settings: settings
-            .map(|setting| Setting {
+            .map(|setting| ShownSetting {
                 key: setting.key,
                 value: setting.value.clone(),
                 origin: setting.origin.to_string(),
             })
             .collect(),
     };
-    output.result(&document, |document| {
-        let row = |s: &Setting| vec![s.key.to_owned(), shown(&s.value), s.origin.clone()];
+    output.result(&report, |report| {
+        let row =
+            |setting: &ShownSetting| vec![setting.key.to_owned(), or_dash(&setting.value), setting.origin.clone()];
         let head = vec!["KEY".to_owned(), "VALUE".to_owned(), "ORIGIN".to_owned()];
-        table(&std::iter::once(head).chain(document.settings.iter().map(row)).collect::<Vec<_>>())
+        table(&std::iter::once(head).chain(report.settings.iter().map(row)).collect::<Vec<_>>())
     })?;
-    Ok(exit_code::OK)
+    Ok(CommandExit::Success)
 }
 
-fn shown(value: &str) -> String {
+fn or_dash(value: &str) -> String {
     if value.is_empty() { "-".to_owned() } else { one_line(value) }
 }

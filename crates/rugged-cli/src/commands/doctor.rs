@@ -3,30 +3,60 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use durable_fs::{Fs, RealFs};
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::preflight::{self, Finding, Severity};
 use fleet::{Config, places};
 use serde::Serialize;
+use service::clock::{Clock as _, SystemClock};
 
-use crate::args;
 use crate::error::CliError;
-use crate::exit_code;
 use crate::output::{Output, count, one_line};
+use service::exit_code::CommandExit;
 
+/// Check this machine: mounts, permissions, space, keys, clock, broker
+///
+/// The checks try each role's work in its directories with temporary files, and remove these. Every finding names the
+/// remedy. Each worker runs the same checks when it starts.
+///
+/// With --role, run the command as that worker's user and with its configuration and mounts. It then also checks that
+/// the worker cannot reach the keys and directories of other roles.
+///
+/// Exit codes: 0 no finding that needs action, 1 otherwise.
+///
+/// --json prints {ok, roles, findings: [{severity, check, role, subject, message, advice}]}.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged doctor
+  rugged doctor --role targets")]
+pub struct DoctorArgs {
+    /// Check one worker only
+    #[arg(long, value_name = "ROLE", value_parser = fleet::places::ROLES)]
+    pub role: Option<String>,
+    /// Seconds to wait for the broker
+    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    pub timeout: u64,
+}
+
+/// The result, as `--json` prints it.
 #[derive(Serialize)]
-struct Document {
+struct DoctorReport {
     ok: bool,
     roles: Vec<String>,
     findings: Vec<Finding>,
 }
 
-pub async fn run(config: &Arc<Config>, args: args::Doctor, output: Output) -> Result<u8, CliError> {
+/// Runs the checks of one worker, or of all.
+///
+/// # Errors
+/// When `broker_url` is malformed, or the checks end early.
+pub async fn run(config: &Arc<Config>, args: DoctorArgs, output: Output) -> Result<CommandExit, CliError> {
     let roles: Vec<String> = match args.role {
         Some(role) => vec![role],
         None => places::ROLES.map(str::to_owned).into(),
     };
-    // For one role the command stands in for its worker; for all of them it is the administrator, who sees every key.
+    // With one role the command stands in for its worker; with all it is the administrator, who can read every key.
     let alone = roles.len() == 1;
     let deadline = Duration::from_secs(args.timeout.max(1));
     let checking = {
@@ -39,26 +69,27 @@ pub async fn run(config: &Arc<Config>, args: args::Doctor, output: Output) -> Re
         })
     };
     let mut findings =
-        checking.await.map_err(|error| CliError::infrastructure(format!("the checks ended: {error}")))?;
+        checking.await.map_err(|error| CliError::local_failure(error).during("the checks ended early"))?;
     if let ([role], true) = (roles.as_slice(), alone) {
         findings.extend(preflight::broker(config, role, deadline).await);
-    } else if !config.broker_url.starts_with("memory:") {
-        // The administrator's user may do more than a worker's: only whether the broker answers says something.
-        let broker = celery_runtime::broker::connect(&config.broker_url, config.connect_options("rugged".into()))
-            .await
-            .map_err(|error| CliError::usage(format!("broker_url: {error}")))?;
+    } else if !config.process.broker.is_in_memory() {
+        // The administrator's user may have more rights than a worker's, so only the connection itself is checked.
+        let broker =
+            celery_runtime::broker::connect(&config.process.broker.url, config.connect_options("rugged".into()))
+                .await
+                .map_err(|error| CliError::invalid_input(error).during("invalid broker_url"))?;
         findings.extend(preflight::reachable(broker.as_ref(), config, "all", deadline).await);
         let _ = tokio::time::timeout(deadline, broker.close()).await;
     }
     let ok = findings.iter().all(|finding| finding.severity == Severity::Info);
-    let document = Document { ok, roles, findings };
-    output.result(&document, text)?;
-    Ok(if ok { exit_code::OK } else { exit_code::FINDING })
+    let report = DoctorReport { ok, roles, findings };
+    output.result(&report, text)?;
+    Ok(if ok { CommandExit::Success } else { CommandExit::NegativeAnswer })
 }
 
-fn text(document: &Document) -> String {
+fn text(report: &DoctorReport) -> String {
     let mut out = String::new();
-    for finding in &document.findings {
+    for finding in &report.findings {
         out.push_str(&format!("{} {} {}: ", finding.severity, finding.role, finding.check));
         out.push_str(&one_line(&format!("{}: {}", finding.subject, finding.message)));
         out.push('\n');
@@ -66,11 +97,12 @@ fn text(document: &Document) -> String {
             out.push_str(&format!("     {}\n", one_line(&finding.advice)));
         }
     }
-    let serious = document.findings.iter().filter(|finding| finding.severity != Severity::Info).count();
-    if document.ok {
-        out.push_str(&format!("{}: nothing is the matter\n", document.roles.join(", ")));
+    let serious = report.findings.iter().filter(|finding| finding.severity != Severity::Info).count();
+    if report.ok {
+        out.push_str(&format!("{}: all checks passed\n", report.roles.join(", ")));
     } else {
-        out.push_str(&format!("{} to look into\n", count(serious as u64, "finding")));
+        let verb = if serious == 1 { "needs" } else { "need" };
+        out.push_str(&format!("{} {verb} action\n", count(serious as u64, "finding")));
     }
     out
 }

@@ -3,25 +3,54 @@
 use std::time::Duration;
 
 use celery_runtime::client::EventStream;
+use clap::Args;
 use fleet::Config;
 use serde_json::{Map, Value};
 
-use super::inspect::running;
-use crate::args;
 use crate::error::CliError;
-use crate::exit_code;
+use crate::fleet_connection::FleetConnection;
 use crate::output::{Output, one_line};
+use service::exit_code::CommandExit;
 
-/// What every event has, and what is said before the rest.
-const COMMON: [&str; 7] = ["type", "hostname", "uuid", "timestamp", "clock", "pid", "utcoffset"];
+/// Show events of workers and tasks as they happen
+///
+/// Workers send a heartbeat event every two seconds. They send events of tasks only after a request. This command
+/// requests them at its start, unless --workers is given, and the workers then send them until they end. With --json
+/// each event is one line.
+///
+/// Exit codes: 0 after Ctrl-C, --count events or --for seconds; 3 no event arrived within --for.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged events
+  rugged events --workers --count 10
+  rugged --json events --for 60 | jq 'select(.type == \"task-failed\")'")]
+pub struct EventsArgs {
+    /// Show events of workers only
+    #[arg(long)]
+    pub workers: bool,
+    /// End after N events [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// End after this many seconds [default: no limit]
+    #[arg(long = "for", value_name = "SECONDS")]
+    pub seconds: Option<u64>,
+}
 
-pub async fn run(config: &Config, args: args::Events, output: Output) -> Result<u8, CliError> {
-    let reach = running(config).await?;
-    let client = reach.client().clone();
+/// Fields that every event has. The first three begin the line; the others are not shown.
+const COMMON_FIELDS: [&str; 7] = ["type", "hostname", "uuid", "timestamp", "clock", "pid", "utcoffset"];
+
+/// Prints events until a limit or Ctrl-C.
+///
+/// # Errors
+/// When no fleet runs, the broker fails, or no event arrives within `--for`.
+pub async fn run(config: &Config, args: EventsArgs, output: Output) -> Result<CommandExit, CliError> {
+    let fleet = FleetConnection::require_running(config).await?;
+    let client = fleet.client().clone();
     let binding = if args.workers { "worker.#" } else { "#" };
-    let mut events = client.events(binding).await.map_err(|error| CliError::no_answer(error.to_string()))?;
+    let mut events = client.events(binding).await.map_err(CliError::no_answer)?;
     if !args.workers {
-        client.control().enable_events().await.map_err(|error| CliError::no_answer(error.to_string()))?;
+        client.control().enable_events().await.map_err(CliError::no_answer)?;
     }
     let mut seen = 0;
     let outcome = tokio::select! {
@@ -30,12 +59,13 @@ pub async fn run(config: &Config, args: args::Events, output: Output) -> Result<
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
     drop((events, client));
-    reach.close().await;
+    fleet.close().await;
     outcome?;
-    if seen == 0 && args.seconds.is_some() {
-        return Err(CliError::no_answer("no event came in that time"));
+    match args.seconds {
+        Some(seconds) if seen == 0 => Err(CliError::no_answer(format!("no event arrived within {seconds} s"))
+            .hint("check the workers with `rugged ping`; workers with `remote_control: off` send no events")),
+        _ => Ok(CommandExit::Success),
     }
-    Ok(exit_code::OK)
 }
 
 async fn after(seconds: Option<u64>) {
@@ -47,19 +77,18 @@ async fn after(seconds: Option<u64>) {
 
 async fn show(events: &mut EventStream, count: u64, seen: &mut u64, output: Output) -> Result<(), CliError> {
     while *seen < count {
-        let event =
-            events.next().await.ok_or_else(|| CliError::no_answer("the connection to the broker was closed"))?;
+        let event = events.next().await.ok_or_else(|| CliError::no_answer("the broker closed the connection"))?;
         output.item(&event, line)?;
         *seen += 1;
     }
     Ok(())
 }
 
-/// `task-succeeded targets-worker@h 3d4a… result='pong' runtime=0.01`
+/// An event as one line: `task-succeeded targets-worker@h 3d4a… result='pong' runtime=0.01`.
 fn line(event: &Map<String, Value>) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let first = COMMON[..3].iter().filter_map(|key| event.get(*key)).map(text);
-    let rest = event.iter().filter(|(key, value)| !COMMON.contains(&key.as_str()) && !value.is_null());
+    let first = COMMON_FIELDS[..3].iter().filter_map(|key| event.get(*key)).map(text);
+    let rest = event.iter().filter(|(key, value)| !COMMON_FIELDS.contains(&key.as_str()) && !value.is_null());
     let rest = rest.map(|(key, value)| format!("{key}={}", text(value)));
     format!("{}\n", one_line(&first.chain(rest).collect::<Vec<_>>().join(" ")))
 }

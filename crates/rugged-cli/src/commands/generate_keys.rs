@@ -2,18 +2,49 @@
 
 use std::path::PathBuf;
 
+use clap::{Args, ValueEnum};
 use durable_fs::RealFs;
 use fleet::Config;
-use root_worker::{GeneratedKey, KeyKind, KeyRequest};
+use root_worker::{CeremonyError, GeneratedKey, KeyKind, KeyRequest};
 use serde::Serialize;
 
-use crate::args::{GenerateKeys, KeyType};
 use crate::error::CliError;
-use crate::exit_code;
 use crate::output::{Output, table};
+use service::exit_code::CommandExit;
 
+/// Generate key pairs for the roles
+///
+/// Private keys go to signing_keys_path/ROLE/NAME (mode 0400), public keys to verification_keys_path/ROLE/NAME.json.
+/// Existing keys are never overwritten: if one of the files exists, the command generates no key.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged generate-keys
+  rugged generate-keys --role root --type ecdsa --name root-2027")]
+pub struct GenerateKeysArgs {
+    /// Role to generate keys for; may be repeated [default: all roles]
+    #[arg(long = "role", value_name = "ROLE", value_parser = root_worker::ROLES_WITH_KEYS)]
+    pub roles: Vec<String>,
+    /// Type of the keys
+    #[arg(long = "type", value_name = "TYPE", default_value = "ed25519")]
+    pub kind: KeyType,
+    /// Name of a key; may be repeated [default: keys.ROLE, else ROLE, ROLE1, … up to the role's threshold]
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// The types of keys, as the command line names them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum KeyType {
+    /// Ed25519
+    Ed25519,
+    /// ECDSA on P-256
+    Ecdsa,
+}
+
+/// A new key, as `--json` prints it.
 #[derive(Serialize)]
-struct Key {
+struct NewKeyReport {
     role: String,
     name: String,
     keyid: String,
@@ -21,25 +52,29 @@ struct Key {
     public_path: PathBuf,
 }
 
-impl From<GeneratedKey> for Key {
+impl From<GeneratedKey> for NewKeyReport {
     fn from(key: GeneratedKey) -> Self {
         let GeneratedKey { role, name, keyid, private_path, public_path } = key;
         Self { role, name, keyid, private_path, public_path }
     }
 }
 
-pub fn run(config: &Config, args: GenerateKeys, output: Output) -> Result<u8, CliError> {
+/// Generates keys.
+///
+/// # Errors
+/// When a key exists already, a name is invalid, or a file cannot be written.
+pub fn run(config: &Config, args: GenerateKeysArgs, output: Output) -> Result<CommandExit, CliError> {
     let kind = match args.kind {
         KeyType::Ed25519 => KeyKind::Ed25519,
         KeyType::Ecdsa => KeyKind::EcdsaP256,
     };
     let request = KeyRequest { roles: args.roles, kind, names: args.names };
     let keys = root_worker::generate_keys(&RealFs, config, &request).map_err(|error| {
-        let exists = matches!(error, root_worker::CeremonyError::Exists(_));
+        let exists = matches!(error, CeremonyError::Exists(_));
         let error = CliError::from(error);
-        if exists { error.hint("give another --name, or make keys for one --role only") } else { error }
+        if exists { error.hint("choose another --name, or limit the command to one --role") } else { error }
     })?;
-    let keys: Vec<Key> = keys.into_iter().map(Key::from).collect();
+    let keys: Vec<NewKeyReport> = keys.into_iter().map(NewKeyReport::from).collect();
     output.result(&keys, |keys| {
         let mut rows = vec![["ROLE", "NAME", "KEY ID", "PRIVATE KEY", "PUBLIC KEY"].map(str::to_owned).to_vec()];
         rows.extend(keys.iter().map(|key| {
@@ -49,5 +84,5 @@ pub fn run(config: &Config, args: GenerateKeys, output: Output) -> Result<u8, Cl
         }));
         table(&rows)
     })?;
-    Ok(exit_code::OK)
+    Ok(CommandExit::Success)
 }

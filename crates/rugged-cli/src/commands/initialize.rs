@@ -3,88 +3,112 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::contract::{
     REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE,
 };
-use root_worker::Initialized;
+use root_worker::{CeremonyError, Initialized};
 use serde::Serialize;
+use service::clock::{Clock as _, SystemClock};
 
-use crate::args::Initialize;
+use super::signing_chain::{task_deadline, with_signing_workers};
 use crate::error::CliError;
-use crate::exit_code;
+use crate::fleet_connection::FleetConnection;
 use crate::output::{Output, note};
-use crate::reach::Reach;
-use crate::verify::{self, Opened, Place, RoleState};
+use crate::verify::{RepositoryCheck, RepositoryPaths, VisibleRole, check_repository, visible_roles};
+use service::exit_code::CommandExit;
 
+/// Create the first root and wait for the first version of every role
+///
+/// The command signs 1.root.json with the root keys, writes it to the repository and pins a copy as trusted_root. Run it
+/// once, on the machine that has the root keys. It refuses a repository that has a root.
+///
+/// With broker_url memory:// and without a running `rugged up`, it hosts the signing workers until the repository
+/// verifies.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged generate-keys && rugged initialize
+  rugged initialize --no-wait")]
+pub struct InitializeArgs {
+    /// Do not wait for the roles
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Seconds to wait for each role [default: task_timeout]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// The result, as `--json` prints it.
 #[derive(Serialize)]
-struct Document {
+struct InitializeReport {
     root_version: u64,
     root_path: String,
     pinned_path: String,
     expires: String,
-    keys: Vec<Keys>,
-    /// The roles clients see; empty when nobody was waited for.
-    visible: Vec<RoleState>,
+    keys: Vec<RoleKeysReport>,
+    /// The roles that clients see; empty with `--no-wait`.
+    visible: Vec<VisibleRole>,
 }
 
+/// The keys of a role in the new root.
 #[derive(Serialize)]
-struct Keys {
+struct RoleKeysReport {
     role: String,
     threshold: u64,
     keyids: Vec<String>,
 }
 
-pub async fn run(config: &Arc<Config>, args: Initialize, output: Output) -> Result<u8, CliError> {
+/// Creates the root and waits for the roles.
+///
+/// # Errors
+/// When a root exists, keys are missing, a file cannot be written, or a worker does not answer.
+pub async fn run(config: &Arc<Config>, args: InitializeArgs, output: Output) -> Result<CommandExit, CliError> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let made = root_worker::initialize(&fs, config, SystemClock.now()).map_err(|error| {
-        let exists = matches!(error, root_worker::CeremonyError::Exists(_));
+        let exists = matches!(error, CeremonyError::Exists(_));
         let error = CliError::from(error);
-        if exists { error.hint("this repository has its root; see it with `rugged status`") } else { error }
+        if exists { error.hint("this repository has a root already; `rugged status` shows its version") } else { error }
     })?;
     let root_path = made.root_path.display().to_string();
     let visible = if args.no_wait {
         Vec::new()
     } else {
-        let waited = async {
-            let mut reach = Reach::signing(config).await?;
-            let result = first_versions(&mut reach, &fs, config, super::deadline(config, args.timeout)).await;
-            reach.close().await;
-            result
-        };
-        waited.await.inspect_err(|_| note(&format!("{root_path} is written and pinned; the roles have yet to sign")))?
+        let deadline = task_deadline(config, args.timeout);
+        with_signing_workers(config, async |fleet| sign_first_versions(fleet, &fs, config, deadline).await)
+            .await
+            .inspect_err(|_| note(&format!("{root_path} is written and pinned; the roles have not signed yet")))?
     };
-    output.result(&document(made, visible), text)?;
-    Ok(exit_code::OK)
+    output.result(&report(made, visible), text)?;
+    Ok(CommandExit::Success)
 }
 
-/// Has each role look at the new root, and waits until a client can verify what they signed.
+/// Makes every role sign its first version, and verifies the result as a client.
 ///
 /// # Errors
-/// When they do not answer, or what they signed does not verify.
-pub async fn first_versions(
-    reach: &mut Reach,
+/// When a worker does not answer, or the repository does not verify.
+pub async fn sign_first_versions(
+    fleet: &mut FleetConnection,
     fs: &Arc<dyn Fs>,
     config: &Config,
     deadline: Duration,
-) -> Result<Vec<RoleState>, CliError> {
+) -> Result<Vec<VisibleRole>, CliError> {
     let arguments = RefreshExpiry { force: false };
     for queue in [TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE] {
-        let _: RefreshExpiryResult = reach.call(queue, REFRESH_EXPIRY, &arguments, deadline).await?;
+        let _: RefreshExpiryResult = fleet.call(queue, REFRESH_EXPIRY, &arguments, deadline).await?;
     }
-    match verify::open(fs, &Place::of(config), SystemClock.now())? {
-        Opened::Verified(client) => Ok(verify::roles(&client)),
-        Opened::Failed(_, error) | Opened::BadRoot(error) => {
-            Err(CliError::finding(format!("the new repository does not verify: {error}"))
-                .hint("`rugged status` shows what the roles say"))
-        }
+    match check_repository(fs, &RepositoryPaths::of(config), SystemClock.now())? {
+        RepositoryCheck::Verified(client) => Ok(visible_roles(&client)),
+        RepositoryCheck::Failed(_, error) | RepositoryCheck::BadRoot(error) => Err(CliError::negative_answer(error)
+            .during("the new repository does not verify")
+            .hint("run `rugged status` to see the state of each role")),
     }
 }
 
-fn document(made: Initialized, visible: Vec<RoleState>) -> Document {
-    Document {
+fn report(made: Initialized, visible: Vec<VisibleRole>) -> InitializeReport {
+    InitializeReport {
         root_version: made.root_version,
         root_path: made.root_path.display().to_string(),
         pinned_path: made.pinned_path.display().to_string(),
@@ -92,23 +116,23 @@ fn document(made: Initialized, visible: Vec<RoleState>) -> Document {
         keys: made
             .roles
             .into_iter()
-            .map(|role| Keys { role: role.role, threshold: role.threshold, keyids: role.keyids })
+            .map(|role| RoleKeysReport { role: role.role, threshold: role.threshold, keyids: role.keyids })
             .collect(),
         visible,
     }
 }
 
-fn text(document: &Document) -> String {
+fn text(report: &InitializeReport) -> String {
     let mut out = format!(
-        "root {} written to {} and pinned at {}, expires {}\n",
-        document.root_version, document.root_path, document.pinned_path, document.expires
+        "root {} written to {} and pinned as {}, expires {}\n",
+        report.root_version, report.root_path, report.pinned_path, report.expires
     );
-    for role in &document.visible {
+    for role in &report.visible {
         let expires = role.expires.as_deref().unwrap_or("-");
         out.push_str(&format!("{} {} signed, expires {expires}\n", role.role, role.version));
     }
-    if document.visible.is_empty() {
-        out.push_str("each role signs its version 1 as soon as its worker sees the root\n");
+    if report.visible.is_empty() {
+        out.push_str("each role signs its version 1 when its worker reads the root\n");
     }
     out
 }

@@ -2,62 +2,84 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use fleet::Config;
 use fleet::contract::PING;
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use crate::args;
 use crate::error::CliError;
-use crate::exit_code;
+use crate::fleet_connection::{FleetConnection, WORKER_NAMES, explain_call_error};
 use crate::output::{Output, one_line, table};
-use crate::reach::{Reach, WORKER_NAMES, explain};
+use service::exit_code::CommandExit;
 
+/// Ping workers
+///
+/// The command sends each worker a task and shows the time until its answer. A busy worker answers late.
+///
+/// Exit codes: 0 all workers answered, 3 otherwise.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged ping
+  rugged ping targets-worker --timeout 1")]
+pub struct PingArgs {
+    /// Workers to ping [default: all]
+    #[arg(value_name = "WORKER", value_parser = WORKER_NAMES)]
+    pub workers: Vec<String>,
+    /// Seconds to wait for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "5")]
+    pub timeout: u64,
+}
+
+/// The answer of one worker, as `--json` prints it.
 #[derive(Serialize)]
-struct Answer {
+struct PingAnswer {
     worker: String,
     answered: bool,
     milliseconds: Option<f64>,
     problem: Option<String>,
 }
 
-pub async fn run(config: &Config, args: args::Ping, output: Output) -> Result<u8, CliError> {
+/// Pings workers concurrently.
+///
+/// # Errors
+/// When no fleet runs.
+pub async fn run(config: &Config, args: PingArgs, output: Output) -> Result<CommandExit, CliError> {
     let all = || WORKER_NAMES.map(str::to_owned).to_vec();
     let workers = if args.workers.is_empty() { all() } else { args.workers };
-    let Some(reach) = Reach::running(config).await? else {
-        return Err(CliError::no_answer("no fleet is running on memory://")
-            .hint("start one with `rugged up`, or set broker_url to where the workers are"));
-    };
+    let fleet = FleetConnection::require_running(config).await?;
     let deadline = Duration::from_secs(args.timeout.max(1));
-    let client = reach.client().clone();
-    let answers: Vec<Answer> = join_all(workers.into_iter().map(|worker| {
+    let client = fleet.client().clone();
+    let answers: Vec<PingAnswer> = join_all(workers.into_iter().map(|worker| {
         let client = &client;
         async move {
             let start = Instant::now();
-            match Reach::ask(client, &worker, PING, deadline).await {
+            match FleetConnection::ask(client, &worker, PING, deadline).await {
                 Ok(_) => {
                     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
-                    Answer { worker, answered: true, milliseconds: Some(milliseconds), problem: None }
+                    PingAnswer { worker, answered: true, milliseconds: Some(milliseconds), problem: None }
                 }
                 Err(error) => {
-                    let problem = Some(explain(&worker, PING, &error, deadline).message);
-                    Answer { worker, answered: false, milliseconds: None, problem }
+                    let problem = Some(explain_call_error(&worker, PING, error, deadline).message());
+                    PingAnswer { worker, answered: false, milliseconds: None, problem }
                 }
             }
         }
     }))
     .await;
     drop(client);
-    reach.close().await;
+    fleet.close().await;
     output.result(&answers, |answers| {
-        let row = |answer: &Answer| {
-            let said = match (answer.milliseconds, &answer.problem) {
+        let row = |answer: &PingAnswer| {
+            let outcome = match (answer.milliseconds, &answer.problem) {
                 (Some(milliseconds), _) => format!("pong in {milliseconds:.1} ms"),
                 (None, problem) => problem.as_deref().map_or_else(|| "no answer".to_owned(), one_line),
             };
-            vec![answer.worker.clone(), said]
+            vec![answer.worker.clone(), outcome]
         };
         table(&answers.iter().map(row).collect::<Vec<_>>())
     })?;
-    Ok(if answers.iter().all(|answer| answer.answered) { exit_code::OK } else { exit_code::NO_ANSWER })
+    let all_answered = answers.iter().all(|answer| answer.answered);
+    Ok(if all_answered { CommandExit::Success } else { CommandExit::NoAnswer })
 }

@@ -1,37 +1,78 @@
 //! `rugged post`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use monitor_worker::drop_dir::DropName;
 use monitor_worker::receipt::{Outcome, Receipt};
 use serde::Serialize;
 
-use crate::args::Post;
 use crate::error::CliError;
-use crate::exit_code;
 use crate::output::{Output, bytes, count, one_line};
-use crate::producer::{self, Awaited, Before, Posted};
+use crate::producer::{self, DropItem, EarlierReceipt, PostedDrop, ReceiptWait};
+use service::exit_code::CommandExit;
 
+/// Post a release as a drop, without credentials
+///
+/// The contents of a DIR are posted with their sub-directories; a FILE is posted under its own name. Symbolic links and
+/// special files are refused. Only post_to_tuf_path must be configured.
+///
+/// The command copies the files to post_to_tuf_path/tuf_tmp_X, adds the manifest SHA256SUMS, syncs, and renames the
+/// directory to tuf_ready_X.
+///
+/// Exit codes: 0 posted, or with --wait published; 1 rejected; 2 invalid sources or name; 3 no receipt within --wait (the
+/// drop stays posted).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A pipeline without `rugged` posts a drop like this:
+
+  mkdir tuf_tmp_X
+  cp -r dist/. tuf_tmp_X/
+  mv tuf_tmp_X tuf_ready_X
+
+Examples:
+  rugged post dist/ --wait
+  rugged --set post_to_tuf_path=/opt/post_to_tuf post app-1.2.tar.gz --name app-1.2 --wait=60")]
+pub struct PostArgs {
+    /// Directories, whose contents are posted, and files
+    #[arg(value_name = "DIR|FILE", required = true)]
+    pub sources: Vec<PathBuf>,
+    /// Name of the drop [default: the time and random digits]
+    #[arg(long, value_name = "X")]
+    pub name: Option<String>,
+    /// Wait until clients can verify the release, or it is rejected [default: do not wait; without SECONDS: 300]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "300")]
+    pub wait: Option<u64>,
+    /// Do not add the manifest SHA256SUMS
+    #[arg(long)]
+    pub no_manifest: bool,
+}
+
+/// The result, as `--json` prints it.
 #[derive(Serialize)]
-struct Document<'a> {
-    posted: &'a Posted,
+struct PostReport<'a> {
+    posted: &'a PostedDrop,
     receipt: Option<&'a Receipt>,
 }
 
-pub async fn run(config: &Config, args: Post, output: Output) -> Result<u8, CliError> {
+/// Posts a drop, and waits for its receipt if asked to.
+///
+/// # Errors
+/// When a source cannot be posted, the drop directory cannot be written, or no receipt arrives in time.
+pub async fn run(config: &Config, args: PostArgs, output: Output) -> Result<CommandExit, CliError> {
     let fs: &dyn Fs = &RealFs;
     let items = producer::collect(fs, &args.sources)?;
     let name = match args.name {
-        Some(name) => name,
-        None => producer::new_name().map_err(|error| CliError::infrastructure(error.to_string()))?,
+        Some(name) => DropName::new(&name).map_err(|error| CliError::invalid_input(error).during("invalid --name"))?,
+        None => producer::new_drop_name()?,
     };
-    let name = DropName::new(&name).map_err(|reason| CliError::usage(format!("--name: {reason}")))?;
     let post = &config.post_to_tuf_path;
-    let bar = output.bytes_bar("copying", items.iter().map(producer::Item::len).sum());
-    let look = || Before::look(fs, post, &name);
-    let (posted, before) = producer::post(fs, post, &name, items, !args.no_manifest, &bar, look)?;
+    let bar = output.bytes_bar("copying", items.iter().map(DropItem::len).sum());
+    let look = || EarlierReceipt::look(fs, post, &name);
+    let (posted, earlier) = producer::post(fs, post, &name, items, !args.no_manifest, &bar, look)?;
     bar.finish_and_clear();
     output.text(&format!(
         "posted {} as {} ({})\n",
@@ -40,26 +81,29 @@ pub async fn run(config: &Config, args: Post, output: Output) -> Result<u8, CliE
         bytes(posted.bytes)
     ))?;
     let Some(seconds) = args.wait else {
-        output.result(&Document { posted: &posted, receipt: None }, |_| String::new())?;
-        return Ok(exit_code::OK);
+        output.result(&PostReport { posted: &posted, receipt: None }, |_| String::new())?;
+        return Ok(CommandExit::Success);
     };
     let deadline = Duration::from_secs(seconds);
-    match producer::await_receipt(fs, post, &name, &posted, &before, deadline).await? {
-        Awaited::Receipt(receipt) => {
-            output.result(&Document { posted: &posted, receipt: Some(&receipt) }, |_| text(&receipt))?;
-            Ok(if receipt.outcome == Outcome::Published { exit_code::OK } else { exit_code::FINDING })
+    match producer::await_receipt(fs, post, &name, &posted, &earlier, deadline).await? {
+        ReceiptWait::Received(receipt) => {
+            output.result(&PostReport { posted: &posted, receipt: Some(&receipt) }, |_| text(&receipt))?;
+            Ok(if receipt.outcome == Outcome::Published { CommandExit::Success } else { CommandExit::NegativeAnswer })
         }
-        Awaited::Timeout { taken } => {
-            output.result(&Document { posted: &posted, receipt: None }, |_| String::new())?;
-            let (seen, hint) = if taken {
+        ReceiptWait::TimedOut { taken_in } => {
+            output.result(&PostReport { posted: &posted, receipt: None }, |_| String::new())?;
+            let (state, hint) = if taken_in {
                 (
-                    "it was taken in and is not published yet",
-                    "the signing workers may be down or busy: see `rugged status`",
+                    "the monitor has taken the drop in, but it is not published yet",
+                    "run `rugged status` to see whether the signing workers are down or busy",
                 )
             } else {
-                ("nobody has taken it in", "is a monitor-worker running on this drop directory? see `rugged status`")
+                (
+                    "no monitor has taken the drop in",
+                    "check with `rugged status` that a monitor-worker runs on this drop directory",
+                )
             };
-            Err(CliError::no_answer(format!("no receipt within {seconds} s: {seen}; it stays posted")).hint(hint))
+            Err(CliError::no_answer(format!("no receipt within {seconds} s: {state}; it stays posted")).hint(hint))
         }
     }
 }
@@ -74,7 +118,7 @@ fn text(receipt: &Receipt) -> String {
         Outcome::Rejected => {
             let reason = receipt.reason.as_deref().map_or_else(|| "no reason given".to_owned(), one_line);
             format!(
-                "rejected {name}: {reason}\nhint: the files are in tuf_rejected_{name}; post it again when it is mended\n"
+                "rejected {name}: {reason}\nhint: correct the release and post it again; the files are in tuf_rejected_{name}\n"
             )
         }
     }

@@ -3,31 +3,69 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
 
+use clap::Args;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::recover::{self, Standing};
 use fleet::signing::{SigningError, SigningErrorKind};
 use serde::Serialize;
+use service::clock::{Clock as _, SystemClock};
 
-use crate::args;
 use crate::error::CliError;
-use crate::exit_code;
 use crate::output::{Output, note, one_line};
+use service::exit_code::CommandExit;
 
-#[derive(Serialize)]
-struct Document {
-    roles: Vec<Role>,
+/// Resume roles after a restore
+///
+/// A role keeps a floor: the highest versions that it has signed. When the repository is below the floor, for example
+/// after a restore from a backup, the role stops with an alarm. This command lets it resume once, with versions above the
+/// floor, so that all clients accept them. It also forgives a clock that was ahead.
+///
+/// Releases made since the backup are lost. Release them again, under new drop names.
+///
+/// Run the command where the workers' state_path is mounted, for targets first. It needs no keys. A running worker
+/// resumes at its next check, within reconcile_period.
+///
+/// If the state volume is lost too, the highest versions are unknown. Then stop the worker, run the command with
+/// --beyond and a number larger than all releases and renewals since the backup (a million does no harm), and start the
+/// worker.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged recover
+  rugged recover --role targets --yes
+  rugged recover --role targets --beyond 1000000")]
+pub struct RecoverArgs {
+    /// Resume one role only [default: every role below its floor]
+    #[arg(long, value_name = "ROLE", value_parser = fleet::recover::ROLES)]
+    pub role: Option<String>,
+    /// Replace a lost floor by one this many versions above the repository
+    #[arg(long, value_name = "NUMBER", requires = "role", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    pub beyond: Option<u64>,
+    /// Do not ask for confirmation
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
+/// The result, as `--json` prints it.
 #[derive(Serialize)]
-struct Role {
+struct RecoverReport {
+    roles: Vec<RecoveredRole>,
+}
+
+/// A role, with the reasons why it is below its floor, and whether it may resume.
+#[derive(Serialize)]
+struct RecoveredRole {
     role: String,
     below: Vec<String>,
     granted: bool,
 }
 
-pub fn run(config: &Config, args: args::Recover, output: Output) -> Result<u8, CliError> {
+/// Grants recovery to the roles that are below their floors.
+///
+/// # Errors
+/// When no floor is found, the user does not confirm, or a file cannot be read or written.
+pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<CommandExit, CliError> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let wanted: Vec<&str> = match &args.role {
         Some(role) => vec![role],
@@ -35,26 +73,28 @@ pub fn run(config: &Config, args: args::Recover, output: Output) -> Result<u8, C
     };
     if let Some(numbers) = args.beyond {
         for role in &wanted {
-            note(&format!("{role}: goes on at least {numbers} numbers above what the repository shows"));
+            note(&format!("{role}: new floor at least {numbers} versions above the repository"));
         }
         if !args.yes {
             confirm()?;
         }
         for role in &wanted {
-            recover::raise(&fs, config, role, numbers, SystemClock.now()).map_err(|error| explain(role, &error))?;
+            recover::raise(&fs, config, role, numbers, SystemClock.now())
+                .map_err(|error| explain_role_error(role, error))?;
         }
     }
     let mut standings = Vec::new();
     for role in &wanted {
-        standings.extend(recover::look(&fs, config, role, SystemClock.now()).map_err(|error| explain(role, &error))?);
+        let standing = recover::look(&fs, config, role, SystemClock.now());
+        standings.extend(standing.map_err(|error| explain_role_error(role, error))?);
     }
     if standings.is_empty() {
-        return Err(CliError::usage(format!(
-            "no floor of {} is kept below {}",
+        return Err(CliError::invalid_input(format!(
+            "found no floor of {} below {}",
             wanted.join(", "),
             config.state_path.display()
         ))
-        .hint("run it where the worker's state_path is mounted, as the worker's user"));
+        .hint("run the command where the worker's state_path is mounted, as the worker's user; for a lost floor use --beyond"));
     }
     let below: Vec<&Standing> = standings.iter().filter(|standing| !standing.below.is_empty()).collect();
     if !below.is_empty() {
@@ -65,43 +105,51 @@ pub fn run(config: &Config, args: args::Recover, output: Output) -> Result<u8, C
             confirm()?;
         }
         for standing in &below {
-            recover::grant(&fs, config, standing).map_err(|error| explain(&standing.role, &error))?;
+            recover::grant(&fs, config, standing).map_err(|error| explain_role_error(&standing.role, error))?;
         }
     }
     let roles = standings
         .iter()
-        .map(|standing| Role {
+        .map(|standing| RecoveredRole {
             role: standing.role.clone(),
             below: standing.below.clone(),
             granted: !standing.below.is_empty(),
         })
         .collect();
-    output.result(&Document { roles }, |document| {
-        let line = |role: &Role| {
-            let what =
-                if role.granted { "goes on above its floor, at its next look" } else { "is not below its floor" };
-            format!("{} {what}\n", role.role)
+    output.result(&RecoverReport { roles }, |report| {
+        let line = |role: &RecoveredRole| {
+            let state =
+                if role.granted { "resumes above its floor at its next check" } else { "is not below its floor" };
+            format!("{} {state}\n", role.role)
         };
-        document.roles.iter().map(line).collect()
+        report.roles.iter().map(line).collect()
     })?;
-    Ok(exit_code::OK)
+    Ok(CommandExit::Success)
 }
 
-fn explain(role: &str, error: &SigningError) -> CliError {
-    let message = format!("{role}: {error}");
-    match error.kind() {
-        SigningErrorKind::Infrastructure | SigningErrorKind::Waiting => CliError::infrastructure(message),
-        _ => CliError::refused(message),
-    }
+fn explain_role_error(role: &str, error: SigningError) -> CliError {
+    let failure = match error.kind() {
+        SigningErrorKind::Infrastructure | SigningErrorKind::Waiting => CliError::local_failure(error),
+        _ => CliError::request_refused(error),
+    };
+    failure.during(format!("cannot recover {role}"))
 }
 
 fn confirm() -> Result<(), CliError> {
-    note("What was released since the backup is lost and has to be released again, under new drop names.");
+    note("Releases made since the backup are lost. Release them again, under new drop names.");
     if !io::stdin().is_terminal() {
-        return Err(CliError::usage("going on above the floor needs a confirmation").hint("--yes says it"));
+        return Err(CliError::invalid_input("recovery needs a confirmation, and standard input is not a terminal")
+            .hint("confirm with --yes"));
     }
-    let _ = write!(io::stderr(), "Go on above the floor? Type `recover`: ");
+    let _ = write!(io::stderr(), "Resume above the floor? Type `recover` to confirm: ");
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| CliError::usage(format!("no answer: {error}")))?;
-    if answer.trim() == "recover" { Ok(()) } else { Err(CliError::usage("nothing was done")) }
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| CliError::invalid_input(error).during("cannot read the confirmation"))?;
+    if answer.trim() == "recover" {
+        Ok(())
+    } else {
+        Err(CliError::invalid_input("recovery not confirmed; nothing was changed"))
+    }
 }

@@ -3,48 +3,70 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use clap::Args;
 use fleet::Config;
 use fleet::contract::{
     REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE,
 };
 use serde::Serialize;
 
-use crate::args;
+use super::signing_chain::{task_deadline, with_signing_workers};
 use crate::error::CliError;
-use crate::exit_code;
 use crate::output::{Output, count};
+use service::exit_code::CommandExit;
 
+/// Renew metadata that is near its expiry
+///
+/// The roles renew their metadata on their own, with or without the broker. This command makes them check immediately.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged refresh-expiry
+  rugged refresh-expiry --force")]
+pub struct RefreshExpiryArgs {
+    /// Renew all metadata, also if it is far from its expiry
+    #[arg(long)]
+    pub force: bool,
+    /// Seconds to wait for each role [default: task_timeout]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// The result, as `--json` prints it.
 #[derive(Default, Serialize)]
-struct Document {
+struct RefreshExpiryReport {
     renewed: BTreeMap<String, u64>,
     bins_renewed: u64,
 }
 
-pub async fn run(config: &Arc<Config>, args: args::RefreshExpiry, output: Output) -> Result<u8, CliError> {
-    let deadline = super::deadline(config, args.timeout);
-    let document = super::with_signers(config, async |reach| {
-        let mut document = Document::default();
-        // Each role takes up what the one before it wrote.
+/// Makes targets, snapshot and timestamp check their expiry, in this order.
+///
+/// # Errors
+/// When a worker does not answer or its task fails.
+pub async fn run(config: &Arc<Config>, args: RefreshExpiryArgs, output: Output) -> Result<CommandExit, CliError> {
+    let deadline = task_deadline(config, args.timeout);
+    let report = with_signing_workers(config, async |fleet| {
+        let mut report = RefreshExpiryReport::default();
+        // Each role signs the new version of the role before it.
         for queue in [TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE] {
             let arguments = RefreshExpiry { force: args.force };
-            let result: RefreshExpiryResult = reach.call(queue, REFRESH_EXPIRY, &arguments, deadline).await?;
-            document.renewed.extend(result.renewed);
-            document.bins_renewed += result.bins_renewed;
+            let result: RefreshExpiryResult = fleet.call(queue, REFRESH_EXPIRY, &arguments, deadline).await?;
+            report.renewed.extend(result.renewed);
+            report.bins_renewed += result.bins_renewed;
         }
-        Ok(document)
+        Ok(report)
     })
     .await?;
-    output.result(&document, |document| {
-        let mut parts: Vec<String> =
-            document.renewed.iter().map(|(role, version)| format!("{role} {version}")).collect();
-        if document.bins_renewed > 0 {
-            parts.push(count(document.bins_renewed, "bin"));
+    output.result(&report, |report| {
+        let mut parts: Vec<String> = report.renewed.iter().map(|(role, version)| format!("{role} {version}")).collect();
+        if report.bins_renewed > 0 {
+            parts.push(count(report.bins_renewed, "bin"));
         }
         if parts.is_empty() {
-            "nothing is near its expiry; --force renews all the same\n".to_owned()
+            "no metadata is near its expiry; renew it anyway with --force\n".to_owned()
         } else {
             format!("renewed {}\n", parts.join(", "))
         }
     })?;
-    Ok(exit_code::OK)
+    Ok(CommandExit::Success)
 }

@@ -4,36 +4,55 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use fleet::clock::{Clock as _, SystemClock};
 use fleet::contract::{STATUS, WorkerStatus};
 use futures_util::future::join_all;
 use monitor_worker::drop_dir;
 use serde::Serialize;
+use service::clock::{Clock as _, SystemClock};
 
-use crate::args;
-use crate::error::CliError;
-use crate::exit_code;
+use crate::error::{CliError, describe};
+use crate::fleet_connection::{FleetConnection, WORKER_NAMES, explain_call_error};
 use crate::output::{Output, one_line, table};
-use crate::reach::{Reach, WORKER_NAMES, explain};
-use crate::verify::{self, Opened, Place, RoleState};
+use crate::verify::{RepositoryCheck, RepositoryPaths, VisibleRole, check_repository, is_directory, visible_roles};
+use service::exit_code::CommandExit;
 
+/// Show workers, roles, versions, expiries and drops
+///
+/// The command asks every worker, and also verifies the repository and counts the drops where it can read them on this
+/// machine.
+///
+/// Exit codes: 0 all workers answered and are healthy and the repository verifies, 1 otherwise.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rugged status
+  rugged --json status | jq '.workers[].status.state'")]
+pub struct StatusArgs {
+    /// Seconds to wait for each worker
+    #[arg(long, value_name = "SECONDS", default_value = "5")]
+    pub timeout: u64,
+}
+
+/// The result, as `--json` prints it.
 #[derive(Serialize)]
-struct Document {
-    /// How the fleet was reached; absent when none is running.
+struct StatusReport {
+    /// The broker or the socket; absent when no fleet is running.
     via: Option<String>,
-    workers: Vec<Worker>,
-    /// What clients see, where the repository can be read from here.
-    repository: Option<Repository>,
-    /// Drops by stage: as the drop directory shows them where it can be read, else as the monitor says.
+    workers: Vec<WorkerReport>,
+    /// The repository as clients see it; absent when this machine cannot read it.
+    repository: Option<RepositoryReport>,
+    /// Number of drops by stage, from the drop directory if this machine can read it, else from the monitor-worker.
     drops: BTreeMap<String, u64>,
-    /// Every worker answered and is well, and the repository, if visible, verifies.
+    /// Whether every worker answered and is healthy, and the repository, if readable, verifies.
     ok: bool,
 }
 
+/// A worker: its answer, or the reason why there is none.
 #[derive(Serialize)]
-struct Worker {
+struct WorkerReport {
     worker: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<WorkerStatus>,
@@ -41,56 +60,66 @@ struct Worker {
     problem: Option<String>,
 }
 
+/// The repository: its roles, and the reason if it does not verify.
 #[derive(Serialize)]
-struct Repository {
+struct RepositoryReport {
     metadata: String,
     verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
-    roles: Vec<RoleState>,
+    roles: Vec<VisibleRole>,
 }
 
-pub async fn run(config: &Config, args: args::Status, output: Output) -> Result<u8, CliError> {
+/// Collects and prints the status.
+///
+/// # Errors
+/// When `broker_url` is malformed.
+pub async fn run(config: &Config, args: StatusArgs, output: Output) -> Result<CommandExit, CliError> {
     let deadline = Duration::from_secs(args.timeout.max(1));
-    let (via, workers) = match Reach::running(config).await? {
-        Some(reach) => {
-            let workers = join_all(WORKER_NAMES.map(|worker| ask(&reach, worker, deadline))).await;
-            let via = reach.via().to_owned();
-            reach.close().await;
+    let (via, workers) = match FleetConnection::to_running(config).await? {
+        Some(fleet) => {
+            let workers = join_all(WORKER_NAMES.map(|worker| ask(&fleet, worker, deadline))).await;
+            let via = fleet.via().to_owned();
+            fleet.close().await;
             (Some(via), workers)
         }
         None => {
-            let absent =
-                |worker: &str| Worker { worker: worker.into(), status: None, problem: Some("not running".into()) };
+            let absent = |worker: &str| WorkerReport {
+                worker: worker.into(),
+                status: None,
+                problem: Some("not running".into()),
+            };
             (None, WORKER_NAMES.map(absent).into())
         }
     };
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    // What the drop directory shows is newer than what the monitor remembers, which alone knows of drops held back.
-    let told = workers.iter().filter_map(|worker| worker.status.as_ref()).find(|status| !status.drops.is_empty());
-    let mut drops = told.map(|status| status.drops.clone()).unwrap_or_default();
+    // The drop directory is newer than the monitor's answer, but only the monitor knows of held drops.
+    let by_monitor = workers.iter().filter_map(|worker| worker.status.as_ref()).find(|status| !status.drops.is_empty());
+    let mut drops = by_monitor.map(|status| status.drops.clone()).unwrap_or_default();
     drops.extend(drops_on_disk(fs.as_ref(), config));
-    let repository = repository(&fs, config);
-    let well = |worker: &Worker| worker.status.as_ref().is_some_and(|status| status.state != "alarm");
-    let ok = workers.iter().all(well) && repository.as_ref().is_none_or(|repository| repository.verified);
-    let document = Document { via, workers, repository, drops, ok };
-    output.result(&document, text)?;
-    Ok(if ok { exit_code::OK } else { exit_code::FINDING })
+    let repository = repository_report(&fs, config);
+    let healthy = |worker: &WorkerReport| worker.status.as_ref().is_some_and(|status| status.state != "alarm");
+    let ok = workers.iter().all(healthy) && repository.as_ref().is_none_or(|repository| repository.verified);
+    let report = StatusReport { via, workers, repository, drops, ok };
+    output.result(&report, text)?;
+    Ok(if ok { CommandExit::Success } else { CommandExit::NegativeAnswer })
 }
 
-async fn ask(reach: &Reach, worker: &str, deadline: Duration) -> Worker {
-    let answer = Reach::ask(reach.client(), worker, STATUS, deadline).await;
-    let status = answer.map_err(|error| explain(worker, STATUS, &error, deadline).message).and_then(|value| {
-        serde_json::from_value(value).map_err(|error| format!("answered what this version does not know: {error}"))
-    });
+async fn ask(fleet: &FleetConnection, worker: &str, deadline: Duration) -> WorkerReport {
+    let answer = match FleetConnection::ask(fleet.client(), worker, STATUS, deadline).await {
+        Ok(value) => serde_json::from_value(value).map_err(|error| {
+            CliError::task_failed(error).during("its answer has a form that this version cannot read")
+        }),
+        Err(error) => Err(explain_call_error(worker, STATUS, error, deadline)),
+    };
     let worker = worker.to_owned();
-    match status {
-        Ok(status) => Worker { worker, status: Some(status), problem: None },
-        Err(problem) => Worker { worker, status: None, problem: Some(problem) },
+    match answer {
+        Ok(status) => WorkerReport { worker, status: Some(status), problem: None },
+        Err(error) => WorkerReport { worker, status: None, problem: Some(error.message()) },
     }
 }
 
-/// What the drop directory shows; nothing where it cannot be read.
+/// The drops in the drop directory by stage; empty when it cannot be read.
 fn drops_on_disk(fs: &dyn Fs, config: &Config) -> BTreeMap<String, u64> {
     let Ok(listing) = drop_dir::list(fs, &config.post_to_tuf_path, config.prefix_case_insensitive) else {
         return BTreeMap::new();
@@ -103,37 +132,39 @@ fn drops_on_disk(fs: &dyn Fs, config: &Config) -> BTreeMap<String, u64> {
     counts.map(|(stage, number)| (stage.to_owned(), number)).into()
 }
 
-fn repository(fs: &Arc<dyn Fs>, config: &Config) -> Option<Repository> {
-    let place = Place::of(config);
-    if !verify::is_dir(fs.as_ref(), &place.metadata) {
+fn repository_report(fs: &Arc<dyn Fs>, config: &Config) -> Option<RepositoryReport> {
+    let paths = RepositoryPaths::of(config);
+    if !is_directory(fs.as_ref(), &paths.metadata) {
         return None;
     }
-    let metadata = place.metadata.display().to_string();
-    let failed = |problem: String, roles| Repository {
+    let metadata = paths.metadata.display().to_string();
+    let failed = |problem: String, roles| RepositoryReport {
         metadata: metadata.clone(),
         verified: false,
         problem: Some(problem),
         roles,
     };
-    Some(match verify::open(fs, &place, SystemClock.now()) {
-        Ok(Opened::Verified(client)) => {
-            Repository { metadata, verified: true, problem: None, roles: verify::roles(&client) }
+    Some(match check_repository(fs, &paths, SystemClock.now()) {
+        Ok(RepositoryCheck::Verified(client)) => {
+            RepositoryReport { metadata, verified: true, problem: None, roles: visible_roles(&client) }
         }
-        Ok(Opened::Failed(client, error)) => failed(error.to_string(), verify::roles(&client)),
-        Ok(Opened::BadRoot(error)) => failed(format!("the trusted root: {error}"), Vec::new()),
-        Err(error) => failed(error.to_string(), Vec::new()),
+        Ok(RepositoryCheck::Failed(client, error)) => failed(describe(&error), visible_roles(&client)),
+        Ok(RepositoryCheck::BadRoot(error)) => {
+            failed(format!("invalid trusted root: {}", describe(&error)), Vec::new())
+        }
+        Err(error) => failed(error.message(), Vec::new()),
     })
 }
 
-fn text(document: &Document) -> String {
-    let mut out = match &document.via {
-        Some(via) => format!("fleet reached through {}\n\n", one_line(via)),
-        None => "no fleet is running on memory:// (`rugged up` starts one)\n\n".to_owned(),
+fn text(report: &StatusReport) -> String {
+    let mut out = match &report.via {
+        Some(via) => format!("connected through {}\n\n", one_line(via)),
+        None => "no fleet is running on memory://; start one with `rugged up`\n\n".to_owned(),
     };
     let head = ["WORKER", "STATE", "ROLE VERSION", "EXPIRES", "NEXT RENEWAL", "LAST WORK"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let mut details = String::new();
-    for worker in &document.workers {
+    for worker in &report.workers {
         let Some(status) = &worker.status else {
             rows.push(vec![worker.worker.clone(), "-".to_owned()]);
             if let Some(problem) = worker.problem.as_deref().filter(|problem| *problem != "not running") {
@@ -156,13 +187,13 @@ fn text(document: &Document) -> String {
         if let Some(processing) = status.processing.as_ref().filter(|processing| processing.paused) {
             let reason =
                 processing.reason.as_deref().map(|reason| format!(": {}", one_line(reason))).unwrap_or_default();
-            details.push_str(&format!("{}: processing is paused{reason}\n", worker.worker));
+            details.push_str(&format!("{}: intake of drops paused{reason}\n", worker.worker));
         }
     }
     out.push_str(&table(&rows));
     out.push_str(&details);
-    match &document.repository {
-        None => out.push_str("\nrepository  not visible from here\n"),
+    match &report.repository {
+        None => out.push_str("\nrepository  not readable on this machine\n"),
         Some(repository) => {
             let roles = repository.roles.iter().map(|role| format!("{} {}", role.role, role.version));
             let roles = roles.collect::<Vec<_>>().join(", ");
@@ -173,10 +204,10 @@ fn text(document: &Document) -> String {
             out.push_str(&format!("\nrepository  {} ({verdict})\n", if roles.is_empty() { "-" } else { &roles }));
         }
     }
-    let drops: Vec<String> = document.drops.iter().map(|(stage, number)| format!("{stage} {number}")).collect();
+    let drops: Vec<String> = report.drops.iter().map(|(stage, number)| format!("{stage} {number}")).collect();
     out.push_str(&format!(
         "drops       {}\n",
-        if drops.is_empty() { "not visible from here".into() } else { drops.join(", ") }
+        if drops.is_empty() { "not readable on this machine".into() } else { drops.join(", ") }
     ));
     out
 }

@@ -1,4 +1,4 @@
-//! Waiting for `tuf_receipt_X.json`.
+//! The wait for `tuf_receipt_X.json`.
 
 use std::io;
 use std::path::Path;
@@ -9,50 +9,50 @@ use monitor_worker::drop_dir::{DropName, PROCESSING, READY};
 use monitor_worker::receipt::{Outcome, Receipt};
 use tokio::time::{Instant, sleep};
 
-use super::Posted;
+use super::write::PostedDrop;
 use crate::error::CliError;
 
-const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// A pause is this part of the time waited so far, so that the answer is seen late by as much at most.
-const PART: u32 = 16;
+const SHORTEST_POLL_INTERVAL: Duration = Duration::from_millis(2);
+const LONGEST_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// The poll interval is this fraction of the time waited so far, which bounds the relative delay of the answer.
+const POLL_FRACTION: u32 = 16;
 
-/// Which receipt of that name was there before the drop was handed over: an older drop's, not the answer.
+/// The receipt, if any, that an earlier drop of the same name left behind. It is not the answer to the new drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Before(Option<Identity>);
+pub struct EarlierReceipt(Option<FileIdentity>);
 
-/// Every receipt is a new file, so device, inode and time of change tell two apart.
-type Identity = ((u64, u64), i64, u32);
+/// Device and inode, seconds and nanoseconds of the last change. Every receipt is a new file, so these differ.
+type FileIdentity = ((u64, u64), i64, u32);
 
-impl Before {
-    /// Looks at the drop directory.
+impl EarlierReceipt {
+    /// Looks for a receipt in the drop directory. Call it before the drop is handed over.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the directory cannot be read.
     pub fn look(fs: &dyn Fs, post: &Path, name: &DropName) -> Result<Self, CliError> {
         let path = post.join(name.receipt_file());
-        identity(fs, &path).map(Self).map_err(|error| CliError::reading(&path, &error))
+        identity(fs, &path).map(Self).map_err(|error| CliError::reading(&path, error))
     }
 }
 
-fn identity(fs: &dyn Fs, path: &Path) -> io::Result<Option<Identity>> {
+fn identity(fs: &dyn Fs, path: &Path) -> io::Result<Option<FileIdentity>> {
     Ok(durable::stat_if_there(fs, path)?.map(|stat| (stat.id, stat.mtime, stat.mtime_nanos)))
 }
 
-/// What waiting came to.
+/// The result of the wait for a receipt.
 #[derive(Clone, Debug)]
-pub enum Awaited {
+pub enum ReceiptWait {
     /// The receipt of this drop.
-    Receipt(Box<Receipt>),
-    /// None in time. Whether the fleet has taken the drop in.
-    Timeout {
-        /// It is no longer `tuf_ready_X`.
-        taken: bool,
+    Received(Box<Receipt>),
+    /// No receipt came in time.
+    TimedOut {
+        /// Whether the fleet has taken the drop in: it is no longer `tuf_ready_X`.
+        taken_in: bool,
     },
 }
 
-/// Waits until the receipt of `posted` is there: one written since `before` with its digest, or a rejection before all of
-/// the drop was read, which has none.
+/// Waits at most `deadline` for the receipt of `posted`: one newer than `earlier` with the drop's digest, or a rejection
+/// without a digest, which the monitor writes when it rejects a drop before it has read all of it.
 ///
 /// # Errors
 /// When the drop directory cannot be read.
@@ -60,43 +60,43 @@ pub async fn await_receipt(
     fs: &dyn Fs,
     post: &Path,
     name: &DropName,
-    posted: &Posted,
-    before: &Before,
+    posted: &PostedDrop,
+    earlier: &EarlierReceipt,
     deadline: Duration,
-) -> Result<Awaited, CliError> {
+) -> Result<ReceiptWait, CliError> {
     let path = post.join(name.receipt_file());
     let start = Instant::now();
     let mut answer = None;
     loop {
-        // Whether it is gone is asked first: a receipt is written before the directory goes.
+        // First the directory, then the receipt: the monitor writes the receipt before the directory disappears.
         let gone = is_gone(fs, post, name);
-        let new = identity(fs, &path).map_err(|error| CliError::reading(&path, &error))? != before.0;
+        let new = identity(fs, &path).map_err(|error| CliError::reading(&path, error))? != earlier.0;
         if answer.is_none() && (new || gone) {
             match Receipt::read(fs, &path) {
                 Ok(receipt) if is_answer(&receipt, posted, new) => answer = Some(Box::new(receipt)),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(CliError::reading(&path, &error)),
+                Err(error) => return Err(CliError::reading(&path, error)),
             }
         }
         let waited = start.elapsed();
         let left = deadline.saturating_sub(waited);
         match answer {
-            // A rejected drop is worth knowing of once its files are in `tuf_rejected_X`: its name is free again then.
+            // A rejection counts once the files are in `tuf_rejected_X`: only then is the name free again.
             Some(receipt) if gone || receipt.outcome == Outcome::Published || left.is_zero() => {
-                return Ok(Awaited::Receipt(receipt));
+                return Ok(ReceiptWait::Received(receipt));
             }
             None if left.is_zero() => {
                 let ready = durable::stat_if_there(fs, &post.join(format!("{READY}{name}")));
-                return Ok(Awaited::Timeout { taken: ready.is_ok_and(|found| found.is_none()) });
+                return Ok(ReceiptWait::TimedOut { taken_in: ready.is_ok_and(|found| found.is_none()) });
             }
             waiting => answer = waiting,
         }
-        sleep((waited / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE).min(left)).await;
+        sleep((waited / POLL_FRACTION).clamp(SHORTEST_POLL_INTERVAL, LONGEST_POLL_INTERVAL).min(left)).await;
     }
 }
 
-fn is_answer(receipt: &Receipt, posted: &Posted, new: bool) -> bool {
+fn is_answer(receipt: &Receipt, posted: &PostedDrop, new: bool) -> bool {
     match (&receipt.digest, receipt.outcome) {
         (Some(digest), Outcome::Published) => *digest == posted.digest,
         (Some(digest), Outcome::Rejected) => new && *digest == posted.digest,

@@ -1,4 +1,4 @@
-//! Writing a drop: `tuf_tmp_X`, every byte and name durable, then the rename that hands it over.
+//! Writing a drop: fill `tuf_tmp_X`, make every byte and name durable, then rename to `tuf_ready_X`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,64 +12,71 @@ use monitor_worker::manifest::MANIFEST;
 use monitor_worker::staging::{StagedFile, drop_digest};
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256};
 
-use super::{Content, Item};
+use super::drop_item::{DropItem, ItemContent};
 use crate::error::CliError;
 
-/// Prefix of a directory that is still being filled.
-const TMP: &str = "tuf_tmp_";
+/// Prefix of a drop that is still being filled.
+const TMP_PREFIX: &str = "tuf_tmp_";
 const FILE_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o755;
-/// Up to this many files are synced one by one; beyond, one `syncfs` is cheaper.
-const SYNC_SINGLY: usize = 16;
+/// Most files that are synced one by one; for more, one `syncfs` is cheaper.
+const MAX_SINGLE_SYNCS: usize = 16;
 
-/// A drop that was handed over.
+/// A drop that was handed over to the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Posted {
+pub struct PostedDrop {
     /// Its name.
     pub name: String,
-    /// The digest of its file list, with the name its identity; the receipt has it.
+    /// The digest of its file list. Name and digest identify the drop; the receipt repeats both.
     pub digest: String,
-    /// Its files.
+    /// The number of its files.
     pub files: u64,
-    /// Their bytes.
+    /// The size of its files in bytes.
     pub bytes: u64,
-    /// Where it was put.
+    /// Its path after the rename.
     pub path: PathBuf,
 }
 
 /// Hands `items`, sorted by path, over as the drop `name`. When it returns, the drop survives a power cut. `before_rename`
-/// is the last moment at which the fleet does not know of it.
+/// runs last before the fleet can see the drop; its result is returned.
 ///
 /// # Errors
-/// Nothing was handed over then, and what was copied is removed again as far as possible; only when the rename itself
-/// could not be made durable is the drop there, as the message says.
+/// After an error nothing is handed over, and the copied files are removed as far as possible. One case is different:
+/// when the rename could not be made durable, the drop is posted, and the message says so.
 pub fn post<T>(
     fs: &dyn Fs,
     post: &Path,
     name: &DropName,
-    items: Vec<Item>,
+    items: Vec<DropItem>,
     manifest: bool,
     bar: &ProgressBar,
     before_rename: impl FnOnce() -> Result<T, CliError>,
-) -> Result<(Posted, T), CliError> {
-    let (tmp, ready) = (post.join(format!("{TMP}{name}")), post.join(format!("{READY}{name}")));
+) -> Result<(PostedDrop, T), CliError> {
+    let (tmp, ready) = (post.join(format!("{TMP_PREFIX}{name}")), post.join(format!("{READY}{name}")));
     for taken in [&ready, &post.join(format!("{PROCESSING}{name}"))] {
         if let Ok(Some(_)) = durable::stat_if_there(fs, taken) {
-            return Err(CliError::usage(format!("a drop of that name is waiting: {}", taken.display()))
-                .hint("choose another --name, or wait until it is taken in"));
+            return Err(CliError::invalid_input(format!(
+                "a drop named {name} is already waiting: {}",
+                taken.display()
+            ))
+            .hint("choose another --name, or wait until the monitor has taken that drop in"));
         }
     }
     match durable::make_dir(fs, &tmp, DIR_MODE) {
         Ok(true) => {}
         Ok(false) => {
-            return Err(CliError::usage(format!("somebody is filling a drop of that name: {}", tmp.display()))
-                .hint("choose another --name, or remove the directory if its producer died"));
+            return Err(CliError::invalid_input(format!(
+                "another producer is filling a drop named {name}: {}",
+                tmp.display()
+            ))
+            .hint("choose another --name, or remove the directory if that producer is gone"));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(CliError::usage(format!("there is no drop directory {}", post.display()))
-                .hint("set post_to_tuf_path to where the drop directory is mounted (--set, RUGGED_POST_TO_TUF_PATH or the file)"));
+            return Err(CliError::invalid_input(format!("the drop directory {} does not exist", post.display())).hint(
+                "set post_to_tuf_path (--set, RUGGED_POST_TO_TUF_PATH or the configuration file) to its mount point",
+            ));
         }
-        Err(error) => return Err(CliError::writing(&tmp, &error)),
+        Err(error) => return Err(CliError::writing(&tmp, error)),
     }
     let filled = fill(fs, &tmp, items, manifest, bar).and_then(|files| Ok((files, before_rename()?)));
     let (files, before) = filled.inspect_err(|_| discard(fs, &tmp))?;
@@ -77,17 +84,25 @@ pub fn post<T>(
         Ok(true) => {}
         Ok(false) => {
             discard(fs, &tmp);
-            return Err(CliError::usage(format!("a drop of that name is waiting: {}", ready.display())));
+            return Err(CliError::invalid_input(format!(
+                "a drop named {name} is already waiting: {}",
+                ready.display()
+            ))
+            .hint("choose another --name, or wait until the monitor has taken that drop in"));
         }
         Err(error) => {
             discard(fs, &tmp);
-            return Err(CliError::writing(&ready, &error));
+            return Err(CliError::writing(&ready, error));
         }
     }
     durable::sync_dir(fs, post).map_err(|error| {
-        CliError::infrastructure(format!("{} is posted, and may not survive a power cut: {error}", ready.display()))
+        CliError::local_failure(error).during(format!(
+            "{} is posted, but may not survive a power cut: cannot sync {}",
+            ready.display(),
+            post.display()
+        ))
     })?;
-    let posted = Posted {
+    let posted = PostedDrop {
         name: name.as_str().to_owned(),
         digest: drop_digest(&files),
         files: files.len() as u64,
@@ -100,44 +115,44 @@ pub fn post<T>(
 fn fill(
     fs: &dyn Fs,
     tmp: &Path,
-    items: Vec<Item>,
+    items: Vec<DropItem>,
     manifest: bool,
     bar: &ProgressBar,
 ) -> Result<Vec<StagedFile>, CliError> {
-    let singly = items.len() <= SYNC_SINGLY;
+    let singly = items.len() <= MAX_SINGLE_SYNCS;
     let brings_manifest = items.iter().any(|item| item.path == MANIFEST);
     let dirs = make_dirs(fs, tmp, &items)?;
     let mut copier = HashingCopier::new();
     let mut files = Vec::with_capacity(items.len());
     for item in items {
         let file = copy(fs, tmp, item, singly, &mut copier, bar)?;
-        // The manifest is checked by the monitor and is not a target.
+        // The monitor checks the manifest; it does not become a target.
         if file.path != MANIFEST {
             files.push(file);
         }
     }
     if manifest && !brings_manifest {
-        let item = Item { path: MANIFEST.to_owned(), content: Content::Bytes(manifest_of(&files)) };
+        let item = DropItem { path: MANIFEST.to_owned(), content: ItemContent::Bytes(manifest_of(&files)) };
         copy(fs, tmp, item, singly, &mut copier, &ProgressBar::hidden())?;
     }
     if singly {
         for dir in dirs.iter().rev() {
-            durable::sync_dir(fs, dir).map_err(|error| CliError::writing(dir, &error))?;
+            durable::sync_dir(fs, dir).map_err(|error| CliError::writing(dir, error))?;
         }
-        durable::sync_dir(fs, tmp).map_err(|error| CliError::writing(tmp, &error))?;
+        durable::sync_dir(fs, tmp).map_err(|error| CliError::writing(tmp, error))?;
     } else {
-        durable::sync_all(fs, tmp).map_err(|error| CliError::writing(tmp, &error))?;
+        durable::sync_all(fs, tmp).map_err(|error| CliError::writing(tmp, error))?;
     }
     Ok(files)
 }
 
-fn make_dirs(fs: &dyn Fs, tmp: &Path, items: &[Item]) -> Result<BTreeSet<PathBuf>, CliError> {
+fn make_dirs(fs: &dyn Fs, tmp: &Path, items: &[DropItem]) -> Result<BTreeSet<PathBuf>, CliError> {
     let mut made = BTreeSet::new();
     for item in items {
         for (at, _) in item.path.match_indices('/') {
             let dir = tmp.join(&item.path[..at]);
             if !made.contains(&dir) {
-                durable::make_dir(fs, &dir, DIR_MODE).map_err(|error| CliError::writing(&dir, &error))?;
+                durable::make_dir(fs, &dir, DIR_MODE).map_err(|error| CliError::writing(&dir, error))?;
                 made.insert(dir);
             }
         }
@@ -148,25 +163,25 @@ fn make_dirs(fs: &dyn Fs, tmp: &Path, items: &[Item]) -> Result<BTreeSet<PathBuf
 fn copy(
     fs: &dyn Fs,
     tmp: &Path,
-    item: Item,
+    item: DropItem,
     sync: bool,
     copier: &mut HashingCopier,
     bar: &ProgressBar,
 ) -> Result<StagedFile, CliError> {
     let to = tmp.join(&item.path);
-    let writing = |error| CliError::writing(&to, &error);
+    let writing = |error| CliError::writing(&to, error);
     let mut out = fs.create_new(&to, FILE_MODE).map_err(writing)?;
     let mut take = |bytes: &[u8]| {
         bar.inc(bytes.len() as u64);
         out.write_all(bytes)
     };
     let FileDigest { length: len, sha256 } = match &item.content {
-        Content::Bytes(bytes) => {
+        ItemContent::Bytes(bytes) => {
             take(bytes).map_err(writing)?;
             FileDigest { length: bytes.len() as u64, sha256: Sha256::of(bytes) }
         }
-        Content::File(from, _) => {
-            let reading = |error| CliError::reading(from, &error);
+        ItemContent::File(from, _) => {
+            let reading = |error| CliError::reading(from, error);
             let mut file = fs.open(from).map_err(reading)?;
             copier.copy(&mut file, u64::MAX, take).map_err(|error| match error {
                 CopyError::Read(error) => reading(error),
@@ -181,7 +196,7 @@ fn copy(
     Ok(StagedFile { path: item.path, sha256, len })
 }
 
-/// As `sha256sum` writes it. Target paths hold no character that would have to be escaped.
+/// The manifest, in the format of `sha256sum`. Target paths hold no character that the format escapes.
 fn manifest_of(files: &[StagedFile]) -> Vec<u8> {
     let mut text = String::new();
     for file in files {
@@ -191,6 +206,6 @@ fn manifest_of(files: &[StagedFile]) -> Vec<u8> {
 }
 
 fn discard(fs: &dyn Fs, tmp: &Path) {
-    // What stays behind is named like a drop being filled, which nobody takes.
+    // Remains keep the name of a drop being filled, which the monitor never takes in.
     let _ = durable::remove_tree(fs, tmp);
 }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use celery_runtime::broker::Broker;
 use celery_runtime::broker::memory::{Duplicates, FaultAction, MemoryBroker};
 use durable_fs::{Fs, durable};
-use fleet::clock::{Clock, ManualClock};
 use fleet::{Config, Context, FleetError, WorkerInfo};
 use root_worker::KeyRequest;
+use service::clock::{Clock, ManualClock};
 use testkit::sim_fs::{CrashMode, SimFs};
 use tokio_util::sync::CancellationToken;
 

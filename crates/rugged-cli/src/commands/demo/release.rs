@@ -1,32 +1,34 @@
-//! The release that the demo publishes: a small program, other for each version, and an index that every version replaces.
+//! The release that the demo publishes: a small program that differs in each version, and an index that every version
+//! replaces.
 
-use fleet::clock::{Clock as _, SystemClock};
+use service::clock::{Clock as _, SystemClock};
 
 use crate::error::CliError;
-use crate::producer::{Content, Item};
+use crate::producer::{DropItem, ItemContent};
 use crate::verify::OwnClient;
 
-/// A release.
-pub struct Release {
-    /// `hello 1.3.0`.
+/// A release of the demo.
+pub struct DemoRelease {
+    /// Its name and version, such as `hello 1.3.0`.
     pub title: String,
     /// Its files, sorted by path.
-    pub items: Vec<Item>,
+    pub items: Vec<DropItem>,
 }
 
-/// The version after the highest that clients see.
+/// The release after the highest version that clients see.
 ///
 /// # Errors
 /// When the repository does not verify.
-pub fn next(client: &mut OwnClient) -> Result<Release, CliError> {
-    let listed =
-        client.all_targets().map_err(|error| CliError::finding(format!("the repository does not verify: {error}")))?;
+pub fn next_release(client: &mut OwnClient) -> Result<DemoRelease, CliError> {
+    let listed = client
+        .all_targets()
+        .map_err(|error| CliError::negative_answer(error).during("the repository does not verify"))?;
     let minor = |path: &str| path.strip_prefix("hello/1.")?.split('.').next()?.parse::<u64>().ok();
     let highest = listed.keys().filter_map(|path| minor(path.as_str())).max();
     Ok(release(highest.map_or(0, |highest| highest.saturating_add(1)), &SystemClock.now().to_string()))
 }
 
-fn release(minor: u64, now: &str) -> Release {
+fn release(minor: u64, now: &str) -> DemoRelease {
     let version = format!("1.{minor}.0");
     let files = [
         (
@@ -43,8 +45,8 @@ fn release(minor: u64, now: &str) -> Release {
         ),
         ("index.json".to_owned(), format!("{{\"hello\":{{\"latest\":\"{version}\",\"released\":\"{now}\"}}}}\n")),
     ];
-    let item = |(path, text): (String, String)| Item { path, content: Content::Bytes(text.into_bytes()) };
-    Release { title: format!("hello {version}"), items: files.into_iter().map(item).collect() }
+    let item = |(path, text): (String, String)| DropItem { path, content: ItemContent::Bytes(text.into_bytes()) };
+    DemoRelease { title: format!("hello {version}"), items: files.into_iter().map(item).collect() }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The report as JSON and as text. The JSON is a format that scripts rely on: members are added, never changed.
+//! The report as JSON and as text. Scripts rely on the JSON: members may be added, but never changed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,35 +6,36 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use tuf_core::audit::{Checked, Report, Severity};
 
-use super::Plan;
+use super::plan::ValidationPlan;
 use crate::output::{bytes, count, one_line};
 
-/// What `--json` prints.
+/// The result, as `--json` prints it.
 #[derive(Serialize)]
-pub struct Document {
-    /// Whether nothing is wrong and everything could be looked at.
+pub struct ValidateReport {
+    /// Whether the repository is valid and fully checked.
     ok: bool,
-    /// Whether everything could be looked at.
+    /// Whether the repository is fully checked.
     complete: bool,
     metadata: String,
-    /// `null` when target files were left out.
+    /// `null` when target files were not checked.
     targets: Option<String>,
-    /// `null` when the repository's own root was taken at its word.
+    /// `null` when the repository's oldest root was trusted.
     trusted_root: Option<String>,
-    /// The time at which nothing may be expired.
+    /// The time of the expiry checks.
     at: String,
-    /// Of root, timestamp, snapshot and targets, as far as they could be read.
+    /// The versions of root, timestamp, snapshot and targets that could be read.
     versions: BTreeMap<&'static str, u64>,
-    checked: Looked,
-    counts: Counts,
-    findings: Vec<Finding>,
-    /// Findings that are not listed, by rule.
+    checked: CheckedCounts,
+    counts: SeverityCounts,
+    findings: Vec<ReportedFinding>,
+    /// Number of findings that are not listed, by rule.
     more: BTreeMap<&'static str, u64>,
-    unread: Vec<Unread>,
+    unread: Vec<UnreadFile>,
 }
 
+/// How much was checked.
 #[derive(Serialize)]
-struct Looked {
+struct CheckedCounts {
     roots: u64,
     metadata_files: u64,
     targets_roles: u64,
@@ -45,15 +46,17 @@ struct Looked {
     target_bytes: u64,
 }
 
+/// Number of findings by severity.
 #[derive(Serialize)]
-struct Counts {
+struct SeverityCounts {
     error: u64,
     warning: u64,
     note: u64,
 }
 
+/// A finding.
 #[derive(Serialize)]
-struct Finding {
+struct ReportedFinding {
     severity: &'static str,
     rule: &'static str,
     section: &'static str,
@@ -61,13 +64,14 @@ struct Finding {
     message: String,
 }
 
+/// A file that could not be read.
 #[derive(Serialize)]
-struct Unread {
+struct UnreadFile {
     subject: String,
     reason: String,
 }
 
-impl From<Checked> for Looked {
+impl From<Checked> for CheckedCounts {
     fn from(checked: Checked) -> Self {
         let Checked {
             roots,
@@ -83,9 +87,9 @@ impl From<Checked> for Looked {
     }
 }
 
-impl Document {
-    /// What there is to say about `report`. Findings are sorted by severity, and otherwise as they were made.
-    pub fn new(plan: &Plan, report: &Report) -> Self {
+impl ValidateReport {
+    /// The result of the audit `report`. Findings are sorted by severity, and keep their order within it.
+    pub fn new(plan: &ValidationPlan, report: &Report) -> Self {
         let mut findings: Vec<&_> = report.findings.iter().collect();
         findings.sort_by_key(|finding| finding.severity);
         Self {
@@ -97,14 +101,14 @@ impl Document {
             at: plan.at.to_string(),
             versions: report.versions.clone(),
             checked: report.checked.into(),
-            counts: Counts {
+            counts: SeverityCounts {
                 error: report.count(Severity::Error),
                 warning: report.count(Severity::Warning),
                 note: report.count(Severity::Note),
             },
             findings: findings
                 .into_iter()
-                .map(|finding| Finding {
+                .map(|finding| ReportedFinding {
                     severity: finding.severity.as_str(),
                     rule: finding.rule.id,
                     section: finding.rule.section,
@@ -116,48 +120,48 @@ impl Document {
             unread: report
                 .unread
                 .iter()
-                .map(|unread| Unread { subject: unread.subject.clone(), reason: unread.reason.clone() })
+                .map(|unread| UnreadFile { subject: unread.subject.clone(), reason: unread.reason.clone() })
                 .collect(),
         }
     }
 }
 
-/// The report for people.
-pub fn text(document: &Document) -> String {
+/// The report as text.
+pub fn text(report: &ValidateReport) -> String {
     let mut out = String::new();
     for (severity, number) in
-        [("error", document.counts.error), ("warning", document.counts.warning), ("note", document.counts.note)]
+        [("error", report.counts.error), ("warning", report.counts.warning), ("note", report.counts.note)]
     {
         if number == 0 {
             continue;
         }
         let _ = writeln!(out, "{}:", count(number, severity));
-        for finding in document.findings.iter().filter(|finding| finding.severity == severity) {
-            let Finding { rule, section, subject, message, .. } = finding;
+        for finding in report.findings.iter().filter(|finding| finding.severity == severity) {
+            let ReportedFinding { rule, section, subject, message, .. } = finding;
             let _ = writeln!(out, "  {} [{rule} {section}] {}", one_line(subject), one_line(message));
         }
         out.push('\n');
     }
-    for (rule, more) in &document.more {
-        let _ = writeln!(out, "{more} more of {rule} are not shown");
+    for (rule, more) in &report.more {
+        let _ = writeln!(out, "{more} more findings of {rule} are not shown");
     }
-    if !document.unread.is_empty() {
-        let _ = writeln!(out, "{} could not be looked at:", count(document.unread.len() as u64, "file"));
-        for Unread { subject, reason } in &document.unread {
+    if !report.unread.is_empty() {
+        let _ = writeln!(out, "{} could not be read:", count(report.unread.len() as u64, "file"));
+        for UnreadFile { subject, reason } in &report.unread {
             let _ = writeln!(out, "  {} {}", one_line(subject), one_line(reason));
         }
         out.push('\n');
     }
     let versions: Vec<String> = ["root", "timestamp", "snapshot", "targets"]
         .iter()
-        .filter_map(|role| document.versions.get(role).map(|version| format!("{role} {version}")))
+        .filter_map(|role| report.versions.get(role).map(|version| format!("{role} {version}")))
         .collect();
-    let Looked { roots, metadata_files, targets_roles, signatures, targets, target_files, target_bytes, .. } =
-        document.checked;
-    let _ = writeln!(out, "{}, as of {}", versions.join(", "), document.at);
+    let CheckedCounts { roots, metadata_files, targets_roles, signatures, targets, target_files, target_bytes, .. } =
+        report.checked;
+    let _ = writeln!(out, "{}, as of {}", versions.join(", "), report.at);
     let _ = writeln!(
         out,
-        "looked at {}, {}, {}, {}, {} in {} ({})",
+        "checked {}, {}, {}, {}, {} in {} ({})",
         count(roots, "root"),
         count(metadata_files, "other metadata file"),
         count(targets_roles, "targets role"),
@@ -166,15 +170,15 @@ pub fn text(document: &Document) -> String {
         count(target_files, "file"),
         bytes(target_bytes)
     );
-    if document.targets.is_none() {
-        out.push_str("target files were left out: name their directory with --targets\n");
+    if report.targets.is_none() {
+        out.push_str("target files were not checked; name their directory with --targets\n");
     }
-    if document.trusted_root.is_none() {
-        out.push_str("the oldest root was taken at its word: name the one you know with --trusted-root\n");
+    if report.trusted_root.is_none() {
+        out.push_str("the oldest root was trusted; name a root that you trust with --trusted-root\n");
     }
-    out.push_str(match (document.counts.error, document.complete) {
+    out.push_str(match (report.counts.error, report.complete) {
         (0, true) => "the repository is valid\n",
-        (0, false) => "the repository could not be looked at in full\n",
+        (0, false) => "the repository was not fully checked\n",
         _ => "the repository is not valid\n",
     });
     out

@@ -1,0 +1,24 @@
+//! The worker that log lines come from.
+
+use std::sync::OnceLock;
+
+use tracing::Span;
+
+/// The worker of lines that come from outside any worker's span, in a process that is one worker.
+static PROCESS_WORKER: OnceLock<String> = OnceLock::new();
+
+/// Names the worker that this process is, for lines that libraries write outside its span.
+pub fn set_process_worker(worker: &str) {
+    // The first name stays: a process is one worker or none.
+    let _ = PROCESS_WORKER.set(worker.to_owned());
+}
+
+/// The span every worker runs in: its name and its instance are on every line.
+#[must_use]
+pub fn worker_span(worker: &str, instance: &str) -> Span {
+    tracing::info_span!("worker", worker, worker.instance = instance)
+}
+
+pub(super) fn process_worker() -> Option<&'static str> {
+    PROCESS_WORKER.get().map(String::as_str)
+}
