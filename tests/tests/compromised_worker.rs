@@ -23,7 +23,7 @@ use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
 use tuf_core::sha256::Sha256;
-use tuf_repository::log::{Appended, Log, RoleRef};
+use tuf_repository::log::{Appended, Log, RoleRef, SignerError};
 use tuf_repository::roles::{Layout, Lifetime, Submission, TargetChange, TargetsPolicy, TargetsRole, Trust};
 
 fn release(number: u8) -> Files {
@@ -117,7 +117,7 @@ impl Attacker {
     fn append_record(&self, roles: BTreeMap<RoleName, RoleRef>) {
         let role = RoleName::targets();
         let verify = |envelope: &Envelope| self.trust.verify(&role, envelope).is_ok();
-        let sign = |bytes: &[u8]| self.trust.sign(&role, bytes).map_err(|error| error.to_string());
+        let sign = |bytes: &[u8]| self.trust.sign(&role, bytes).map_err(SignerError::from);
         let mut log = Log::new(repository::stores(&self.fs, &self.config).log);
         log.refresh(&verify).unwrap();
         let appended = log.append(roles, BTreeMap::new(), SystemClock.now(), None, &verify, &sign);

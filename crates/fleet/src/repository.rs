@@ -1,4 +1,4 @@
-//! From configuration to the parts a signing role is made of.
+//! From the configuration to the parts of a signing role.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use durable_fs::{Fs, durable};
 use tuf_core::store::LocalStore;
 use tuf_repository::floor::FloorFile;
 use tuf_repository::retention::{Retention, RetentionPolicy};
-use tuf_repository::roles::{Lifetime, MAX_ROOT, Repository, RoleError, Trust};
+use tuf_repository::roles::{Lifetime, MAX_ROOT, Repository, Trust};
 
 use crate::config::{Config, RoleConfig};
 use crate::keys;
 use crate::signing::SigningError;
 
-/// The stores of the repository at `repo_path`. Nothing is touched.
+/// The stores of the repository at `repo_path`. Reads and writes nothing.
 #[must_use]
 pub fn stores(fs: &Arc<dyn Fs>, config: &Config) -> Repository {
     let store = |path| Arc::new(LocalStore::new(Arc::clone(fs), path));
@@ -23,7 +23,7 @@ pub fn stores(fs: &Arc<dyn Fs>, config: &Config) -> Repository {
     }
 }
 
-/// What `role` trusts and signs with: the pinned root, and the role's keys.
+/// The trust of `role`: the pinned root, and the role's keys.
 ///
 /// # Errors
 /// [`SigningError::PinnedRootMissing`]; [`SigningError::Keys`] for keys that cannot be used; [`SigningError`].
@@ -39,10 +39,10 @@ pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: &str, names: &[String]) ->
     Ok(Trust::new(&pinned, stores(fs, config).metadata, signers)?)
 }
 
-/// The floor of `role`, in its private directory, which is made when missing below an existing `state_path`.
+/// The floor of `role`, in its private directory. A missing directory is made below an existing `state_path`.
 ///
 /// # Errors
-/// [`SigningError::StatePathMissing`], [`SigningError::StateDir`]; [`RoleError::Floor`].
+/// [`SigningError::StatePathMissing`], [`SigningError::StateDir`]; [`SigningError::Role`].
 pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<FloorFile, SigningError> {
     let dir = config.state_of(role);
     if let Err(source) = fs.stat(&config.state_path) {
@@ -52,8 +52,8 @@ pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<FloorFile,
     Ok(FloorFile::open(Arc::clone(fs), &dir)?)
 }
 
-/// What `role` may delete, and the marks it goes by, beside its floor ([`floor`] makes the directory); `None` where the
-/// configuration says that nothing is deleted.
+/// The retention of `role`, with its marks beside its floor ([`floor`] makes the directory). `None` where the configuration
+/// turns retention off.
 ///
 /// # Errors
 /// [`SigningError::RetentionMarks`] when the marks are there and cannot be read.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use durable_fs::Fs;
-use fleet::signing::{self, Progress, RoleReport, SigningError, SigningRole};
+use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
 use fleet::{Config, repository};
 use tuf_core::bins::{BinLayout, is_bin};
 use tuf_core::key::KeyIdFormat;
@@ -78,7 +78,7 @@ impl Targets {
 }
 
 impl SigningRole for Targets {
-    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, SigningError> {
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
         let head = self.role.log().head();
         let renewed = self.role.reconcile(now, force)?;
         if self.role.layout() != self.configured {
@@ -89,7 +89,7 @@ impl SigningRole for Targets {
             );
         }
         let bins_renewed = renewed.keys().filter(|role| is_bin(role.as_str())).count() as u64;
-        Ok(Progress {
+        Ok(ReconcileOutcome {
             version: self.role.current().map_or(0, |current| current.version),
             changed: self.role.log().head() != head && head != 0 || !renewed.is_empty(),
             renewed: renewed

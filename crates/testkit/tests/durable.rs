@@ -40,7 +40,7 @@ fn at_every_cut(base: &SimFs, work: &dyn Fn(&SimFs) -> bool, check: &dyn Fn(&Sim
 }
 
 #[test]
-fn creating_says_what_it_found() {
+fn creating_reports_an_existing_file() {
     let fs = SimFs::new();
     assert!(durable::create(&fs, p("/f"), b"x", 0o644).unwrap());
     assert!(!durable::create(&fs, p("/f"), b"x", 0o644).unwrap());
@@ -151,7 +151,7 @@ fn a_lost_reply_is_found_out_by_looking_again() {
 }
 
 #[test]
-fn what_looks_like_a_lost_reply_but_is_not_stays_a_failure() {
+fn a_failure_that_only_resembles_a_lost_reply_stays_a_failure() {
     let fs = SimFs::new();
     fs.plant("/f", "f");
     fs.plant("/g", "f");

@@ -28,7 +28,7 @@ fn empty() -> SimFs {
 }
 
 #[test]
-fn a_store_on_the_operating_system_does_what_every_store_must() {
+fn a_store_on_the_operating_system_passes_the_conformance_suite() {
     let dirs = Mutex::new(Vec::new());
     conformance::check(&|| {
         let dir = tempfile::tempdir().unwrap();
@@ -40,12 +40,12 @@ fn a_store_on_the_operating_system_does_what_every_store_must() {
 }
 
 #[test]
-fn a_store_on_the_simulation_does_what_every_store_must() {
+fn a_store_on_the_simulation_passes_the_conformance_suite() {
     conformance::check(&|| Box::new(store_on(&empty())));
 }
 
 #[test]
-fn a_store_in_memory_does_what_every_store_must() {
+fn a_store_in_memory_passes_the_conformance_suite() {
     conformance::check(&|| Box::new(MemoryStore::new()));
 }
 

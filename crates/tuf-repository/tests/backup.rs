@@ -84,7 +84,7 @@ fn every_copy(options: Options, order: &[Step], mut check: impl FnMut(&Scratch, 
 }
 
 #[test]
-fn a_backup_in_the_documented_order_verifies_by_itself_and_is_gone_on_from_without_an_alarm() {
+fn a_backup_in_the_documented_order_verifies_and_roles_resume_from_it_without_an_alarm() {
     let bins = Layout::Bins(BinLayout::new(4).unwrap());
     for (consistent_snapshot, layout) in [(true, Layout::Flat), (true, bins), (false, bins)] {
         every_copy(Options { consistent_snapshot, layout, ..Options::default() }, &ORDER, |copied, released| {
@@ -103,7 +103,7 @@ fn a_backup_in_the_documented_order_verifies_by_itself_and_is_gone_on_from_witho
 }
 
 #[test]
-fn a_backup_in_the_opposite_order_refers_to_what_is_not_in_it() {
+fn a_backup_in_the_opposite_order_lists_files_that_it_does_not_hold() {
     let order: Vec<Step> = ORDER.into_iter().rev().collect();
     let mut broken = 0;
     every_copy(Options::default(), &order, |copied, _| broken += u32::from(copied.download_all(now()).is_err()));

@@ -100,7 +100,7 @@ fn restored(options: Options) -> (SimFs, Scratch, TrustedState) {
 }
 
 #[test]
-fn a_restored_share_is_gone_on_from_above_what_clients_have_seen() {
+fn roles_resume_from_a_restored_share_above_what_clients_have_seen() {
     for options in variants() {
         let (_, scratch, seen) = restored(options);
         for role in ROLES {
@@ -126,7 +126,7 @@ fn a_restored_share_is_gone_on_from_above_what_clients_have_seen() {
 }
 
 #[test]
-fn roles_that_ran_all_the_while_go_on_too() {
+fn running_roles_resume_too() {
     let options = variants().remove(1);
     let (fs, scratch) = scratch(options);
     let (mut targets, mut snapshot, mut timestamp) =
@@ -173,7 +173,7 @@ fn a_floor_that_knows_no_role_version_leaves_out_enough() {
 }
 
 #[test]
-fn plain_names_of_another_day_are_set_right_when_a_restored_repository_goes_on() {
+fn plain_files_of_another_day_are_replaced_when_roles_resume() {
     let options = variants().remove(2);
     assert!(!options.consistent_snapshot);
     let (fs, scratch, seen) = restored(options);
@@ -200,7 +200,7 @@ fn raise(scratch: &Scratch, role: &str, numbers: u64) {
 }
 
 #[test]
-fn where_the_floors_are_lost_too_roles_go_on_as_far_above_as_they_are_told() {
+fn without_floors_roles_resume_as_far_above_as_requested() {
     for options in variants() {
         for lost in [true, false] {
             let (fs, scratch, seen) = restored(options);
@@ -258,7 +258,7 @@ fn a_record_of_a_newer_version_stops_its_readers_with_the_word_to_upgrade() {
 }
 
 #[test]
-fn while_its_floor_cannot_be_written_no_role_goes_on() {
+fn a_role_whose_floor_cannot_be_written_stops() {
     let (fs, scratch) = scratch(Options::default());
     release(&scratch, "one", &[("a", b"one")]).unwrap();
     let (mut targets, mut snapshot, mut timestamp) =
@@ -304,7 +304,7 @@ fn a_grant_holds_for_the_state_it_was_given_for_and_once() {
 }
 
 #[test]
-fn going_on_that_is_cut_short_anywhere_is_finished_by_doing_it_again() {
+fn a_recovery_cut_short_at_any_operation_is_finished_by_running_it_again() {
     let (base, scratch, seen) = restored(variants().remove(1));
     for role in ROLES {
         floor(&scratch, role).grant_recovery().unwrap();

@@ -304,22 +304,22 @@ fn bins() -> Layout {
 }
 
 #[test]
-fn months_of_flat_releases_end_with_what_the_last_days_made() {
+fn months_of_flat_releases_end_with_the_files_of_the_last_days() {
     operate(true, Layout::Flat);
 }
 
 #[test]
-fn months_of_binned_releases_end_with_what_the_last_days_made() {
+fn months_of_binned_releases_end_with_the_files_of_the_last_days() {
     operate(true, bins());
 }
 
 #[test]
-fn months_of_plain_flat_releases_end_with_what_the_last_days_made() {
+fn months_of_plain_flat_releases_end_with_the_files_of_the_last_days() {
     operate(false, Layout::Flat);
 }
 
 #[test]
-fn months_of_plain_binned_releases_end_with_what_the_last_days_made() {
+fn months_of_plain_binned_releases_end_with_the_files_of_the_last_days() {
     operate(false, bins());
 }
 
@@ -396,7 +396,7 @@ fn nothing_is_deleted_before_anything_is_known_to_be_out_of_use() {
 }
 
 #[test]
-fn what_is_served_stays_however_long_nothing_newer_is_shown() {
+fn served_files_stay_as_long_as_no_newer_timestamp_is_served() {
     let mut fleet = Fleet::new(true, Layout::Flat);
     fleet.release(0);
     let state = fleet.new_state();
@@ -480,7 +480,7 @@ fn a_file_that_is_about_to_be_listed_again_stays() {
 }
 
 #[test]
-fn files_that_were_never_listed_and_what_killed_processes_left_go_too() {
+fn unlisted_files_and_files_of_killed_processes_are_deleted_too() {
     let mut fleet = Fleet::new(true, bins());
     fleet.release(0);
     let orphan = fleet.scratch.submission("never committed", &[("pkg/orphan", b"orphan")]).unwrap();
@@ -514,7 +514,7 @@ fn a_removal_cut_short_gets_its_file_back() {
 }
 
 #[test]
-fn a_file_found_to_be_there_while_it_is_collected_is_there() {
+fn a_file_reported_as_existing_during_its_deletion_exists() {
     let fs = SimFs::new();
     fs.plant_dir("/store");
     let store = LocalStore::new(Arc::new(fs.clone()), "/store".into());

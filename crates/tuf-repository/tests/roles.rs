@@ -42,7 +42,7 @@ fn publish(scratch: &Scratch, now: UtcTime) {
 }
 
 #[test]
-fn what_is_committed_is_what_clients_get() {
+fn clients_get_the_committed_targets() {
     for options in variants() {
         let (_, scratch) = scratch(options);
         let mut targets = scratch.targets().unwrap();

@@ -1,4 +1,4 @@
-//! The role behind its lock.
+//! One role, shared by the reconcile loop and the tasks of a worker.
 
 use std::any::Any;
 use std::fmt;
@@ -16,20 +16,20 @@ use tracing::Span;
 use tuf_core::time::UtcTime;
 
 use super::error::{SigningError, SigningErrorKind};
-use super::role::{Progress, RoleReport, SigningRole};
+use super::role::{ReconcileOutcome, RoleReport, SigningRole};
 use super::skew::SkewProbe;
 use crate::metrics::FleetMetrics;
 use crate::{Context, Health};
 
-type Open<R> = Box<dyn FnMut() -> Result<R, SigningError> + Send>;
+type OpenRole<R> = Box<dyn FnMut() -> Result<R, SigningError> + Send>;
 
-struct Slot<R> {
+struct RoleSlot<R> {
     role: Option<R>,
-    open: Open<R>,
+    open: OpenRole<R>,
     skew: SkewProbe,
 }
 
-impl<R> Slot<R> {
+impl<R> RoleSlot<R> {
     fn role(&mut self) -> Result<&mut R, SigningError> {
         match &mut self.role {
             Some(role) => Ok(role),
@@ -38,9 +38,9 @@ impl<R> Slot<R> {
     }
 }
 
-/// A role shared by the loop and the tasks of one worker. One piece of work at a time, in the order of arrival.
-pub struct Shared<R> {
-    slot: Arc<Mutex<Slot<R>>>,
+/// A role shared by the reconcile loop and the tasks of one worker. It does one piece of work at a time, in order of arrival.
+pub struct SharedRole<R> {
+    slot: Arc<Mutex<RoleSlot<R>>>,
     fs: Arc<dyn Fs>,
     metadata: PathBuf,
     worker_role: &'static str,
@@ -51,19 +51,19 @@ pub struct Shared<R> {
     pub(super) wake: Notify,
 }
 
-impl<R> fmt::Debug for Shared<R> {
+impl<R> fmt::Debug for SharedRole<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("role", &self.worker_role).finish_non_exhaustive()
+        f.debug_struct("SharedRole").field("role", &self.worker_role).finish_non_exhaustive()
     }
 }
 
-impl<R: SigningRole> Shared<R> {
-    pub(super) fn new(context: &Context, open: Open<R>) -> Self {
+impl<R: SigningRole> SharedRole<R> {
+    pub(super) fn new(context: &Context, open: OpenRole<R>) -> Self {
         let skew = SkewProbe::new(context.config.max_clock_skew, context.config.reconcile_period);
         Self {
             fs: context.fs.clone(),
             metadata: context.config.metadata_path(),
-            slot: Arc::new(Mutex::new(Slot { role: None, open, skew })),
+            slot: Arc::new(Mutex::new(RoleSlot { role: None, open, skew })),
             worker_role: context.worker.role,
             clock: context.clock.clone(),
             health: context.health.clone(),
@@ -73,13 +73,12 @@ impl<R: SigningRole> Shared<R> {
         }
     }
 
-    /// Runs `work` on the role (opening it when needed) on a thread that may block, after all work that came before.
-    /// `task` names it in metrics and logs. The outcome shows in the worker's health: an alarm stays until a
-    /// reconciliation succeeds. Dropping the future does not stop work that has begun. After a panic the role is
-    /// dropped and opened anew for the next piece of work.
+    /// Runs `work` on the role, on a thread that may block, after all earlier work. Opens the role when needed. `task` names the
+    /// work in metrics and logs. The worker's health shows the outcome; an alarm stays until a reconciliation succeeds. Dropping
+    /// the future does not stop work that has begun. After a panic the role is dropped, and opened again for the next work.
     ///
     /// # Errors
-    /// What `work` or opening the role said.
+    /// The error of `work` or of opening the role.
     pub async fn with<T, F>(&self, task: &'static str, work: F) -> Result<T, SigningError>
     where
         T: Send + 'static,
@@ -88,33 +87,33 @@ impl<R: SigningRole> Shared<R> {
         self.run(task, false, work).await.map(|(value, _)| value)
     }
 
-    /// Reconciles now, renewing everything when `force` is set.
+    /// Reconciles now; with `force` renews everything.
     ///
     /// # Errors
-    /// What the role said.
-    pub async fn reconcile(&self, force: bool) -> Result<Progress, SigningError> {
+    /// The error of the role.
+    pub async fn reconcile(&self, force: bool) -> Result<ReconcileOutcome, SigningError> {
         self.reconcile_and_report("reconcile", force).await.map(|(progress, _)| progress)
     }
 
-    /// Lets the role delete what is out of use; whether there is more to do at once. Work that arrives meanwhile waits
-    /// for a bounded stretch of it. A failure is logged and says nothing of the role's health.
+    /// Lets the role delete files out of use. Returns whether the next call should follow immediately. Work that arrives
+    /// meanwhile waits for one bounded call. A failure is logged and does not change the worker's health.
     pub(super) async fn tidy(&self) -> bool {
         let work = |role: &mut R, now| {
             Ok(role.tidy(now).unwrap_or_else(|error| {
-                tracing::warn!("files that are out of use stay for now: {error}");
+                tracing::warn!(%error, "retention failed; files out of use stay for now");
                 false
             }))
         };
         self.with("retention", work).await.unwrap_or(false)
     }
 
-    /// What the worker says of itself; [`Health::worked`] is for tasks that changed something.
+    /// The worker's health. Tasks that changed something call [`Health::worked`].
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Makes the loop reconcile at once instead of at its next turn.
+    /// Makes the loop reconcile immediately instead of at its next turn.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
@@ -123,7 +122,7 @@ impl<R: SigningRole> Shared<R> {
         &self,
         task: &'static str,
         force: bool,
-    ) -> Result<(Progress, RoleReport), SigningError> {
+    ) -> Result<(ReconcileOutcome, RoleReport), SigningError> {
         let health = self.health.clone();
         let work = move |role: &mut R, now| {
             let progress = role.reconcile(now, force)?;
@@ -133,8 +132,7 @@ impl<R: SigningRole> Shared<R> {
                     role.version = progress.version,
                     role.renewed = progress.renewed.len(),
                     role.bins_renewed = progress.bins_renewed,
-                    "reconciled, now at version {}",
-                    progress.version
+                    "role reconciled"
                 );
             }
             Ok(progress)

@@ -1,4 +1,4 @@
-//! Whether this machine's clock agrees with that of the shared mount.
+//! The clock of this machine compared with the clock of the shared mount.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use tuf_core::time::UtcTime;
 
 use super::error::SigningError;
 
-/// Compares the clock with the modification time the mount gives a file just created, once a period.
+/// Compares the clock with the modification time that the mount gives a new file, once per period.
 #[derive(Debug)]
 pub(super) struct SkewProbe {
     limit: i64,
     period: Duration,
-    /// When it was last found to agree.
+    /// Time of the last agreement.
     agreed: Option<Instant>,
 }
 
@@ -22,8 +22,8 @@ impl SkewProbe {
         Self { limit: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), period, agreed: None }
     }
 
-    /// Looks, unless that was done within the period; after a disagreement each time. A directory that cannot be written
-    /// tells nothing: the role's own work says what is the matter with it.
+    /// Compares the clocks, unless they agreed within the period. A directory that cannot be written gives no answer: the role's
+    /// own work reports that failure.
     ///
     /// # Errors
     /// [`SigningError::ClockSkew`] when the two are further apart than the limit.
@@ -33,7 +33,7 @@ impl SkewProbe {
         }
         let before = now();
         let Some(theirs) = mtime_of_a_new_file(fs, dir) else { return Ok(()) };
-        // A mount that is slow, or a process that is stopped in between, is no skew.
+        // A slow mount, or a process that was stopped in between, is no skew.
         let (ahead, behind) = (before.unix().saturating_sub(theirs), theirs.saturating_sub(now().unix()));
         let apart = ahead.max(behind);
         if apart > self.limit {
@@ -48,7 +48,7 @@ impl SkewProbe {
 
 fn mtime_of_a_new_file(fs: &dyn Fs, dir: &Path) -> Option<i64> {
     let mut file = durable::TempFile::new(fs, dir, 0o600).ok()?;
-    // Over NFS the time is the server's only once bytes have got there.
+    // Over NFS the time is the server's only after bytes have reached it.
     file.write_bytes(b"x").and_then(|()| file.sync()).ok()?;
     fs.stat(file.path()).ok().map(|stat| stat.mtime)
 }
@@ -79,12 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_that_cannot_be_written_tells_nothing() {
+    fn a_mount_that_cannot_be_written_gives_no_answer() {
         check(86_400, Path::new("/nonexistent")).unwrap();
     }
 
     #[test]
-    fn a_clock_that_was_set_right_is_believed_again_at_once() {
+    fn a_corrected_clock_is_accepted_immediately() {
         let dir = tempfile::tempdir().unwrap();
         let mut probe = SkewProbe::new(Duration::from_secs(300), Duration::from_secs(3_600));
         assert!(probe.check(&RealFs, dir.path(), &|| SystemClock.now().plus_seconds(86_400)).is_err());

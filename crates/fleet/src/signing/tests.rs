@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 /// What one call of the role does.
 enum Step {
-    Do(Progress),
+    Do(ReconcileOutcome),
     Fail(SigningError),
     Panic,
 }
@@ -36,11 +36,11 @@ struct Scripted {
 }
 
 impl SigningRole for Scripted {
-    fn reconcile(&mut self, _now: UtcTime, force: bool) -> Result<Progress, SigningError> {
+    fn reconcile(&mut self, _now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
         let _ = self.events.send(format!("reconcile {} {force}", self.opening));
         let step = self.script.lock().unwrap().pop_front();
         match step {
-            None => Ok(Progress::default()),
+            None => Ok(ReconcileOutcome::default()),
             Some(Step::Do(progress)) => Ok(progress),
             Some(Step::Fail(error)) => Err(error),
             Some(Step::Panic) => panic!("out of paper"),
@@ -119,7 +119,7 @@ impl Fleet {
 /// `wait` works until the gate opens; `fail` is refused.
 static GATES: Mutex<BTreeMap<String, mpsc::Receiver<()>>> = Mutex::new(BTreeMap::new());
 
-fn add_tasks(builder: WorkerBuilder, shared: Arc<Shared<Scripted>>) -> WorkerBuilder {
+fn add_tasks(builder: WorkerBuilder, shared: Arc<SharedRole<Scripted>>) -> WorkerBuilder {
     let refusing = shared.clone();
     builder
         .task("wait", move |_, arguments: Arguments| {
@@ -145,8 +145,8 @@ async fn call(client: &Client, task: &str, kwargs: Value) -> Result<Value, Strin
 }
 
 #[tokio::test]
-async fn a_role_is_reconciled_at_start_and_by_itself_while_the_broker_is_away() {
-    // Nobody listens there.
+async fn a_role_reconciles_at_start_and_periodically_while_the_broker_is_away() {
+    // No broker listens there.
     let broker = connect("amqp://nobody:nothing@127.0.0.1:1/none", ConnectOptions::default()).await.unwrap();
     let mut fleet = Fleet::start_with(broker, vec![], vec![], "0.001", None);
     assert_eq!(fleet.next().await, "open 1");
@@ -225,11 +225,15 @@ async fn ping_and_status_are_answered_while_work_is_blocked() {
 }
 
 #[tokio::test]
-async fn a_panic_opens_the_role_anew_and_poisons_nothing() {
+async fn a_panic_opens_the_role_again_and_poisons_nothing() {
     let broker = MemoryBroker::new();
-    let renewed =
-        Progress { version: 8, changed: true, renewed: BTreeMap::from([("snapshot".into(), 8)]), bins_renewed: 0 };
-    let script = vec![Step::Do(Progress::default()), Step::Panic, Step::Do(renewed)];
+    let renewed = ReconcileOutcome {
+        version: 8,
+        changed: true,
+        renewed: BTreeMap::from([("snapshot".into(), 8)]),
+        bins_renewed: 0,
+    };
+    let script = vec![Step::Do(ReconcileOutcome::default()), Step::Panic, Step::Do(renewed)];
     let mut fleet = Fleet::start(Arc::new(broker.connect()), vec![], script);
     assert_eq!(fleet.next().await, "open 1");
     assert_eq!(fleet.next().await, "reconcile 1 false");
@@ -291,7 +295,7 @@ async fn tidying_that_fails_says_nothing_of_the_role() {
     let failure = Step::Fail(SigningError::infrastructure("a read-only mount"));
     let script = Arc::new(Mutex::new(VecDeque::from([failure])));
     let open = move || Ok(Scripted { opening: 1, script: script.clone(), events: sender.clone(), renewal: None });
-    let shared = Shared::new(&fleet.context, Box::new(open));
+    let shared = SharedRole::new(&fleet.context, Box::new(open));
     assert!(!shared.tidy().await);
     assert_eq!(fleet.context.health.settled(), WorkerState::Ready);
     assert!(shared.tidy().await, "there is more to do");
@@ -323,7 +327,7 @@ async fn work_under_way_is_finished_before_the_worker_ends() {
 }
 
 #[test]
-fn each_error_becomes_the_exception_that_tells_the_caller_what_to_do() {
+fn each_error_becomes_the_exception_for_the_callers_next_step() {
     use crate::exceptions::{Advice, advice};
     for (error, expected) in [
         (SigningError::waiting("x"), Advice::Again),

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_or_stranded_passes_later() {
+    fn held_or_stranded_data_passes_later() {
         let proxy = Proxy::in_front_of(&echo());
         let mut stream = connected(&proxy);
         said_back(&mut stream, b"before").unwrap();
