@@ -1,7 +1,7 @@
 //! The snapshot-worker: keeps `snapshot.json` in step with the commit log.
 
 use fleet::contract::{SNAPSHOT_QUEUE, UPDATE_SNAPSHOT};
-use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
+use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
 use fleet::{Context, FleetError, WorkerInfo, repository};
 use tuf_core::time::UtcTime;
 use tuf_repository::retention::Retention;
@@ -21,11 +21,11 @@ struct Role {
 }
 
 impl SigningRole for Role {
-    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
-        Ok(Progress::of("snapshot", &self.role.update(now, force)?))
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
+        Ok(ReconcileOutcome::of("snapshot", &self.role.update(now, force)?))
     }
 
-    fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
+    fn tidy(&mut self, now: UtcTime) -> Result<bool, SigningError> {
         let Some(retention) = &mut self.retention else { return Ok(false) };
         Ok(signing::tidied(self.role.collect(retention, now)?))
     }

@@ -8,10 +8,10 @@ use fleet::contract::{
     AddTargets, AddTargetsResult, BATCH_FILE, BATCH_FORMAT, BATCH_PREFIX, Batch, BatchDrop, DropVerdict, MAX_BATCH_FILE,
 };
 use fleet::exceptions;
-use fleet::signing::RoleError;
+use fleet::signing::SigningError;
 use tuf_core::names::TargetPath;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::{Change, Commit, Submission};
+use tuf_repository::roles::{CommitOutcome, Submission, TargetChange};
 
 use crate::ingest::{IngestError, Taken, list_digest};
 use crate::policy::Ahead;
@@ -37,23 +37,23 @@ impl Targets {
     /// and digest.
     ///
     /// # Errors
-    /// [`RoleError`]; nothing was signed then.
-    pub fn add(&mut self, request: &AddTargets, task_id: &str, now: UtcTime) -> Result<AddTargetsResult, RoleError> {
+    /// [`SigningError`]; nothing was signed then.
+    pub fn add(&mut self, request: &AddTargets, task_id: &str, now: UtcTime) -> Result<AddTargetsResult, SigningError> {
         match (&request.batch, &request.targets) {
-            (Some(_), Some(_)) => Err(RoleError::refused("give `batch` or `targets`, not both")),
+            (Some(_), Some(_)) => Err(SigningError::refused("give `batch` or `targets`, not both")),
             (Some(batch), None) => self.add_batch(batch, now),
             (None, targets) => self.add_loose(targets.as_deref(), task_id, now),
         }
     }
 
-    fn add_batch(&mut self, name: &str, now: UtcTime) -> Result<AddTargetsResult, RoleError> {
+    fn add_batch(&mut self, name: &str, now: UtcTime) -> Result<AddTargetsResult, SigningError> {
         let id = name.strip_prefix(BATCH_PREFIX).filter(|id| {
             !id.is_empty()
                 && id.len() <= 64
                 && id.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
         });
         if id.is_none() {
-            return Err(RoleError::refused("`batch` is not the name of a batch directory"));
+            return Err(SigningError::refused("`batch` is not the name of a batch directory"));
         }
         let batch = self.read_batch(name)?;
         let mut looked = Vec::with_capacity(batch.drops.len());
@@ -79,26 +79,27 @@ impl Targets {
             _ => None,
         });
         self.ingest().keep(files.flatten()).map_err(kept)?;
-        let commit = if submissions.is_empty() { Commit::default() } else { self.role.commit(&submissions, now)? };
+        let commit =
+            if submissions.is_empty() { CommitOutcome::default() } else { self.role.commit(&submissions, now)? };
         let drops: Vec<DropVerdict> =
             batch.drops.iter().zip(&looked).map(|(drop, looked)| verdict(drop, looked)).collect();
         Ok(AddTargetsResult { drops, ..result(&commit) })
     }
 
-    fn read_batch(&self, name: &str) -> Result<Batch, RoleError> {
+    fn read_batch(&self, name: &str) -> Result<Batch, SigningError> {
         let path = self.inbound.join(name).join(BATCH_FILE);
         let bytes = match durable::read_bounded(self.fs.as_ref(), &path, MAX_BATCH_FILE) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing(name)),
-            Err(error) => return Err(RoleError::Infrastructure(format!("{}: {error}", path.display()))),
+            Err(error) => return Err(SigningError::infrastructure(format!("{}: {error}", path.display()))),
         };
         let unreadable =
-            |error: serde_json::Error| RoleError::refused(format!("{name}/{BATCH_FILE} cannot be read: {error}"));
+            |error: serde_json::Error| SigningError::refused(format!("{name}/{BATCH_FILE} cannot be read: {error}"));
         // The format comes first: what a newer monitor wrote may not look like anything known here. It is not the drop's
         // fault, so it is no refusal: the monitor asks again until this worker is upgraded.
         let Format { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
         if format > BATCH_FORMAT {
-            return Err(RoleError::Alarm(format!(
+            return Err(SigningError::alarm(format!(
                 "{name}/{BATCH_FILE} has format {format}, this version reads up to {BATCH_FORMAT}: upgrade the targets-worker"
             )));
         }
@@ -106,12 +107,12 @@ impl Targets {
         Ok(batch)
     }
 
-    fn look(&mut self, batch: &str, drop: &BatchDrop, now: UtcTime) -> Result<Looked, RoleError> {
+    fn look(&mut self, batch: &str, drop: &BatchDrop, now: UtcTime) -> Result<Looked, SigningError> {
         if let Some(applied) = self.role.outcome_of(&request_id(drop), now)? {
             return Ok(Looked::Done(applied.outcome.added));
         }
         if drop.dir.is_empty() || !drop.dir.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(RoleError::refused(format!("`{}` is not a drop's directory", drop.dir)));
+            return Err(SigningError::refused(format!("`{}` is not a drop's directory", drop.dir)));
         }
         let dir = Path::new(batch).join(&drop.dir);
         let ingest = self.ingest();
@@ -125,7 +126,7 @@ impl Targets {
             Ok(files) => Ok(Looked::Taken(files)),
             Err(IngestError::Rejected(reason)) => Ok(Looked::Rejected(reason)),
             Err(IngestError::Missing(_)) => Err(missing(batch)),
-            Err(error) => Err(infrastructure(&error)),
+            Err(error) => Err(infrastructure(error)),
         }
     }
 
@@ -134,16 +135,16 @@ impl Targets {
         names: Option<&[String]>,
         task_id: &str,
         now: UtcTime,
-    ) -> Result<AddTargetsResult, RoleError> {
+    ) -> Result<AddTargetsResult, SigningError> {
         let ingest = self.ingest();
         let refused = |error: IngestError| match error {
-            IngestError::Infrastructure(_) => infrastructure(&error),
-            error => RoleError::refused(format!("{error}; nothing was signed")),
+            IngestError::Infrastructure(_) => infrastructure(error),
+            error => SigningError::refused(format!("{error}; nothing was signed")),
         };
         let paths = match names {
             Some(names) => names
                 .iter()
-                .map(|name| TargetPath::new(name).map_err(|error| RoleError::refused(error.to_string())))
+                .map(|name| TargetPath::new(name).map_err(|error| SigningError::refused(error.to_string())))
                 .collect::<Result<Vec<_>, _>>()?,
             None => self.loose_files()?,
         };
@@ -155,7 +156,7 @@ impl Targets {
             return Ok(AddTargetsResult::default());
         }
         if let Some(reason) = self.forbidden(&taken, &mut Ahead::default(), now)? {
-            return Err(RoleError::refused(format!("{reason}; nothing was signed")));
+            return Err(SigningError::refused(format!("{reason}; nothing was signed")));
         }
         let ingest = self.ingest();
         ingest.keep(taken.iter_mut()).map_err(kept)?;
@@ -167,13 +168,14 @@ impl Targets {
     }
 
     /// Every loose inbound file: not in a batch, not a dot name.
-    fn loose_files(&self) -> Result<Vec<TargetPath>, RoleError> {
-        let inbound = |error: std::io::Error| RoleError::Infrastructure(format!("{}: {error}", self.inbound.display()));
+    fn loose_files(&self) -> Result<Vec<TargetPath>, SigningError> {
+        let inbound =
+            |error: std::io::Error| SigningError::infrastructure(format!("{}: {error}", self.inbound.display()));
         let ingest = self.ingest();
         let mut found = Vec::new();
         for entry in self.fs.read_dir(&self.inbound).map_err(inbound)? {
             let Some(name) = entry.name.to_str() else {
-                return Err(RoleError::refused(format!(
+                return Err(SigningError::refused(format!(
                     "the name of {} is not UTF-8",
                     Path::new(&entry.name).display()
                 )));
@@ -181,19 +183,19 @@ impl Targets {
             if name.starts_with('.') || name.starts_with(BATCH_PREFIX) {
                 continue;
             }
-            let path = |name: &str| TargetPath::new(name).map_err(|error| RoleError::refused(error.to_string()));
+            let path = |name: &str| TargetPath::new(name).map_err(|error| SigningError::refused(error.to_string()));
             match entry.kind {
                 durable_fs::FileKind::File => found.push(path(name)?),
                 durable_fs::FileKind::Dir => {
                     let below = ingest.list(Path::new(name)).map_err(|error| match error {
-                        IngestError::Infrastructure(_) => infrastructure(&error),
-                        error => RoleError::refused(error.to_string()),
+                        IngestError::Infrastructure(_) => infrastructure(error),
+                        error => SigningError::refused(error.to_string()),
                     })?;
                     for inner in below {
                         found.push(path(&format!("{name}/{inner}"))?);
                     }
                 }
-                _ => return Err(RoleError::refused(format!("{name} is not a regular file"))),
+                _ => return Err(SigningError::refused(format!("{name} is not a regular file"))),
             }
         }
         found.sort_unstable();
@@ -223,7 +225,10 @@ fn digest(files: &[Taken]) -> String {
 }
 
 fn submission(request: String, files: &[Taken]) -> Submission {
-    Submission { request, changes: files.iter().map(|taken| (taken.path.clone(), Change::Put(taken.entry))).collect() }
+    Submission {
+        request,
+        changes: files.iter().map(|taken| (taken.path.clone(), TargetChange::Put(taken.entry))).collect(),
+    }
 }
 
 fn verdict(drop: &BatchDrop, looked: &Looked) -> DropVerdict {
@@ -235,7 +240,7 @@ fn verdict(drop: &BatchDrop, looked: &Looked) -> DropVerdict {
     DropVerdict { name: drop.name.clone(), digest: drop.digest.clone(), rejected, targets }
 }
 
-fn result(commit: &Commit) -> AddTargetsResult {
+fn result(commit: &CommitOutcome) -> AddTargetsResult {
     AddTargetsResult {
         record: commit.record.or_else(|| commit.applied.iter().map(|applied| applied.record).max()),
         versions: BTreeMap::clone(&commit.versions),
@@ -247,19 +252,19 @@ fn result(commit: &Commit) -> AddTargetsResult {
 }
 
 /// The batch directory is not there, or not whole: the monitor makes it again.
-fn missing(batch: &str) -> RoleError {
+fn missing(batch: &str) -> SigningError {
     let message = format!("{batch} is not in the inbound directory, or not whole");
-    RoleError::Refused(exceptions::exception(exceptions::BATCH_MISSING, message))
+    SigningError::Refused(exceptions::exception(exceptions::BATCH_MISSING, message))
 }
 
 /// Files that can never have their names are refused, so that the monitor finds the drop they are of.
-fn kept(error: IngestError) -> RoleError {
+fn kept(error: IngestError) -> SigningError {
     match error {
-        IngestError::Rejected(reason) => RoleError::refused(reason),
-        error => infrastructure(&error),
+        IngestError::Rejected(reason) => SigningError::refused(reason),
+        error => infrastructure(error),
     }
 }
 
-fn infrastructure(error: &IngestError) -> RoleError {
-    RoleError::Infrastructure(error.to_string())
+fn infrastructure(error: IngestError) -> SigningError {
+    SigningError::infrastructure(error)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use fleet::policy::PathPatterns;
-use fleet::signing::RoleError;
+use fleet::signing::SigningError;
 use tuf_core::names::TargetPath;
 use tuf_core::store::{FileName, StoreError};
 use tuf_core::time::UtcTime;
@@ -59,7 +59,7 @@ impl Targets {
         files: &[Taken],
         ahead: &mut Ahead,
         now: UtcTime,
-    ) -> Result<Option<String>, RoleError> {
+    ) -> Result<Option<String>, SigningError> {
         if let Some(taken) = files.iter().find(|taken| !self.policy.allowed.matches(&taken.path)) {
             return Ok(Some(format!("{} is not among policy.allowed_targets", taken.path)));
         }
@@ -99,13 +99,13 @@ impl Targets {
     }
 
     /// Without consistent snapshots target files have their own names as well, and a file can not be a directory.
-    fn clash_in_store(&self, files: &[Taken]) -> Result<Option<String>, RoleError> {
+    fn clash_in_store(&self, files: &[Taken]) -> Result<Option<String>, SigningError> {
         let Some(store) = self.plain_names() else { return Ok(None) };
-        let failed = |error: StoreError| RoleError::Infrastructure(error.to_string());
+        let failed = |error: StoreError| SigningError::infrastructure(error);
         for taken in files {
             let path = &taken.path;
             for above in ancestors(path.as_str()) {
-                let name = FileName::new(above).map_err(|error| RoleError::refused(error.to_string()))?;
+                let name = FileName::new(above).map_err(|error| SigningError::refused(error.to_string()))?;
                 if store.stat(&name).map_err(failed)?.is_some() {
                     return Ok(Some(format!("{path} cannot be released: {above} is a file in the targets directory")));
                 }

@@ -1,10 +1,10 @@
 //! `remove-targets`.
 
 use fleet::contract::{RemoveTargets, RemoveTargetsResult};
-use fleet::signing::RoleError;
+use fleet::signing::SigningError;
 use tuf_core::names::TargetPath;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::{Change, Submission};
+use tuf_repository::roles::{Submission, TargetChange};
 
 use crate::role::Targets;
 
@@ -15,24 +15,24 @@ impl Targets {
     /// Takes targets out, once per request id; all of them or, when a precondition does not hold, none.
     ///
     /// # Errors
-    /// [`RoleError::Refused`] for names that are no target paths and for preconditions that do not hold.
-    pub fn remove(&mut self, request: &RemoveTargets, now: UtcTime) -> Result<RemoveTargetsResult, RoleError> {
+    /// [`SigningError::Refused`] for names that are no target paths and for preconditions that do not hold.
+    pub fn remove(&mut self, request: &RemoveTargets, now: UtcTime) -> Result<RemoveTargetsResult, SigningError> {
         if request.request_id.is_empty() || request.request_id.len() > MAX_REQUEST_ID {
-            return Err(RoleError::refused(format!("request_id must have 1 to {MAX_REQUEST_ID} bytes")));
+            return Err(SigningError::refused(format!("request_id must have 1 to {MAX_REQUEST_ID} bytes")));
         }
         if let Some(unlisted) = request.expected.keys().find(|path| !request.targets.contains(path)) {
-            return Err(RoleError::refused(format!("`expected` names {unlisted}, which is not to be removed")));
+            return Err(SigningError::refused(format!("`expected` names {unlisted}, which is not to be removed")));
         }
         let mut changes = Vec::with_capacity(request.targets.len());
         for target in &request.targets {
-            let path = TargetPath::new(target).map_err(|error| RoleError::refused(error.to_string()))?;
+            let path = TargetPath::new(target).map_err(|error| SigningError::refused(error.to_string()))?;
             let expected = match request.expected.get(target) {
                 Some(hash) => {
-                    Some(hash.parse().map_err(|_| RoleError::refused(format!("`{hash}` is not a hex sha256")))?)
+                    Some(hash.parse().map_err(|_| SigningError::refused(format!("`{hash}` is not a hex sha256")))?)
                 }
                 None => None,
             };
-            changes.push((path, Change::Remove { expected }));
+            changes.push((path, TargetChange::Remove { expected }));
         }
         let submission = Submission { request: format!("remove:{}", request.request_id), changes };
         let commit = self.role.commit(&[submission], now)?;

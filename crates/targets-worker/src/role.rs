@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use durable_fs::Fs;
-use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
+use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
 use fleet::{Config, repository};
 use tuf_core::bins::{BinLayout, is_bin};
 use tuf_core::key::KeyIdFormat;
@@ -33,11 +33,11 @@ impl Targets {
     /// Opens the role as configured.
     ///
     /// # Errors
-    /// [`RoleError`] when keys, pinned root or floor cannot be used.
-    pub fn open(fs: &Arc<dyn Fs>, config: &Config) -> Result<Self, RoleError> {
+    /// [`SigningError`] when keys, pinned root or floor cannot be used.
+    pub fn open(fs: &Arc<dyn Fs>, config: &Config) -> Result<Self, SigningError> {
         let layout = match config.number_of_bins {
             0 => Layout::Flat,
-            count => Layout::Bins(BinLayout::new(count).map_err(|error| RoleError::Alarm(error.to_string()))?),
+            count => Layout::Bins(BinLayout::new(count).map_err(|error| SigningError::alarm(error))?),
         };
         let policy = TargetsPolicy {
             layout,
@@ -78,7 +78,7 @@ impl Targets {
 }
 
 impl SigningRole for Targets {
-    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
         let head = self.role.log().head();
         let renewed = self.role.reconcile(now, force)?;
         if self.role.layout() != self.configured {
@@ -89,7 +89,7 @@ impl SigningRole for Targets {
             );
         }
         let bins_renewed = renewed.keys().filter(|role| is_bin(role)).count() as u64;
-        Ok(Progress {
+        Ok(ReconcileOutcome {
             version: self.role.current().map_or(0, |current| current.version),
             changed: self.role.log().head() != head && head != 0 || !renewed.is_empty(),
             renewed: renewed
@@ -101,7 +101,7 @@ impl SigningRole for Targets {
         })
     }
 
-    fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
+    fn tidy(&mut self, now: UtcTime) -> Result<bool, SigningError> {
         let Some(retention) = &mut self.retention else { return Ok(false) };
         Ok(signing::tidied(self.role.collect(retention, now, self.store.is_some())?))
     }

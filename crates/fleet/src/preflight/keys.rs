@@ -6,10 +6,11 @@ use durable_fs::Fs;
 use tuf_core::key::KeyIdFormat;
 use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::{RoleError, Trust};
+use tuf_repository::roles::Trust;
 
 use super::{Findings, Severity};
 use crate::keys::{self, KeysError};
+use crate::signing::{SigningError, SigningErrorKind};
 use crate::{Config, repository};
 
 pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime, findings: &mut Findings) {
@@ -38,8 +39,8 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime,
     let trusted = config.trusted_root.as_path();
     let trust = match repository::trust(fs, config, role, names).and_then(|trust| newest(trust, now)) {
         Ok(trust) => trust,
-        Err(RoleError::Waiting(message)) => {
-            findings.add(Severity::Info, "root", trusted, message, "the worker waits for it");
+        Err(error) if error.kind() == SigningErrorKind::Waiting => {
+            findings.add(Severity::Info, "root", trusted, error.to_string(), "the worker waits for it");
             return;
         }
         Err(error) => {
@@ -75,7 +76,7 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime,
     }
 }
 
-fn newest(mut trust: Trust, now: UtcTime) -> Result<Trust, RoleError> {
+fn newest(mut trust: Trust, now: UtcTime) -> Result<Trust, SigningError> {
     trust.refresh(0, now)?;
     Ok(trust)
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use clap::Args;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use fleet::recover::{self, Standing};
+use fleet::recover::{self, FloorStanding};
+use fleet::signing::{SigningError, SigningErrorKind};
 use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
-use tuf_repository::roles::RoleError;
 
 use crate::error::CliError;
 use crate::output::{Output, note, one_line};
@@ -85,7 +85,7 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
     }
     let mut standings = Vec::new();
     for role in &wanted {
-        let standing = recover::look(&fs, config, role, SystemClock.now());
+        let standing = recover::inspect(&fs, config, role, SystemClock.now());
         standings.extend(standing.map_err(|error| explain_role_error(role, error))?);
     }
     if standings.is_empty() {
@@ -96,7 +96,7 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
         ))
         .hint("run the command where the worker's state_path is mounted, as the worker's user; for a lost floor use --beyond"));
     }
-    let below: Vec<&Standing> = standings.iter().filter(|standing| !standing.below.is_empty()).collect();
+    let below: Vec<&FloorStanding> = standings.iter().filter(|standing| !standing.below.is_empty()).collect();
     if !below.is_empty() {
         for standing in &below {
             note(&format!("{}: {}", standing.role, one_line(&standing.below.join("; "))));
@@ -127,9 +127,9 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
     Ok(CommandExit::Success)
 }
 
-fn explain_role_error(role: &str, error: RoleError) -> CliError {
-    let failure = match &error {
-        RoleError::Infrastructure(_) | RoleError::Waiting(_) => CliError::local_failure(error),
+fn explain_role_error(role: &str, error: SigningError) -> CliError {
+    let failure = match error.kind() {
+        SigningErrorKind::Infrastructure | SigningErrorKind::Waiting => CliError::local_failure(error),
         _ => CliError::request_refused(error),
     };
     failure.during(format!("cannot recover {role}"))
