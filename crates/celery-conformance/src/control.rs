@@ -85,12 +85,12 @@ fn names(replies: &[ControlReply]) -> Vec<&str> {
     replies.iter().map(|reply| reply.node.as_str()).collect()
 }
 
-pub async fn every_worker_answers_and_a_named_one_at_once(fixture: &impl Fixture) {
+pub async fn every_worker_answers_and_a_named_one_ends_the_wait(fixture: &impl Fixture) {
     let (first, client) = one(fixture, RemoteControl::Inspect).await;
     let second = start(fixture.connect().await, "b@h", "q2", RemoteControl::Inspect);
     let silent = start(fixture.connect().await, "c@h", "q3", RemoteControl::Off);
     listens(&client, "b@h").await;
-    // The whole time is waited, since nobody knows how many there are.
+    // It waits the whole time, since the number of workers is unknown.
     let all = client.control().timeout(Duration::from_secs(2)).inspect("ping").await.unwrap();
     assert_eq!(names(&all), ["a@h", "b@h"]);
     assert!(all.iter().all(|reply| reply.value == json!({"ok": "pong"})));
@@ -105,7 +105,7 @@ pub async fn every_worker_answers_and_a_named_one_at_once(fixture: &impl Fixture
     }
 }
 
-pub async fn a_worker_shows_what_it_does(fixture: &impl Fixture) {
+pub async fn a_worker_shows_its_tasks(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Inspect).await;
     client.call("q", "add", Map::from_iter([("x".into(), json!(1)), ("y".into(), json!(2))]), SOON).await.unwrap();
     let options = || SendOptions { task_id: Some("waits".into()), ..SendOptions::default() };
@@ -142,7 +142,7 @@ pub async fn a_worker_shows_what_it_does(fixture: &impl Fixture) {
     running.end().await;
 }
 
-pub async fn what_would_change_a_worker_is_refused_unless_allowed(fixture: &impl Fixture) {
+pub async fn a_command_that_changes_a_worker_is_refused_unless_allowed(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Inspect).await;
     for (method, arguments) in [
         ("shutdown", json!({})),
@@ -223,7 +223,7 @@ pub async fn a_busy_worker_answers(fixture: &impl Fixture) {
     assert_eq!(ask(&client, "ping", json!({})).await, json!({"ok": "pong"}));
     for mut waits in waiting {
         running.let_go.notify_one();
-        // Another one may have been let go: whoever waits is, in the end.
+        // Another one may have been released: the waiting one is, in the end.
         while waits.get(A_WHILE).await.is_err() {
             running.let_go.notify_one();
         }
@@ -231,7 +231,7 @@ pub async fn a_busy_worker_answers(fixture: &impl Fixture) {
     running.end().await;
 }
 
-pub async fn a_request_that_came_by_another_way_is_ignored(fixture: &impl Fixture) {
+pub async fn a_request_through_another_exchange_is_ignored(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Full).await;
     // Whoever may write to the default exchange can reach the queue, but not the exchange before it.
     let shutdown = Publish::reply("a@h.celery.pidbox", ControlRequest::new("shutdown").to_message());
@@ -241,7 +241,7 @@ pub async fn a_request_that_came_by_another_way_is_ignored(fixture: &impl Fixtur
     running.end().await;
 }
 
-pub async fn a_worker_tells_that_it_is_there_and_that_it_ends(fixture: &impl Fixture) {
+pub async fn a_worker_sends_online_heartbeat_and_offline_events(fixture: &impl Fixture) {
     let client = Client::new(fixture.connect().await).await.unwrap();
     let mut events = client.events("worker.#").await.unwrap();
     let running = start(fixture.connect().await, "a@h", "q", RemoteControl::Inspect);
@@ -268,7 +268,7 @@ async fn of_type(events: &mut EventStream, kind: &str) -> Map<String, Value> {
     tokio::time::timeout(SOON, searching).await.unwrap_or_else(|_| panic!("no {kind} came"))
 }
 
-pub async fn a_starting_worker_learns_what_was_revoked(fixture: &impl Fixture) {
+pub async fn a_starting_worker_learns_the_revoked_tasks(fixture: &impl Fixture) {
     let (first, client) = one(fixture, RemoteControl::Full).await;
     to(&client, "a@h").revoke(&["gone".to_owned()], false).await.unwrap();
     let second = start(fixture.connect().await, "b@h", "q2", RemoteControl::Full);

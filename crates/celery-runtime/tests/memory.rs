@@ -169,7 +169,7 @@ async fn a_task_can_be_delivered_twice() {
     }
 }
 
-/// Loss point 12 of Celery: the result cannot be stored after the work is done.
+/// The result cannot be stored after the work is done.
 #[tokio::test]
 async fn a_task_whose_result_cannot_be_published_is_answered_later_and_not_run_again() {
     let server = MemoryBroker::new();
@@ -205,7 +205,7 @@ async fn a_task_whose_result_cannot_be_published_is_answered_later_and_not_run_a
     running.await.unwrap().unwrap();
 }
 
-/// Loss point 11 of Celery: a continuation duplicated by a redelivery.
+/// A redelivery sends the tasks that follow once more.
 #[tokio::test]
 async fn a_worker_that_dies_between_publishing_and_acknowledging_makes_no_second_branch() {
     let server = MemoryBroker::new();
@@ -249,7 +249,7 @@ async fn a_worker_that_dies_between_publishing_and_acknowledging_makes_no_second
     second.abort();
 }
 
-/// Loss points 1 and 4 of Celery: what was acknowledged early dies with the worker, by a crash or a cold shutdown.
+/// A Python worker that acknowledges early loses its tasks in a crash or a cold shutdown.
 #[tokio::test]
 async fn a_task_is_never_acknowledged_before_it_has_ended() {
     let server = MemoryBroker::new();
