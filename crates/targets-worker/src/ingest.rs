@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use durable_fs::{FileKind, Fs, Stat};
 use tuf_core::names::{MAX_COMPONENT_BYTES, TargetPath};
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256Hasher};
-use tuf_core::store::{Created, FileName, InvalidFileName, NewFile, Staged, Store, StoreError};
+use tuf_core::store::{Created, FileName, InvalidFileName, NewFile, StagedStream, Store, StoreError};
 use tuf_repository::roles::TargetEntry;
 
 /// Deepest directory of a drop that is walked.
@@ -51,7 +51,7 @@ pub struct Taken {
     pub entry: TargetEntry,
     /// The file it was read from, as it was when opened.
     pub source: Stat,
-    staged: Option<Staged>,
+    staged: Option<StagedStream>,
 }
 
 /// Takes files in.

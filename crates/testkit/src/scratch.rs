@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
 use tuf_core::canonical::Extra;
-use tuf_core::client::{Client, ClientError, Fetch, FetchError, Limits};
+use tuf_core::client::{Client, ClientError, ClientLimits, Fetch, FetchError};
 use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::key::{FileSigner, KeyIdFormat, Signer, ed25519};
 use tuf_core::names::{RoleName, TargetPath};
@@ -185,7 +185,7 @@ impl Scratch {
     /// # Errors
     /// When the root is not valid.
     pub fn client(&self) -> Result<Client<FsFetch, FsFetch>, ClientError> {
-        let limits = Limits { snapshot_bytes: 1 << 30, targets_bytes: 1 << 30, ..Limits::default() };
+        let limits = ClientLimits { snapshot_bytes: 1 << 30, targets_bytes: 1 << 30, ..ClientLimits::default() };
         Client::new(&self.root, self.fetch("metadata"), self.fetch("targets"), limits)
     }
 

@@ -1,4 +1,4 @@
-//! SHA-256: a digest as a type, and one way to compute it of bytes, of pieces and of streams that are copied meanwhile.
+//! SHA-256 digests: of bytes, of pieces, and of streams while they are copied.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -158,7 +158,7 @@ impl HashingCopier {
 
     /// Reads `reader` to its end, hashes each piece and passes it to `write`. Interrupted reads are repeated.
     ///
-    /// The result is the length and the hash of the bytes that `write` accepted, not of what the source holds later.
+    /// The result describes the bytes that `write` accepted, even if the source changes later.
     ///
     /// # Errors
     /// [`CopyError`]. The piece that exceeds `max` bytes is neither hashed nor written.

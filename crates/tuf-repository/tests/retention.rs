@@ -8,7 +8,7 @@ use std::sync::Arc;
 use testkit::scratch::{FsFetch, Options, Scratch};
 use testkit::sim_fs::{CrashMode, SimFs};
 use tuf_core::bins::BinLayout;
-use tuf_core::client::{Client, Limits, TrustedState};
+use tuf_core::client::{Client, ClientLimits, TrustedState};
 use tuf_core::names::TargetPath;
 use tuf_core::sha256::Sha256;
 use tuf_core::store::{FileName, LocalStore, NewFile, Store as _};
@@ -129,7 +129,7 @@ impl Fleet {
     }
 
     fn client(&self, state: &TrustedState) -> Client<FsFetch, FsFetch> {
-        let limits = Limits::default();
+        let limits = ClientLimits::default();
         Client::from_state(state, self.scratch.fetch("metadata"), self.scratch.fetch("targets"), limits).unwrap()
     }
 
@@ -194,7 +194,7 @@ impl Paused {
     fn finish(&self, fleet: &Fleet) {
         let frozen = Frozen { timestamp: self.state.timestamp.clone().unwrap(), rest: fleet.scratch.fetch("metadata") };
         let mut client =
-            Client::new(&fleet.scratch.root, frozen, fleet.scratch.fetch("targets"), Limits::default()).unwrap();
+            Client::new(&fleet.scratch.root, frozen, fleet.scratch.fetch("targets"), ClientLimits::default()).unwrap();
         let context = format!("a client paused at {} goes on at {}", self.since, fleet.now);
         // A client judges expiry by the time at which its update began.
         client.refresh(self.since).unwrap_or_else(|error| panic!("{context}: {error}"));

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use ring::digest;
 
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::write_hex;
-use crate::canonical::write_str;
+use crate::canonical::{ReadError, Reader, Wire, write_hex, write_str};
 use crate::sha256::{Sha256, Sha256Hasher};
 
-/// Hashes of one file by algorithm: at least one. sha256 and sha512 can be checked, others are kept as they are.
+/// Hashes of one file by algorithm, at least one. sha256 and sha512 can be checked; others are kept as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashes {
     sha256: Option<Sha256>,
@@ -17,7 +15,7 @@ pub struct Hashes {
     others: BTreeMap<String, String>,
 }
 
-/// Why bytes are not the ones that were listed.
+/// Bytes that differ from the listed ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HashError {
@@ -31,7 +29,7 @@ pub enum HashError {
         /// Hash of the bytes, hexadecimal.
         found: String,
     },
-    /// No listed algorithm is one that can be checked.
+    /// No listed algorithm can be checked.
     #[error("no listed hash is sha256 or sha512")]
     NoneKnown,
 }

@@ -1,4 +1,4 @@
-//! What every [`Store`] must do.
+//! The tests that every [`Store`] must pass.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a check fails by panicking")]
 
@@ -10,7 +10,7 @@ use crate::sha256::{FileDigest, Sha256};
 
 type Make<'a> = &'a dyn Fn() -> Box<dyn Store>;
 
-/// Checks that the stores `make` gives, each of them empty and new, do what [`Store`] promises.
+/// Checks that the stores that `make` returns, each new and empty, keep the guarantees of [`Store`].
 ///
 /// # Panics
 /// When they do not.
@@ -103,9 +103,10 @@ fn the_first_bytes_of_a_file_may_come_last(store: &dyn Store) {
     let long = vec![b'x'; 300_000];
     for (number, body) in [&b"body"[..], b"", &long].into_iter().enumerate() {
         let file = name(&format!("{number}.targets.json"));
-        let behind = |head: usize| store.stage_behind("", head, &[body, b"}"]).unwrap();
+        let behind = |head: usize| store.stage_tail("", head, &[body, b"}"]).unwrap();
         assert_eq!(store.read(&file, 1 << 20).unwrap(), None, "it has no name yet");
-        let create = |head: &[u8]| store.create_all(vec![NewFile::behind(file.clone(), head.to_vec(), behind(5))]);
+        let create =
+            |head: &[u8]| store.create_all(vec![NewFile::head_and_tail(file.clone(), head.to_vec(), behind(5))]);
         assert_eq!(create(b"head:").unwrap(), [Created::New]);
         assert_eq!(read(store, file.as_str()).unwrap(), [b"head:", body, b"}"].concat());
         assert_eq!(create(b"head:").unwrap(), [Created::Same]);
@@ -115,7 +116,7 @@ fn the_first_bytes_of_a_file_may_come_last(store: &dyn Store) {
         }
         drop(behind(5));
         let beside = vec![
-            NewFile::behind(name(&format!("a/{number}")), &b"h"[..], behind(1)),
+            NewFile::head_and_tail(name(&format!("a/{number}")), &b"h"[..], behind(1)),
             NewFile::bytes(name(&format!("b/{number}")), &b"b"[..]),
         ];
         assert_eq!(store.create_all(beside).unwrap(), [Created::New; 2]);
@@ -156,7 +157,7 @@ fn streams_are_hashed_once_and_named_later(store: &dyn Store) {
 
     drop(stage(b"dropped"));
     assert_eq!(store.list("targets").unwrap(), ["fresh"]);
-    assert_eq!(store.remove_stale("targets", i64::MAX).unwrap(), 0, "nothing is left behind");
+    assert_eq!(store.remove_stale("targets", i64::MAX).unwrap(), 0, "no temporary file remains");
 }
 
 fn streams_that_fail_leave_nothing(store: &dyn Store) {
@@ -172,7 +173,7 @@ fn streams_that_fail_leave_nothing(store: &dyn Store) {
     }
     let failed = store.stage("", &mut (&b"start"[..]).chain(Failing), 1000).unwrap_err();
     assert!(matches!(failed, StoreError::Source { .. }), "{failed:?}");
-    assert_eq!(store.remove_stale("", i64::MAX).unwrap(), 0, "nothing is left behind");
+    assert_eq!(store.remove_stale("", i64::MAX).unwrap(), 0, "no temporary file remains");
 }
 
 fn replaced_files_get_newer_times(store: &dyn Store) {
@@ -318,7 +319,7 @@ fn locks_exclude_each_other(store: &dyn Store) {
         });
         released.store(true, Ordering::SeqCst);
         drop(held);
-        assert!(waiter.join().unwrap(), "two held the lock at once");
+        assert!(waiter.join().unwrap(), "two held the lock at the same time");
     });
 }
 

@@ -6,11 +6,13 @@ use std::io::{Cursor, Read};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::staged::copy_failed_from_source;
-use super::{
-    Behind, Content, CopyFile, Created, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
-    StoreError,
-};
+use durable_fs::LockGuard;
+
+use super::contract::Store;
+use super::error::StoreError;
+use super::file::{CopyFile, Created, FileContent, FileStat, NewFile, ReplaceOptions};
+use super::name::FileName;
+use super::staged::{StagedStream, StagedTail, copy_failed_from_source};
 use crate::sha256::{FileDigest, HashingCopier, Sha256};
 
 type Bytes = Arc<[u8]>;
@@ -20,7 +22,7 @@ type Bytes = Arc<[u8]>;
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     files: Arc<Mutex<BTreeMap<FileName, (Bytes, i64)>>>,
-    locks: Arc<Locks>,
+    locks: Arc<MemoryLocks>,
     time: Arc<AtomicI64>,
 }
 
@@ -78,12 +80,12 @@ impl Store for MemoryStore {
         let mut results = Vec::with_capacity(new.len());
         for file in new {
             let bytes: Bytes = match file.content {
-                Content::Bytes(bytes) => bytes.as_ref().into(),
-                Content::Staged(staged) => {
+                FileContent::Bytes(bytes) => bytes.as_ref().into(),
+                FileContent::Staged(staged) => {
                     let found = staged.held.downcast_ref::<Bytes>().map(Arc::clone);
                     found.ok_or(StoreError::Mismatch { doing: "create", name: names_of(&file.names) })?
                 }
-                Content::Behind(head, behind) => match behind.held.downcast_ref::<Bytes>() {
+                FileContent::HeadAndTail(head, behind) => match behind.held.downcast_ref::<Bytes>() {
                     Some(rest) if head.len() == behind.head => [&head[..], &rest[..]].concat().into(),
                     _ => return Err(StoreError::Mismatch { doing: "create", name: names_of(&file.names) }),
                 },
@@ -186,7 +188,7 @@ impl Store for MemoryStore {
         Ok(removed)
     }
 
-    fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<Staged, StoreError> {
+    fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<StagedStream, StoreError> {
         if !dir.is_empty() {
             FileName::new(dir)?;
         }
@@ -198,19 +200,19 @@ impl Store for MemoryStore {
             })
             .map_err(|error| copy_failed_from_source(error, "stage", dir))?;
         let bytes: Bytes = bytes.into();
-        Ok(Staged::new(digest, Box::new(bytes)))
+        Ok(StagedStream::new(digest, Box::new(bytes)))
     }
 
-    fn stage_behind(&self, dir: &str, head: usize, pieces: &[&[u8]]) -> Result<Behind, StoreError> {
+    fn stage_tail(&self, dir: &str, head: usize, pieces: &[&[u8]]) -> Result<StagedTail, StoreError> {
         if !dir.is_empty() {
             FileName::new(dir)?;
         }
         let rest: Bytes = pieces.concat().into();
-        Ok(Behind { head, held: Box::new(rest) })
+        Ok(StagedTail { head, held: Box::new(rest) })
     }
 
     fn remove_stale(&self, dir: &str, _before: i64) -> Result<u64, StoreError> {
-        // Streams that were staged are gone when dropped, and with the process.
+        // Staged streams vanish when they are dropped, and with the process.
         self.below(dir).map(|_| 0)
     }
 
@@ -219,7 +221,7 @@ impl Store for MemoryStore {
         while !held.insert(name.clone()) {
             held = self.locks.released.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(Box::new(MemoryLock { locks: Arc::clone(&self.locks), name: name.clone() }))
+        Ok(Box::new(MemoryLockGuard { locks: Arc::clone(&self.locks), name: name.clone() }))
     }
 }
 
@@ -228,19 +230,19 @@ fn names_of(names: &[FileName]) -> String {
 }
 
 #[derive(Default)]
-struct Locks {
+struct MemoryLocks {
     held: Mutex<BTreeSet<FileName>>,
     released: Condvar,
 }
 
-struct MemoryLock {
-    locks: Arc<Locks>,
+struct MemoryLockGuard {
+    locks: Arc<MemoryLocks>,
     name: FileName,
 }
 
-impl LockGuard for MemoryLock {}
+impl LockGuard for MemoryLockGuard {}
 
-impl Drop for MemoryLock {
+impl Drop for MemoryLockGuard {
     fn drop(&mut self) {
         self.locks.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
         self.locks.released.notify_all();

@@ -1,20 +1,21 @@
-//! A stream copied into a store, not yet named.
+//! Files written into a store that have no name yet.
 
 use std::any::Any;
 use std::fmt;
 use std::io;
 
-use super::StoreError;
+use super::error::StoreError;
 use crate::sha256::{CopyError, FileDigest, Sha256};
 
-/// A stream copied into a temporary file of a store, hashed as it was written. Give it names with
-/// [`Store::create_all`](super::Store::create_all) of the store that staged it; dropped before that, the copy is removed.
-pub struct Staged {
+/// A stream copied into a temporary file of a store, hashed as it was written.
+/// [`Store::create_all`](super::Store::create_all) of the same store gives it names; dropped before that, the copy is
+/// removed.
+pub struct StagedStream {
     digest: FileDigest,
     pub(super) held: Box<dyn Any + Send>,
 }
 
-impl Staged {
+impl StagedStream {
     pub(super) fn new(digest: FileDigest, held: Box<dyn Any + Send>) -> Self {
         Self { digest, held }
     }
@@ -38,22 +39,22 @@ impl Staged {
     }
 }
 
-impl fmt::Debug for Staged {
+impl fmt::Debug for StagedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Staged").field("length", &self.digest.length).finish_non_exhaustive()
+        f.debug_struct("StagedStream").field("length", &self.digest.length).finish_non_exhaustive()
     }
 }
 
-/// A file of a store that is written but for its first bytes, see [`Store::stage_behind`](super::Store::stage_behind);
-/// dropped before it has a name, it is removed.
-pub struct Behind {
+/// A file of a store that lacks only its first bytes, see [`Store::stage_tail`](super::Store::stage_tail). Dropped
+/// before it has a name, it is removed.
+pub struct StagedTail {
     pub(super) head: usize,
     pub(super) held: Box<dyn Any + Send>,
 }
 
-impl fmt::Debug for Behind {
+impl fmt::Debug for StagedTail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Behind").field("head", &self.head).finish_non_exhaustive()
+        f.debug_struct("StagedTail").field("head", &self.head).finish_non_exhaustive()
     }
 }
 

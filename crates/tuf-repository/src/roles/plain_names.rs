@@ -41,9 +41,9 @@ pub(super) fn replace(
         }
     }
     // A file moves before the file that refers to it.
-    changed.sort_by_key(|(role, ..)| match role.as_str() {
+    changed.sort_by_key(|(role, ..)| match role {
         role if is_bin(role) => 0,
-        BINS_ROLE => 1,
+        role if *role == BINS_ROLE => 1,
         _ => 2,
     });
     let listed = |role: &RoleName| version_of(new, role).map(|version| (version, ExpectedBytes::Version));

@@ -52,7 +52,7 @@ impl RoleReader {
     fn parent(role: &RoleName) -> Option<&'static str> {
         match role.as_str() {
             "targets" => None,
-            name if is_bin(name) => Some(BINS_ROLE),
+            _ if is_bin(role) => Some(BINS_ROLE),
             _ => Some("targets"),
         }
     }

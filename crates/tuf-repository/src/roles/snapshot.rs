@@ -200,8 +200,8 @@ impl SnapshotRole {
         let known = |role: &RoleName| {
             table.get(role).map(|entry| (entry.version, ExpectedBytes::Record(entry.length, entry.sha256)))
         };
-        let first = |wanted: &dyn Fn(&str) -> bool| changed.iter().find(|(role, _)| wanted(role.as_str()));
-        for kind in [&(|role: &str| role == BINS_ROLE) as &dyn Fn(&str) -> bool, &is_bin] {
+        let first = |wanted: &dyn Fn(&RoleName) -> bool| changed.iter().find(|(role, _)| wanted(role));
+        for kind in [&(|role: &RoleName| *role == BINS_ROLE) as &dyn Fn(&RoleName) -> bool, &is_bin] {
             if let Some((role, _)) = first(kind) {
                 self.reader.prepare(&self.trust, role, &known)?;
             }

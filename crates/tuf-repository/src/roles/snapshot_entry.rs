@@ -15,7 +15,7 @@ const SMALL_BIN_BYTES: u64 = 64 << 10;
 /// because clients cap files of unknown length. A small bin has no length: thousands of lengths are a third of a snapshot
 /// that every client downloads after every release, and no client's cap is that low.
 pub(super) fn listing(role: &RoleName, entry: &RoleRef) -> String {
-    if is_bin(role.as_str()) && entry.length <= SMALL_BIN_BYTES {
+    if is_bin(role) && entry.length <= SMALL_BIN_BYTES {
         format!("{{\"version\":{}}}", entry.version)
     } else {
         format!("{{\"length\":{},\"version\":{}}}", entry.length, entry.version)

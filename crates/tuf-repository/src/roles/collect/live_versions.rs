@@ -126,7 +126,7 @@ impl<'a> LiveVersions<'a> {
         let mut by_role: BTreeMap<RoleName, Vec<(usize, usize)>> = BTreeMap::new();
         for (index, candidate) in candidates.iter().enumerate() {
             for (target, (path, _)) in candidate.targets.iter().enumerate() {
-                for role in self.roles_of(path)? {
+                for role in self.roles_of(path) {
                     by_role.entry(role).or_default().push((index, target));
                 }
             }
@@ -175,12 +175,12 @@ impl<'a> LiveVersions<'a> {
     }
 
     /// The roles that may list a target.
-    fn roles_of(&self, path: &TargetPath) -> Result<Vec<RoleName>, RoleError> {
+    fn roles_of(&self, path: &TargetPath) -> Vec<RoleName> {
         let mut roles = vec![RoleName::targets()];
         if let Layout::Bins(bins) = self.layout {
-            roles.push(RoleName::new(&bins.name(bins.index_of(path)))?);
+            roles.push(bins.name(bins.index_of(path)));
         }
-        Ok(roles)
+        roles
     }
 
     /// One version of a role. Its signatures are not checked: unsigned bytes can only keep files longer.
@@ -230,12 +230,10 @@ fn layout_of(roles: &BTreeMap<RoleName, u64>) -> Option<Layout> {
         return Some(Layout::Flat);
     }
     let layout = BinLayout::of_roles(roles.keys())?;
-    let bins = roles.keys().filter(|role| is_bin(role.as_str()));
-    let mut expected: Vec<String> = layout.names().collect();
+    let bins = roles.keys().filter(|role| is_bin(role));
+    let mut expected: Vec<RoleName> = layout.names().collect();
     expected.sort_unstable();
-    let whole = has("targets")
-        && has(BINS_ROLE)
-        && roles.len() == layout.count() as usize + 2
-        && bins.map(RoleName::as_str).eq(expected.iter().map(String::as_str));
+    let whole =
+        has("targets") && has(BINS_ROLE) && roles.len() == layout.count() as usize + 2 && bins.eq(expected.iter());
     whole.then_some(Layout::Bins(layout))
 }

@@ -23,16 +23,16 @@ impl TargetsRole {
     ) -> Result<(Vec<Draft>, BTreeMap<String, RequestOutcome>), RoleError> {
         let layout = self.layout();
         let role_of = |path: &TargetPath| match layout {
-            Layout::Flat => "targets".to_owned(),
+            Layout::Flat => RoleName::targets(),
             Layout::Bins(bins) => bins.name(bins.index_of(path)),
         };
-        let mut touched: BTreeMap<String, Vec<(usize, &TargetPath, TargetChange)>> = BTreeMap::new();
+        let mut touched: BTreeMap<RoleName, Vec<(usize, &TargetPath, TargetChange)>> = BTreeMap::new();
         for (index, submission) in pending.iter().enumerate() {
             for (path, change) in &submission.changes {
                 touched.entry(role_of(path)).or_default().push((index, path, *change));
             }
         }
-        let roles = touched.keys().map(|name| RoleName::new(name)).collect::<Result<Vec<_>, _>>()?;
+        let roles: Vec<RoleName> = touched.keys().cloned().collect();
         let mut outcomes = vec![RequestOutcome::default(); pending.len()];
         let mut replaced = 0_u64;
         let mut edits = Vec::with_capacity(roles.len());

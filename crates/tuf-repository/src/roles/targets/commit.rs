@@ -44,10 +44,10 @@ impl TargetsRole {
             let (drafts, results) = self.draft(&pending, now)?;
             if let Some((record, versions)) = self.publish(drafts, results, now, None)? {
                 commit.record = Some(record);
-                commit.bins_changed = versions.keys().filter(|role| is_bin(role.as_str())).count() as u64;
+                commit.bins_changed = versions.keys().filter(|role| is_bin(role)).count() as u64;
                 commit.versions = versions
                     .into_iter()
-                    .filter(|(role, _)| !is_bin(role.as_str()))
+                    .filter(|(role, _)| !is_bin(role))
                     .map(|(role, version)| (role.to_string(), version))
                     .collect();
             } else {

@@ -29,10 +29,9 @@ impl TargetsRole {
         let mut wanted: BTreeMap<RoleName, Vec<&TargetPath>> = BTreeMap::new();
         for path in paths {
             let role = match layout {
-                Layout::Flat => "targets".to_owned(),
+                Layout::Flat => RoleName::targets(),
                 Layout::Bins(bins) => bins.name(bins.index_of(path)),
             };
-            let role = RoleName::new(&role)?;
             wanted.entry(role).or_default().push(path);
         }
         let roles: Vec<RoleName> = wanted.keys().cloned().collect();

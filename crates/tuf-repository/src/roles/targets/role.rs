@@ -73,7 +73,7 @@ impl TargetsRole {
         if self.layout() == Layout::Flat {
             return None;
         }
-        let bins = self.log.roles().iter().filter(|(role, _)| role.as_str() == BINS_ROLE || is_bin(role.as_str()));
+        let bins = self.log.roles().iter().filter(|(role, _)| role.as_str() == BINS_ROLE || is_bin(role));
         bins.map(|(_, entry)| entry.expires).min()
     }
 
@@ -93,6 +93,6 @@ impl TargetsRole {
     }
 
     pub(super) fn lifetime(&self, role: &RoleName) -> Lifetime {
-        if is_bin(role.as_str()) { self.policy.bins } else { self.policy.targets }
+        if is_bin(role) { self.policy.bins } else { self.policy.targets }
     }
 }
