@@ -126,7 +126,7 @@ impl<'a> LiveVersions<'a> {
         let mut by_role: BTreeMap<RoleName, Vec<(usize, usize)>> = BTreeMap::new();
         for (index, candidate) in candidates.iter().enumerate() {
             for (target, (path, _)) in candidate.targets.iter().enumerate() {
-                for role in self.roles_of(path)? {
+                for role in self.roles_of(path) {
                     by_role.entry(role).or_default().push((index, target));
                 }
             }
@@ -175,12 +175,12 @@ impl<'a> LiveVersions<'a> {
     }
 
     /// The roles that may list a target.
-    fn roles_of(&self, path: &TargetPath) -> Result<Vec<RoleName>, RoleError> {
+    fn roles_of(&self, path: &TargetPath) -> Vec<RoleName> {
         let mut roles = vec![RoleName::targets()];
         if let Layout::Bins(bins) = self.layout {
             roles.push(bins.name(bins.index_of(path)));
         }
-        Ok(roles)
+        roles
     }
 
     /// One version of a role. Its signatures are not checked: unsigned bytes can only keep files longer.

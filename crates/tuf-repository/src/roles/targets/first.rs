@@ -21,25 +21,23 @@ impl TargetsRole {
         }
         let expires = self.policy.targets.expiry(now);
         let mut drafts = Vec::new();
-        let mut empty = |name: String, expires: UtcTime, extra: BTreeMap<String, Vec<u8>>| {
-            let role = RoleName::new(&name)?;
+        let mut empty = |role: RoleName, expires: UtcTime, extra: BTreeMap<String, Vec<u8>>| {
             drafts.push(Draft { role, document: Document::empty(DocumentType::Targets, 1, expires, extra) });
-            Ok::<_, RoleError>(())
         };
         let delegating =
             |roles| Ok::<_, RoleError>(BTreeMap::from([("delegations".to_owned(), self.delegate(roles)?)]));
         match self.policy.layout {
-            Layout::Flat => empty("targets".into(), expires, BTreeMap::new())?,
+            Layout::Flat => empty(RoleName::targets(), expires, BTreeMap::new()),
             Layout::Bins(layout) => {
-                for name in layout.names() {
-                    empty(name.to_string(), self.policy.bins.expiry(now), BTreeMap::new())?;
+                for bin in layout.names() {
+                    empty(bin, self.policy.bins.expiry(now), BTreeMap::new());
                 }
-                let bins =
-                    (0..layout.count()).map(|index| (layout.name(index).to_string(), layout.prefixes(index))).collect();
-                empty(BINS_ROLE.into(), expires, delegating(bins)?)?;
+                let above = RoleName::new(BINS_ROLE)?;
+                let bins = (0..layout.count()).map(|index| (layout.name(index), layout.prefixes(index))).collect();
+                empty(above.clone(), expires, delegating(bins)?);
                 // Every path: the sixteen one-digit prefixes, which all clients match alike (`*` stops at a slash).
                 let all = (0..16).map(|digit| format!("{digit:x}")).collect();
-                empty("targets".into(), expires, delegating(vec![(BINS_ROLE.into(), all)])?)?;
+                empty(RoleName::targets(), expires, delegating(vec![(above, all)])?);
             }
         }
         // A lost race has the same result: the winner's version 1 is the same.
@@ -50,7 +48,7 @@ impl TargetsRole {
     }
 
     /// `delegations` to roles signed with the targets keys, as canonical JSON.
-    pub(super) fn delegate(&self, roles: Vec<(String, Vec<String>)>) -> Result<Vec<u8>, RoleError> {
+    pub(super) fn delegate(&self, roles: Vec<(RoleName, Vec<String>)>) -> Result<Vec<u8>, RoleError> {
         let own = self.trust.role_keys(&RoleName::targets())?;
         let keys = own
             .keyids
@@ -61,7 +59,7 @@ impl TargetsRole {
             .into_iter()
             .map(|(name, prefixes)| {
                 Ok(DelegatedRole {
-                    name: RoleName::new(&name)?,
+                    name,
                     keyids: own.keyids.clone(),
                     threshold: own.threshold,
                     terminating: false,
