@@ -1,4 +1,4 @@
-//! Which drops make a batch, in which order, and what happens to names.
+//! Which drops make a batch, in which order, and how directories are renamed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ async fn subdirectories_are_kept() {
 }
 
 #[tokio::test]
-async fn a_receipt_tells_with_what_the_drop_was_published() {
+async fn a_receipt_names_the_versions_that_published_the_drop() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
     scene.run().await;
@@ -54,7 +54,7 @@ async fn a_receipt_tells_with_what_the_drop_was_published() {
 }
 
 #[tokio::test]
-async fn what_has_no_ready_name_is_ignored() {
+async fn names_without_the_ready_prefix_are_ignored() {
     let scene = Scene::new();
     for dir in ["tuf_tmp_X", "TUF_READY_X", "other", ".nfs0000000000000001", "tuf_rejected_Y"] {
         scene.fs.plant(format!("{POST}/{dir}/a"), "a");
@@ -123,8 +123,8 @@ async fn a_drop_that_does_not_fit_waits_and_others_pass() {
     let monitor = scene.open().unwrap();
     let report = scene.drain(&monitor).await;
     assert_eq!((report.published, report.rejected, report.waiting), (1, 0, 1));
-    assert_eq!(report.held[0].0, "large");
-    assert!(report.held[0].1.contains("bytes"), "{:?}", report.held);
+    assert_eq!(report.held[0].0.as_str(), "large");
+    assert!(report.held[0].1.to_string().contains("bytes"), "{:?}", report.held);
     assert_eq!(monitor.counts()["held"], 1);
     scene.fs.set_capacity(1 << 30);
     assert_eq!(scene.drain(&monitor).await.published, 1);
@@ -191,7 +191,7 @@ async fn pause_stops_intake_only_and_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_processing_directory_nobody_knows_is_checked_like_a_ready_one() {
+async fn an_unknown_processing_directory_is_checked_like_a_ready_one() {
     let scene = Scene::new();
     scene.fs.plant(format!("{POST}/tuf_processing_good/a"), "a");
     scene.fs.plant_symlink(format!("{POST}/tuf_processing_bad/link"), "a");
@@ -222,7 +222,7 @@ async fn old_leftovers_are_collected_and_loose_files_are_not() {
 }
 
 #[tokio::test]
-async fn receipts_go_after_their_time() {
+async fn receipts_are_removed_after_their_time() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
     scene.run().await;
@@ -276,7 +276,7 @@ async fn a_thousand_drops_are_one_batch_with_few_syncs() {
     assert!(syncs < 20, "{syncs} syncs");
 }
 
-/// Two monitors, each with its own state, work on one drop directory at once, on the real file system.
+/// Two monitors, each with its own state, work on one drop directory at the same time, on the real file system.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_monitors_on_one_directory_publish_every_drop_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -301,7 +301,7 @@ async fn two_monitors_on_one_directory_publish_every_drop_once() {
         fs.rename(&tmp, &at("post").join(format!("tuf_ready_{n}"))).unwrap();
     };
     async fn work(monitor: &Monitor, chain: &dyn Chain) {
-        // A monitor may lose a race and fail a cycle; it goes on.
+        // A monitor that loses a race may fail a cycle; the next one succeeds.
         let _ = monitor.run_cycle(chain).await;
         let _ = monitor.tidy().await;
     }
@@ -324,7 +324,7 @@ async fn two_monitors_on_one_directory_publish_every_drop_once() {
 }
 
 #[tokio::test]
-async fn a_drop_that_was_taken_in_and_does_not_get_on_is_still_waiting() {
+async fn a_drop_that_was_taken_in_and_makes_no_progress_still_waits() {
     let scene = Scene::new();
     scene.post("one", &[("a", "1")]);
     let monitor = scene.open().unwrap();

@@ -1,4 +1,4 @@
-//! What a newer version of the monitor has written is refused with the word to upgrade, and nothing of it is forgotten.
+//! Files of a newer version of the monitor are refused with the advice to upgrade, and none is lost.
 
 use monitor_worker::receipt::Outcome;
 

@@ -129,14 +129,14 @@ async fn an_operation_that_fails_once_delays_and_loses_nothing() {
             let scene = three_kinds();
             scene.fs.fail_at(n, kind);
             let doing = format!("operation {n} fails with {kind:?}");
-            // The state directory may be what fails: the process would then be started again.
+            // If the operation on the state directory fails, the process is restarted.
             let monitor = scene.open().or_else(|_| scene.open()).expect("open");
             for _ in 0..2 {
                 for _ in 0..5 {
                     let _ = monitor.run_cycle(&scene.chain).await;
                     let _ = monitor.tidy().await;
                 }
-                // What could not be removed is collected by age.
+                // Directories that could not be removed are collected by age.
                 scene.later(200_000);
             }
             check_but_reasons(&scene, &doing);

@@ -1,4 +1,4 @@
-//! A drop directory, an inbound directory, a monitor and a chain that keeps its books.
+//! A drop directory, an inbound directory, a monitor and a chain that records its calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -18,7 +18,7 @@ pub const INBOUND: &str = "/inbound";
 pub const STATE: &str = "/state";
 pub const START: i64 = 1_000_000_000;
 
-/// What the signing roles would know.
+/// The state of the signing roles.
 #[derive(Default)]
 pub struct Books {
     /// Verdicts by drop identity, as the commit records hold them.
@@ -169,7 +169,7 @@ impl Scene {
         Self { fs, clock: Arc::new(ManualClock::at(START)), chain, settings }
     }
 
-    /// Posts `tuf_ready_NAME`, a second after whatever came before.
+    /// Posts `tuf_ready_NAME`, a second after the drop before.
     pub fn post(&self, name: &str, files: &[(&str, &str)]) {
         self.fs.set_time(self.fs.time() + 1);
         let dir = format!("{POST}/tuf_ready_{name}");

@@ -118,7 +118,7 @@ async fn release_and_verify(
     let post = &config.post_to_tuf_path;
     let release = release::next(&mut *client(fs, &Place::of(config))?)?;
     let name = producer::new_name().map_err(|error| CliError::infrastructure(error.to_string()))?;
-    let name = DropName::new(&name).map_err(CliError::infrastructure)?;
+    let name = DropName::new(&name).map_err(|error| CliError::infrastructure(error.to_string()))?;
     let look = || Ok((Before::look(fs.as_ref(), post, &name)?, Instant::now()));
     let bar = ProgressBar::hidden();
     let (posted, (before, renamed)) = producer::post(fs.as_ref(), post, &name, release.items, true, &bar, look)?;
