@@ -12,7 +12,7 @@ use fleet::contract::Batch;
 
 use crate::batch;
 use crate::file_work::FileWork;
-use crate::staging::DIR_MODE;
+use crate::staging::SHARED_DIR_MODE;
 
 /// Prefix of a directory in which a batch is put together.
 pub(crate) const STAGING_PREFIX: &str = ".staging_";
@@ -25,7 +25,7 @@ impl FileWork {
         loop {
             let number = self.memory().next_number();
             let path = self.settings.inbound.join(format!("{STAGING_PREFIX}{}_{number}", self.settings.instance));
-            if durable::make_dir(&*self.fs, &path, DIR_MODE)? {
+            if durable::make_dir(&*self.fs, &path, SHARED_DIR_MODE)? {
                 return Ok(path);
             }
         }

@@ -13,7 +13,7 @@ use crate::batch;
 use crate::drop_dir::{DONE, DropDir};
 use crate::file_work::FileWork;
 use crate::intake::StagedBatch;
-use crate::receipt::{self, Outcome, RECEIPT_FORMAT, Receipt};
+use crate::receipt::{self, DropOutcome, RECEIPT_FORMAT, Receipt};
 use crate::rejection::{self, RejectReason};
 
 /// The versions that made a batch visible to clients.
@@ -57,7 +57,7 @@ impl FileWork {
                         format: RECEIPT_FORMAT,
                         name: listed.name.clone(),
                         digest: Some(listed.digest.clone()),
-                        outcome: Outcome::Published,
+                        outcome: DropOutcome::Published,
                         reason: None,
                         targets: verdict.targets,
                         record: added.record,
@@ -119,8 +119,8 @@ impl FileWork {
     pub(crate) fn give_last_names(&self, drops: Vec<(DropDir, Receipt)>) {
         for (drop, receipt) in drops {
             let renamed = match receipt.outcome {
-                Outcome::Published => self.rename_to_done(&drop, &receipt),
-                Outcome::Rejected => {
+                DropOutcome::Published => self.rename_to_done(&drop, &receipt),
+                DropOutcome::Rejected => {
                     let dir = self.settings.post.join(&drop.dir);
                     rejection::rename_to_rejected(&*self.fs, &self.settings.post, &dir, &drop.name).map(|_| ())
                 }

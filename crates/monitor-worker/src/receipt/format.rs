@@ -18,7 +18,7 @@ pub const MAX_RECEIPT_BYTES: u64 = 1 << 20;
 /// How a drop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum DropOutcome {
     /// Every client can verify and download its targets.
     Published,
     /// Nothing in it was published; `reason` says why.
@@ -36,7 +36,7 @@ pub struct Receipt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: DropOutcome,
     /// Why it was rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -66,7 +66,7 @@ impl Receipt {
             format: RECEIPT_FORMAT,
             name: name.as_str().to_owned(),
             digest,
-            outcome: Outcome::Rejected,
+            outcome: DropOutcome::Rejected,
             reason: Some(reason.to_string()),
             targets: 0,
             record: None,

@@ -9,6 +9,6 @@ mod public;
 mod state;
 mod write_files;
 
-pub use format::{MAX_RECEIPT_BYTES, Outcome, RECEIPT_FORMAT, Receipt};
+pub use format::{DropOutcome, MAX_RECEIPT_BYTES, RECEIPT_FORMAT, Receipt};
 pub use public::write_public;
 pub use state::StateReceipts;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{Fs, durable};
 
-use super::format::{Outcome, Receipt};
+use super::format::{DropOutcome, Receipt};
 use super::write_files::write_files;
 use crate::drop_dir::DropName;
 
@@ -51,7 +51,7 @@ impl StateReceipts {
     pub fn published(&self, fs: &dyn Fs, name: &DropName, digest: &str) -> io::Result<Option<Receipt>> {
         let read = read_if_any(fs, &self.receipts.join(file_name(name.as_str(), Some(digest))))?;
         Ok(read.filter(|r| {
-            r.outcome == Outcome::Published && r.name == name.as_str() && r.digest.as_deref() == Some(digest)
+            r.outcome == DropOutcome::Published && r.name == name.as_str() && r.digest.as_deref() == Some(digest)
         }))
     }
 

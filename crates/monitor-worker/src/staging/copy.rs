@@ -15,10 +15,11 @@ use crate::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 use crate::rejection::RejectReason;
 use crate::settings::BatchLimits;
 
-const BUFFER_BYTES: usize = 256 << 10;
-const FILE_MODE: u32 = 0o664;
+const COPY_BUFFER_BYTES: usize = 256 << 10;
+/// Mode of the files made for the targets-worker, which shares the group.
+const SHARED_FILE_MODE: u32 = 0o664;
 /// Mode of the directories made for the targets-worker, which shares the group.
-pub const DIR_MODE: u32 = 0o775;
+pub const SHARED_DIR_MODE: u32 = 0o775;
 
 /// The contents of a drop that was copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub fn copy_drop(
     }
     let manifest = if found.manifest { Some(read_manifest(fs, source)?) } else { None };
     make_dirs(fs, dest, &found.paths).map_err(ours)?;
-    let mut buffer = vec![0_u8; BUFFER_BYTES];
+    let mut buffer = vec![0_u8; COPY_BUFFER_BYTES];
     let mut files = Vec::with_capacity(found.paths.len());
     let mut links = HardLinks::new();
     for path in found.paths {
@@ -81,12 +82,12 @@ fn read_manifest(fs: &dyn Fs, source: &Path) -> Result<Manifest, NotTaken> {
 }
 
 fn make_dirs(fs: &dyn Fs, dest: &Path, files: &[String]) -> io::Result<()> {
-    durable::make_dir(fs, dest, DIR_MODE)?;
+    durable::make_dir(fs, dest, SHARED_DIR_MODE)?;
     let mut made = BTreeSet::new();
     for path in files {
         for (at, _) in path.match_indices('/') {
             if made.insert(&path[..at]) {
-                durable::make_dir(fs, &dest.join(&path[..at]), DIR_MODE)?;
+                durable::make_dir(fs, &dest.join(&path[..at]), SHARED_DIR_MODE)?;
             }
         }
     }
@@ -123,7 +124,7 @@ fn copy_file(
         let first = || Linked { path: path.clone(), links: stat.nlink, in_drop: 0 };
         links.entry(stat.id).or_insert_with(first).in_drop += 1;
     }
-    let mut to = fs.create_new(&dest.join(&path), FILE_MODE).map_err(ours)?;
+    let mut to = fs.create_new(&dest.join(&path), SHARED_FILE_MODE).map_err(ours)?;
     let mut context = Context::new(&SHA256);
     let mut len = 0_u64;
     loop {

@@ -11,7 +11,7 @@ mod staged_file;
 mod walk;
 
 pub use changed::{ChangedWhileRead, DropEntry};
-pub use copy::{DIR_MODE, DropContents, copy_drop};
+pub use copy::{DropContents, SHARED_DIR_MODE, copy_drop};
 pub use measure::{DirSize, measure, paths};
 pub use not_taken::NotTaken;
 pub use staged_file::{StagedFile, drop_digest};

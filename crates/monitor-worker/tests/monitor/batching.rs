@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use durable_fs::{Fs, RealFs};
 use fleet::clock::ManualClock;
-use monitor_worker::receipt::Outcome;
-use monitor_worker::{Chain, ChainError, Monitor, Settings};
+use monitor_worker::receipt::DropOutcome;
+use monitor_worker::{Chain, Monitor, Settings};
 
 use crate::scene::{FakeChain, INBOUND, POST, START, Scene};
 
@@ -45,7 +45,7 @@ async fn a_receipt_names_the_versions_that_published_the_drop() {
     scene.post("X", &[("a", "a")]);
     scene.run().await;
     let receipt = scene.receipt("X").unwrap();
-    assert_eq!(receipt.outcome, Outcome::Published);
+    assert_eq!(receipt.outcome, DropOutcome::Published);
     assert_eq!((receipt.record, receipt.snapshot_version, receipt.timestamp_version), (Some(1), Some(1), Some(1)));
     assert_eq!(receipt.finished_at, "2001-09-09T01:46:40Z");
     assert!(receipt.batch.is_some() && receipt.digest.is_some());
@@ -143,7 +143,7 @@ async fn a_disk_that_fills_while_copying_holds_back_and_loses_nothing() {
     for _ in 0..8 {
         let _ = monitor.run_cycle(&scene.chain).await;
     }
-    assert_eq!(scene.outcome("X"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("X"), Some(DropOutcome::Published));
 }
 
 #[tokio::test]
@@ -171,8 +171,7 @@ async fn pause_stops_intake_only_and_survives_a_restart() {
     scene.post("before", &[("a", "a")]);
     let monitor = scene.open().unwrap();
     // Taken in, but the chain does not answer yet.
-    let unavailable = monitor_worker::ChainError::Unavailable { task: "add-targets", reason: "no".into() };
-    scene.chain.books.lock().unwrap().failures.push(unavailable);
+    scene.make_unavailable_once();
     assert!(monitor.run_cycle(&scene.chain).await.is_err());
     let set = monitor.set_paused(true, Some("maintenance".into())).await.unwrap();
     assert_eq!((set.paused, set.reason.as_deref()), (true, Some("maintenance")));
@@ -239,8 +238,7 @@ async fn a_damaged_batch_directory_is_replaced() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a"), ("b", "b")]);
     let monitor = scene.open().unwrap();
-    let gone = monitor_worker::ChainError::Unavailable { task: "add-targets", reason: "no".into() };
-    scene.chain.books.lock().unwrap().failures.push(gone);
+    scene.make_unavailable_once();
     assert!(monitor.run_cycle(&scene.chain).await.is_err());
     let batch = scene.in_inbound().pop().unwrap();
     scene.fs.remove_file(&Path::new(INBOUND).join(&batch).join("0/b")).unwrap();
@@ -253,8 +251,7 @@ async fn a_batch_that_holds_other_bytes_is_staged_again() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
     let monitor = scene.open().unwrap();
-    let unavailable = monitor_worker::ChainError::Unavailable { task: "add-targets", reason: "no".into() };
-    scene.chain.books.lock().unwrap().failures.push(unavailable);
+    scene.make_unavailable_once();
     assert!(monitor.run_cycle(&scene.chain).await.is_err());
     let batch = scene.in_inbound().pop().unwrap();
     assert!(scene.fs.corrupt(Path::new(INBOUND).join(&batch).join("0/a"), "b"));
@@ -328,9 +325,8 @@ async fn a_drop_that_was_taken_in_and_makes_no_progress_still_waits() {
     let scene = Scene::new();
     scene.post("one", &[("a", "1")]);
     let monitor = scene.open().unwrap();
-    let unavailable = || ChainError::Unavailable { task: "add-targets", reason: "away".into() };
-    scene.chain.books.lock().unwrap().failures.extend([unavailable(), unavailable()]);
     for _ in 0..2 {
+        scene.make_unavailable_once();
         monitor.run_cycle(&scene.chain).await.unwrap_err();
         scene.clock.advance(400);
     }

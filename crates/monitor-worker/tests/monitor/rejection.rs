@@ -5,7 +5,7 @@ use std::path::Path;
 
 use durable_fs::Fs;
 use monitor_worker::ChainError;
-use monitor_worker::receipt::Outcome;
+use monitor_worker::receipt::DropOutcome;
 
 use crate::scene::{INBOUND, POST, Scene};
 
@@ -88,7 +88,7 @@ async fn a_manifest_that_agrees_is_not_a_target() {
     assert!(scene.reason("X").contains("\"sub/SHA256SUMS\" is not listed"));
     scene.post("Y", &[("a", "a"), ("SHA256SUMS", &format!("{SUM_OF_A} *./a\n"))]);
     scene.run().await;
-    assert_eq!(scene.outcome("Y"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("Y"), Some(DropOutcome::Published));
     assert_eq!(scene.visible("SHA256SUMS"), None);
 }
 
@@ -125,7 +125,7 @@ async fn a_file_that_changes_while_it_is_read_is_tried_again_and_then_rejected()
         assert_eq!(monitor.run_cycle(&scene.chain).await.unwrap().rejected, 1, "not for ever");
         assert!(scene.reason("X").contains(said), "{}", scene.reason("X"));
         scene.drain(&monitor).await;
-        assert_eq!(scene.outcome("good"), Some(Outcome::Published));
+        assert_eq!(scene.outcome("good"), Some(DropOutcome::Published));
         assert_eq!(scene.visible("a"), None);
     }
 }
@@ -168,10 +168,10 @@ async fn a_rejected_drop_can_be_posted_again() {
     assert!(scene.reason("X").contains("is bad"));
     scene.post("X", &[("a", "good")]);
     scene.run().await;
-    assert_eq!(scene.outcome("X"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("X"), Some(DropOutcome::Published));
     scene.post("X", &[("a", "BAD again")]);
     scene.run().await;
-    assert_eq!(scene.outcome("X"), Some(Outcome::Rejected));
+    assert_eq!(scene.outcome("X"), Some(DropOutcome::Rejected));
     assert_eq!(scene.in_post(), ["tuf_rejected_X", "tuf_rejected_X.2"]);
     assert_eq!(scene.visible("a").as_deref(), Some("good"));
 }
@@ -185,7 +185,7 @@ async fn a_rejected_directory_can_be_renamed_back_to_ready() {
     scene.fs.remove_file(Path::new("/post/tuf_rejected_X/link")).unwrap();
     scene.fs.rename(Path::new("/post/tuf_rejected_X"), Path::new("/post/tuf_ready_X")).unwrap();
     scene.run().await;
-    assert_eq!(scene.outcome("X"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("X"), Some(DropOutcome::Published));
     assert_eq!(scene.visible("REASON.json"), None);
     assert_eq!(scene.receipt("X").unwrap().targets, 1);
 }

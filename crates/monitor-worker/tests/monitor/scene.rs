@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use durable_fs::{FileKind, Fs};
 use fleet::clock::ManualClock;
 use fleet::contract::{AddTargetsResult, Batch, DropVerdict, UpdateResult};
-use monitor_worker::receipt::{Outcome, Receipt};
+use monitor_worker::receipt::{DropOutcome, Receipt};
 use monitor_worker::{Chain, ChainError, CycleReport, Monitor, Settings};
 use testkit::sim_fs::SimFs;
 
@@ -179,6 +179,12 @@ impl Scene {
         }
     }
 
+    /// Lets the next `add-targets` fail through a fault of the machine.
+    pub fn make_unavailable_once(&self) {
+        let unavailable = ChainError::Unavailable { task: "add-targets", reason: "no".into() };
+        self.chain.books.lock().unwrap().failures.push(unavailable);
+    }
+
     /// Lets time pass, here and on the mounts.
     pub fn later(&self, seconds: i64) {
         self.clock.advance(seconds);
@@ -217,14 +223,14 @@ impl Scene {
         Some(serde_json::from_slice(&bytes).expect("a receipt is whole"))
     }
 
-    pub fn outcome(&self, name: &str) -> Option<Outcome> {
+    pub fn outcome(&self, name: &str) -> Option<DropOutcome> {
         self.receipt(name).map(|r| r.outcome)
     }
 
     /// Why the drop was rejected.
     pub fn reason(&self, name: &str) -> String {
         let receipt = self.receipt(name).expect("a receipt");
-        assert_eq!(receipt.outcome, Outcome::Rejected);
+        assert_eq!(receipt.outcome, DropOutcome::Rejected);
         receipt.reason.expect("a reason")
     }
 

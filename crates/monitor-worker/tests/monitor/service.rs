@@ -256,7 +256,7 @@ async fn faults_of_other_workers_are_waited_out() {
     ]);
     fleet.post("X", &[("a", "a")]);
     let receipt = fleet.receipt("X").await;
-    assert_eq!(receipt.outcome, monitor_worker::receipt::Outcome::Published);
+    assert_eq!(receipt.outcome, monitor_worker::receipt::DropOutcome::Published);
     fleet.stop().await;
 }
 

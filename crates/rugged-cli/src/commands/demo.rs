@@ -12,7 +12,7 @@ use fleet::Config;
 use fleet::clock::{Clock as _, SystemClock};
 use indicatif::ProgressBar;
 use monitor_worker::drop_dir::DropName;
-use monitor_worker::receipt::{Outcome, Receipt};
+use monitor_worker::receipt::{DropOutcome as Outcome, Receipt};
 use serde::Serialize;
 
 use super::initialize::first_versions;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use monitor_worker::drop_dir::DropName;
-use monitor_worker::receipt::{Outcome, Receipt};
+use monitor_worker::receipt::{DropOutcome as Outcome, Receipt};
 use serde::Serialize;
 
 use crate::args::Post;

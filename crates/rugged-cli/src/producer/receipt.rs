@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use durable_fs::{Fs, durable};
 use monitor_worker::drop_dir::{DropName, PROCESSING, READY};
-use monitor_worker::receipt::{Outcome, Receipt};
+use monitor_worker::receipt::{DropOutcome as Outcome, Receipt};
 use tokio::time::{Instant, sleep};
 
 use super::Posted;
