@@ -1,4 +1,4 @@
-//! The role behind the tasks.
+//! The targets role of this worker.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tuf_repository::retention::Retention;
 use tuf_repository::roles::{Layout, TargetsPolicy, TargetsRole};
 
 use crate::ingest::Ingest;
-use crate::policy::Policy;
+use crate::policy::ReleasePolicy;
 
-/// The targets role, and where its files come from.
+/// The targets role, with the directories from which and into which its files are copied.
 #[derive(Debug)]
-pub struct Targets {
+pub struct TargetsWorker {
     pub(crate) role: TargetsRole,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) inbound: PathBuf,
@@ -26,14 +26,14 @@ pub struct Targets {
     store: Option<Arc<dyn Store>>,
     configured: Layout,
     retention: Option<Retention>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: ReleasePolicy,
 }
 
-impl Targets {
+impl TargetsWorker {
     /// Opens the role as configured.
     ///
     /// # Errors
-    /// [`SigningError`] when keys, pinned root or floor cannot be used.
+    /// [`SigningError`]: the keys, the pinned root or the floor cannot be used.
     pub fn open(fs: &Arc<dyn Fs>, config: &Config) -> Result<Self, SigningError> {
         let layout = match config.number_of_bins {
             0 => Layout::Flat,
@@ -54,7 +54,7 @@ impl Targets {
             inbound: config.inbound_targets_path.clone(),
             configured: layout,
             retention: repository::retention(fs, config, "targets")?,
-            policy: Policy {
+            policy: ReleasePolicy {
                 allowed: config.allowed_targets.clone(),
                 overwrite: config.overwrite.clone(),
                 legacy: config.keyid_format == KeyIdFormat::Legacy,
@@ -66,7 +66,7 @@ impl Targets {
         Ingest { fs: self.fs.as_ref(), inbound: &self.inbound, targets: self.store.as_deref() }
     }
 
-    /// Where target files are kept under their own names too: without consistent snapshots.
+    /// The targets directory, if target files have their plain names in it too: without consistent snapshots.
     pub(crate) fn plain_names(&self) -> Option<&dyn Store> {
         self.store.as_deref().filter(|_| !self.role.trust().root().consistent_snapshot)
     }
@@ -77,15 +77,15 @@ impl Targets {
     }
 }
 
-impl SigningRole for Targets {
+impl SigningRole for TargetsWorker {
     fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
         let head = self.role.log().head();
         let renewed = self.role.reconcile(now, force)?;
         if self.role.layout() != self.configured {
             tracing::warn!(
-                "number_of_bins is configured for {:?}, the repository has {:?} and keeps it until it is re-binned",
-                self.configured,
-                self.role.layout()
+                configured = ?self.configured,
+                repository = ?self.role.layout(),
+                "number_of_bins differs from the repository's, which stays until it is re-binned"
             );
         }
         let bins_renewed = renewed.keys().filter(|role| is_bin(role)).count() as u64;

@@ -8,7 +8,7 @@ use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use fleet::contract::{AddTargets, AddTargetsResult, BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop};
 use fleet::signing::{SigningError, SigningErrorKind};
-use targets_worker::{Targets, list_digest};
+use targets_worker::{TargetsWorker, list_digest};
 use tuf_core::names::TargetPath;
 use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
@@ -19,7 +19,7 @@ type Files<'a> = &'a [(&'a str, &'a str)];
 struct Scene {
     _dir: tempfile::TempDir,
     config: Config,
-    role: Targets,
+    role: TargetsWorker,
     now: UtcTime,
     batches: u32,
 }
@@ -39,7 +39,7 @@ impl Scene {
         let now = UtcTime::from_unix(1_800_000_000);
         root_worker::generate_keys(&RealFs, &config, &root_worker::KeyRequest::default()).unwrap();
         root_worker::initialize(&fs, &config, now).unwrap();
-        let role = Targets::open(&fs, &config).unwrap();
+        let role = TargetsWorker::open(&fs, &config).unwrap();
         Self { _dir: dir, config, role, now, batches: 0 }
     }
 
@@ -93,7 +93,7 @@ fn what_may_not_be_replaced_rejects_the_drop_unless_it_is_the_same() {
         assert_eq!(scene.add(&[("one", &[("app-1", "1"), ("latest/app", "1")])]), [None]);
         assert_eq!(scene.add(&[("two", &[("app-1", "1"), ("latest/app", "2")])]), [None]);
         let verdicts = scene.add(&[("three", &[("app-1", "other")]), ("four", &[("app-2", "2")])]);
-        assert!(verdicts[0].as_ref().unwrap().starts_with("app-1 is there already"), "{verdicts:?}");
+        assert!(verdicts[0].as_ref().unwrap().starts_with("app-1 exists already"), "{verdicts:?}");
         assert_eq!(verdicts[1], None);
     }
 }

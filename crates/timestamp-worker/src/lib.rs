@@ -1,4 +1,4 @@
-//! The timestamp-worker: alone changes what clients see.
+//! The timestamp-worker: the only one that changes the metadata that clients see.
 
 use fleet::contract::{TIMESTAMP_QUEUE, UPDATE_TIMESTAMP};
 use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
@@ -7,7 +7,7 @@ use tuf_core::time::UtcTime;
 use tuf_repository::retention::Retention;
 use tuf_repository::roles::{TimestampPolicy, TimestampRole};
 
-/// What this worker is.
+/// The name and purpose of this worker.
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: TIMESTAMP_QUEUE,
     role: "timestamp",
@@ -15,12 +15,12 @@ pub const WORKER: WorkerInfo = WorkerInfo {
 };
 
 #[derive(Debug)]
-struct Role {
+struct TimestampWorker {
     role: TimestampRole,
     retention: Option<Retention>,
 }
 
-impl SigningRole for Role {
+impl SigningRole for TimestampWorker {
     fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
         Ok(ReconcileOutcome::of("timestamp", &self.role.update(now, force)?))
     }
@@ -50,7 +50,7 @@ impl SigningRole for Role {
 /// Runs the worker until `context.shutdown`.
 ///
 /// # Errors
-/// [`FleetError`] when it cannot go on.
+/// [`FleetError`]: it cannot continue.
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let (fs, config) = (context.fs.clone(), context.config.clone());
     let open = move || {
@@ -61,7 +61,7 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
             store_targets: config.store_targets,
         };
         let role = TimestampRole::new(repository::stores(&fs, &config), trust, policy, floor);
-        Ok(Role { role, retention: repository::retention(&fs, &config, "timestamp")? })
+        Ok(TimestampWorker { role, retention: repository::retention(&fs, &config, "timestamp")? })
     };
     let add_tasks = |builder, shared| signing::add_update(builder, UPDATE_TIMESTAMP, shared);
     signing::run(context, TIMESTAMP_QUEUE, open, add_tasks).await

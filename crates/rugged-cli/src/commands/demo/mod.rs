@@ -12,7 +12,7 @@ use clap::Args;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use indicatif::ProgressBar;
-use monitor_worker::receipt::{Outcome, Receipt};
+use monitor_worker::receipt::{DropOutcome, Receipt};
 use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
 
@@ -178,8 +178,8 @@ fn verified_client(fs: &Arc<dyn Fs>, paths: &RepositoryPaths) -> Result<Box<OwnC
 
 fn published(receipt: Box<Receipt>) -> Result<Box<Receipt>, CliError> {
     match receipt.outcome {
-        Outcome::Published => Ok(receipt),
-        Outcome::Rejected => {
+        DropOutcome::Published => Ok(receipt),
+        DropOutcome::Rejected => {
             let reason = receipt.reason.as_deref().map_or_else(|| "no reason given".to_owned(), one_line);
             Err(CliError::negative_answer(format!("the release was rejected: {reason}")))
         }

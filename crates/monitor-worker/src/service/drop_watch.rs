@@ -1,5 +1,5 @@
-//! Being told of new drops by the file system: an accelerator, never the truth. Over NFS nothing is told, and a mount may
-//! appear over a directory that is being watched; polling finds what this misses.
+//! Notifications of new drops from the file system. They only save time: NFS sends none, and a mount may cover a directory
+//! that is being watched, so the drop directory is polled as well.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use tokio::sync::Notify;
 
 use crate::drop_dir::is_ready_name;
 
-/// Wakes the monitor when something in the drop directory gets a ready name.
+/// Wakes the monitor when a directory in the drop directory gets a ready name.
 #[derive(Debug)]
 pub struct DropWatch {
     wake: Arc<Notify>,
     any_case: bool,
-    watched: Option<Watched>,
+    watched: Option<WatchedDir>,
 }
 
 #[derive(Debug)]
-struct Watched {
-    /// The directory that is watched; another one may have its name later.
+struct WatchedDir {
+    /// Device and inode of the directory; another one may have its name later.
     id: (u64, u64),
     _watcher: notify::RecommendedWatcher,
 }
 
 impl DropWatch {
-    /// A watch that wakes `wake`; it watches nothing yet.
+    /// A watch that notifies `wake`, and watches no directory yet.
     pub fn new(wake: Arc<Notify>, any_case: bool) -> Self {
         Self { wake, any_case, watched: None }
     }
 
-    /// Sees to it that `post`, if it is there, is what is watched. Cheap when it is. Failures are logged at debug level,
-    /// because polling goes on.
+    /// Watches `post`, if it is a directory and not watched already, which is cheap to find out. Failures are logged at debug
+    /// level, because polling finds new drops as well.
     pub fn ensure(&mut self, fs: &dyn Fs, post: &Path) {
         let id = match fs.stat(post) {
             Ok(stat) if stat.kind == FileKind::Dir => stat.id,
@@ -48,12 +48,12 @@ impl DropWatch {
         self.watched = None;
         match self.start(post) {
             Ok(watcher) => {
-                self.watched = Some(Watched { id, _watcher: watcher });
-                // What came before the watch began was told to nobody.
+                self.watched = Some(WatchedDir { id, _watcher: watcher });
+                // Drops that came before the watch began caused no notification.
                 self.wake.notify_one();
             }
-            Err(e) => {
-                tracing::debug!(path = %post.display(), error = %e, "no notification of new drops, polling only")
+            Err(error) => {
+                tracing::debug!(path = %post.display(), %error, "drop directory not watched; polling only");
             }
         }
     }
@@ -72,7 +72,7 @@ impl DropWatch {
     }
 }
 
-/// Whether something may have got a ready name. The monitor's own renames away from one do not count.
+/// Whether a directory may have got a ready name. The monitor's own renames away from one do not count.
 fn may_be_a_drop(event: &notify::Event, any_case: bool) -> bool {
     let is_ready = |path: &PathBuf| path.file_name().is_some_and(|name| is_ready_name(name, any_case));
     if event.need_rescan() {
