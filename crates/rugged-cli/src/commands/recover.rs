@@ -39,7 +39,7 @@ pub struct RecoverArgs {
     /// Resume one role only [default: every role below its floor]
     #[arg(long, value_name = "ROLE", value_parser = fleet::recover::ROLES)]
     pub role: Option<String>,
-    /// Replace a lost floor by one this many versions above the repository
+    /// Replace a lost floor, or raise an existing one, to this many versions above the repository
     #[arg(long, value_name = "NUMBER", requires = "role", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub beyond: Option<u64>,
     /// Do not ask for confirmation

@@ -29,9 +29,9 @@ use crate::verify::{
 };
 use service::exit_code::CommandExit;
 
-/// Publish a small release into a new repository and verify it with two TUF clients
+/// Publish a small release into a new repository and verify it
 ///
-/// Everything is in DIR: keys, repo, post_to_tuf, incoming_targets, state, and a config.yaml for other commands. Run it
+/// Two TUF clients verify the release. Everything is in DIR: keys, repo, post_to_tuf, incoming_targets, state, and a config.yaml for other commands. Run it
 /// again on the same directory to publish the next version.
 ///
 /// Exit codes: 0 tough and our own client, starting from DIR/repo/metadata/1.root.json, verified and downloaded every
