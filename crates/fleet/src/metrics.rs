@@ -111,12 +111,12 @@ impl FleetMetrics {
         &self.process
     }
 
-    /// The metadata version of `role`.
+    /// The metadata version of the role with the label `role`: `targets`, `snapshot` or `timestamp`.
     pub fn role_version(&self, role: &'static str, version: u64) {
         self.own.versions.get_or_create(&RoleLabel { role }).set(gauge(version));
     }
 
-    /// When the metadata of `role` expires.
+    /// The expiry of the metadata with the label `role`: `root`, `targets`, `bins`, `snapshot` or `timestamp`.
     pub fn role_expiry(&self, role: &'static str, expires: UtcTime) {
         self.own.expiries.get_or_create(&RoleLabel { role }).set(expires.unix());
     }

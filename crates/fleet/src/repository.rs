@@ -10,6 +10,7 @@ use tuf_repository::roles::{Lifetime, MAX_ROOT, Repository, RoleError, Trust};
 
 use crate::config::{Config, RoleConfig};
 use crate::keys::{self, KeysError};
+use crate::roles::{KeyRole, WorkerRole};
 
 /// The stores of the repository at `repo_path`. Nothing is touched.
 #[must_use]
@@ -26,7 +27,7 @@ pub fn stores(fs: &Arc<dyn Fs>, config: &Config) -> Repository {
 ///
 /// # Errors
 /// [`RoleError::Waiting`] without a pinned root; [`RoleError::Alarm`] for keys that cannot be used.
-pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: &str, names: &[String]) -> Result<Trust, RoleError> {
+pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, names: &[String]) -> Result<Trust, RoleError> {
     let pinned = match durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -50,7 +51,7 @@ pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: &str, names: &[String]) ->
 ///
 /// # Errors
 /// [`RoleError::Infrastructure`], [`RoleError::Alarm`].
-pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<FloorFile, RoleError> {
+pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole) -> Result<FloorFile, RoleError> {
     let dir = config.state_of(role);
     if let Err(error) = fs.stat(&config.state_path) {
         return Err(RoleError::Infrastructure(format!(
@@ -68,7 +69,7 @@ pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<FloorFile,
 ///
 /// # Errors
 /// [`RoleError::Infrastructure`] when the marks are there and cannot be read.
-pub fn retention(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<Option<Retention>, RoleError> {
+pub fn retention(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole) -> Result<Option<Retention>, RoleError> {
     let Some(keep) = config.retention else { return Ok(None) };
     let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
     let policy = RetentionPolicy::new(keep, config.roles.timestamp.expiry_seconds);

@@ -14,7 +14,7 @@ use fleet::exceptions::{BATCH_MISSING, INTERNAL, MODULE, REFUSED};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use service::health::WorkerState;
+use service::health::HealthState;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, ChainError};
@@ -64,7 +64,7 @@ impl CeleryChain {
                 Err(error) => judge(task, error)?,
             };
             tracing::warn!(task = task, "{problem}; asking again");
-            self.health.set_state(WorkerState::Waiting(problem));
+            self.health.set_state(HealthState::Waiting(problem));
             self.unless_stopped(task, tokio::time::sleep(pause)).await?;
             pause = pause.saturating_mul(2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         }

@@ -40,7 +40,7 @@ pub fn configured(config: &Config, client: Client, fs: Arc<dyn Fs>) -> Option<Sc
     if config.schedule.is_empty() {
         return None;
     }
-    let last_runs = Arc::new(FileLastRuns::new(fs, &config.state_of("monitor")));
+    let last_runs = Arc::new(FileLastRuns::new(fs, &config.state_of(fleet::WorkerRole::Monitor)));
     let name = format!("rugged.schedule.{}", config.repository_id.as_deref().unwrap_or_default());
     let scheduler = Scheduler::new(name).client(client).exclusive().last_runs(last_runs);
     Some(config.schedule.iter().map(entry).fold(scheduler, Scheduler::entry))

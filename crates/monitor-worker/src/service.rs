@@ -11,8 +11,8 @@ use fleet::contract::{
     RefreshExpiry, RefreshExpiryResult, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE,
 };
 use fleet::exceptions::{INFRASTRUCTURE, NOT_READY, exception};
-use fleet::{Context, FleetError, WorkerInfo, tasks};
-use service::health::WorkerState;
+use fleet::{Context, FleetError, WorkerInfo, WorkerRole, tasks};
+use service::health::HealthState;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -27,7 +27,7 @@ use crate::watch::DropWatch;
 /// What this worker is.
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: MONITOR_QUEUE,
-    role: "monitor",
+    role: WorkerRole::Monitor,
     about: "Takes releases out of the drop directory and drives the signing roles; has no keys",
 };
 
@@ -42,31 +42,18 @@ const MAX_CALLERS: usize = 16;
 /// # Errors
 /// When the worker cannot be built, or stops serving its queue without being asked to.
 pub async fn run(context: Context) -> Result<(), FleetError> {
-    let client = Client::new(context.broker.clone()).await.map_err(|error| FleetError::Broker(error.to_string()))?;
+    let client = Client::new(context.broker.clone()).await?;
     let client = tasks::for_repository(client, &context.config);
     let shared = Arc::new(Shared::new(context.clone(), client));
-    let worker = tasks::build(add_tasks(tasks::builder(&context, MONITOR_QUEUE), &shared))?;
+    let builder = add_tasks(tasks::builder(&context, MONITOR_QUEUE), &shared);
     let shutdown = context.shutdown.clone();
     let watching = tokio::spawn(shared.clone().watch_drops().instrument(context.span.clone()));
     let scheduling = tokio::spawn(shared.clone().keep_schedule().instrument(context.span.clone()));
-    let served = worker.run(shutdown.clone()).await;
-    let asked = shutdown.is_cancelled();
-    // However serving ended, the loop ends with it: a worker that no task reaches has to be started again.
-    shutdown.cancel();
+    let served = tasks::serve(builder, MONITOR_QUEUE, &shutdown).await;
     let watched = watching.await;
-    match served {
-        Err(error) if asked => tracing::debug!("serving {MONITOR_QUEUE} ended with: {error}"),
-        Err(error) => {
-            return Err(FleetError::Broker(format!("{MONITOR_QUEUE} cannot be served: {error}")));
-        }
-        Ok(()) if !asked => {
-            return Err(FleetError::Internal(format!("{MONITOR_QUEUE} is no longer served")));
-        }
-        Ok(()) => {}
-    }
-    let ended = |what: &str, error: &dyn std::fmt::Display| FleetError::Internal(format!("{what} ended: {error}"));
-    scheduling.await.map_err(|error| ended("the schedule", &error))?;
-    watched.map_err(|error| ended(&format!("the loop of {MONITOR_QUEUE}"), &error))
+    served?;
+    scheduling.await.map_err(|source| FleetError::LoopEnded { name: "schedule", source })?;
+    watched.map_err(|source| FleetError::LoopEnded { name: "intake", source })
 }
 
 fn add_tasks(
@@ -264,7 +251,7 @@ impl Shared {
                         tracing::warn!(drop.name = name, reason, "drop {name} is held back");
                     }
                     held = report.held.iter().map(|(name, _)| name.clone()).collect();
-                    context.health.set_state(WorkerState::Ready);
+                    context.health.set_state(HealthState::Ready);
                     if !tidied || report.did_something() {
                         tidied = true;
                         self.tidy.notify_one();
@@ -273,7 +260,7 @@ impl Shared {
                 }
                 Err(CycleError::Chain(ChainError::Stopped(_))) => break,
                 Err(error) => {
-                    context.health.set_state(WorkerState::Waiting(error.to_string()));
+                    context.health.set_state(HealthState::Waiting(error.to_string()));
                     let now = pause;
                     pause = pause.saturating_mul(2).min(config.scheduler_scan_period.max(FIRST_PAUSE));
                     // A new drop heals nothing: only the pause is waited for.
@@ -336,7 +323,7 @@ impl Shared {
                 Err(error) => format!("the state directory cannot be used: {error}"),
             };
             context.health.progress();
-            context.health.set_state(WorkerState::Waiting(problem));
+            context.health.set_state(HealthState::Waiting(problem));
             if !self.sleep_until(Instant::now() + pause).await {
                 return None;
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use celery_runtime::Arguments;
 use fleet::contract::{ADD_TARGETS, AddTargets, REMOVE_TARGETS, RemoveTargets, TARGETS_QUEUE};
-use fleet::{Context, FleetError, WorkerInfo, signing, tasks};
+use fleet::{Context, FleetError, WorkerInfo, WorkerRole, signing, tasks};
 
 pub use ingest::{IngestError, MAX_TARGET_BYTES, list_digest};
 pub use role::Targets;
@@ -18,7 +18,7 @@ pub use role::Targets;
 /// What this worker is.
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: TARGETS_QUEUE,
-    role: "targets",
+    role: WorkerRole::Targets,
     about: "Signs the targets role of a TUF repository: hashes target files and lists them, in bins if configured",
 };
 

@@ -8,6 +8,7 @@ use tuf_repository::retention::Collected;
 use tuf_repository::roles::Update;
 
 use crate::exceptions;
+use crate::roles::WorkerRole;
 
 /// One role that signs. Every method blocks; the harness calls them on a thread that may, one at a time.
 pub trait SigningRole: Send + 'static {
@@ -48,8 +49,8 @@ pub struct Progress {
 impl Progress {
     /// Of a role of one file.
     #[must_use]
-    pub fn of(role: &str, update: &Update) -> Self {
-        let renewed = update.changed.then(|| (role.to_owned(), update.version));
+    pub fn of(role: WorkerRole, update: &Update) -> Self {
+        let renewed = update.changed.then(|| (role.to_string(), update.version));
         Self {
             version: update.version,
             changed: update.changed,

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use durable_fs::Fs;
 use service::clock::Clock;
-use service::health::WorkerState;
+use service::health::HealthState;
 use service::metrics::WorkOutcome;
 use tokio::sync::{Mutex, Notify};
 use tracing::Span;
@@ -18,6 +18,7 @@ use tuf_core::time::UtcTime;
 use super::skew::SkewProbe;
 use super::{Progress, RoleError, RoleReport, SigningRole};
 use crate::metrics::FleetMetrics;
+use crate::roles::WorkerRole;
 use crate::{Context, Health};
 
 type Open<R> = Box<dyn FnMut() -> Result<R, RoleError> + Send>;
@@ -42,7 +43,7 @@ pub struct Shared<R> {
     slot: Arc<Mutex<Slot<R>>>,
     fs: Arc<dyn Fs>,
     metadata: PathBuf,
-    worker_role: &'static str,
+    worker_role: WorkerRole,
     clock: Arc<dyn Clock>,
     health: Health,
     metrics: FleetMetrics,
@@ -52,7 +53,7 @@ pub struct Shared<R> {
 
 impl<R> fmt::Debug for Shared<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("role", &self.worker_role).finish_non_exhaustive()
+        f.debug_struct("Shared").field("role", &self.worker_role.as_str()).finish_non_exhaustive()
     }
 }
 
@@ -153,7 +154,7 @@ impl<R: SigningRole> Shared<R> {
         let blocking = tokio::task::spawn_blocking(move || {
             span.in_scope(|| {
                 let before = health.settled();
-                health.set_state(WorkerState::Working);
+                health.set_state(HealthState::Working);
                 let started = Instant::now();
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     slot.skew.check(fs.as_ref(), &metadata, &|| clock.now())?;
@@ -178,12 +179,12 @@ impl<R: SigningRole> Shared<R> {
     }
 }
 
-fn state_after(before: WorkerState, error: Option<&RoleError>, reconciled: bool) -> WorkerState {
+fn state_after(before: HealthState, error: Option<&RoleError>, reconciled: bool) -> HealthState {
     match error {
-        None if reconciled || !matches!(before, WorkerState::Alarm(_)) => WorkerState::Ready,
+        None if reconciled || !matches!(before, HealthState::Alarm(_)) => HealthState::Ready,
         None | Some(RoleError::Refused(_)) => before,
-        Some(RoleError::Waiting(detail) | RoleError::Infrastructure(detail)) => WorkerState::Waiting(detail.clone()),
-        Some(RoleError::Alarm(detail) | RoleError::Internal(detail)) => WorkerState::Alarm(detail.clone()),
+        Some(RoleError::Waiting(detail) | RoleError::Infrastructure(detail)) => HealthState::Waiting(detail.clone()),
+        Some(RoleError::Alarm(detail) | RoleError::Internal(detail)) => HealthState::Alarm(detail.clone()),
     }
 }
 
@@ -198,12 +199,12 @@ fn label(error: Option<&RoleError>) -> WorkOutcome {
     }
 }
 
-fn publish(health: &Health, metrics: &FleetMetrics, role: &'static str, report: &RoleReport) {
+fn publish(health: &Health, metrics: &FleetMetrics, role: WorkerRole, report: &RoleReport) {
     if let Some(version) = report.role_version {
-        metrics.role_version(role, version);
+        metrics.role_version(role.as_str(), version);
     }
     if let Some(expires) = report.expires {
-        metrics.role_expiry(role, expires);
+        metrics.role_expiry(role.as_str(), expires);
     }
     for (name, expires) in &report.also_expire {
         metrics.role_expiry(name, *expires);
