@@ -85,7 +85,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Every value with its origin, in the order of [`KEYS`], secrets masked.
+    /// Every value with its origin, in the order of [`KEYS`](super::KEYS), secrets masked.
     #[must_use]
     pub fn settings(&self) -> &[Setting] {
         &self.settings
