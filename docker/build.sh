@@ -3,7 +3,7 @@
 #
 #   docker/build.sh [--profile PROFILE] [--in-docker] [--binaries DIR] [NAME...]
 #
-#   --profile PROFILE  cargo profile to build with (release)
+#   --profile PROFILE  cargo profile to build with (dist)
 #   --binaries DIR     takes these binaries and compiles nothing
 #   --in-docker        compiles in a container; needs no Rust toolchain here
 #   NAME               monitor-worker, targets-worker, snapshot-worker, timestamp-worker, root-worker, rugged; without
@@ -20,7 +20,7 @@ prefix=${IMAGE_PREFIX:-tuf-fleet} tag=${IMAGE_TAG:-latest}
 die() { printf 'build.sh: %s\n' "$*" >&2; exit 2; }
 usage() { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
 
-profile=release in_docker=0 binaries=
+profile=dist in_docker=0 binaries=
 while [ $# -gt 0 ]; do
     case $1 in
         --profile) profile=${2:?--profile needs a name}; shift ;;

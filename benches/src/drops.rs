@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use testkit::scratch::FsFetch;
-use tuf_core::client::{Client, Limits};
+use tuf_core::client::{Client, ClientLimits};
 use tuf_core::names::TargetPath;
 
 use crate::Result;
@@ -43,7 +43,7 @@ impl Watcher {
         let fetch = |dir: &Path| FsFetch::new(Arc::clone(&fs), dir);
         let root = std::fs::read(config.metadata_path().join("1.root.json"))?;
         let (metadata, targets) = (fetch(&config.metadata_path()), fetch(&config.targets_path()));
-        Ok(Self { client: Client::new(&root, metadata, targets, Limits::default())? })
+        Ok(Self { client: Client::new(&root, metadata, targets, ClientLimits::default())? })
     }
 
     /// Looks until metadata that verifies lists all of `paths`; returns when it did. Then downloads them, which must work.

@@ -9,8 +9,8 @@ use root_worker::KeyRequest;
 use service::clock::{Clock as _, SystemClock};
 use tuf_core::bins::BinLayout;
 use tuf_core::names::TargetPath;
+use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
-use tuf_repository::log::Digest;
 use tuf_repository::roles::{
     Change, Layout, SnapshotRole, Submission, TargetEntry, TargetsPolicy, TargetsRole, TimestampPolicy, TimestampRole,
 };
@@ -112,7 +112,7 @@ pub fn additions(prefix: &str, count: usize) -> Result<Submission> {
     let mut changes = Vec::with_capacity(count);
     for index in 0..count {
         let path: TargetPath = format!("{prefix:0>9}/package-{index:011}.tar.gz").parse()?;
-        let entry = TargetEntry { length: 4096 + index as u64, sha256: Digest::of(path.as_str().as_bytes()) };
+        let entry = TargetEntry { length: 4096 + index as u64, sha256: Sha256::of(path.as_str().as_bytes()) };
         changes.push((path, Change::Put(entry)));
     }
     Ok(Submission { request: format!("bench-{prefix}"), changes })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use service::clock::{Clock as _, SystemClock};
 use testkit::servers::{Process, Python};
-use tuf_core::client::{Client, Fetch, FetchError, Limits};
+use tuf_core::client::{Client, ClientLimits, Fetch, FetchError};
 
 use crate::{Files, Fleet, eventually};
 
@@ -194,7 +194,7 @@ pub fn our_client_of(repository: &Path) -> Files {
     let metadata = repository.join("metadata");
     let root = std::fs::read(metadata.join("1.root.json")).expect("1.root.json");
     let (metadata, targets) = (Directory(metadata), Directory(repository.join("targets")));
-    let mut client = Client::new(&root, metadata, targets, Limits::default()).expect("a root to trust");
+    let mut client = Client::new(&root, metadata, targets, ClientLimits::default()).expect("a root to trust");
     client.refresh(SystemClock.now()).expect("the repository verifies");
     let listed = client.all_targets().expect("every role verifies");
     listed

@@ -1,7 +1,7 @@
 //! A client that comes back and remembers what it has seen.
 
 use service::clock::{Clock as _, SystemClock};
-use tuf_core::client::{Client, Limits};
+use tuf_core::client::{Client, ClientLimits};
 
 use crate::clients::Directory;
 use crate::{Files, Fleet};
@@ -23,7 +23,7 @@ impl Returning {
     pub fn new(fleet: &Fleet) -> Self {
         let root = std::fs::read(fleet.first_root()).expect("1.root.json");
         let (metadata, targets) = (Directory(fleet.metadata()), Directory(fleet.targets()));
-        let client = Client::new(&root, metadata, targets, Limits::default()).expect("a root to trust");
+        let client = Client::new(&root, metadata, targets, ClientLimits::default()).expect("a root to trust");
         let mut returning = Self { client, seen: [0; 3] };
         let _ = returning.visit();
         returning
@@ -38,7 +38,7 @@ impl Returning {
     #[must_use]
     pub fn follow(self, fleet: &Fleet) -> Self {
         let (metadata, targets) = (Directory(fleet.metadata()), Directory(fleet.targets()));
-        let client = Client::from_state(&self.client.export(), metadata, targets, Limits::default());
+        let client = Client::from_state(&self.client.export(), metadata, targets, ClientLimits::default());
         Self { client: client.expect("what was trusted is trusted"), seen: self.seen }
     }
 

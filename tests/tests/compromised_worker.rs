@@ -22,7 +22,8 @@ use testkit::servers::RabbitMq;
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
-use tuf_repository::log::{Appended, Digest, Log, RoleRef};
+use tuf_core::sha256::Sha256;
+use tuf_repository::log::{Appended, Log, RoleRef};
 use tuf_repository::roles::{Change, Layout, Lifetime, Submission, TargetsPolicy, TargetsRole, Trust};
 
 fn release(number: u8) -> Files {
@@ -153,7 +154,7 @@ fn entry(file: &Path, version: u64) -> RoleRef {
     let bytes = fs::read(file).unwrap();
     let document: Value = serde_json::from_slice(&bytes).unwrap();
     let expires = document["signed"]["expires"].as_str().unwrap().parse().unwrap();
-    RoleRef { expires, length: bytes.len() as u64, sha256: Digest::of(&bytes), version }
+    RoleRef { expires, length: bytes.len() as u64, sha256: Sha256::of(&bytes), version }
 }
 
 /// SIGKILL, and a start: what a worker knows then, it knows from its floor.

@@ -37,7 +37,7 @@ async fn outcome(expectation: &mut Expectation) -> ResultMeta {
     tokio::time::timeout(SOON, ready).await.expect("no result").unwrap().clone().unwrap()
 }
 
-/// Where chords are not counted that has to be said; returns whether they are.
+/// Returns whether the backend counts chords. A backend that does not must say so.
 async fn counts_chords(backend: &SharedBackend) -> bool {
     if backend.supports_chords() {
         return true;
@@ -54,7 +54,7 @@ fn member(group: &str, id: &str, index: i64) -> TaskRequest {
     task
 }
 
-pub async fn a_result_reaches_whoever_waits_and_nobody_else(fixture: &impl BackendFixture) {
+pub async fn a_result_reaches_its_caller_and_no_other(fixture: &impl BackendFixture) {
     let (client, worker) = (fixture.connect().await, fixture.connect().await);
     let mut first = client.expect("1").await.unwrap();
     let mut second = client.expect("2").await.unwrap();
@@ -66,7 +66,7 @@ pub async fn a_result_reaches_whoever_waits_and_nobody_else(fixture: &impl Backe
     assert_eq!((got.task_id.as_str(), got.exception().unwrap().exc_type.as_str()), ("1", "ValueError"));
 }
 
-pub async fn states_on_the_way_are_seen_before_the_last(fixture: &impl BackendFixture) {
+pub async fn intermediate_states_are_seen_before_the_final_one(fixture: &impl BackendFixture) {
     let (client, worker) = (fixture.connect().await, fixture.connect().await);
     let mut waiting = client.expect("1").await.unwrap();
     let task = sent_by(&client, "1");
@@ -86,7 +86,7 @@ pub async fn the_first_success_stands(fixture: &impl BackendFixture) {
     assert_eq!(outcome(&mut waiting).await.result, "first");
     worker.store(&task, failure("1")).await.unwrap();
     worker.progress(&task, ResultMeta::started("1", 1, "w@h")).await;
-    // What is told of another task shows that all of that went through.
+    // The result of another task shows that all of these have arrived.
     let mut other = client.expect("2").await.unwrap();
     worker.store(&sent_by(&client, "2"), success("2", json!(2))).await.unwrap();
     outcome(&mut other).await;
@@ -96,7 +96,7 @@ pub async fn the_first_success_stands(fixture: &impl BackendFixture) {
     }
 }
 
-pub async fn a_result_that_is_there_already_is_found(fixture: &impl BackendFixture) {
+pub async fn an_existing_result_is_found(fixture: &impl BackendFixture) {
     if !fixture.keeps_results() {
         return;
     }
@@ -107,7 +107,7 @@ pub async fn a_result_that_is_there_already_is_found(fixture: &impl BackendFixtu
     }
 }
 
-pub async fn a_result_nobody_wants_is_no_error(fixture: &impl BackendFixture) {
+pub async fn an_unwanted_result_is_no_error(fixture: &impl BackendFixture) {
     let (client, worker) = (fixture.connect().await, fixture.connect().await);
     drop(client.expect("1").await.unwrap());
     worker.store(&sent_by(&client, "1"), success("1", json!(1))).await.unwrap();
@@ -119,7 +119,7 @@ pub async fn a_result_nobody_wants_is_no_error(fixture: &impl BackendFixture) {
     assert_eq!(outcome(&mut waiting).await.result, "wanted");
 }
 
-pub async fn a_chord_is_ready_once_in_order_whatever_comes_twice(fixture: &impl BackendFixture) {
+pub async fn a_chord_is_ready_once_in_order_despite_duplicates(fixture: &impl BackendFixture) {
     let workers = [fixture.connect().await, fixture.connect().await];
     if !counts_chords(&workers[0]).await {
         return;
@@ -139,7 +139,7 @@ pub async fn a_chord_is_ready_once_in_order_whatever_comes_twice(fixture: &impl 
     assert_eq!(part(1, "b", 1, json!("later")).await, None);
 }
 
-pub async fn of_many_who_finish_a_chord_at_once_one_publishes(fixture: &impl BackendFixture) {
+pub async fn one_of_many_concurrent_finishers_publishes_a_chord(fixture: &impl BackendFixture) {
     let first = fixture.connect().await;
     if !counts_chords(&first).await {
         return;

@@ -1,4 +1,4 @@
-//! Rules for what is sent to everybody.
+//! Rules for broadcasts.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub async fn an_answer_reaches_the_client_that_asked(fixture: &impl Fixture) {
     assert_silent(&mut mine).await;
 }
 
-pub async fn events_reach_those_whose_pattern_takes_them(fixture: &impl Fixture) {
+pub async fn events_reach_listeners_with_a_matching_pattern(fixture: &impl Fixture) {
     let (worker, client) = (fixture.connect().await, fixture.connect().await);
     let (mut all, mut workers) = (events(&client, "#").await, events(&client, "worker.#").await);
     for key in ["worker.online", "task.multi", "worker.offline"] {
@@ -81,7 +81,7 @@ pub async fn events_reach_those_whose_pattern_takes_them(fixture: &impl Fixture)
     }
 }
 
-pub async fn a_broadcast_nobody_listens_to_is_no_error(fixture: &impl Fixture) {
+pub async fn a_broadcast_without_listeners_is_no_error(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     for (to, key) in
         [(Broadcast::ControlRequests, ""), (Broadcast::ControlReplies, "gone"), (Broadcast::Events, "worker.online")]
@@ -96,7 +96,7 @@ pub async fn a_listener_that_is_gone_gets_nothing(fixture: &impl Fixture) {
     let (one, client) = (fixture.connect().await, fixture.connect().await);
     drop(requests(&one, "a@h").await);
     send(&client, Broadcast::ControlRequests, "", "too late").await;
-    // The next worker of that name does not find what the one before it missed; the end of that one may take a moment.
+    // The next worker of that name does not get the broadcasts that the previous one missed, whose end may take a moment.
     let mut again = requests(&one, "a@h").await;
     let wanted = async {
         loop {
@@ -111,13 +111,13 @@ pub async fn a_listener_that_is_gone_gets_nothing(fixture: &impl Fixture) {
     tokio::time::timeout(SOON, wanted).await.expect("nothing was delivered");
 }
 
-pub async fn a_subscription_takes_up_again_after_a_cut(fixture: &impl Fixture) {
+pub async fn a_subscription_listens_again_after_a_cut(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     let mut listening = requests(&broker, "a@h").await;
     fixture.cut().await;
     let heard = async {
         loop {
-            // What is sent before it listens again is lost, as broadcasts are.
+            // Broadcasts sent before it listens again are lost.
             let sent = async {
                 broker.declare_broadcast(Broadcast::ControlRequests).await?;
                 Ok::<_, Box<dyn std::error::Error>>(

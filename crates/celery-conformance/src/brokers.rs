@@ -52,19 +52,19 @@ pub async fn a_task_for_a_queue_that_does_not_exist_is_an_error(fixture: &impl F
     assert_eq!(error, PublishError::Unroutable { exchange: String::new(), routing_key: "nowhere".into() });
     let error = broker.publish(Publish { exchange: "no.such".into(), ..to("nowhere", "2") }).await.unwrap_err();
     assert_eq!(error, PublishError::Unroutable { exchange: "no.such".into(), routing_key: "nowhere".into() });
-    // And the publisher is as good as before.
+    // The publisher still works.
     broker.declare_task_queue(&"q".into()).await.unwrap();
     broker.publish(to("q", "3")).await.unwrap();
 }
 
-pub async fn a_reply_nobody_waits_for_is_no_error(fixture: &impl Fixture) {
+pub async fn a_reply_without_a_waiting_caller_is_no_error(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     broker.publish(Publish::reply("gone", super::task("t", "1", vec![]))).await.unwrap();
     let forgotten = Publish { guarantee: Guarantee::FireAndForget, ..to("gone", "2") };
     broker.publish(forgotten).await.unwrap();
 }
 
-pub async fn what_was_not_acknowledged_is_delivered_again(fixture: &impl Fixture) {
+pub async fn unacknowledged_messages_are_delivered_again(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     broker.declare_task_queue(&"q".into()).await.unwrap();
     for id in ["1", "2", "3"] {
@@ -87,7 +87,7 @@ pub async fn what_was_not_acknowledged_is_delivered_again(fixture: &impl Fixture
     assert_empty(&broker, "q").await;
 }
 
-pub async fn prefetch_bounds_what_is_unacknowledged(fixture: &impl Fixture) {
+pub async fn prefetch_bounds_unacknowledged_deliveries(fixture: &impl Fixture) {
     let broker = fixture.connect().await;
     broker.declare_task_queue(&"q".into()).await.unwrap();
     for id in 0..5 {
@@ -110,7 +110,7 @@ pub async fn a_cut_makes_old_deliveries_stale_and_brings_them_again(fixture: &im
     let before = next(&mut consumer).await;
     fixture.cut().await;
     if !fixture.connections_hold_deliveries() {
-        // The same, as long as nobody else got it: it is still ours to settle, and is not delivered again.
+        // As long as no other worker got the delivery it is still ours to settle, and is not delivered again.
         before.ack().await.unwrap();
         broker.publish(to("q", "2")).await.unwrap();
         let after = next(&mut consumer).await;
@@ -120,13 +120,13 @@ pub async fn a_cut_makes_old_deliveries_stale_and_brings_them_again(fixture: &im
         drop(consumer);
         return assert_empty(&broker, "q").await;
     }
-    // The consumer goes on by itself.
+    // The consumer continues.
     let after = next(&mut consumer).await;
     assert_eq!((id_of(&after), after.redelivered), ("1".into(), true));
     assert!(after.generation > before.generation);
     let error = before.ack().await.unwrap_err();
     assert_eq!(error, AckError::Stale { generation: before.generation });
-    // Which acknowledged nothing: the new delivery is still ours to settle.
+    // The stale one acknowledged nothing: the new delivery is still ours to settle.
     after.ack().await.unwrap();
     broker.publish(to("q", "2")).await.unwrap();
     next(&mut consumer).await.ack().await.unwrap();
@@ -221,8 +221,8 @@ async fn fill(broker: &SharedBroker, many: u16) {
     }
 }
 
-pub async fn what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_lives(fixture: &impl Fixture) {
-    // More than anything on the way holds at once, so that some wait in each place.
+pub async fn prefetched_messages_of_a_cancelled_consumer_go_to_others(fixture: &impl Fixture) {
+    // More than all buffers on the way hold, so that some wait in each of them.
     const MANY: u16 = 300;
     let broker = fixture.connect().await;
     fill(&broker, MANY).await;
@@ -242,7 +242,7 @@ pub async fn what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_
     assert_empty(&broker, "q").await;
 }
 
-pub async fn what_is_kept_is_not_acknowledged_with_what_is_done_around_it(fixture: &impl Fixture) {
+pub async fn an_open_delivery_is_not_acknowledged_with_its_neighbours(fixture: &impl Fixture) {
     const MANY: u16 = 200;
     let broker = fixture.connect().await;
     fill(&broker, MANY).await;
@@ -251,7 +251,7 @@ pub async fn what_is_kept_is_not_acknowledged_with_what_is_done_around_it(fixtur
     for at in 0..MANY {
         let got = next(&mut consumer).await;
         match at % 20 {
-            // Never the first nor the last, which are the ends of what could be acknowledged together.
+            // Never the first or the last, which are the ends of a run that could be acknowledged together.
             7 => {
                 expected.insert(id_of(&got));
                 kept.push(got);
@@ -259,7 +259,7 @@ pub async fn what_is_kept_is_not_acknowledged_with_what_is_done_around_it(fixtur
             _ => settling.push((got, at % 20)),
         }
     }
-    // All at once, what is given back among them.
+    // All in parallel, the requeued ones among them.
     let mut all = tokio::task::JoinSet::new();
     for (got, place) in settling {
         all.spawn(async move {
@@ -305,7 +305,7 @@ pub async fn a_delivery_is_settled_once(fixture: &impl Fixture) {
     one.ack().await.unwrap();
     assert_eq!(one.ack().await, Err(AckError::AlreadySettled));
     assert_eq!(one.reject(true).await, Err(AckError::AlreadySettled));
-    // The channel took no harm.
+    // The channel still works.
     broker.publish(to("q", "2")).await.unwrap();
     next(&mut consumer).await.ack().await.unwrap();
 }

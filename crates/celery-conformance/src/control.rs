@@ -6,7 +6,7 @@ use celery_protocol::{control::ControlReply, control::ControlRequest};
 use celery_runtime::{
     broker::{Broker, Publish},
     client::{Client, Control, EventStream, SendOptions},
-    worker::{Registry, RemoteControl, Worker, WorkerError},
+    worker::{RemoteControl, Worker, WorkerError, WorkerRegistry},
 };
 use serde_json::{Map, Value, json};
 use tokio::{sync::Notify, task::JoinHandle};
@@ -15,21 +15,21 @@ use tokio_util::sync::CancellationToken;
 use super::{A_WHILE, Fixture, SOON, no_kwargs};
 
 /// A worker with the tasks `add` and `wait` (which ends when it is let go).
-struct Running {
-    registry: Arc<Registry>,
+struct ControlledWorker {
+    registry: Arc<WorkerRegistry>,
     let_go: Arc<Notify>,
     shutdown: CancellationToken,
     ended: JoinHandle<Result<(), WorkerError>>,
 }
 
-impl Running {
+impl ControlledWorker {
     async fn end(self) {
         self.shutdown.cancel();
         tokio::time::timeout(SOON, self.ended).await.unwrap().unwrap().unwrap();
     }
 }
 
-fn start(broker: Arc<dyn Broker>, node: &str, queue: &str, remote_control: RemoteControl) -> Running {
+fn start(broker: Arc<dyn Broker>, node: &str, queue: &str, remote_control: RemoteControl) -> ControlledWorker {
     let let_go = Arc::new(Notify::new());
     let waits = let_go.clone();
     let worker = Worker::builder(broker)
@@ -52,11 +52,11 @@ fn start(broker: Arc<dyn Broker>, node: &str, queue: &str, remote_control: Remot
         .unwrap();
     let (registry, shutdown) = (worker.registry(), CancellationToken::new());
     let ended = tokio::spawn(worker.run(shutdown.clone()));
-    Running { registry, let_go, shutdown, ended }
+    ControlledWorker { registry, let_go, shutdown, ended }
 }
 
 /// One worker that listens already, and a client.
-async fn one(fixture: &impl Fixture, remote_control: RemoteControl) -> (Running, Client) {
+async fn one(fixture: &impl Fixture, remote_control: RemoteControl) -> (ControlledWorker, Client) {
     let running = start(fixture.connect().await, "a@h", "q", remote_control);
     let client = Client::new(fixture.connect().await).await.unwrap();
     listens(&client, "a@h").await;
@@ -69,7 +69,7 @@ async fn listens(client: &Client, node: &str) {
     tokio::time::timeout(SOON, asking).await.expect("it does not answer");
 }
 
-/// Asks a worker, which returns with its answer.
+/// A request to one worker, which returns with its answer.
 fn to(client: &Client, node: &str) -> Control {
     client.control().to([node]).timeout(Duration::from_secs(5))
 }
@@ -85,18 +85,18 @@ fn names(replies: &[ControlReply]) -> Vec<&str> {
     replies.iter().map(|reply| reply.node.as_str()).collect()
 }
 
-pub async fn every_worker_answers_and_a_named_one_at_once(fixture: &impl Fixture) {
+pub async fn every_worker_answers_and_a_named_one_immediately(fixture: &impl Fixture) {
     let (first, client) = one(fixture, RemoteControl::Inspect).await;
     let second = start(fixture.connect().await, "b@h", "q2", RemoteControl::Inspect);
     let silent = start(fixture.connect().await, "c@h", "q3", RemoteControl::Off);
     listens(&client, "b@h").await;
-    // The whole time is waited, since nobody knows how many there are.
+    // It waits the whole time, because the number of workers is unknown.
     let all = client.control().timeout(Duration::from_secs(2)).inspect("ping").await.unwrap();
     assert_eq!(names(&all), ["a@h", "b@h"]);
     assert!(all.iter().all(|reply| reply.value == json!({"ok": "pong"})));
     let by_pattern = client.control().matching("b*").timeout(Duration::from_secs(2)).inspect("ping").await.unwrap();
     assert_eq!(names(&by_pattern), ["b@h"]);
-    // Not waited for: the timeout is longer than the test may take.
+    // It does not wait: the timeout is longer than the test may take.
     let named = client.control().to(["b@h"]).timeout(SOON * 10);
     let answered = tokio::time::timeout(SOON, named.inspect("ping")).await.unwrap().unwrap();
     assert_eq!(names(&answered), ["b@h"]);
@@ -105,7 +105,7 @@ pub async fn every_worker_answers_and_a_named_one_at_once(fixture: &impl Fixture
     }
 }
 
-pub async fn a_worker_shows_what_it_does(fixture: &impl Fixture) {
+pub async fn a_worker_shows_its_tasks(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Inspect).await;
     client.call("q", "add", Map::from_iter([("x".into(), json!(1)), ("y".into(), json!(2))]), SOON).await.unwrap();
     let options = || SendOptions { task_id: Some("waits".into()), ..SendOptions::default() };
@@ -117,7 +117,7 @@ pub async fn a_worker_shows_what_it_does(fixture: &impl Fixture) {
             break active;
         }
     };
-    // Arguments as text: a worker that is only inspected does not hand out what tasks carry.
+    // Arguments as text: a worker that only allows inspection does not show the values of tasks.
     assert_eq!((&active[0]["id"], &active[0]["args"]), (&json!("waits"), &json!("([1, 'x'],)")));
     assert_eq!(active[0]["delivery_info"]["routing_key"], "q");
     assert!(active[0]["time_start"].is_f64() && active[0]["worker_pid"].is_u64());
@@ -142,7 +142,7 @@ pub async fn a_worker_shows_what_it_does(fixture: &impl Fixture) {
     running.end().await;
 }
 
-pub async fn what_would_change_a_worker_is_refused_unless_allowed(fixture: &impl Fixture) {
+pub async fn changes_of_a_worker_are_refused_unless_allowed(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Inspect).await;
     for (method, arguments) in [
         ("shutdown", json!({})),
@@ -162,7 +162,7 @@ pub async fn what_would_change_a_worker_is_refused_unless_allowed(fixture: &impl
         let refused = format!("PermissionError('{method} is refused: this worker only lets itself be inspected')");
         assert_eq!(answer, json!({"error": refused}));
     }
-    // What another worker tells of revoked tasks is not taken over either.
+    // The revoked ids of another worker are not adopted either.
     let hello = ask(&client, "hello", json!({"from_node": "x@y", "revoked": ["a"]})).await;
     assert_eq!(hello["revoked"], json!([]));
     assert!(running.registry.revoked().is_empty() && running.registry.rate_limit("add").is_none());
@@ -171,7 +171,7 @@ pub async fn what_would_change_a_worker_is_refused_unless_allowed(fixture: &impl
     running.end().await;
 }
 
-pub async fn a_worker_that_allows_it_is_steered(fixture: &impl Fixture) {
+pub async fn a_worker_that_allows_changes_is_controlled(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Full).await;
     let ok = |text: &str| json!({"ok": text});
     let registry = running.registry.clone();
@@ -223,7 +223,7 @@ pub async fn a_busy_worker_answers(fixture: &impl Fixture) {
     assert_eq!(ask(&client, "ping", json!({})).await, json!({"ok": "pong"}));
     for mut waits in waiting {
         running.let_go.notify_one();
-        // Another one may have been let go: whoever waits is, in the end.
+        // Another task may have been released; in the end every waiting one is.
         while waits.get(A_WHILE).await.is_err() {
             running.let_go.notify_one();
         }
@@ -231,9 +231,9 @@ pub async fn a_busy_worker_answers(fixture: &impl Fixture) {
     running.end().await;
 }
 
-pub async fn a_request_that_came_by_another_way_is_ignored(fixture: &impl Fixture) {
+pub async fn a_request_through_another_exchange_is_ignored(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Full).await;
-    // Whoever may write to the default exchange can reach the queue, but not the exchange before it.
+    // A user who may write to the default exchange reaches the queue, but not its exchange.
     let shutdown = Publish::reply("a@h.celery.pidbox", ControlRequest::new("shutdown").to_message());
     client.broker().publish(shutdown).await.unwrap();
     assert_eq!(ask(&client, "ping", json!({})).await, json!({"ok": "pong"}));
@@ -241,7 +241,7 @@ pub async fn a_request_that_came_by_another_way_is_ignored(fixture: &impl Fixtur
     running.end().await;
 }
 
-pub async fn a_worker_tells_that_it_is_there_and_that_it_ends(fixture: &impl Fixture) {
+pub async fn a_worker_announces_its_start_and_its_end(fixture: &impl Fixture) {
     let client = Client::new(fixture.connect().await).await.unwrap();
     let mut events = client.events("worker.#").await.unwrap();
     let running = start(fixture.connect().await, "a@h", "q", RemoteControl::Inspect);
@@ -255,7 +255,7 @@ pub async fn a_worker_tells_that_it_is_there_and_that_it_ends(fixture: &impl Fix
     of_type(&mut events, "worker-offline").await;
 }
 
-/// The next event of a type, whatever comes before it.
+/// The next event of a type; skips the others.
 async fn of_type(events: &mut EventStream, kind: &str) -> Map<String, Value> {
     let searching = async {
         loop {
@@ -268,12 +268,12 @@ async fn of_type(events: &mut EventStream, kind: &str) -> Map<String, Value> {
     tokio::time::timeout(SOON, searching).await.unwrap_or_else(|_| panic!("no {kind} came"))
 }
 
-pub async fn a_starting_worker_learns_what_was_revoked(fixture: &impl Fixture) {
+pub async fn a_starting_worker_learns_the_revoked_ids(fixture: &impl Fixture) {
     let (first, client) = one(fixture, RemoteControl::Full).await;
     to(&client, "a@h").revoke(&["gone".to_owned()], false).await.unwrap();
     let second = start(fixture.connect().await, "b@h", "q2", RemoteControl::Full);
     super::eventually("it knows", || second.registry.revoked() == ["gone"]).await;
-    // A worker that is only inspected does not ask.
+    // A worker that only allows inspection does not ask.
     let third = start(fixture.connect().await, "c@h", "q3", RemoteControl::Inspect);
     listens(&client, "c@h").await;
     assert!(third.registry.revoked().is_empty());

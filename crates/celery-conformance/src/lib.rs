@@ -1,9 +1,9 @@
-//! What every broker and every result backend must do, and what a worker must do on every broker.
+//! The rules of every broker and every result backend, and of workers on every broker, as tests.
 //!
 //! [`conformance!`]`(fixture)` and [`backend_conformance!`]`(fixture)` make one test per rule; `fixture` is an async function
 //! without arguments that returns a [`Fixture`] or a [`BackendFixture`]. A rule is an async function of [`brokers`],
-//! [`broadcasts`], [`workers`], [`workflows`], [`retries`], [`limits`], [`control`] or [`backends`] that takes the fixture; its
-//! name says what it asks for, and it panics if that does not hold.
+//! [`broadcasts`], [`workers`], [`workflows`], [`retries`], [`limits`], [`control`] or [`backends`] that takes the fixture. Its
+//! name states the rule, and it panics if the rule is broken.
 #![allow(
     missing_docs,
     missing_debug_implementations,
@@ -11,7 +11,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "these are tests: they say what they expect, and their names say what they ask for"
+    reason = "these are tests: their names state the rules, and their assertions the expectations"
 )]
 
 pub mod backends;
@@ -36,9 +36,9 @@ use celery_runtime::{
 };
 use serde_json::{Map, Value};
 
-/// How long anything that has to happen may take.
+/// How long a required event may take.
 pub const SOON: Duration = Duration::from_secs(30);
-/// How long to look whether something happens that must not.
+/// How long to watch for an event that must not happen.
 pub const A_WHILE: Duration = Duration::from_millis(250);
 
 /// A broker under test.
@@ -46,13 +46,13 @@ pub const A_WHILE: Duration = Duration::from_millis(250);
 pub trait Fixture: Send + Sync {
     /// A new connection to it.
     async fn connect(&self) -> Arc<dyn Broker>;
-    /// Breaks every connection for a moment; returns when they are broken.
+    /// Breaks every connection for a moment. Returns when they are broken.
     async fn cut(&self);
-    /// Whether it is the connection that holds what is unacknowledged, so that a cut gives it back; else deliveries outlive it.
+    /// Whether unacknowledged deliveries belong to their connection, so that a cut requeues them; otherwise they outlive it.
     fn connections_hold_deliveries(&self) -> bool {
         true
     }
-    /// Whether the broker drops what has expired; else it is for the worker to refuse.
+    /// Whether the broker drops expired messages; otherwise the worker refuses them.
     fn drops_the_expired(&self) -> bool {
         true
     }
@@ -61,22 +61,22 @@ pub trait Fixture: Send + Sync {
 /// A result backend under test.
 #[async_trait]
 pub trait BackendFixture: Send + Sync {
-    /// A new connection to it, as another process would have: what is stored through one is seen by all.
+    /// A new connection to it, as of another process: results stored through one are visible to all.
     async fn connect(&self) -> SharedBackend;
-    /// Whether results stay, so that whoever waits later finds them; else they are messages to whoever waits.
+    /// Whether results are kept, so that later callers find them; otherwise they are messages to waiting callers.
     fn keeps_results(&self) -> bool {
         true
     }
 }
 
-/// Messages ready in a queue and messages unacknowledged are all gone: a new consumer gets nothing.
+/// Asserts that a queue has no messages, ready or unacknowledged: a new consumer gets nothing.
 pub async fn assert_empty(broker: &Arc<dyn Broker>, queue: &str) {
     let mut consumer = broker.consume(&queue.into(), 10).await.unwrap();
     let got = tokio::time::timeout(A_WHILE, consumer.next()).await;
-    assert!(got.is_err(), "still there: {got:?}");
+    assert!(got.is_err(), "the queue is not empty: {got:?}");
 }
 
-/// The next delivery, which has to come.
+/// The next delivery, which must come.
 pub async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
     tokio::time::timeout(SOON, consumer.next()).await.expect("nothing was delivered").expect("the consumer ended")
 }
@@ -123,16 +123,16 @@ macro_rules! conformance {
         $crate::conformance!(@ $fixture, brokers:
             a_task_arrives_with_everything_it_had,
             a_task_for_a_queue_that_does_not_exist_is_an_error,
-            a_reply_nobody_waits_for_is_no_error,
-            what_was_not_acknowledged_is_delivered_again,
-            prefetch_bounds_what_is_unacknowledged,
+            a_reply_without_a_waiting_caller_is_no_error,
+            unacknowledged_messages_are_delivered_again,
+            prefetch_bounds_unacknowledged_deliveries,
             a_cut_makes_old_deliveries_stale_and_brings_them_again,
             prefetch_holds_after_a_cut,
             a_rejected_message_comes_back_only_if_asked,
             an_expired_message_is_not_delivered,
             a_cancelled_consumer_takes_nothing_more_and_may_still_acknowledge,
-            what_is_kept_is_not_acknowledged_with_what_is_done_around_it,
-            what_a_cancelled_consumer_did_not_hand_out_goes_to_others_while_it_lives,
+            an_open_delivery_is_not_acknowledged_with_its_neighbours,
+            prefetched_messages_of_a_cancelled_consumer_go_to_others,
             a_queue_bound_to_a_further_exchange_says_where_a_task_came_from,
             a_delivery_is_settled_once,
             many_publishers_each_learn_their_own_outcome,
@@ -142,20 +142,20 @@ macro_rules! conformance {
         $crate::conformance!(@ $fixture, broadcasts:
             a_control_request_reaches_every_worker,
             an_answer_reaches_the_client_that_asked,
-            events_reach_those_whose_pattern_takes_them,
-            a_broadcast_nobody_listens_to_is_no_error,
+            events_reach_listeners_with_a_matching_pattern,
+            a_broadcast_without_listeners_is_no_error,
             a_listener_that_is_gone_gets_nothing,
-            a_subscription_takes_up_again_after_a_cut,
+            a_subscription_listens_again_after_a_cut,
         );
         $crate::conformance!(@ $fixture, control:
-            every_worker_answers_and_a_named_one_at_once,
-            a_worker_shows_what_it_does,
-            what_would_change_a_worker_is_refused_unless_allowed,
-            a_worker_that_allows_it_is_steered,
+            every_worker_answers_and_a_named_one_immediately,
+            a_worker_shows_its_tasks,
+            changes_of_a_worker_are_refused_unless_allowed,
+            a_worker_that_allows_changes_is_controlled,
             a_busy_worker_answers,
-            a_request_that_came_by_another_way_is_ignored,
-            a_worker_tells_that_it_is_there_and_that_it_ends,
-            a_starting_worker_learns_what_was_revoked,
+            a_request_through_another_exchange_is_ignored,
+            a_worker_announces_its_start_and_its_end,
+            a_starting_worker_learns_the_revoked_ids,
         );
         $crate::conformance!(@ $fixture, workers:
             a_call_returns_the_result,
@@ -231,13 +231,13 @@ macro_rules! conformance {
 macro_rules! backend_conformance {
     ($fixture:path) => {
         $crate::conformance!(@ $fixture, backends:
-            a_result_reaches_whoever_waits_and_nobody_else,
-            states_on_the_way_are_seen_before_the_last,
+            a_result_reaches_its_caller_and_no_other,
+            intermediate_states_are_seen_before_the_final_one,
             the_first_success_stands,
-            a_result_that_is_there_already_is_found,
-            a_result_nobody_wants_is_no_error,
-            a_chord_is_ready_once_in_order_whatever_comes_twice,
-            of_many_who_finish_a_chord_at_once_one_publishes,
+            an_existing_result_is_found,
+            an_unwanted_result_is_no_error,
+            a_chord_is_ready_once_in_order_despite_duplicates,
+            one_of_many_concurrent_finishers_publishes_a_chord,
             a_member_that_failed_makes_the_chord_an_error,
         );
     };

@@ -11,7 +11,7 @@ use celery_runtime::{
     client::{CallError, SendOptions},
     worker::{
         TaskOptions, WorkerBuilder,
-        registry::{Place, Shutdown, StopCause, TaskEvent, TaskEvents, TimeLimits},
+        registry::{Shutdown, StopCause, TaskEvent, TaskEvents, TaskStage, TimeLimits},
     },
 };
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ pub async fn a_revoked_task_is_not_run(fixture: &impl Fixture) {
         SendOptions { countdown: Some(Duration::from_secs(600)), task_id: Some("later".into()), ..Default::default() };
     let mut sent = running.client.send("w", "add", vec![], no_kwargs(), later).await.unwrap();
     eventually("scheduled", || running.registry.scheduled().len() == 1).await;
-    assert_eq!(running.registry.find("later").unwrap().place, Place::Scheduled);
+    assert_eq!(running.registry.find("later").unwrap().stage, TaskStage::Scheduled);
     running.registry.revoke(["later".to_owned()]);
     assert!(matches!(sent.get(SOON).await, Err(CallError::Revoked { .. })));
     assert_eq!(running.counters.snapshot().revoked, 3);

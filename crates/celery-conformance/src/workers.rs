@@ -13,7 +13,7 @@ use celery_runtime::{
     Arguments, TaskError,
     broker::{Broker, Publish},
     client::{ApplyError, CallError, Client, SendOptions},
-    worker::{Counters, Registry, Worker, WorkerBuilder, WorkerError},
+    worker::{Worker, WorkerBuilder, WorkerCounters, WorkerError, WorkerRegistry},
 };
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -24,16 +24,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{A_WHILE, Fixture, SOON, assert_empty, eventually, next, no_kwargs};
 
-pub struct Running {
+pub struct RunningWorker {
     pub client: Client,
     pub broker: Arc<dyn Broker>,
-    pub counters: Arc<Counters>,
-    pub registry: Arc<Registry>,
+    pub counters: Arc<WorkerCounters>,
+    pub registry: Arc<WorkerRegistry>,
     pub shutdown: CancellationToken,
     pub worker: JoinHandle<Result<(), WorkerError>>,
 }
 
-impl Running {
+impl RunningWorker {
     pub async fn stop(self) {
         self.shutdown.cancel();
         tokio::time::timeout(SOON, self.worker).await.expect("the worker did not end").unwrap().unwrap();
@@ -60,7 +60,7 @@ impl Running {
     }
 }
 
-pub async fn start(fixture: &impl Fixture, tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> Running {
+pub async fn start(fixture: &impl Fixture, tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> RunningWorker {
     let broker = fixture.connect().await;
     let builder =
         Worker::builder(broker.clone()).name("w@test").queue("w").task("add", |_, arguments: Arguments| async move {
@@ -72,7 +72,7 @@ pub async fn start(fixture: &impl Fixture, tasks: impl FnOnce(WorkerBuilder) -> 
     broker.declare_task_queue(&"w".into()).await.unwrap();
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     let client = Client::new(fixture.connect().await).await.unwrap().with_routes(Routes::to("w"));
-    Running { client, broker, counters, registry, shutdown, worker }
+    RunningWorker { client, broker, counters, registry, shutdown, worker }
 }
 
 fn kwargs(value: Value) -> Map<String, Value> {

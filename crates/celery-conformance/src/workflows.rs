@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Fixture, SOON, assert_empty, eventually, next, no_kwargs,
-    workers::{Running, start},
+    workers::{RunningWorker, start},
 };
 
 fn add(x: i64, y: i64) -> Signature {
@@ -41,7 +41,7 @@ fn told(worker: WorkerBuilder) -> WorkerBuilder {
     })
 }
 
-async fn apply(running: &Running, signature: Signature) -> Result<Value, CallError> {
+async fn apply(running: &RunningWorker, signature: Signature) -> Result<Value, CallError> {
     running.client.apply(signature).await.unwrap().get(SOON).await
 }
 

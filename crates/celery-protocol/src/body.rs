@@ -1,4 +1,4 @@
-//! From the bytes of a message to the JSON value in them.
+//! Reads the JSON body of a message.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use crate::json::{self, JsonError};
 use crate::limits::Limits;
 use crate::message::{CONTENT_TYPE_JSON, Message};
 
-/// Why the body of a message was not read.
+/// Why the body of a message cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// Only JSON is accepted, as by Celery's default `accept_content`. Pickle is never touched.
+    /// Only JSON is accepted, as with Celery's default `accept_content`. Pickle is never read.
     #[error("refusing to deserialize content of type {0:?}")]
     ContentDisallowed(String),
-    /// The body could not be inflated.
+    /// The body cannot be inflated.
     #[error(transparent)]
     Compression(#[from] CompressionError),
     /// The body is not JSON within the limits.
@@ -25,7 +25,7 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// The exception a Python worker would raise for it.
+    /// The exception that a Python worker raises for it.
     #[must_use]
     pub fn exception(&self) -> ExceptionInfo {
         let (exc_type, message) = match self {
@@ -40,7 +40,7 @@ impl BodyError {
     }
 }
 
-/// Reads the JSON body of `message`, inflating it first if its `compression` header asks for it.
+/// Reads the JSON body of `message`, inflating it first if it has a `compression` header.
 /// A missing content type is read as JSON.
 ///
 /// # Errors

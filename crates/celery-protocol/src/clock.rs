@@ -1,12 +1,12 @@
-//! Lamport's logical clock, which orders what several nodes say.
+//! Lamport's logical clock, which orders the messages of several nodes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A logical clock: every message sent carries a later time than all that were seen before.
+/// A logical clock: every sent message has a later time than all messages seen before.
 #[derive(Debug, Default)]
 pub struct LamportClock(AtomicU64);
 
-/// Times beyond this are not taken over: they come from outside, and the clock must be able to go on.
+/// The largest time that is adopted: times come from outside, and the clock must be able to advance.
 const LATEST: u64 = 1 << 62;
 
 impl LamportClock {
@@ -21,7 +21,7 @@ impl LamportClock {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Takes note of the time of a message that came: `max(own, other) + 1`.
+    /// Adopts the time of a received message: `max(own, other) + 1`.
     pub fn adjust(&self, other: u64) -> u64 {
         let other = if other > LATEST { 0 } else { other };
         let next = |own: u64| Some(own.max(other) + 1);

@@ -4,15 +4,15 @@
 
 use std::io::{self, Read, Write as _};
 
-/// The memory an `.xz` stream may ask for as its dictionary: what Python's strongest preset uses,
-/// and a little for the tables.
+/// The memory limit for the dictionary of an `.xz` stream: that of Python's strongest preset, and a
+/// little for the tables.
 const LZMA_MEMORY_KIB: u32 = 66 * 1024;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Why a compressed body was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum CompressionError {
-    /// Nothing here reads this compression.
+    /// This crate does not read the compression.
     #[error("unsupported compression {0:?}")]
     Unsupported(String),
     /// The body inflates to more than the limit.
@@ -21,20 +21,19 @@ pub enum CompressionError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The body is not what its header says.
+    /// The body does not have the compression of its header.
     #[error("body is not valid {compression}: {source}")]
     Corrupt {
         /// The value of the `compression` header.
         compression: String,
-        /// What the decompressor met.
+        /// The error of the decompressor.
         source: io::Error,
     },
 }
 
 /// Inflates `body`, compressed as the `compression` header names it, to at most `limit` bytes.
 ///
-/// `application/x-gzip` is a zlib stream, which is what kombu means by it; a real gzip stream is
-/// accepted too.
+/// `application/x-gzip` is a zlib stream, as in kombu; a gzip stream is accepted too.
 ///
 /// # Errors
 /// See [`CompressionError`].
@@ -59,11 +58,11 @@ pub fn decompress(compression: &str, body: &[u8], limit: usize) -> Result<Vec<u8
     Ok(inflated)
 }
 
-/// Compresses `body` by Celery's name of a compression (`gzip`, `zlib`, `bzip2`, or the content type); returns the value of the
-/// `compression` header with it. `gzip` makes a zlib stream, as in kombu.
+/// Compresses `body` by Celery's name of a compression (`gzip`, `zlib`, `bzip2`, or the content type). Also returns the value of
+/// the `compression` header. `gzip` makes a zlib stream, as in kombu.
 ///
 /// # Errors
-/// [`CompressionError::Unsupported`] for a name that is not one of these.
+/// [`CompressionError::Unsupported`] for any other name.
 pub fn compress(name: &str, body: &[u8]) -> Result<(&'static str, Vec<u8>), CompressionError> {
     let corrupt = |source| CompressionError::Corrupt { compression: shorten(name), source };
     match name {
@@ -83,11 +82,11 @@ pub fn compress(name: &str, body: &[u8]) -> Result<(&'static str, Vec<u8>), Comp
 
 /// Text from outside, cut for use in an error.
 pub(crate) fn shorten(text: &str) -> String {
-    const LONGEST: usize = 100;
-    if text.chars().count() <= LONGEST {
+    const MAX_QUOTED_CHARS: usize = 100;
+    if text.chars().count() <= MAX_QUOTED_CHARS {
         return text.to_owned();
     }
-    text.chars().take(LONGEST).chain("...".chars()).collect()
+    text.chars().take(MAX_QUOTED_CHARS).chain("...".chars()).collect()
 }
 
 #[cfg(test)]

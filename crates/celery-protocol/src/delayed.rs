@@ -1,21 +1,22 @@
-//! Celery's native delayed delivery: tasks for later that wait in the broker instead of in a worker (`reference §1.4`).
+//! Celery's native delayed delivery: delayed tasks that wait in the broker instead of in a worker.
 //!
-//! A Python worker that knows a quorum queue declares 28 levels of exchanges and queues, one for each bit of a delay in
-//! seconds. A task goes in at the top, with the bits in front of its routing key, waits at each level whose bit is set, and
-//! comes out of [`DELIVERY_EXCHANGE`], to which each queue that is to get such tasks is bound by [`binding_key`].
+//! A Python worker with a quorum queue declares 28 levels of exchanges and queues, one for each bit of a delay in seconds. A task
+//! enters at the top, with the bits in front of its routing key, waits at each level whose bit is set, and leaves through
+//! [`DELIVERY_EXCHANGE`]. Each queue for such tasks is bound to that exchange by [`binding_key`].
 
 use std::time::Duration;
 
-/// Where a task for later is published.
+/// The exchange to which a delayed task is published.
 pub const DELAYED_EXCHANGE: &str = "celery_delayed_27";
-/// Where it comes out; a durable topic exchange.
+/// The durable topic exchange from which a delayed task reaches its queue.
 pub const DELIVERY_EXCHANGE: &str = "celery_delayed_delivery";
-/// How many bits a delay has.
+/// The number of bits of a delay.
 const BITS: usize = 28;
 
-/// The routing key for a task that is to reach `routing_key` after `delay`, which is cut to whole seconds, so that the task
-/// comes rather early than late: its `eta` says when it is due. `None` for less than a second, which needs no delay. The
-/// longest delay is about eight years and a half; a longer one is cut to that.
+/// The routing key of a task for `routing_key` after `delay`.
+///
+/// The delay is cut to whole seconds, so that the task comes early rather than late: its `eta` says when it is due. `None` for less
+/// than a second, which needs no delay. The longest delay is about eight and a half years; a longer one is cut to that.
 #[must_use]
 pub fn delayed_key(delay: Duration, routing_key: &str) -> Option<String> {
     let seconds = delay.as_secs().min((1 << BITS) - 1);

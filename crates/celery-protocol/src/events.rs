@@ -1,7 +1,7 @@
-//! Events: what workers and clients tell whoever listens.
+//! Events that workers and clients send to monitors.
 //!
 //! Events of workers travel alone, under a routing key that is the type with a dot. Events of tasks travel as a list under
-//! `task.multi`. Nothing is confirmed and nothing is kept.
+//! `task.multi`. No event is confirmed or stored.
 
 use serde_json::{Map, Value};
 
@@ -12,19 +12,19 @@ use crate::limits::Limits;
 use crate::message::{Message, delivery_mode};
 use crate::value::FieldValue;
 
-/// Routing key of lists of task events.
+/// The routing key of lists of task events.
 pub const TASK_MULTI: &str = "task.multi";
-/// Most task events Celery puts in one message.
+/// The most task events that Celery puts into one message.
 pub const BATCH: usize = 24;
-/// Seconds between two heartbeats; a worker that misses two is offline to monitors.
+/// Seconds between two heartbeats; monitors show a worker that misses two as offline.
 pub const HEARTBEAT_SECONDS: f64 = 2.0;
 
-/// What every worker event says of the worker.
+/// The state of a worker, in each of its events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerState {
-    /// Tasks running.
+    /// The number of running tasks.
     pub active: u64,
-    /// Tasks received since it was started.
+    /// The number of tasks received since the start.
     pub processed: u64,
     /// The system's load over 1, 5 and 15 minutes.
     pub loadavg: [f64; 3],
@@ -36,71 +36,71 @@ pub struct WorkerState {
     pub sw_sys: String,
 }
 
-/// What an event tells.
+/// The kinds of events.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A worker takes tasks.
+    /// A worker started.
     WorkerOnline(WorkerState),
-    /// It still does.
+    /// A worker is alive.
     WorkerHeartbeat(WorkerState),
-    /// It ends.
+    /// A worker stops.
     WorkerOffline(WorkerState),
     /// A client sent a task.
     TaskSent {
         /// As in [`TaskReceived`](Self::TaskReceived).
         received: TaskShown,
-        /// The queue it went to.
+        /// The queue of the task.
         queue: String,
-        /// The exchange it went through.
+        /// The exchange of the task.
         exchange: String,
-        /// The routing key it went by.
+        /// The routing key of the task.
         routing_key: String,
     },
-    /// A worker took a task.
+    /// A worker received a task.
     TaskReceived(TaskShown),
-    /// It runs.
+    /// A task started.
     TaskStarted,
-    /// It ended well.
+    /// A task succeeded.
     TaskSucceeded {
         /// The result's `repr`.
         result: String,
-        /// Seconds it ran.
+        /// Its run time in seconds.
         runtime: f64,
     },
-    /// It ended with an exception.
+    /// A task failed with an exception.
     TaskFailed {
         /// The exception's `repr`.
         exception: String,
         /// The traceback.
         traceback: Option<String>,
     },
-    /// It will be tried again.
+    /// A task will be retried.
     TaskRetried {
         /// The exception's `repr`.
         exception: String,
         /// The traceback.
         traceback: Option<String>,
     },
-    /// It was discarded.
+    /// A task was revoked.
     TaskRevoked {
-        /// While it ran.
+        /// Whether it was running.
         terminated: bool,
-        /// The signal that did it.
+        /// The signal that stopped it.
         signum: Option<i64>,
-        /// Because it came too late.
+        /// Whether it was expired.
         expired: bool,
     },
-    /// Its message was refused.
+    /// The message of a task was rejected.
     TaskRejected {
-        /// And goes back to the queue.
+        /// Whether it was requeued.
         requeue: bool,
     },
-    /// It was stopped with its worker.
+    /// A task was stopped with its worker.
     TaskCancelled,
 }
 
-/// How a task is shown.
+/// The description of a task in its events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskShown {
     /// Its name, or its shadow.
@@ -113,28 +113,28 @@ pub struct TaskShown {
     pub root_id: Option<String>,
     /// The task that sent it.
     pub parent_id: Option<String>,
-    /// How often it was tried again.
+    /// The number of retries so far.
     pub retries: u32,
-    /// When it may start.
+    /// Its `eta`.
     pub eta: Option<String>,
-    /// When it is too late to start.
+    /// When it expires.
     pub expires: Option<String>,
 }
 
 /// An event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// What it tells.
+    /// The kind of event.
     pub kind: EventKind,
-    /// The task it is about, if it is about one.
+    /// The task, for an event of a task.
     pub uuid: Option<String>,
-    /// Whoever sends it: a node name.
+    /// The node name of the sender.
     pub hostname: String,
     /// The sender's process.
     pub pid: u32,
     /// The sender's Lamport clock.
     pub clock: u64,
-    /// Hours the sender's local time is behind UTC.
+    /// How many hours the sender's local time is behind UTC.
     pub utcoffset: f64,
     /// Seconds since 1970.
     pub timestamp: f64,
@@ -160,13 +160,13 @@ impl EventKind {
         }
     }
 
-    /// Whether it is about a worker, and so sent alone.
+    /// Whether it is an event of a worker, which travels alone.
     #[must_use]
     pub fn is_of_worker(&self) -> bool {
         matches!(self, Self::WorkerOnline(_) | Self::WorkerHeartbeat(_) | Self::WorkerOffline(_))
     }
 
-    /// The routing key it is sent by.
+    /// The routing key of the event.
     #[must_use]
     pub fn routing_key(&self) -> String {
         if self.is_of_worker() { self.as_str().replace('-', ".") } else { TASK_MULTI.to_owned() }
@@ -226,7 +226,7 @@ impl TaskShown {
 }
 
 impl Event {
-    /// The object as Celery writes it.
+    /// The JSON object as Celery writes it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut map = Map::new();
@@ -250,7 +250,7 @@ pub fn worker_message(event: &Event) -> Message {
     message(&event.hostname, &event.to_json())
 }
 
-/// The message for events of tasks, sent by [`TASK_MULTI`]. At most [`BATCH`] by custom.
+/// The message for events of tasks, sent by [`TASK_MULTI`]. Celery sends at most [`BATCH`].
 #[must_use]
 pub fn task_message(hostname: &str, events: &[Event]) -> Message {
     message(hostname, &events.iter().map(Event::to_json).collect())
@@ -262,7 +262,7 @@ fn message(hostname: &str, body: &Value) -> Message {
     message
 }
 
-/// The events of a message, one or a list, as they are: unknown types and members included.
+/// The events of a message, one or a list, including unknown types and members.
 ///
 /// # Errors
 /// See [`ControlError`].
@@ -278,7 +278,7 @@ pub fn decode(message: &Message, limits: &Limits) -> Result<Vec<Map<String, Valu
     events.collect()
 }
 
-/// The sender an event names in its header.
+/// The sender in the header of an event.
 #[must_use]
 pub fn sender(message: &Message) -> Option<&str> {
     message.headers.get("hostname").and_then(FieldValue::as_str)

@@ -1,4 +1,4 @@
-//! Exceptions as results carry them.
+//! Exceptions in results.
 
 use serde_json::{Map, Value, json};
 
@@ -6,16 +6,16 @@ use crate::python;
 
 /// The object in `result` of a FAILURE, RETRY or REVOKED meta.
 ///
-/// A Python client looks for `exc_type` in the module `exc_module` if it has that module loaded,
-/// and makes a class of that name otherwise. A name which resolves to something that is no
-/// exception class makes the client raise a `SecurityError`, so names are to be chosen with care.
+/// A Python client looks for `exc_type` in the module `exc_module` if that module is loaded, and
+/// otherwise creates a class of that name. For a name that is not an exception class the client
+/// raises a `SecurityError`, so choose names with care.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExceptionInfo {
-    /// Name of the class, dotted when nested.
+    /// The name of the class, with dots if nested.
     pub exc_type: String,
-    /// Module of the class; `None` makes the client invent a class.
+    /// The module of the class; with `None` the client creates a class.
     pub exc_module: Option<String>,
-    /// Arguments the client calls the class with.
+    /// The arguments with which the client calls the class.
     pub exc_message: Vec<Value>,
 }
 
@@ -32,7 +32,7 @@ impl ExceptionInfo {
         Self::new("builtins", exc_type, vec![Value::String(message.into())])
     }
 
-    /// No task of this name is known to the worker.
+    /// The worker has no task of this name.
     #[must_use]
     pub fn not_registered(task: &str) -> Self {
         Self::new("celery.exceptions", "NotRegistered", vec![task.into()])
@@ -44,7 +44,7 @@ impl ExceptionInfo {
         Self::new("celery.exceptions", "TaskRevokedError", vec![reason.into()])
     }
 
-    /// The task asked for its own rejection.
+    /// The task rejected itself.
     #[must_use]
     pub fn reject(reason: &str, requeue: bool) -> Self {
         Self::new("celery.exceptions", "Reject", vec![reason.into(), requeue.into()])
@@ -62,13 +62,13 @@ impl ExceptionInfo {
         Self::new("billiard.exceptions", "SoftTimeLimitExceeded", vec![])
     }
 
-    /// The process or thread that ran the task is gone.
+    /// The process or thread that ran the task has ended.
     #[must_use]
     pub fn worker_lost(message: impl Into<String>) -> Self {
         Self::new("billiard.exceptions", "WorkerLostError", vec![Value::String(message.into())])
     }
 
-    /// The message is not a task Celery could run.
+    /// Celery cannot run the message as a task.
     #[must_use]
     pub fn invalid_task(message: impl Into<String>) -> Self {
         Self::new("celery.exceptions", "InvalidTaskError", vec![Value::String(message.into())])
@@ -85,7 +85,7 @@ impl ExceptionInfo {
     }
 
     /// Reads the object, from any Celery 5: `exc_message` may be a list of arguments or one
-    /// argument, `exc_module` may be missing. `None` when there is no `exc_type`.
+    /// argument, `exc_module` may be missing. `None` without an `exc_type`.
     #[must_use]
     pub fn from_json(value: &Value) -> Option<Self> {
         let object: &Map<String, Value> = value.as_object()?;
@@ -110,7 +110,7 @@ impl ExceptionInfo {
     }
 }
 
-/// What Python's `str` gives, after the class: `ValueError: boom`.
+/// The class and Python's `str`: `ValueError: boom`.
 impl std::fmt::Display for ExceptionInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.exc_type)?;

@@ -6,9 +6,9 @@ use crate::limits::Limits;
 use crate::python::float_repr;
 
 /// The parser's own recursion guard is at 128.
-const DEEPEST: usize = 120;
+const MAX_PARSER_DEPTH: usize = 120;
 
-/// Why a body is not JSON this crate reads.
+/// Why a body cannot be read as JSON.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
     /// More bytes than allowed.
@@ -31,10 +31,10 @@ pub enum JsonError {
         /// Values allowed.
         limit: usize,
     },
-    /// `NaN` or an infinity, which Python writes and JSON does not know.
+    /// `NaN` or an infinity, which Python writes but JSON lacks.
     #[error("body holds NaN or an infinity")]
     NotFinite,
-    /// An integer of more than 64 bits, which could only be kept by changing it.
+    /// An integer of more than 64 bits, which cannot be kept unchanged.
     #[error("body holds an integer of more than 64 bits")]
     IntegerTooLarge,
     /// Not JSON, or not UTF-8.
@@ -45,7 +45,7 @@ pub enum JsonError {
 /// Reads one JSON document within `limits`.
 ///
 /// # Errors
-/// See [`JsonError`]; never a panic, whatever the bytes are.
+/// See [`JsonError`]; never panics.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, JsonError> {
     if bytes.len() > limits.body_bytes {
         return Err(JsonError::TooLarge { size: bytes.len(), limit: limits.body_bytes });
@@ -54,10 +54,10 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, JsonError> {
     Ok(serde_json::from_slice(bytes)?)
 }
 
-/// Looks at structure only: what is allowed to reach the parser is bounded in depth and number of
-/// values, and whatever is malformed is left for it to find.
+/// Checks the depth and the number of values before the parser sees them. The parser detects malformed
+/// text.
 fn check_bounds(bytes: &[u8], limits: &Limits) -> Result<(), JsonError> {
-    let deepest = limits.depth.min(DEEPEST);
+    let deepest = limits.depth.min(MAX_PARSER_DEPTH);
     let (mut depth, mut values, mut at) = (0usize, 1usize, 0usize);
     while let Some(byte) = bytes.get(at) {
         match byte {
@@ -177,7 +177,7 @@ pub(crate) fn write_object(out: &mut String, map: &Map<String, Value>) {
 
 pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
-    // Most texts are ids and names, which need no second look.
+    // Most texts are ids and names, which need no escapes.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
         out.push_str(text);
         out.push('"');

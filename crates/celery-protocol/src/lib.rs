@@ -1,20 +1,20 @@
-//! Celery's wire contract, pure: no I/O, no async, no clock.
+//! Celery's wire contract: types and codecs, without I/O, async or a clock.
 //!
 //! Everything that crosses a broker is a [`message::Message`]: properties, a typed header table
-//! and body bytes. The other modules turn one into what it means and back:
+//! and body bytes. The other modules decode and encode it:
 //!
-//! * [`task`] — task messages (protocol 2, and protocol 1 and the hybrid form for reading);
-//! * [`canvas`] — workflows: what a signature, or the end of a task, has sent;
-//! * [`routing`] — which queue a task goes to by its name;
-//! * [`result`] — the meta object a worker answers with;
+//! * [`task`] — task messages (protocol 2; protocol 1 and the hybrid form only for reading);
+//! * [`canvas`] — workflows: the messages that a signature, or the end of a task, sends;
+//! * [`routing`] — the queue of a task, by its name;
+//! * [`result`] — the meta object with which a worker answers;
 //! * [`redis`] — keys, envelopes and Lua texts of the Redis transport and backend;
 //! * [`control`] — remote control: requests to all workers and their answers;
-//! * [`events`] — what workers tell monitors;
+//! * [`events`] — the events that workers send to monitors;
 //! * [`topology`] — the queues and exchanges as Celery declares them.
 //!
-//! What is written equals what Celery 5.7 writes for the same call: header order and AMQP type
-//! tags, properties, and the bytes of the JSON body. What is read may be anything; it is bounded
-//! by [`limits::Limits`] and bad input is a typed error that still knows whom to answer.
+//! Written messages equal those of Celery 5.7 for the same call: header order and AMQP type tags,
+//! properties, and the bytes of the JSON body. Input may be anything: [`limits::Limits`] bound it,
+//! and bad input is a typed error that still knows the caller to answer.
 
 pub mod body;
 pub mod canvas;

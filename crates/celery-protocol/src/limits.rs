@@ -1,15 +1,15 @@
-//! Bounds on what is read from outside.
+//! Limits for input from outside.
 
-/// Bounds a decoder keeps to; beyond one it answers with a typed error.
+/// The limits of a decoder. Input beyond one is a typed error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest body accepted, in bytes, as received and again after decompression.
+    /// The largest body, in bytes, as received and again after decompression.
     pub body_bytes: usize,
-    /// Deepest nesting of JSON arrays and objects. Values above 120 are treated as 120, which the
-    /// JSON parser's own recursion guard allows.
+    /// The deepest nesting of JSON arrays and objects. Values above 120 count as 120, because of the
+    /// JSON parser's own limit.
     pub depth: usize,
-    /// Largest number of JSON values in one body. A value takes some 80 bytes of memory while its
-    /// text may take one, so bytes alone do not bound memory.
+    /// The largest number of JSON values in one body. A value takes some 80 bytes of memory while its
+    /// text may take one, so a limit in bytes alone does not limit memory.
     pub values: usize,
 }
 

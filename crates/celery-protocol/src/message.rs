@@ -1,16 +1,16 @@
-//! What travels over any broker: properties, headers and a body.
+//! Messages: properties, headers and a body.
 
 use crate::compression::{CompressionError, compress};
 use crate::value::FieldTable;
 
-/// Content type of every message this crate writes.
+/// The content type of every message that this crate writes.
 pub const CONTENT_TYPE_JSON: &str = "application/json";
-/// Content encoding of every message this crate writes.
+/// The content encoding of every message that this crate writes.
 pub const CONTENT_ENCODING_UTF8: &str = "utf-8";
-/// Longest short string AMQP can carry, in bytes. Ids, reply queues and expirations are such.
+/// The longest AMQP short string, in bytes. Ids, reply queues and expirations are short strings.
 pub const MAX_SHORT_STRING: usize = 255;
 
-/// How a broker is to keep a message (`delivery_mode`).
+/// How a broker keeps a message (`delivery_mode`).
 pub mod delivery_mode {
     /// Lost when the broker restarts: results, events, replies.
     pub const TRANSIENT: u8 = 1;
@@ -18,10 +18,10 @@ pub mod delivery_mode {
     pub const PERSISTENT: u8 = 2;
 }
 
-/// A message as it is handed to, or comes from, a broker.
+/// A message to a broker, or from one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Message {
-    /// The AMQP basic properties, headers excepted.
+    /// The AMQP basic properties, without the headers.
     pub properties: Properties,
     /// The application headers, in order, with their types.
     pub headers: FieldTable,
@@ -42,7 +42,7 @@ pub struct Properties {
     pub priority: Option<u8>,
     /// For tasks and their results: the task id.
     pub correlation_id: Option<String>,
-    /// For tasks: the queue results go to.
+    /// For tasks: the queue of the results.
     pub reply_to: Option<String>,
     /// Milliseconds after which the broker may drop the message unread, as decimal text.
     pub expiration: Option<String>,
@@ -78,7 +78,7 @@ impl Message {
     /// The message with its body compressed, by Celery's name of a compression: see [`compress`].
     ///
     /// # Errors
-    /// If nothing here writes that compression.
+    /// If this crate does not write that compression.
     pub fn compressed(mut self, name: &str) -> Result<Self, CompressionError> {
         let (header, body) = compress(name, &self.body)?;
         self.body = body;

@@ -1,4 +1,4 @@
-//! Results: the meta object a worker stores or sends.
+//! Results: the meta object that a worker stores or sends.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -10,33 +10,33 @@ use crate::limits::Limits;
 use crate::message::{Message, delivery_mode};
 use crate::time::WireTime;
 
-/// What has become of a task.
+/// The state of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Nothing is known about it.
+    /// The task is unknown.
     Pending,
-    /// A worker has it.
+    /// A worker has received it.
     Received,
-    /// It runs.
+    /// It is running.
     Started,
-    /// It ended well.
+    /// It succeeded.
     Success,
-    /// It ended with an exception.
+    /// It failed with an exception.
     Failure,
-    /// It will be tried again.
+    /// It will be retried.
     Retry,
-    /// It was discarded.
+    /// It was revoked.
     Revoked,
-    /// A worker refused it.
+    /// A worker rejected it.
     Rejected,
-    /// It asked for no result.
+    /// Its result is not wanted.
     Ignored,
     /// A state of the task's own, such as `RUNNING`.
     Custom(String),
 }
 
 impl State {
-    /// The name on the wire.
+    /// The name in messages.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    /// The state of that name; every other name is a custom one.
+    /// The state of this name; an unknown name is a custom state.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         match name {
@@ -70,7 +70,7 @@ impl State {
         }
     }
 
-    /// Whether a client stops waiting.
+    /// Whether a client stops waiting in this state.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Success | Self::Failure | Self::Revoked)
@@ -98,10 +98,10 @@ impl std::fmt::Display for State {
 /// Why a message is not a result.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultError {
-    /// The body could not be read.
+    /// The body cannot be read.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The body has not the shape of a result.
+    /// The body does not have the form of a result.
     #[error("not a result: {0}")]
     NotAResult(&'static str),
 }
@@ -112,27 +112,27 @@ impl From<JsonError> for ResultError {
     }
 }
 
-/// The state of one task and what came of it.
+/// The state and the result of one task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResultMeta {
-    /// The task.
+    /// The task id.
     pub task_id: String,
     /// Its state.
     pub state: State,
-    /// The return value; an exception object when [`State::is_exception`]; whatever the task
-    /// wished to tell otherwise.
+    /// The return value; the exception object if [`State::is_exception`]; otherwise a value of the task's
+    /// own choice.
     pub result: Value,
     /// Python's traceback, or any text.
     pub traceback: Option<String>,
-    /// The tasks this one sent, as Python's result tuples; see [`ResultMeta::with_child`].
+    /// The tasks that this one sent, as Python's result tuples; see [`ResultMeta::with_child`].
     pub children: Vec<Value>,
-    /// When it reached a state in which clients stop waiting.
+    /// When it reached a final state.
     pub date_done: Option<WireTime>,
-    /// The group it is a member of.
+    /// The group of which it is a member.
     pub group_id: Option<String>,
     /// The task that sent it.
     pub parent_id: Option<String>,
-    /// Keys beyond those, as `result_extended` sends.
+    /// All other keys, as with `result_extended`.
     pub extra: Map<String, Value>,
 }
 
@@ -163,13 +163,13 @@ impl ResultMeta {
         Self { traceback, ..Self::new(task_id, State::Failure, exception.to_json(), Some(at)) }
     }
 
-    /// The task was discarded at `at`, unrun or ended early.
+    /// The task was revoked at `at`, before or while it ran.
     #[must_use]
     pub fn revoked(task_id: &str, exception: &ExceptionInfo, at: Timestamp) -> Self {
         Self::new(task_id, State::Revoked, exception.to_json(), Some(at))
     }
 
-    /// The task failed and was sent again, as a child of its own.
+    /// The task failed and was sent again, as its own child.
     #[must_use]
     pub fn retry(task_id: &str, exception: &ExceptionInfo, traceback: Option<String>) -> Self {
         let meta = Self { traceback, ..Self::new(task_id, State::Retry, exception.to_json(), None) };
@@ -188,7 +188,7 @@ impl ResultMeta {
         Self::new(task_id, State::Custom(state.to_owned()), meta, None)
     }
 
-    /// The group the task is a member of and the task that sent it, from its headers.
+    /// Sets the group and the parent from the headers of the task.
     #[must_use]
     pub fn with_lineage(mut self, group_id: Option<&str>, parent_id: Option<&str>) -> Self {
         self.group_id = group_id.map(str::to_owned);
@@ -196,14 +196,14 @@ impl ResultMeta {
         self
     }
 
-    /// A task this one sent.
+    /// Adds a task that this one sent.
     #[must_use]
     pub fn with_child(mut self, task_id: &str) -> Self {
         self.children.push(json!([[task_id, null], null]));
         self
     }
 
-    /// The exception, when the state says the result is one and it can be read as one.
+    /// The exception, if the state has one and it can be read.
     #[must_use]
     pub fn exception(&self) -> Option<ExceptionInfo> {
         if self.state.is_exception() { ExceptionInfo::from_json(&self.result) } else { None }
@@ -229,13 +229,13 @@ impl ResultMeta {
         map
     }
 
-    /// The text a result backend stores.
+    /// The text for a result backend.
     #[must_use]
     pub fn to_json_text(&self) -> String {
         if !self.extra.is_empty() {
             return json::object_to_string(&self.to_json());
         }
-        // The same, without a tree in between: every task has a result.
+        // The same without a tree in between, because every task has a result.
         let mut out = String::with_capacity(256);
         let optional = |out: &mut String, text: Option<&str>| match text {
             Some(text) => json::write_text(out, text),
@@ -264,7 +264,7 @@ impl ResultMeta {
     }
 
     /// The message for an `rpc://` client. It goes through the default exchange to the queue in the
-    /// task's `reply_to`, without `mandatory`: the client may be gone, which is no fault.
+    /// task's `reply_to`, without `mandatory`, because the client may have left.
     #[must_use]
     pub fn to_message(&self, correlation_id: &str) -> Message {
         let mut message = Message::json(self.to_json_text().into_bytes(), delivery_mode::TRANSIENT);
@@ -272,7 +272,7 @@ impl ResultMeta {
         message
     }
 
-    /// Reads a result as a client gets it, from any Celery 5.
+    /// Reads a result message of any Celery 5.
     ///
     /// # Errors
     /// See [`ResultError`].
@@ -281,7 +281,7 @@ impl ResultMeta {
         Self::from_json(json_body(message, limits)?, correlation_id)
     }
 
-    /// Reads a result as a backend stores it.
+    /// Reads a stored result.
     ///
     /// # Errors
     /// See [`ResultError`].

@@ -1,11 +1,11 @@
-//! Which queue a task goes to, by its name: Celery's `task_routes`.
+//! The queue of a task, by its name: Celery's `task_routes`.
 //!
-//! A step of a chain that names no queue is routed by whoever publishes it, so a worker needs the same table as the Python
-//! side of its fleet.
+//! The publisher of a chain's step that names no queue routes it, so a worker needs the same table as the Python side of its
+//! fleet.
 
 use crate::topology::{DEFAULT_QUEUE, Route};
 
-/// Task names and the queues they go to.
+/// Task names and their queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routes {
     exact: Vec<(String, Route)>,
@@ -14,14 +14,14 @@ pub struct Routes {
 }
 
 impl Default for Routes {
-    /// Everything to Celery's default queue, `celery`.
+    /// All tasks to Celery's default queue, `celery`.
     fn default() -> Self {
         Self::to(DEFAULT_QUEUE)
     }
 }
 
 impl Routes {
-    /// Everything to `queue`.
+    /// All tasks to `queue`.
     #[must_use]
     pub fn to(queue: impl Into<String>) -> Self {
         Self { exact: Vec::new(), globs: Vec::new(), default: Route::to_queue(queue) }
@@ -34,7 +34,7 @@ impl Routes {
         self.route_to(pattern, Route::to_queue(queue))
     }
 
-    /// As [`route`](Self::route), by an exchange and a routing key.
+    /// As [`route`](Self::route), with an exchange and a routing key.
     #[must_use]
     pub fn route_to(mut self, pattern: impl Into<String>, route: Route) -> Self {
         let pattern = pattern.into();
@@ -43,14 +43,14 @@ impl Routes {
         self
     }
 
-    /// Where tasks go that nothing else is said about.
+    /// The destination of all other tasks.
     #[must_use]
     pub fn default_queue(mut self, queue: impl Into<String>) -> Self {
         self.default = Route::to_queue(queue);
         self
     }
 
-    /// Where a task goes by its name.
+    /// The destination of a task by its name.
     #[must_use]
     pub fn by_name(&self, task: &str) -> &Route {
         let exact = self.exact.iter().find(|(name, _)| name == task);
@@ -59,7 +59,7 @@ impl Routes {
         found.map_or(&self.default, |(_, route)| route)
     }
 
-    /// Where a task goes when what its sender said about that comes first.
+    /// The destination of a task; the choice of its sender comes first.
     #[must_use]
     pub fn resolve(&self, wish: &RouteWish, task: &str) -> Route {
         match wish {
@@ -73,10 +73,10 @@ impl Routes {
     }
 }
 
-/// What a signature's options say about where it is to go.
+/// The destination in the options of a signature.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteWish {
-    /// The queue by name; says it all.
+    /// The queue by name, which is enough alone.
     pub queue: Option<String>,
     /// The exchange.
     pub exchange: Option<String>,
@@ -99,7 +99,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
                 seen += 1;
             }
             _ => match star {
-                // The star takes one more.
+                // The star takes one more character.
                 Some((place, taken)) => {
                     star = Some((place, taken + 1));
                     at = place + 1;

@@ -1,8 +1,8 @@
-//! Points in time as Celery writes them: ISO 8601 text.
+//! Times as Celery writes them: ISO 8601 text.
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 
-/// A point in time kept as the text that was on the wire, and what it means.
+/// A time, with the text as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireTime {
     text: String,
@@ -10,7 +10,7 @@ pub struct WireTime {
 }
 
 impl WireTime {
-    /// Longest text looked at, in bytes; nothing Python writes comes near.
+    /// The longest text that is parsed, in bytes; Python's are much shorter.
     const MAX_TEXT: usize = 64;
 
     /// Reads ISO 8601 text. Text without an offset is UTC.
@@ -32,7 +32,7 @@ impl WireTime {
         &self.text
     }
 
-    /// The point in time.
+    /// The time.
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {
         self.at

@@ -1,27 +1,27 @@
 //! Queues and exchanges exactly as Celery 5.7 declares them.
 //!
-//! A declaration that differs in any flag or argument from an existing one is refused by RabbitMQ
-//! (406) and closes the channel of whoever comes second, Python clients included.
+//! RabbitMQ refuses a declaration that differs in any flag or argument from an existing one (406),
+//! and closes the channel of the second client, Python's included.
 
 use std::time::Duration;
 
 use crate::value::{FieldTable, FieldValue};
 
-/// Name of the exchange every queue is bound to by its own name. Celery sends tasks and results
-/// through it.
+/// The name of the exchange to which every queue is bound by its own name. Celery sends tasks and
+/// results through it.
 pub const DEFAULT_EXCHANGE: &str = "";
-/// Queue tasks go to when nothing else is said.
+/// The default queue of tasks.
 pub const DEFAULT_QUEUE: &str = "celery";
-/// The fanout exchange control requests go to.
+/// The fanout exchange of control requests.
 pub const CONTROL_EXCHANGE: &str = "celery.pidbox";
-/// The direct exchange answers to control requests go to.
+/// The direct exchange of answers to control requests.
 pub const CONTROL_REPLY_EXCHANGE: &str = "reply.celery.pidbox";
-/// The topic exchange events go to.
+/// The topic exchange of events.
 pub const EVENT_EXCHANGE: &str = "celeryev";
-/// How long an unused reply queue stays, Celery's `result_expires`.
+/// How long an unused reply queue is kept: Celery's `result_expires`.
 pub const RESULT_EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Kind of an exchange.
+/// The kind of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExchangeKind {
     /// Routes by equal routing key.
@@ -53,7 +53,7 @@ pub struct ExchangeDeclare {
     pub kind: ExchangeKind,
     /// Whether it survives a restart of the broker.
     pub durable: bool,
-    /// Whether it goes when the last queue is unbound.
+    /// Whether it is deleted with its last binding.
     pub auto_delete: bool,
     /// Extension arguments.
     pub arguments: FieldTable,
@@ -68,7 +68,7 @@ pub struct QueueDeclare {
     pub durable: bool,
     /// Whether only the declaring connection may use it.
     pub exclusive: bool,
-    /// Whether it goes when its last consumer is cancelled.
+    /// Whether it is deleted with its last consumer.
     pub auto_delete: bool,
     /// Extension arguments.
     pub arguments: FieldTable,
@@ -79,7 +79,7 @@ pub struct QueueDeclare {
 pub struct Binding {
     /// The queue that receives.
     pub queue: String,
-    /// The exchange it receives from.
+    /// The exchange from which it receives.
     pub exchange: String,
     /// The routing key, or pattern for a topic exchange.
     pub routing_key: String,
@@ -87,9 +87,9 @@ pub struct Binding {
     pub arguments: FieldTable,
 }
 
-/// What worker and client both declare for a task queue, in this order.
+/// The declarations of worker and client for a task queue, in this order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TaskQueue {
+pub struct TaskQueueDeclaration {
     /// The direct exchange of the same name.
     pub exchange: ExchangeDeclare,
     /// The queue itself.
@@ -98,7 +98,7 @@ pub struct TaskQueue {
     pub binding: Binding,
 }
 
-impl TaskQueue {
+impl TaskQueueDeclaration {
     /// The declarations for task queue `name`: all durable, a classic queue without arguments.
     #[must_use]
     pub fn new(name: &str) -> Self {
@@ -127,8 +127,8 @@ impl TaskQueue {
     }
 }
 
-/// The queue an `rpc://` client receives its results on. Only the client declares it; it is named
-/// by the client's id and consumed with `no_ack`.
+/// The queue on which an `rpc://` client receives its results. Only the client declares it; its name
+/// is the client's id, and it is consumed with `no_ack`.
 #[must_use]
 pub fn reply_queue(client_id: &str, expires: Duration) -> QueueDeclare {
     let milliseconds = i64::try_from(expires.as_millis()).unwrap_or(i64::MAX);
@@ -137,11 +137,11 @@ pub fn reply_queue(client_id: &str, expires: Duration) -> QueueDeclare {
     QueueDeclare { name: client_id.to_owned(), durable: true, exclusive: false, auto_delete: true, arguments }
 }
 
-/// A queue that receives what is broadcast, with its exchange and its binding, in the order they are declared. It belongs to
-/// one connection and is consumed with `no_ack`.
+/// A queue for broadcasts, with its exchange and its binding, in the order of declaration. It belongs to one connection and is
+/// consumed with `no_ack`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mailbox {
-    /// The exchange broadcasts come through.
+    /// The exchange of the broadcasts.
     pub exchange: ExchangeDeclare,
     /// The queue itself.
     pub queue: QueueDeclare,
@@ -150,20 +150,20 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Where the worker `node` receives control requests.
+    /// The mailbox in which the worker `node` receives control requests.
     #[must_use]
     pub fn control_requests(node: &str) -> Self {
         Self::new(control_exchange(), format!("{node}.{CONTROL_EXCHANGE}"), "", CONTROL_TIMES)
     }
 
-    /// Where the client `client_id` receives the answers to its control requests.
+    /// The mailbox in which the client `client_id` receives the answers to its control requests.
     #[must_use]
     pub fn control_replies(client_id: &str) -> Self {
         Self::new(control_reply_exchange(), format!("{client_id}.{CONTROL_REPLY_EXCHANGE}"), client_id, CONTROL_TIMES)
     }
 
-    /// Where a monitor receives the events whose routing key fits `binding`: `#` for all of them, `worker.#` for those of
-    /// workers. `id` makes its name unique, usually a UUID.
+    /// The mailbox in which a monitor receives the events whose routing key fits `binding`: `#` for all events, `worker.#` for
+    /// those of workers. `id`, usually a UUID, makes the queue's name unique.
     #[must_use]
     pub fn events(id: &str, binding: &str) -> Self {
         Self::new(event_exchange(), format!("{EVENT_EXCHANGE}.{id}"), binding, EVENT_TIMES)
@@ -180,19 +180,19 @@ impl Mailbox {
                 routing_key: routing_key.to_owned(),
                 arguments: FieldTable::new(),
             },
-            // Celery up to 5.6 does not make it exclusive. Newer RabbitMQ refuses a transient queue that is not.
+            // Celery up to 5.6 does not make it exclusive; newer RabbitMQ refuses transient queues that are not.
             queue: QueueDeclare { name: queue, durable: false, exclusive: true, auto_delete: true, arguments },
             exchange,
         }
     }
 }
 
-/// Milliseconds a queue for control messages stays unused, and a message in it unread.
+/// How long an unused queue for control messages, and an unread message in it, is kept, in milliseconds.
 const CONTROL_TIMES: (i32, i32) = (10_000, 300_000);
-/// The same for events.
+/// How long an unused queue for events, and an unread event in it, is kept, in milliseconds.
 const EVENT_TIMES: (i32, i32) = (60_000, 5_000);
 
-/// The exchange every worker's queue for control requests is bound to.
+/// The exchange to which every worker's queue for control requests is bound.
 #[must_use]
 pub fn control_exchange() -> ExchangeDeclare {
     broadcast_exchange(CONTROL_EXCHANGE, ExchangeKind::Fanout, false)
@@ -214,13 +214,13 @@ fn broadcast_exchange(name: &str, kind: ExchangeKind, durable: bool) -> Exchange
     ExchangeDeclare { name: name.to_owned(), kind, durable, auto_delete: false, arguments: FieldTable::new() }
 }
 
-/// Whether the topic exchange's `pattern` takes `routing_key`: words are separated by dots, `*` stands for one word and `#`
+/// Whether the `pattern` of a topic exchange fits `routing_key`: words are separated by dots, `*` stands for one word and `#`
 /// for any number of them.
 #[must_use]
 pub fn topic_matches(pattern: &str, routing_key: &str) -> bool {
     let split = |text: &'_ str| text.split('.').filter(|_| !text.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (pattern, words) = (split(pattern), split(routing_key));
-    // Row by row over the pattern: which prefixes of the key it has taken so far.
+    // Word by word over the pattern: which prefixes of the key fit so far.
     let mut taken = vec![false; words.len() + 1];
     taken[0] = true;
     for part in &pattern {
@@ -239,7 +239,7 @@ pub fn topic_matches(pattern: &str, routing_key: &str) -> bool {
     taken.last().copied().unwrap_or_default()
 }
 
-/// Where a message is published to.
+/// The destination of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Route {
     /// The exchange.
@@ -249,7 +249,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Straight to `queue`, through the default exchange: how Celery sends tasks and results.
+    /// Straight to `queue`, through the default exchange, as Celery sends tasks and results.
     #[must_use]
     pub fn to_queue(queue: impl Into<String>) -> Self {
         Self { exchange: DEFAULT_EXCHANGE.to_owned(), routing_key: queue.into() }

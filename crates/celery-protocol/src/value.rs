@@ -1,13 +1,13 @@
 //! AMQP field values with their type tags, independent of any AMQP library.
 //!
-//! Tags are kept because they are part of the contract: a queue argument sent with another tag is
-//! another argument to RabbitMQ, and a header read as another type is another header to a client.
+//! Tags are kept because they are part of the contract: RabbitMQ treats a queue argument with another
+//! tag as another argument, and a client reads a header of another type as another value.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Number, Value, json};
 
-/// One value of an AMQP field table, one variant per type RabbitMQ knows.
+/// One value of an AMQP field table, with one variant per type of RabbitMQ.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FieldValue {
     /// No value (`V`).
@@ -52,7 +52,7 @@ pub enum FieldValue {
 }
 
 impl FieldValue {
-    /// A long string as it came from the wire: text when it is UTF-8, bytes otherwise.
+    /// A received long string: text if it is UTF-8, bytes otherwise.
     #[must_use]
     pub fn from_long_string(bytes: Vec<u8>) -> Self {
         match String::from_utf8(bytes) {
@@ -148,7 +148,7 @@ impl FieldValue {
         }
     }
 
-    /// The value as JSON. Floats JSON cannot hold become `null`, decimals and bytes become kombu's
+    /// The value as JSON. Floats that JSON cannot hold become `null`, decimals and bytes become kombu's
     /// tagged objects, timestamps become their seconds.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -171,7 +171,7 @@ impl FieldValue {
     }
 }
 
-/// The tags py-amqp picks when it writes the Python value that this JSON decodes to: `I` for an
+/// The tags that py-amqp picks for the Python value of this JSON: `I` for an
 /// integer whose magnitude is at most 2147483647 and `l` beyond, `d`, `S`, `V`, `t`, `A`, `F`.
 impl From<&Value> for FieldValue {
     fn from(value: &Value) -> Self {
@@ -187,7 +187,7 @@ impl From<&Value> for FieldValue {
 }
 
 /// See the conversion from [`Value`]. An integer above `i64::MAX` becomes a double, because no
-/// AMQP type that clients agree on can hold it.
+/// AMQP type that all clients read can hold it.
 impl From<&Number> for FieldValue {
     fn from(number: &Number) -> Self {
         match number.as_i64() {
@@ -249,7 +249,7 @@ impl From<FieldTable> for FieldValue {
     }
 }
 
-/// A field table that keeps the order in which keys were added.
+/// A field table that keeps the order of its keys.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FieldTable {
     entries: Vec<(String, FieldValue)>,
@@ -268,7 +268,7 @@ impl FieldTable {
         self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    /// Sets `key`, keeping its place if it was already there, else adding it at the end.
+    /// Sets `key`: an existing key keeps its place, a new one is added at the end.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<FieldValue>) {
         let (key, value) = (key.into(), value.into());
         match self.entries.iter_mut().find(|(name, _)| *name == key) {
@@ -313,7 +313,7 @@ impl From<&Map<String, Value>> for FieldTable {
     }
 }
 
-/// Keys are taken as they come: when one occurs twice, [`FieldTable::get`] finds the first.
+/// Duplicate keys are kept; [`FieldTable::get`] finds the first.
 impl FromIterator<(String, FieldValue)> for FieldTable {
     fn from_iter<I: IntoIterator<Item = (String, FieldValue)>>(entries: I) -> Self {
         Self { entries: entries.into_iter().collect() }

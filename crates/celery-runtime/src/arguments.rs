@@ -1,4 +1,4 @@
-//! A task's arguments, and how they become typed values.
+//! The arguments of a task, and binding them to typed values.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_arguments_are_told_as_python_does() {
+    fn wrong_arguments_fail_in_pythons_words() {
         assert_eq!(
             failure(json!(["b", true, 1]), json!({})),
             "TypeError: add-targets() takes 2 positional arguments but 3 were given"

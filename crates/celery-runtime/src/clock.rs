@@ -11,3 +11,9 @@ use jiff::Timestamp;
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
+
+/// Seconds since 1970, as events and control messages carry times.
+#[allow(clippy::cast_precision_loss, reason = "microseconds since 1970 fit for a century")]
+pub(crate) fn unix_seconds(at: Timestamp) -> f64 {
+    at.as_microsecond() as f64 / 1e6
+}

@@ -1,4 +1,4 @@
-//! Sending what a workflow has to send: chords announced first, then every task confirmed and mandatory.
+//! Sending the tasks of a workflow: chords are announced first, then every task is published confirmed and mandatory.
 
 use celery_protocol::{
     Message, Routes,
@@ -10,7 +10,7 @@ use crate::{
     broker::{Broker, Guarantee, Publish, PublishError},
 };
 
-/// Why a workflow was not sent, or not wholly.
+/// Why a workflow was not sent, or only in part.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DispatchError {
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub(crate) async fn dispatch(
     routes: &Routes,
     plan: Plan,
 ) -> Result<(), DispatchError> {
-    // Everything is written out before anything is sent: a task that cannot be must not leave half a workflow.
+    // Everything is encoded before anything is sent: a task that cannot be encoded must not leave half a workflow.
     let mut publishes = Vec::with_capacity(plan.tasks.len());
     for out in &plan.tasks {
         publishes.push(publish(routes, out)?);

@@ -1,6 +1,6 @@
-//! Replays what fuzzing kept (`fuzz/corpus`).
+//! Replays the corpus of the fuzzer (`fuzz/corpus`).
 
-/// Every input of a target passes; one that does not is named.
+/// Runs every input of a target; a failure names the input.
 #[allow(clippy::disallowed_methods, reason = "it reads the corpus")]
 pub(crate) fn replay(target: &str, run: fn(&[u8])) {
     let folder = format!("{}/../../fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));

@@ -1,16 +1,16 @@
 //! A Celery-compatible worker and client over `amqp://`, `redis://` and `memory://`.
 //!
-//! The wire contract itself is `celery_protocol`; this crate moves it: brokers ([`broker`]), result backends ([`backend`]),
-//! the worker ([`worker`]), the calling side ([`client`]) and what is done at its times ([`scheduler`]). It knows nothing of TUF.
+//! The wire contract itself is `celery_protocol`; this crate speaks it: brokers ([`broker`]), result backends ([`backend`]),
+//! the worker ([`worker`]), the client ([`client`]) and the scheduler ([`scheduler`]). It knows nothing of TUF.
 //!
-//! What holds everywhere:
+//! These rules hold everywhere:
 //!
-//! - a task is acknowledged last, after what follows it was published and its result was stored; a delivery of an old
-//!   connection is never acknowledged on a new one, so work may run twice and is never lost;
-//! - what follows a task (callbacks, the next step of a chain) has the same ids however often it is sent;
-//! - a task is published with a confirm and `mandatory`, so that a missing queue is an error and not a silence;
-//! - what cannot be decoded, is not known or panics becomes a typed failure where a reply is possible, and never ends the
-//!   worker.
+//! - a task is acknowledged last, after the tasks that follow it were published and its result was stored; a delivery of an
+//!   old connection is never acknowledged on a new one, so work may run twice and is never lost;
+//! - the tasks that follow a task (callbacks, the next step of a chain) have the same ids however often they are sent;
+//! - a task is published with a confirm and `mandatory`, so that a missing queue is an error;
+//! - a message that cannot be decoded, an unknown task and a panic become a typed failure where a reply is possible, and never
+//!   end the worker.
 //!
 //! ```no_run
 //! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,17 +46,20 @@ pub mod backend;
 pub mod broker;
 pub mod client;
 pub mod clock;
+mod connection;
 mod credentials;
 mod dispatch;
 #[cfg(test)]
 mod fuzz_corpus;
+mod host;
 #[cfg(any(test, fuzzing))]
 mod local_fuzz;
 mod redis;
 pub mod scheduler;
-mod servers;
+mod sync;
 mod task_error;
 mod tls;
+mod url;
 pub mod worker;
 
 pub use arguments::Arguments;
@@ -67,13 +70,13 @@ pub use task_error::{Retry, TaskError, Unanswered};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// What is fuzzed of this crate: takes any bytes, and panics if a promise is broken.
+/// Fuzz target for bytes from the network: takes any bytes, and panics if a promise is broken.
 #[cfg(fuzzing)]
 pub fn fuzz_wire(data: &[u8]) {
     broker::amqp::guard_fuzz::run(data);
 }
 
-/// The same of what comes from this machine.
+/// Fuzz target for bytes from this machine: takes any bytes, and panics if a promise is broken.
 #[cfg(fuzzing)]
 pub fn fuzz_local(data: &[u8]) {
     local_fuzz::run(data);

@@ -1,4 +1,4 @@
-//! What is fuzzed of what comes from this machine: takes any bytes and panics if a promise is broken.
+//! Fuzz target for bytes from this machine: takes any bytes and panics if a promise is broken.
 //!
 //! Compiled for the tests, which replay the corpus, and for the fuzzer (`fuzz/`).
 
@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan};
 
 use crate::{broker::socket::frame_fuzz, scheduler::Crontab};
 
-/// The first byte says what the rest is taken for.
+/// The first byte selects the reader of the rest.
 pub(crate) fn run(data: &[u8]) {
     match data.split_first() {
         Some((b'r', rest)) => frame_fuzz::request(rest),
@@ -16,7 +16,7 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// A line is refused with a reason; or it is shown so that it is read back, and its times are full minutes that go on.
+/// A line is refused with a reason; or it is shown so that it is read back, and its times are full minutes, each after the last.
 fn crontab(line: &str) {
     let crontab = match Crontab::parse(line) {
         Ok(crontab) => crontab,

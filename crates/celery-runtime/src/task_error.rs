@@ -1,13 +1,13 @@
-//! What a failed task tells its caller.
+//! The failure of a task, as its caller gets it.
 
 use std::{fmt, time::Duration};
 
 use serde_json::Value;
 
-/// A task's failure, as the exception a Python caller of `.get()` will see raised. A caller finds the class by module and
-/// name; unknown ones are made up on its side, so any name may be used (`reference §2.1`).
+/// A task's failure, as the exception a Python caller of `.get()` will see raised. The caller finds the class by module and
+/// name, and makes up an unknown class, so any name may be used.
 ///
-/// What is in here travels to the caller: never put a secret or a host's path into it.
+/// All of it is sent to the caller: never put a secret or a path of the host into it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskError {
     /// The exception's class name, such as `ValueError`.
@@ -18,32 +18,31 @@ pub struct TaskError {
     pub messages: Vec<Value>,
     /// A traceback or other detail, shown by Python next to the exception.
     pub traceback: Option<Box<str>>,
-    /// Whether the task asks to be tried again; see [`retry`](Self::retry).
+    /// Whether the task asks for a retry; see [`retry`](Self::retry).
     pub retry: Option<Retry>,
     /// Whether the task ends without an answer; see [`ignore`](Self::ignore) and [`reject`](Self::reject).
     pub unanswered: Option<Unanswered>,
 }
 
-/// How a task ends of which nobody is told anything: no result is stored and nothing that follows it is sent, so whoever
-/// waits for it goes on waiting.
+/// How a task ends without a result: none is stored and no task that follows is sent, so its caller keeps waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unanswered {
     /// It is acknowledged (`celery.exceptions.Ignore`).
     Ignored,
-    /// It is refused (`celery.exceptions.Reject`).
+    /// It is rejected (`celery.exceptions.Reject`).
     Rejected {
-        /// Whether it goes back to its queue, a second later; else the broker drops it, or hands it to the queue's dead letter
-        /// exchange.
+        /// Whether it goes back to its queue, a second later; otherwise the broker drops it, or publishes it to the queue's
+        /// dead letter exchange.
         requeue: bool,
     },
 }
 
-/// A wish to be tried again.
+/// A request of a task to be tried again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retry {
-    /// How long to wait; what the task's [`RetryPolicy`](crate::worker::RetryPolicy) says if absent.
+    /// How long to wait; as the task's [`RetryPolicy`](crate::worker::RetryPolicy) says if absent.
     pub countdown: Option<Duration>,
-    /// So many tries after the first; what the policy says if absent.
+    /// The most tries after the first; as the policy says if absent.
     pub max_retries: Option<u32>,
 }
 
@@ -79,7 +78,7 @@ impl TaskError {
         Self::custom("builtins", "RuntimeError", message)
     }
 
-    /// The same error, with the task to be tried again when its policy says; after the last try the caller gets the error.
+    /// The same error, which asks for a retry as the task's policy says; after the last try the caller gets the error.
     #[must_use]
     pub fn retry(self) -> Self {
         self.with_retry(Retry::default())
@@ -91,21 +90,21 @@ impl TaskError {
         self.with_retry(Retry { countdown: Some(countdown), max_retries: None })
     }
 
-    /// As [`retry`](Self::retry), as `retry` says.
+    /// As [`retry`](Self::retry), with these settings.
     #[must_use]
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self
     }
 
-    /// `celery.exceptions.Ignore`: the task is over and its result is not told by it, because another does or nobody waits. A
-    /// state told before stands.
+    /// `celery.exceptions.Ignore`: the task is over and stores no result, because another task does or no caller waits. A
+    /// state reported before stands.
     #[must_use]
     pub fn ignore(reason: impl Into<String>) -> Self {
         Self { unanswered: Some(Unanswered::Ignored), ..Self::custom("celery.exceptions", "Ignore", reason) }
     }
 
-    /// `celery.exceptions.Reject`: the message is not for this worker. See [`Unanswered::Rejected`].
+    /// `celery.exceptions.Reject`: this worker does not accept the message. See [`Unanswered::Rejected`].
     #[must_use]
     pub fn reject(reason: impl Into<String>, requeue: bool) -> Self {
         let unanswered = Some(Unanswered::Rejected { requeue });

@@ -1,4 +1,4 @@
-//! RabbitMQ: the conformance suite, and what only a real broker can do to a worker.
+//! RabbitMQ: the conformance suite, and faults that only a real broker has.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 use std::{sync::Arc, time::Duration};
@@ -99,7 +99,7 @@ async fn a_queue_owned_by_others_is_used_as_it_is() {
     broker.declare_task_queue(&"ops".into()).await.unwrap();
 }
 
-/// The broker closes the channel under everything that is on its way; only what it complained of is refused.
+/// The broker closes the channel of several messages; only the one that it refused fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_message_has_nothing_else_refused() {
     let Amqp(vhost) = amqp().await;
@@ -188,7 +188,7 @@ async fn a_user_who_may_declare_nothing_still_works_on_what_is_there() {
         assert_eq!(got.exchange, exchange);
         got.ack().await.unwrap();
     }
-    // What it may not write to, it cannot pretend to have come through.
+    // A sender without permission for an exchange cannot claim it.
     let forged = Publish { exchange: "admin".into(), ..to("w", "2") };
     assert!(matches!(worker.publish(forged).await, Err(PublishError::Refused { .. })));
     worker.publish(to("w", "3")).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_user_who_may_declare_nothing_still_works_on_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_without_the_password() {
+async fn a_wrong_password_is_reported_without_the_password() {
     let Amqp(vhost) = amqp().await;
     let (head, tail) = vhost.amqp_url.split_once('@').unwrap();
     let url = format!("{}:hunter2hunter2@{tail}", head.rsplit_once(':').unwrap().0);
@@ -235,7 +235,7 @@ async fn a_consumer_survives_the_deletion_of_its_queue() {
     assert!(before.ack().await.is_err());
 }
 
-/// Everything a broker that is stopped, killed, frozen or not there yet does, on one private broker.
+/// A broker that is not started yet, stopped, killed and frozen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_goes_and_comes_loses_nothing() {
     suite::logs();
@@ -279,7 +279,7 @@ async fn a_broker_that_goes_and_comes_loses_nothing() {
         let client = client.clone();
         tokio::spawn(async move {
             loop {
-                // The queue is there once the worker has connected.
+                // The queue exists once the worker has connected.
                 match client
                     .send(
                         "w",
@@ -312,14 +312,14 @@ async fn a_broker_that_goes_and_comes_loses_nothing() {
         rabbit
     })
     .await;
-    // The run goes on; the second delivery waits for it and is answered with what it returns.
+    // The first run continues; the second delivery waits for it and gets its result.
     suite::eventually("delivered again", || counters.snapshot().redelivered == 1).await;
     assert!(broker.connection_state().borrow().generation > killed);
     go.add_permits(1);
     suite::eventually("the run ended", || counters.snapshot().succeeded == 1).await;
     suite::eventually("nothing runs", || counters.snapshot().in_flight == 0).await;
 
-    // The client has come back as well.
+    // The client has reconnected as well.
     go.add_permits(1);
     assert_eq!(client.call("w", "work", no_kwargs(), SOON).await.unwrap(), "done");
     assert!(!recv(&mut starts).await.1);
@@ -328,7 +328,7 @@ async fn a_broker_that_goes_and_comes_loses_nothing() {
     tokio::time::timeout(SOON, running).await.unwrap().unwrap().unwrap();
     assert_empty(&broker, "w").await;
 
-    // Frozen: a publish is not confirmed and says so; the heartbeat gives the connection up.
+    // Frozen: a publish is not confirmed and says so; the heartbeat ends the connection.
     let options =
         ConnectOptions { heartbeat: Duration::from_secs(1), operation_timeout: Duration::from_secs(1), ..quick() };
     let impatient = connect(&url, options).await.unwrap();
@@ -385,7 +385,7 @@ async fn headers_nested_beyond_reason_are_refused_and_the_worker_lives() {
     running.await.unwrap().unwrap();
 }
 
-/// Stands between a broker and its clients; the first connection is cut when the broker has said so many bytes.
+/// A proxy between a broker and its clients. It cuts the first connection after so many bytes of the broker.
 async fn cut_after(broker: String, bytes: usize) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -414,7 +414,7 @@ async fn between(client: tokio::net::TcpStream, server: tokio::net::TcpStream, l
         }
         left -= read;
     }
-    // Both ways at once: the client learns of it whatever it is doing.
+    // In both directions, so that the client notices it whether it reads or writes.
     asked.abort();
 }
 
@@ -426,7 +426,7 @@ async fn a_consumer_whose_connection_is_cut_at_any_moment_of_its_start_takes_up_
     direct.declare_task_queue(&queue).await.unwrap();
     let (credentials, address) = vhost.amqp_url.strip_prefix("amqp://").unwrap().split_once('@').unwrap();
     let (address, path) = address.split_once('/').unwrap();
-    // The broker says about 700 bytes until it delivers, most of them about itself.
+    // The broker sends about 700 bytes before it delivers, most of them its properties.
     for bytes in (400..1_000).step_by(12) {
         let port = cut_after(address.to_owned(), bytes).await;
         let broker = connect(&format!("amqp://{credentials}@127.0.0.1:{port}/{path}"), quick()).await.unwrap();
@@ -434,7 +434,7 @@ async fn a_consumer_whose_connection_is_cut_at_any_moment_of_its_start_takes_up_
         direct.publish(to("cut", &bytes.to_string())).await.unwrap();
         let delivery = tokio::time::timeout(SOON, consumer.next()).await;
         let delivery = delivery.unwrap_or_else(|_| panic!("cut after {bytes} bytes: nothing came")).unwrap();
-        // One that came just before the cut is delivered again.
+        // A message that came just before the cut is delivered again.
         let settled = delivery.ack().await;
         drop(consumer);
         broker.close().await;

@@ -1,4 +1,4 @@
-//! Every result backend of ours is held against the same rules.
+//! All result backends pass the same rules.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::{
 use celery_runtime::{
     broker::{ConnectOptions, SharedBroker, connect},
     client::{Client, PendingResult, SendOptions},
-    worker::{Counters, TaskContext, Worker, WorkerError},
+    worker::{TaskContext, Worker, WorkerCounters, WorkerError},
 };
 use serde_json::{Map, json};
 use testkit::servers::{PrivateRabbitMq, VHost};
@@ -27,7 +27,7 @@ const QUEUE: &str = "slow";
 
 struct Lab {
     client: Client,
-    counters: Arc<Counters>,
+    counters: Arc<WorkerCounters>,
     runs: Arc<Mutex<BTreeMap<String, usize>>>,
     gate: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -111,7 +111,7 @@ impl Lab {
 
 /// Its channel is taken again and again while it runs; it runs once, and so does what shares the channel with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loss_point_8_a_task_that_runs_longer_than_the_consumer_timeout_runs_once() {
+async fn a_task_that_runs_longer_than_the_consumer_timeout_runs_once() {
     let lab = Lab::open(SHORT, Duration::from_secs(60)).await;
     let mut slow = lab.send("slow", "one", None).await;
     let mut beside = lab.send("slow", "two", None).await;
@@ -127,7 +127,7 @@ async fn loss_point_8_a_task_that_runs_longer_than_the_consumer_timeout_runs_onc
 
 /// Tasks for later are held for less than the timeout, so that the channel is never taken, however late they are due.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loss_point_8_a_task_for_much_later_than_the_consumer_timeout_costs_no_channel() {
+async fn a_task_for_much_later_than_the_consumer_timeout_costs_no_channel() {
     let lab = Lab::open(LONG, Duration::from_millis(500)).await;
     // More of them than the worker may have in hand.
     let later = Some(Duration::from_secs(u64::from(LONG + LONG / 2)));
@@ -144,7 +144,7 @@ async fn loss_point_8_a_task_for_much_later_than_the_consumer_timeout_costs_no_c
 
 /// A worker that holds them for too long loses its channel, and nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loss_point_8_a_task_held_for_longer_than_the_consumer_timeout_is_not_lost() {
+async fn a_task_held_for_longer_than_the_consumer_timeout_is_not_lost() {
     let lab = Lab::open(SHORT, Duration::from_secs(60)).await;
     let mut later = lab.send("quick", "one", Some(Duration::from_secs(u64::from(3 * SHORT)))).await;
     lab.redelivered(1).await;

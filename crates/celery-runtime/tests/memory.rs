@@ -1,4 +1,4 @@
-//! The in-process broker: the conformance suite, and what tests can do to it.
+//! The in-process broker: the conformance suite, and the faults that tests inject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 use std::sync::{
@@ -142,7 +142,7 @@ async fn a_stop_holds_everything_until_the_crash() {
     server.crash();
     assert!(!server.is_stopped());
     assert!(consumer.next().await.is_none());
-    // What was acknowledged last and what was published last are both there.
+    // The last acknowledgement and the last publish have both had their effect.
     assert_eq!(server.queue_len("q"), Some(2));
 }
 
@@ -169,7 +169,7 @@ async fn a_task_can_be_delivered_twice() {
     }
 }
 
-/// Loss point 12 of Celery: the result cannot be stored after the work is done.
+/// The result cannot be stored after the work is done. Celery loses it.
 #[tokio::test]
 async fn a_task_whose_result_cannot_be_published_is_answered_later_and_not_run_again() {
     let server = MemoryBroker::new();
@@ -188,7 +188,7 @@ async fn a_task_whose_result_cannot_be_published_is_answered_later_and_not_run_a
     let running = tokio::spawn(worker.run(shutdown.clone()));
     broker.declare_task_queue(&"w".into()).await.unwrap();
     let client = Client::new(Arc::new(server.connect())).await.unwrap();
-    // More often than it is tried with the task in hand.
+    // More often than the worker retries with the task in hand.
     let failing = Mutex::new(6);
     server.set_fault_hook(Some(Arc::new(move |op: Op| {
         let mut left = failing.lock().unwrap();
@@ -205,7 +205,7 @@ async fn a_task_whose_result_cannot_be_published_is_answered_later_and_not_run_a
     running.await.unwrap().unwrap();
 }
 
-/// Loss point 11 of Celery: a continuation duplicated by a redelivery.
+/// A redelivery sends the continuation again. In Celery the chain then runs twice.
 #[tokio::test]
 async fn a_worker_that_dies_between_publishing_and_acknowledging_makes_no_second_branch() {
     let server = MemoryBroker::new();
@@ -243,13 +243,13 @@ async fn a_worker_that_dies_between_publishing_and_acknowledging_makes_no_second
         sent.push(next(&mut consumer).await.message);
     }
     assert!(tokio::time::timeout(A_WHILE, consumer.next()).await.is_err());
-    // Twice, because nobody knew that they were out; but the same tasks, so that whoever looks by id sees one.
+    // Twice, because the worker did not know that they were sent; but with the same ids, so that a reader by id sees one.
     let (first_run, second_run) = sent.split_at(2);
     assert_eq!(first_run, second_run);
     second.abort();
 }
 
-/// Loss points 1 and 4 of Celery: what was acknowledged early dies with the worker, by a crash or a cold shutdown.
+/// A task that was acknowledged early is lost in Celery when its worker crashes or shuts down cold.
 #[tokio::test]
 async fn a_task_is_never_acknowledged_before_it_has_ended() {
     let server = MemoryBroker::new();
@@ -307,7 +307,7 @@ async fn a_chord_runs_its_body_with_the_results_in_order_or_tells_who_failed() {
     let chord = Signature::chord(header, Signature::new("sum", vec![]));
     assert_eq!(client.apply(chord).await.unwrap().get(SOON).await.unwrap(), 110);
 
-    // A group in the middle of a chain is a chord, and what follows it follows its body.
+    // A group in the middle of a chain is a chord, and the next step follows its body.
     let chain = Signature::chain(vec![
         add(1, 1),
         Signature::group(vec![plus(10), plus(20)]),
@@ -326,7 +326,7 @@ async fn a_chord_runs_its_body_with_the_results_in_order_or_tells_who_failed() {
         other => panic!("{other:?}"),
     }
 
-    // The members of a group at the end of a chain in the header are the chord's, also when the chain does not get there.
+    // The members of a group at the end of a chain in the header are the chord's, also when the chain fails before.
     let ends_in_a_group = |first| Signature::chain(vec![first, Signature::group(vec![plus(10), plus(20)])]);
     let header = Signature::group(vec![ends_in_a_group(add(1, 1)), add(100, 0)]);
     let chord = Signature::chord(header, Signature::new("sum", vec![]));

@@ -47,7 +47,7 @@ impl Lab {
         .await
     }
 
-    /// What `lab.add(2, 3)` or the like came to, asked for by a Python client.
+    /// The result of a task, called by a Python client.
     async fn asked_by_python(&self, queue: &'static str, task: &'static str, countdown: &'static str) -> Value {
         let url = self.vhost.amqp_url.clone();
         blocking(move || {
@@ -57,7 +57,7 @@ impl Lab {
         .await
     }
 
-    /// A worker of ours; its task tells by which exchange it came, and whether before its time.
+    /// A worker of ours; its task returns the exchange of its message, and whether it came before its time.
     fn ours(&self, queue: &str) -> JoinHandle<Result<(), WorkerError>> {
         let worker = Worker::builder(self.broker.clone())
             .queue(queue)
@@ -91,7 +91,7 @@ fn delayed(seconds: u64) -> SendOptions {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quorum_queue_of_python_is_consumed_and_its_tasks_may_wait_in_the_broker() {
     let lab = Lab::open().await;
-    // Python is there first: it declares both queues, one by a worker that ends.
+    // Python comes first: it declares both queues, one by a worker that ends.
     let python = lab.python("ours").await;
     drop(blocking(move || python.terminate(SOON).success()).await);
     let python = lab.python("theirs").await;
@@ -104,15 +104,15 @@ async fn a_quorum_queue_of_python_is_consumed_and_its_tasks_may_wait_in_the_brok
     }
     assert_eq!(lab.call("theirs", "lab.add", SendOptions::default()).await, 5);
 
-    // A task for later that nobody delays waits in our hands.
+    // Without delayed delivery a task with an ETA waits in the worker.
     let sum = lab.call("ours", "rust.add", later(1)).await;
     assert_eq!(sum, json!({"sum": 5, "exchange": "", "early": false}));
-    // One that the broker delays: sent by us, and by Python, to ours; and by us to Python.
+    // With delayed delivery: sent by us, and by Python, to ours; and by us to Python.
     let expected = json!({"sum": 5, "exchange": DELIVERY_EXCHANGE, "early": false});
     assert_eq!(lab.call("ours", "rust.add", delayed(3)).await, expected);
     assert_eq!(lab.asked_by_python("ours", "rust.add", "3").await, expected);
     assert_eq!(lab.call("theirs", "lab.add", delayed(2)).await, 5);
-    // Less than the broker can count is not delayed by it.
+    // A delay below one second is not delayed by the broker.
     let short = SendOptions { countdown: Some(Duration::from_millis(300)), ..delayed(0) };
     assert_eq!(lab.call("ours", "rust.add", short).await, json!({"sum": 5, "exchange": "", "early": false}));
 

@@ -1,4 +1,4 @@
-//! Redis: the conformance suite, and what only a real server can do to a worker.
+//! Redis: the conformance suite, and faults that only a real server has.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 mod redis_broker;

@@ -1,4 +1,4 @@
-//! Redis as result backend: what it keeps and announces, chords, and what it does while Redis is away.
+//! The Redis result backend: stored and announced results, chords, and outages of Redis.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 use std::{
@@ -83,7 +83,7 @@ async fn a_result_is_kept_for_a_day_and_announced_and_a_success_stands() {
     let mut keys = keys(&server).await;
     let mut waiting = backend.expect("a").await.unwrap();
     backend.progress(&anybody(), ResultMeta::started("a", 1, "w@h")).await;
-    // A result of the task may look like a state, and is none.
+    // A result may look like a state.
     backend.progress(&anybody(), ResultMeta::progress("a", "RUNNING", json!({"status": "SUCCESS"}))).await;
     backend.store(&anybody(), failure("a", "once")).await.unwrap();
     assert_eq!(result_of(&mut waiting).await.state, State::Failure);
@@ -93,7 +93,7 @@ async fn a_result_is_kept_for_a_day_and_announced_and_a_success_stands() {
     assert_eq!(backend.get("a").await.unwrap().unwrap().result, 1);
     let ttl: i64 = keys.ttl("celery-task-meta-a").await.unwrap();
     assert!((86_000..=86_400).contains(&ttl), "{ttl}");
-    // Written by others, with other white space or key order, or by nobody who knows how.
+    // Written by other programs, with other white space or key order, or malformed.
     for (stored, kept) in [
         (r#"{"task_id":"b","result":{"status":"x"},"status":"SUCCESS"}"#, true),
         (r#"{"status":"SUCCESS"}"#, true),
@@ -106,11 +106,11 @@ async fn a_result_is_kept_for_a_day_and_announced_and_a_success_stands() {
         let now: String = keys.get("celery-task-meta-b").await.unwrap();
         assert_eq!(now == stored, kept, "{stored}");
     }
-    // Nobody wants it.
+    // Not wanted.
     let ignoring = TaskIdentity { ignore_result: Some(true), ..anybody() };
     backend.store(&ignoring, success("c", json!(3))).await.unwrap();
     assert!(!keys.exists::<_, bool>("celery-task-meta-c").await.unwrap());
-    // What was stored before anybody waited is found; of what nobody waits for nothing is heard any more.
+    // A result stored before the wait is found; without a waiting caller no announcement is received.
     assert_eq!(result_of(&mut backend.expect("a").await.unwrap()).await.result, 1);
     drop(waiting);
     let unheard = async {
@@ -148,7 +148,7 @@ async fn who_waits_hears_the_result_whatever_the_connection_went_through() {
     }
     for (number, expectation) in waiting.iter_mut().enumerate() {
         if number % 5 == 0 {
-            // What is announced while nobody listens is found when the listener is back.
+            // A result announced while no connection listens is found when the listener is back.
             cut(&mut keys).await;
         }
         worker.store(&anybody(), success(&number.to_string(), json!(number))).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_chord_is_ready_once_in_order_whatever_came_twice() {
     assert_eq!(keys.get::<_, String>("celery-taskset-meta-g.c").await.unwrap(), "done");
 }
 
-/// Python's client notes the shape of a header with groups in it, and the body gets the results in that shape.
+/// Python's client stores the shape of a header with groups in it, and the body gets the results in that shape.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_body_of_a_chord_with_groups_in_it_gets_groups() {
     let server = server().await;
@@ -219,7 +219,7 @@ async fn the_body_of_a_chord_with_groups_in_it_gets_groups() {
     }
 }
 
-/// `result_chord_ordered` is false in some estates: members are a list there, in the order they ended in.
+/// With `result_chord_ordered` false the members are a list, in the order they ended in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chord_may_be_kept_in_the_order_its_members_end_in() {
     let server = server().await;
@@ -238,7 +238,7 @@ async fn a_chord_may_be_kept_in_the_order_its_members_end_in() {
         }
         let kind: String = redis::cmd("TYPE").arg("celery-taskset-meta-g.j").query_async(&mut keys).await.unwrap();
         assert_eq!(kind, kept);
-        // Whoever comes first decides, so that two settings in one estate lose nothing.
+        // The first member decides, so that different settings of two workers lose nothing.
         assert_eq!(ordered.chord_part(&member("a", 0), &success("a", json!("a"))).await.unwrap(), None);
         let ready = unordered.chord_part(&member("b", 1), &success("b", json!("b"))).await.unwrap().unwrap();
         let order = if kept == "list" { ["c", "a", "b"] } else { ["a", "b", "c"] };
@@ -248,10 +248,10 @@ async fn a_chord_may_be_kept_in_the_order_its_members_end_in() {
     }
 }
 
-/// Celery up to 5.6 counts, then publishes: who dies in between takes the body along. Here the claim runs out, and whoever
-/// runs a member again publishes it.
+/// Celery up to 5.6 counts, then publishes: a worker that dies in between loses the body. Here the claim expires, and the worker
+/// that runs a member again publishes the body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loss_point_5_a_chord_whose_publisher_died_is_taken_over() {
+async fn a_chord_whose_publisher_died_is_taken_over() {
     let server = server().await;
     let mut keys = keys(&server).await;
     let (dying, living) = (backend(&server.url(0)), backend(&server.url(0)));
@@ -263,7 +263,7 @@ async fn loss_point_5_a_chord_whose_publisher_died_is_taken_over() {
         tokio::spawn(async move { living.chord_part(&member("a", 0), &result).await })
     };
     drop(dying);
-    // Its claim is not renewed any more. Time passes.
+    // Its claim is no longer renewed. Time passes.
     let ttl: i64 = keys.ttl("celery-taskset-meta-g.c").await.unwrap();
     assert!(ttl <= 20, "{ttl}");
     keys.del::<_, ()>("celery-taskset-meta-g.c").await.unwrap();
@@ -272,7 +272,7 @@ async fn loss_point_5_a_chord_whose_publisher_died_is_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_finish_a_chord_at_once_one_publishes() {
+async fn one_of_many_concurrent_finishers_publishes_a_chord() {
     let server = server().await;
     let (published, mut parts) = (Arc::new(AtomicUsize::new(0)), tokio::task::JoinSet::new());
     let first = backend(&server.url(0));
@@ -314,7 +314,7 @@ async fn a_member_that_failed_or_cannot_be_read_makes_the_chord_an_error() {
 
 /// The work is done and its result cannot be stored. Celery gives up after some tries, and the work is done a second time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loss_point_12_a_result_waits_for_a_backend_that_is_away() {
+async fn a_result_waits_for_a_backend_that_is_away() {
     let (broker_server, mut results) = (server().await, server().await);
     let broker: SharedBroker = connect(&broker_server.url(0), quick()).await.unwrap();
     let backend: SharedBackend = connect_backend(&results.url(0), broker.clone(), quick()).await.unwrap();

@@ -7,7 +7,7 @@ use celery_runtime::{
     Arguments,
     backend::connect as connect_backend,
     broker::{ConnectOptions, connect},
-    worker::{Counters, RemoteControl, Worker, WorkerEvents},
+    worker::{RemoteControl, Worker, WorkerCounters, WorkerEvents},
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -
 /// A Redis, and a worker of ours on queue `rust`.
 struct Estate {
     server: PrivateRedis,
-    counters: Arc<Counters>,
+    counters: Arc<WorkerCounters>,
     shutdown: CancellationToken,
 }
 
@@ -55,7 +55,7 @@ impl Estate {
         Self { server, counters, shutdown }
     }
 
-    /// What a Python client that calls a task gets.
+    /// The result of a Python client that calls a task.
     async fn ask(&self, arguments: &[&str]) -> Vec<Value> {
         let mut all = vec!["--broker".to_owned(), self.server.url(0), "--backend".to_owned(), self.server.url(1)];
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
@@ -110,13 +110,13 @@ async fn a_python_and_a_rust_worker_share_a_queue() {
     let answers = estate.ask(&["--queue", "shared", "lab.add", "--args", "[1, 2]", "--count", "400"]).await;
     assert!(answers.len() == 400 && answers.iter().all(|answer| answer["result"] == 3));
     let ours = estate.counters.snapshot().succeeded;
-    // Which of them is quicker is not for a test to say; that the rest was Python's is.
+    // Which of the two is quicker does not matter, but Python ran the rest.
     assert!(ours <= 400, "{ours}");
     let _ = blocking(move || worker.terminate(SOON)).await.success();
     estate.assert_nothing_is_left("shared").await;
 }
 
-/// Control requests and events go by channels, answers by bound lists: all three as Celery's own tools use them.
+/// Control requests and events travel by channels, answers by bound lists: all three as in Celery's own tools.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tools_of_celery_see_and_control_our_worker() {
     let estate = Estate::start("rust").await;
@@ -159,6 +159,6 @@ async fn the_tools_of_celery_see_and_control_our_worker() {
     assert!(output(1).contains("lab.total"), "{answers}");
     assert!(output(2).contains("new rate limit set successfully"), "{answers}");
     assert!(output(3).contains("rust@lab: OK") || output(3).contains("1 node online"), "{answers}");
-    // Answered, and nothing of it stays: the client's queue went with it.
+    // Answered, and the client's queue was deleted with it.
     estate.assert_nothing_is_left("rust").await;
 }

@@ -8,7 +8,10 @@ use celery_protocol::TaskRequest;
 use celery_runtime::{
     broker::{Broker, ConnectOptions, Consumer, SharedBroker, connect, memory::MemoryBroker},
     client::Client,
-    scheduler::{Crontab, Entry, LastRuns, ManualClock, MemoryLastRuns, Schedule, Scheduler, SchedulerError},
+    scheduler::{
+        Crontab, LastRuns, LastRunsError, ManualScheduleClock, MemoryLastRuns, Schedule, ScheduleEntry, Scheduler,
+        SchedulerError,
+    },
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -118,7 +121,7 @@ async fn a_crontab_is_due_when_it_is_in_celery() {
 
 /// A scheduler at work whose runs are seen.
 struct Bench {
-    clock: Arc<ManualClock>,
+    clock: Arc<ManualScheduleClock>,
     runs: mpsc::UnboundedReceiver<(&'static str, Timestamp)>,
     shutdown: CancellationToken,
     working: JoinHandle<Result<(), SchedulerError>>,
@@ -126,12 +129,12 @@ struct Bench {
 
 impl Bench {
     fn start(entries: &[(&'static str, Schedule)], now: Timestamp, last_runs: Arc<dyn LastRuns>) -> Self {
-        let clock = Arc::new(ManualClock::at(now));
+        let clock = Arc::new(ManualScheduleClock::at(now));
         let (sender, runs) = mpsc::unbounded_channel();
         let mut scheduler = Scheduler::new("bench").clock(clock.clone()).last_runs(last_runs);
         for (name, schedule) in entries.iter().cloned() {
             let sender = sender.clone();
-            scheduler = scheduler.entry(Entry::run(name, schedule, move |due| {
+            scheduler = scheduler.entry(ScheduleEntry::run(name, schedule, move |due| {
                 let sender = sender.clone();
                 async move { sender.send((name, due)).unwrap() }
             }));
@@ -234,18 +237,19 @@ async fn a_clock_that_is_set_back_stops_nothing() {
 
 #[tokio::test]
 async fn work_that_still_runs_is_not_started_again_and_a_panic_ends_only_itself() {
-    let clock = Arc::new(ManualClock::at(seconds(0)));
+    let clock = Arc::new(ManualScheduleClock::at(seconds(0)));
     let (starts, mut started) = mpsc::unbounded_channel();
     let go = Arc::new(tokio::sync::Semaphore::new(0));
     let gate = go.clone();
-    let scheduler = Scheduler::new("bench").clock(clock.clone()).entry(Entry::run("slow", every(10), move |due| {
-        let (starts, gate) = (starts.clone(), gate.clone());
-        async move {
-            starts.send(due).unwrap();
-            gate.acquire().await.unwrap().forget();
-            assert!(due != seconds(10), "the first run fails");
-        }
-    }));
+    let scheduler =
+        Scheduler::new("bench").clock(clock.clone()).entry(ScheduleEntry::run("slow", every(10), move |due| {
+            let (starts, gate) = (starts.clone(), gate.clone());
+            async move {
+                starts.send(due).unwrap();
+                gate.acquire().await.unwrap().forget();
+                assert!(due != seconds(10), "the first run fails");
+            }
+        }));
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(scheduler.run(shutdown.clone()));
     let mut next = async || tokio::time::timeout(SOON, started.recv()).await.expect("it did not start").unwrap();
@@ -284,11 +288,11 @@ async fn received(consumer: &mut Box<dyn Consumer>) -> TaskRequest {
 fn replica(
     broker: &SharedBroker,
     client: Client,
-    clock: &Arc<ManualClock>,
+    clock: &Arc<ManualScheduleClock>,
     last_runs: &Arc<MemoryLastRuns>,
 ) -> (CancellationToken, JoinHandle<Result<(), SchedulerError>>) {
     assert!(Arc::ptr_eq(client.broker(), broker));
-    let entry = Entry::send("report", every(10), "reports", "make").args(vec![json!(1)]);
+    let entry = ScheduleEntry::send("report", every(10), "reports", "make").args(vec![json!(1)]);
     let scheduler = Scheduler::new("replicas").exclusive().client(client).clock(clock.clone()).entry(entry);
     let scheduler = scheduler.last_runs(last_runs.clone());
     let shutdown = CancellationToken::new();
@@ -300,7 +304,7 @@ async fn one_of_two(one: SharedBroker, other: SharedBroker) {
     let queue = "reports";
     one.declare_task_queue(&queue.into()).await.unwrap();
     let mut consumer = one.consume(&queue.into(), 1).await.unwrap();
-    let clock = Arc::new(ManualClock::at(seconds(0)));
+    let clock = Arc::new(ManualScheduleClock::at(seconds(0)));
     let clients = [Client::new(one.clone()).await.unwrap(), Client::new(other.clone()).await.unwrap()];
     let [first, second] = clients;
     let last_runs = Arc::new(MemoryLastRuns::shared());
@@ -385,11 +389,11 @@ impl LastRuns for Asked {
         self.runs.is_shared()
     }
 
-    async fn load(&self, entry: &str) -> Result<Option<Timestamp>, String> {
+    async fn load(&self, entry: &str) -> Result<Option<Timestamp>, LastRunsError> {
         self.runs.load(entry).await
     }
 
-    async fn save(&self, entry: &str, at: Timestamp) -> Result<(), String> {
+    async fn save(&self, entry: &str, at: Timestamp) -> Result<(), LastRunsError> {
         self.runs.save(entry, at).await
     }
 }
@@ -405,15 +409,15 @@ async fn a_moment_without_the_lock_changes_nothing() {
     last_runs.save("daily", at("2026-11-24T04:00:30Z")).await.unwrap();
     last_runs.save("report", at("2026-11-24T04:10:00Z")).await.unwrap();
     // Both are due for more than a minute; the second is delayed, by seven minutes.
-    let clock = Arc::new(ManualClock::at(at("2026-11-25T04:02:00Z")));
+    let clock = Arc::new(ManualScheduleClock::at(at("2026-11-25T04:02:00Z")));
     let crontab = Crontab::parse("0 4 * * *").unwrap();
     let scheduler = Scheduler::new("moment")
         .exclusive()
         .client(Client::new(one).await.unwrap())
         .clock(clock.clone())
         .last_runs(last_runs.clone())
-        .entry(Entry::send("daily", every(86_400), "reports", "make"))
-        .entry(Entry::send("report", crontab, "reports", "make").jitter(Duration::from_secs(600)));
+        .entry(ScheduleEntry::send("daily", every(86_400), "reports", "make"))
+        .entry(ScheduleEntry::send("report", crontab, "reports", "make").jitter(Duration::from_secs(600)));
     let held = other.try_lock("moment").await.unwrap().expect("it is free");
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(scheduler.run(shutdown.clone()));
@@ -485,10 +489,10 @@ async fn a_lock_on_redis_is_lost_when_its_lease_is() {
 #[tokio::test]
 async fn a_schedule_that_cannot_work_is_refused() {
     let shutdown = CancellationToken::new();
-    let entry = || Entry::send("a", every(1), "q", "t");
+    let entry = || ScheduleEntry::send("a", every(1), "q", "t");
     let refused = Scheduler::new("s").entry(entry()).run(shutdown.clone()).await;
     assert_eq!(refused, Err(SchedulerError::NoClient));
     let client = Client::new(Arc::new(MemoryBroker::new().connect())).await.unwrap();
     let twice = Scheduler::new("s").client(client).entry(entry()).entry(entry()).run(shutdown).await;
-    assert_eq!(twice, Err(SchedulerError::Twice("a".into())));
+    assert_eq!(twice, Err(SchedulerError::DuplicateEntry("a".into())));
 }

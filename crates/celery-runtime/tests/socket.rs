@@ -78,7 +78,7 @@ async fn a_second_process_can_call_the_fleet() {
     assert_eq!(result, json!([{"x": [1, null, "ü"]}, "w", "r1"]));
     let error = client.call("nobody", "echo", no_kwargs(), SOON).await.unwrap_err();
     assert!(matches!(error, CallError::Publish(PublishError::Unroutable { .. })), "{error}");
-    // The reply queue goes with its client.
+    // The reply queue is deleted with its client.
     let reply_queue = client.reply_queue().to_owned();
     assert!(served.server.queue_len(&reply_queue).is_some());
     drop(client);
@@ -123,7 +123,7 @@ async fn only_the_owner_may_open_the_socket() {
 async fn a_served_path_is_not_taken_over() {
     let served = served().await;
     assert!(matches!(SocketServer::bind(&served.path).await, Err(ServeError::InUse { .. })));
-    // And it goes on serving.
+    // The server continues.
     served.connect().await.declare_reply_queue("r").await.unwrap();
 }
 
@@ -205,7 +205,7 @@ async fn another_process_can_ask_every_worker_and_hear_events() {
         routing_key: key.into(),
         ..Publish::reply("", task("t", "1", vec![]))
     };
-    // More often than the number of queues one connection may have: each goes with its consumer.
+    // More often than the number of queues that one connection may have: each is deleted with its consumer.
     for _ in 0..40 {
         let mut replies = client.subscribe(&Subscription::ControlReplies { client: "c".into() }).await.unwrap();
         client.declare_broadcast(Broadcast::ControlRequests).await.unwrap();

@@ -1,4 +1,4 @@
-//! Secured connections: who is trusted, who is told why not, and that certificates, keys and passwords can be replaced.
+//! TLS: which servers and clients are trusted, the reasons for refusals, and the replacement of certificates, keys and passwords.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "tests arrange files as someone else would")]
 
@@ -31,14 +31,14 @@ pub fn quick() -> ConnectOptions {
     ConnectOptions { operation_timeout: SOON, max_retry: Duration::from_millis(500), ..ConnectOptions::default() }
 }
 
-/// A server that shakes hands, tells whose certificate it saw, and hangs up.
+/// A server that shakes hands, reports the client's certificate, and hangs up.
 struct Door {
     address: SocketAddr,
     seen: mpsc::UnboundedReceiver<Option<CertificateDer<'static>>>,
 }
 
 impl Door {
-    /// Asks for certificates of `clients`, if there is one.
+    /// With `clients` it asks for a certificate of that authority.
     async fn open(shows: &Issued, clients: Option<&Authority>) -> Self {
         let provider = Arc::new(default_provider());
         let builder =
@@ -65,7 +65,7 @@ impl Door {
                     if let Ok(mut stream) = acceptor.accept(stream).await {
                         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                         let _ = sender.send(certificate.map(|certificate| certificate.clone().into_owned()));
-                        // What the client says first, so that it is not cut off while it speaks.
+                        // Reads the client's first bytes, so that it is not cut off while it writes.
                         let _ = stream.read(&mut [0; 64]).await;
                     }
                 });
@@ -88,7 +88,7 @@ fn options(files: TlsFiles) -> ConnectOptions {
 }
 
 /// Waits until an attempt fails for that reason.
-async fn told(broker: &Arc<dyn Broker>, reason: &str) {
+async fn fails_with(broker: &Arc<dyn Broker>, reason: &str) {
     let mut state = broker.connection_state();
     let mut seen = Vec::new();
     let waiting = async {
@@ -99,13 +99,13 @@ async fn told(broker: &Arc<dyn Broker>, reason: &str) {
                 }
                 seen.push(error);
             }
-            // The same error again changes nothing, so this looks by itself as well.
+            // The same error again is no change, so this checks at intervals as well.
             let _ = tokio::time::timeout(Duration::from_millis(20), state.changed()).await;
         }
     };
     let done = tokio::time::timeout(SOON, waiting).await;
     seen.dedup();
-    assert!(done.is_ok(), "not told {reason:?} but {seen:?}");
+    assert!(done.is_ok(), "expected {reason:?}, got {seen:?}");
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_server_that_cannot_be_trusted_is_refused_with_the_reason() {
         let mut door = Door::open(shows, None).await;
         for url in door.urls() {
             let broker = connect(&url, options(trusting(trusts))).await.unwrap();
-            told(&broker, reason).await;
+            fails_with(&broker, reason).await;
             assert!(!broker.connection_state().borrow().connected);
             broker.close().await;
         }
@@ -137,12 +137,12 @@ async fn a_server_that_asks_who_we_are_is_shown_our_certificate_and_tells_what_i
     let foreign = other.issue("me", &[]);
     for url in door.urls() {
         let nobody = connect(&url, options(trusting(&authority))).await.unwrap();
-        told(&nobody, "the server asks for a certificate of ours").await;
+        fails_with(&nobody, "the server asks for a certificate of ours").await;
         nobody.close().await;
         let files =
             TlsFiles { cert: Some(foreign.cert.clone()), key: Some(foreign.key.clone()), ..trusting(&authority) };
         let stranger = connect(&url, options(files)).await.unwrap();
-        told(&stranger, "the server refuses our certificate").await;
+        fails_with(&stranger, "the server refuses our certificate").await;
         stranger.close().await;
     }
 }
@@ -155,7 +155,7 @@ async fn certificate_and_key_are_read_again_for_every_connection() {
         let before = authority.issue("me", &[]);
         let old = CertificateDer::from_pem_file(&before.cert).unwrap();
         let (ca, cert, key) = (authority.ca(), before.cert.display().to_string(), before.key.display().to_string());
-        // As Celery's users write it.
+        // As in Celery's documentation.
         let url =
             format!("{url}?ssl_cert_reqs=required&ssl_ca_certs={}&ssl_certfile={cert}&ssl_keyfile={key}", ca.display());
         let broker = connect(&url, quick()).await.unwrap();
@@ -197,7 +197,7 @@ async fn files_that_cannot_be_used_are_named() {
     ] {
         for url in door.urls() {
             let broker = connect(&url, options(files.clone())).await.unwrap();
-            told(&broker, &reason).await;
+            fails_with(&broker, &reason).await;
             broker.close().await;
         }
     }
@@ -227,7 +227,7 @@ async fn a_password_in_a_file_can_be_replaced_under_a_running_process() {
         admin.close_connections();
     })
     .await;
-    told(&broker, "refused").await;
+    fails_with(&broker, "refused").await;
     write("another");
     let back = state.wait_for(|state| state.connected && state.generation > first);
     tokio::time::timeout(SOON, back).await.expect("it did not come back").unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use durable_fs::{Fs, durable};
 use fleet::contract::{BATCH_FILE, BATCH_FORMAT, BATCH_PREFIX, Batch, BatchDrop, MAX_BATCH_FILE};
-use ring::digest::{Context, SHA256};
+use tuf_core::sha256::Sha256Hasher;
 
 /// A batch of `drops`, in this order.
 pub fn new_batch(drops: Vec<BatchDrop>) -> Batch {
@@ -67,14 +67,16 @@ pub fn is_whole_in(fs: &dyn Fs, dir: &Path, batch: &Batch) -> io::Result<bool> {
 pub fn batch_id<'a>(drops: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut drops: Vec<_> = drops.collect();
     drops.sort_unstable();
-    let mut context = Context::new(&SHA256);
+    let mut hasher = Sha256Hasher::new();
     for (name, digest) in drops {
-        context.update(name.as_bytes());
-        context.update(b"\0");
-        context.update(digest.as_bytes());
-        context.update(b"\n");
+        hasher.update(name.as_bytes());
+        hasher.update(b"\0");
+        hasher.update(digest.as_bytes());
+        hasher.update(b"\n");
     }
-    hex::encode(&context.finish().as_ref()[..16])
+    let mut id = hasher.finish().to_string();
+    id.truncate(32);
+    id
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use durable_fs::{FileKind, Fs, durable};
+use tuf_core::sha256::Sha256;
 
 /// Longest accepted drop name in bytes: with the longest decoration it still fits a file name (255 bytes).
 pub const MAX_NAME_BYTES: usize = 200;
@@ -58,9 +59,9 @@ impl DropName {
             .take(120)
             .map(|b| if b.is_ascii_alphanumeric() || b"._-".contains(b) { char::from(*b) } else { '_' })
             .collect();
-        let hash = ring::digest::digest(&ring::digest::SHA256, raw);
+        let hash = Sha256::of(raw).to_string();
         name.push('-');
-        name.push_str(&hex::encode(&hash.as_ref()[..4]));
+        name.push_str(&hash[..8]);
         Self(name)
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tuf_core::sha256::Sha256;
+
 use crate::staging::StagedFile;
 
 /// Name of the manifest; it is not itself a target.
@@ -13,7 +15,7 @@ pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// A parsed manifest: path to SHA-256.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    sums: BTreeMap<String, [u8; 32]>,
+    sums: BTreeMap<String, Sha256>,
 }
 
 impl Manifest {
@@ -51,7 +53,7 @@ impl Manifest {
             match self.sums.get(path) {
                 None => return Err(format!("{path:?} is not listed in {MANIFEST}")),
                 Some(listed) if *listed != file.sha256 => {
-                    let (has, listed) = (hex::encode(file.sha256), hex::encode(listed));
+                    let has = file.sha256;
                     return Err(format!("{path:?} does not match {MANIFEST}: it has sha256 {has}, listed is {listed}"));
                 }
                 Some(_) => {}
@@ -65,18 +67,17 @@ impl Manifest {
     }
 }
 
-fn parse_line(line: &str) -> Option<(String, [u8; 32])> {
+fn parse_line(line: &str) -> Option<(String, Sha256)> {
     let (escaped, line) = match line.strip_prefix('\\') {
         Some(rest) => (true, rest),
         None => (false, line),
     };
     let (sum, rest) = line.split_at_checked(64)?;
     let name = rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"))?;
-    let mut digest = [0_u8; 32];
-    hex::decode_to_slice(sum, &mut digest).ok()?;
+    let sha256 = sum.parse().ok()?;
     let name = if escaped { unescape(name)? } else { name.to_owned() };
     let name = name.strip_prefix("./").unwrap_or(&name);
-    if name.is_empty() { None } else { Some((name.to_owned(), digest)) }
+    if name.is_empty() { None } else { Some((name.to_owned(), sha256)) }
 }
 
 fn unescape(name: &str) -> Option<String> {
@@ -103,8 +104,7 @@ mod tests {
     const SUM: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn files(paths: &[&str]) -> Vec<StagedFile> {
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(SUM, &mut sha256).unwrap();
+        let sha256 = SUM.parse().unwrap();
         paths.iter().map(|path| StagedFile { path: (*path).to_owned(), sha256, len: 0 }).collect()
     }
 
@@ -116,7 +116,7 @@ mod tests {
         assert!(manifest.check(&files(&["a", "b/c d"])).unwrap_err().contains("\"e\" is listed"));
         assert!(manifest.check(&files(&["a", "b/c d", "e", "f"])).unwrap_err().contains("\"f\" is not listed"));
         let mut other = files(&["a", "b/c d", "e"]);
-        other[1].sha256[0] ^= 1;
+        other[1].sha256 = Sha256::of(b"other");
         assert!(manifest.check(&other).unwrap_err().starts_with("\"b/c d\" does not match"));
     }
 

@@ -8,8 +8,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs, durable};
-use ring::digest::{Context, SHA256};
 use tuf_core::names::TargetPath;
+use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256, Sha256Hasher};
 use tuf_core::store::MAX_FILE_NAME_BYTES;
 
 use crate::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest};
@@ -20,7 +20,6 @@ const MAX_DEPTH: usize = 64;
 /// Longest path below a drop: a hash goes in front of it, and the directories it is copied to are above it. What is longer
 /// would fail there, as if the machine were at fault.
 const MAX_PATH_BYTES: usize = MAX_FILE_NAME_BYTES - 65;
-const BUFFER_BYTES: usize = 256 << 10;
 const FILE_MODE: u32 = 0o664;
 /// Mode of the directories made for the targets-worker, which shares the group.
 pub const DIR_MODE: u32 = 0o775;
@@ -31,7 +30,7 @@ pub struct StagedFile {
     /// Target path: the path below the drop.
     pub path: String,
     /// SHA-256 of the bytes written.
-    pub sha256: [u8; 32],
+    pub sha256: Sha256,
     /// Their number.
     pub len: u64,
 }
@@ -174,11 +173,11 @@ fn copy_drop(
     }
     let manifest = if found.manifest { Some(read_manifest(fs, source)?) } else { None };
     make_dirs(fs, dest, &found.files).map_err(ours)?;
-    let mut buffer = vec![0_u8; BUFFER_BYTES];
+    let mut copier = HashingCopier::new();
     let mut files = Vec::with_capacity(found.files.len());
     let mut links = Links::new();
     for path in found.files {
-        files.push(copy_file(fs, source, dest, path, &mut buffer, &mut links, beat)?);
+        files.push(copy_file(fs, source, dest, path, &mut copier, &mut links, beat)?);
     }
     // A second name elsewhere is how a file that was never meant to be released gets into a drop.
     if let Some((path, names, here)) = links.into_values().find(|(_, names, here)| names > here) {
@@ -194,11 +193,11 @@ fn copy_drop(
 
 /// The digest that, with its name, is a drop's identity. `files` are sorted by path.
 pub fn drop_digest(files: &[StagedFile]) -> String {
-    let mut context = Context::new(&SHA256);
+    let mut hasher = Sha256Hasher::new();
     for file in files {
-        context.update(format!("{} {} {}\n", hex::encode(file.sha256), file.len, file.path).as_bytes());
+        hasher.update(format!("{} {} {}\n", file.sha256, file.len, file.path).as_bytes());
     }
-    hex::encode(context.finish())
+    hasher.finish().to_string()
 }
 
 struct Found {
@@ -299,7 +298,7 @@ fn copy_file(
     source: &Path,
     dest: &Path,
     path: String,
-    buffer: &mut [u8],
+    copier: &mut HashingCopier,
     links: &mut Links,
     beat: &dyn Fn() -> bool,
 ) -> Result<StagedFile, Refusal> {
@@ -311,30 +310,20 @@ fn copy_file(
         links.entry(stat.id).or_insert_with(|| (path.clone(), stat.nlink, 0)).2 += 1;
     }
     let mut to = fs.create_new(&dest.join(&path), FILE_MODE).map_err(ours)?;
-    let mut context = Context::new(&SHA256);
-    let mut len = 0_u64;
-    loop {
-        let read = match from.read(buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(failed(e)),
-        };
+    let copied = copier.copy(&mut from, expected, |piece| {
         if !beat() {
             return Err(Refusal::Ours(io::Error::other("the worker is stopping")));
         }
-        len += read as u64;
-        if len > expected {
-            return Err(Refusal::Changing(format!("{path:?} was still being written")));
-        }
-        context.update(&buffer[..read]);
-        to.write_all(&buffer[..read]).map_err(ours)?;
-    }
+        to.write_all(piece).map_err(ours)
+    });
+    let FileDigest { length: len, sha256 } = copied.map_err(|error| match error {
+        CopyError::TooLong { .. } => Refusal::Changing(format!("{path:?} was still being written")),
+        CopyError::Read(error) => failed(error),
+        CopyError::Write(refusal) => refusal,
+    })?;
     if len != expected {
         return Err(Refusal::Changing(format!("{path:?} was shortened while it was read")));
     }
-    let mut sha256 = [0_u8; 32];
-    sha256.copy_from_slice(context.finish().as_ref());
     Ok(StagedFile { path, sha256, len })
 }
 

@@ -4,14 +4,14 @@
 //! file the repository owns. The hash of the bytes written is what gets signed, so nothing a producer does to its own
 //! file afterwards changes what is published.
 
+use std::convert::Infallible;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs, Stat};
-use ring::digest::{Context, SHA256};
 use tuf_core::names::{MAX_COMPONENT_BYTES, TargetPath};
-use tuf_core::store::{Created, FileName, InvalidFileName, NewFile, Staged, Store, StoreError};
-use tuf_repository::log::Digest;
+use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256Hasher};
+use tuf_core::store::{Created, FileName, InvalidFileName, NewFile, StagedStream, Store, StoreError};
 use tuf_repository::roles::TargetEntry;
 
 /// Deepest directory of a drop that is walked.
@@ -51,7 +51,7 @@ pub struct Taken {
     pub entry: TargetEntry,
     /// The file it was read from, as it was when opened.
     pub source: Stat,
-    staged: Option<Staged>,
+    staged: Option<StagedStream>,
 }
 
 /// Takes files in.
@@ -123,7 +123,7 @@ impl Ingest<'_> {
         let (entry, staged) = match self.targets {
             Some(store) => {
                 let staged = store.stage("", &mut file, MAX_TARGET_BYTES)?;
-                let entry = TargetEntry { length: staged.length(), sha256: Digest(*staged.sha256()) };
+                let entry = TargetEntry { length: staged.length(), sha256: staged.sha256() };
                 (entry, Some(staged))
             }
             None => (hash(&mut file).map_err(|error| lost(&relative, &error))?, None),
@@ -195,23 +195,12 @@ pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn hash(reader: &mut dyn Read) -> io::Result<TargetEntry> {
-    let mut context = Context::new(&SHA256);
-    let mut buffer = vec![0; 256 << 10];
-    let mut length = 0;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                context.update(&buffer[..read]);
-                length += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    match HashingCopier::new().copy(reader, u64::MAX, |_| Ok::<(), Infallible>(())) {
+        Ok(FileDigest { length, sha256 }) => Ok(TargetEntry { length, sha256 }),
+        Err(CopyError::Read(error)) => Err(error),
+        Err(CopyError::TooLong { .. }) => Err(io::ErrorKind::FileTooLarge.into()),
+        Err(CopyError::Write(never)) => match never {},
     }
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(context.finish().as_ref());
-    Ok(TargetEntry { length, sha256: Digest(sha256) })
 }
 
 fn lost(path: &Path, error: &io::Error) -> IngestError {
@@ -227,9 +216,9 @@ fn lost(path: &Path, error: &io::Error) -> IngestError {
 pub fn list_digest<'a>(files: impl Iterator<Item = (&'a TargetPath, TargetEntry)>) -> String {
     let mut files: Vec<_> = files.collect();
     files.sort_unstable_by_key(|(path, _)| *path);
-    let mut context = Context::new(&SHA256);
+    let mut hasher = Sha256Hasher::new();
     for (path, entry) in files {
-        context.update(format!("{} {} {path}\n", entry.sha256, entry.length).as_bytes());
+        hasher.update(format!("{} {} {path}\n", entry.sha256, entry.length).as_bytes());
     }
-    hex::encode(context.finish().as_ref())
+    hasher.finish().to_string()
 }

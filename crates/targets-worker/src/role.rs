@@ -88,13 +88,13 @@ impl SigningRole for Targets {
                 self.role.layout()
             );
         }
-        let bins_renewed = renewed.keys().filter(|role| is_bin(role.as_str())).count() as u64;
+        let bins_renewed = renewed.keys().filter(|role| is_bin(role)).count() as u64;
         Ok(Progress {
             version: self.role.current().map_or(0, |current| current.version),
             changed: self.role.log().head() != head && head != 0 || !renewed.is_empty(),
             renewed: renewed
                 .into_iter()
-                .filter(|(role, _)| !is_bin(role.as_str()))
+                .filter(|(role, _)| !is_bin(role))
                 .map(|(role, version)| (role.to_string(), version))
                 .collect(),
             bins_renewed,

@@ -10,8 +10,8 @@ use fleet::contract::{AddTargets, AddTargetsResult, BATCH_FILE, BATCH_FORMAT, Ba
 use fleet::signing::RoleError;
 use targets_worker::{Targets, list_digest};
 use tuf_core::names::TargetPath;
+use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
-use tuf_repository::log::Digest;
 use tuf_repository::roles::TargetEntry;
 
 type Files<'a> = &'a [(&'a str, &'a str)];
@@ -56,7 +56,7 @@ impl Scene {
                 let at = path.join(index.to_string()).join(file);
                 fs::create_dir_all(at.parent().unwrap()).unwrap();
                 fs::write(at, text).unwrap();
-                let entry = TargetEntry { length: text.len() as u64, sha256: Digest::of(text.as_bytes()) };
+                let entry = TargetEntry { length: text.len() as u64, sha256: Sha256::of(text.as_bytes()) };
                 listed.push((file.parse().unwrap(), entry));
             }
             let digest = list_digest(listed.iter().map(|(path, entry)| (path, *entry)));

@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
 use tuf_core::canonical::Extra;
-use tuf_core::client::{Client, ClientError, Fetch, FetchError, Limits};
+use tuf_core::client::{Client, ClientError, ClientLimits, Fetch, FetchError};
 use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::key::{FileSigner, KeyIdFormat, Signer, ed25519};
 use tuf_core::names::{RoleName, TargetPath};
 use tuf_core::schema::{Metadata, RoleKeys, Root, SpecVersion};
+use tuf_core::sha256::Sha256;
 use tuf_core::store::{LocalStore, NewFile};
 use tuf_core::time::UtcTime;
 use tuf_repository::floor::FloorFile;
-use tuf_repository::log::Digest;
 pub use tuf_repository::roles::Layout;
 use tuf_repository::roles::{
     Change, Lifetime, Repository, SnapshotRole, Submission, TargetEntry, TargetsPolicy, TargetsRole, TimestampPolicy,
@@ -167,7 +167,7 @@ impl Scratch {
         let mut new = Vec::new();
         for (path, bytes) in files {
             let path = TargetPath::new(path)?;
-            let entry = TargetEntry { length: bytes.len() as u64, sha256: Digest::of(bytes) };
+            let entry = TargetEntry { length: bytes.len() as u64, sha256: Sha256::of(bytes) };
             let mut names = vec![path.hash_prefixed(&entry.sha256.to_string()).try_into()?];
             if path.as_str().contains('/') {
                 names.push(format!("{}.{path}", entry.sha256).try_into()?);
@@ -185,7 +185,7 @@ impl Scratch {
     /// # Errors
     /// Never, unless the root is no root.
     pub fn client(&self) -> Result<Client<FsFetch, FsFetch>, ClientError> {
-        let limits = Limits { snapshot_bytes: 1 << 30, targets_bytes: 1 << 30, ..Limits::default() };
+        let limits = ClientLimits { snapshot_bytes: 1 << 30, targets_bytes: 1 << 30, ..ClientLimits::default() };
         Client::new(&self.root, self.fetch("metadata"), self.fetch("targets"), limits)
     }
 

@@ -4,25 +4,23 @@
 //! A target belongs to the bin whose range holds the first hexadecimal digits of the SHA-256 of its whole path. Names
 //! begin with a letter because the Composer client strips leading digits and dots from role names.
 
-use std::fmt;
-
-use ring::digest::{SHA256, digest};
 use thiserror::Error;
 
 use crate::names::{RoleName, TargetPath};
+use crate::sha256::Sha256;
 
 /// Name of the role between `targets` and the bins.
 pub const BINS_ROLE: &str = "bins";
 
-/// Most bins a repository may have. Clients read `bins.json` whole, and its size grows with the count.
+/// Most bins of a repository. Clients read `bins.json` whole, and its size grows with the count.
 pub const MAX_BINS: u32 = 16_384;
 
-/// A number of bins that cannot be used.
+/// A number of bins that is not allowed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the number of bins must be a power of two from 2 to {MAX_BINS}, not {0}")]
 pub struct InvalidBinCount(pub u32);
 
-/// How target paths are spread over bins.
+/// The distribution of target paths over a number of bins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BinLayout {
     count: u32,
@@ -45,7 +43,7 @@ impl BinLayout {
         Ok(Self { count, digits, prefixes_per_bin: (1 << (4 * digits)) / count })
     }
 
-    /// How many bins there are.
+    /// The number of bins.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
@@ -54,19 +52,25 @@ impl BinLayout {
     /// The bin that `path` belongs to.
     #[must_use]
     pub fn index_of(&self, path: &TargetPath) -> u32 {
-        let hash = digest(&SHA256, path.as_str().as_bytes());
-        let head = hash.as_ref().iter().take(4).fold(0u32, |head, byte| (head << 8) | u32::from(*byte));
+        let [a, b, c, d, ..] = *Sha256::of(path.as_str().as_bytes()).as_bytes();
+        let head = u32::from_be_bytes([a, b, c, d]);
         (head >> (32 - 4 * self.digits)) / self.prefixes_per_bin
     }
 
     /// The role name of a bin, e.g. `bin_984-987`, or `bin_3f` where a bin is a single prefix.
     #[must_use]
-    pub fn name(&self, index: u32) -> String {
-        BinName { layout: self, index }.to_string()
+    pub fn name(&self, index: u32) -> RoleName {
+        let width = self.digits as usize;
+        let first = index * self.prefixes_per_bin;
+        let last = first + self.prefixes_per_bin - 1;
+        RoleName::from_valid(&match last - first {
+            0 => format!("bin_{first:0width$x}"),
+            _ => format!("bin_{first:0width$x}-{last:0width$x}"),
+        })
     }
 
     /// Role names of all bins in order.
-    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+    pub fn names(&self) -> impl Iterator<Item = RoleName> + '_ {
         (0..self.count).map(|index| self.name(index))
     }
 
@@ -78,37 +82,20 @@ impl BinLayout {
         (first..first + self.prefixes_per_bin).map(|prefix| format!("{prefix:0width$x}")).collect()
     }
 
-    /// The layout in which these roles (of a role table) are the bins; `None` when there are none.
+    /// The layout whose bins are the bins among `roles`; `None` if there are none, or no valid number of them.
     #[must_use]
     pub fn of_roles<'a>(roles: impl Iterator<Item = &'a RoleName>) -> Option<Self> {
-        let count = roles.filter(|role| is_bin(role.as_str())).count();
+        let count = roles.filter(|role| is_bin(role)).count();
         u32::try_from(count).ok().and_then(|count| Self::new(count).ok())
     }
 }
 
 /// Whether a role is one of the bins.
 #[must_use]
-pub fn is_bin(role: &str) -> bool {
-    role.strip_prefix("bin_").is_some_and(|range| {
+pub fn is_bin(role: &RoleName) -> bool {
+    role.as_str().strip_prefix("bin_").is_some_and(|range| {
         !range.is_empty() && range.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
     })
-}
-
-struct BinName<'a> {
-    layout: &'a BinLayout,
-    index: u32,
-}
-
-impl fmt::Display for BinName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.layout.digits as usize;
-        let first = self.index * self.layout.prefixes_per_bin;
-        write!(f, "bin_{first:0width$x}")?;
-        if self.layout.prefixes_per_bin > 1 {
-            write!(f, "-{:0width$x}", first + self.layout.prefixes_per_bin - 1)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use crate::schema::{Metadata, RoleKeys, Root};
 use crate::time::UtcTime;
 use crate::verify::{self, VerifyError};
 
-/// Largest root file accepted, in bytes: what the other clients accept.
+/// Largest root file accepted, in bytes: as much as other clients accept.
 pub const MAX_ROOT_BYTES: usize = 512_000;
 /// Most steps in one walk.
 pub const MAX_STEPS: u64 = 1024;
 
-/// Why a root was refused.
+/// A refused root.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootError {
@@ -26,7 +26,7 @@ pub enum RootError {
     Version {
         /// The version in the file.
         found: u64,
-        /// The one that comes next.
+        /// The next version.
         expected: u64,
     },
     /// Too few signatures by the keys of the root before.
@@ -34,7 +34,8 @@ pub enum RootError {
     NotSignedByPrevious {
         /// The version refused.
         version: u64,
-        /// How many signatures there are.
+        /// The number of valid signatures.
+        #[source]
         error: VerifyError,
     },
     /// Too few signatures by its own keys.
@@ -42,7 +43,8 @@ pub enum RootError {
     NotSignedByItself {
         /// The version refused.
         version: u64,
-        /// How many signatures there are.
+        /// The number of valid signatures.
+        #[source]
         error: VerifyError,
     },
     /// More than [`MAX_STEPS`] in one walk.
@@ -58,7 +60,7 @@ pub enum RootError {
     },
 }
 
-/// Why a walk ended early. The chain keeps what it had verified until then.
+/// A walk that ended early. The chain keeps the roots it had verified by then.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError<E> {
     /// A root was refused.
@@ -67,9 +69,10 @@ pub enum WalkError<E> {
     /// The next root could not be fetched.
     #[error("cannot read root version {version}: {error}")]
     Fetch {
-        /// Which version.
+        /// The version.
         version: u64,
-        /// Why.
+        /// The reason.
+        #[source]
         error: E,
     },
 }
@@ -93,13 +96,13 @@ fn parse(file: &[u8]) -> Result<(Envelope, Root), RootError> {
 fn signed_by(envelope: &Envelope, signer: &Root) -> Result<(), VerifyError> {
     match signer.roles.get(&RoleName::root()) {
         Some(role) => verify::envelope(envelope, &signer.keys, role),
-        // Reading root metadata makes sure of the role.
+        // Parsed root metadata always lists the role.
         None => Err(VerifyError { valid: 0, threshold: 1, refused: None }),
     }
 }
 
 impl RootChain {
-    /// Starts from a pinned root, which is trusted because the caller says so, whatever its version and expiry.
+    /// Starts from a pinned root. The caller vouches for it, so its version and expiry do not matter.
     ///
     /// # Errors
     /// [`RootError`] if it is not root metadata, or not signed by its own keys.
@@ -127,7 +130,7 @@ impl RootChain {
         Ok(())
     }
 
-    /// Moves forward until `fetch` has no next version, and returns the number of steps.
+    /// Moves forward until `fetch` returns no next version, and returns the number of steps.
     ///
     /// `fetch` is asked for the content of `VERSION.root.json`; it should not read more than [`MAX_ROOT_BYTES`] + 1.
     ///
@@ -172,7 +175,7 @@ impl RootChain {
         self.root.roles.get(role)
     }
 
-    /// Whether the trusted root may be relied upon at `now` (§5.3.10).
+    /// Checks that the trusted root is not expired at `now` (§5.3.10).
     ///
     /// # Errors
     /// [`RootError::Expired`].
@@ -183,7 +186,7 @@ impl RootChain {
         Ok(())
     }
 
-    /// Whether a threshold of the keys of `role` signed `envelope`. A role that root does not list has no valid
+    /// Checks that a threshold of the keys of `role` signed `envelope`. A role that root does not list has no valid
     /// signature.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ const DAY: i64 = 86_400;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UtcTime(i64);
 
-/// Text that is not `YYYY-MM-DDTHH:MM:SSZ`.
+/// A text that is not `YYYY-MM-DDTHH:MM:SSZ`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a time of the form YYYY-MM-DDTHH:MM:SSZ")]
 pub struct TimeError(String);

@@ -3,20 +3,32 @@
 use std::collections::BTreeMap;
 
 use crate::envelope::{Envelope, Signature};
-use crate::key::PublicKey;
+use crate::key::{PublicKey, SignatureError};
 use crate::names::KeyId;
 use crate::schema::RoleKeys;
 
+/// A signature by a key of the role that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {keyid}: {error}")]
+pub struct RefusedSignature {
+    /// The key.
+    pub keyid: KeyId,
+    /// The reason.
+    #[source]
+    pub error: SignatureError,
+}
+
 /// Fewer valid signatures by distinct keys than the threshold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{valid} of the {threshold} required signatures are valid{}", refused.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
+#[error("{valid} of the {threshold} required signatures are valid{}", refused.as_ref().map(|refused| format!(" ({refused})")).unwrap_or_default())]
 pub struct VerifyError {
     /// Distinct keys of the role with a valid signature.
     pub valid: u32,
-    /// How many are required.
+    /// The number required.
     pub threshold: u32,
-    /// Why the first signature by a key of the role was not valid, if there was one.
-    pub refused: Option<String>,
+    /// The first signature by a key of the role that was not valid.
+    #[source]
+    pub refused: Option<RefusedSignature>,
 }
 
 /// Whether at least `role.threshold` distinct keys of the role signed `signed`.
@@ -51,7 +63,9 @@ pub fn threshold(
         }
         match key.verify(signed, &signature.sig) {
             Ok(()) => valid.push(key),
-            Err(error) if refused.is_none() => refused = Some(format!("key {}: {error}", signature.keyid)),
+            Err(error) if refused.is_none() => {
+                refused = Some(RefusedSignature { keyid: signature.keyid.clone(), error })
+            }
             Err(_) => {}
         }
     }

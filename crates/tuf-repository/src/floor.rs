@@ -12,7 +12,7 @@ use durable_fs::{Fs, durable};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::log::Digest;
+use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
 
 /// Since 2 with the newest role version and the time of the last signing.
@@ -26,7 +26,7 @@ const MAX_FILE: u64 = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordFloor {
     /// SHA-256 of the record.
-    pub digest: Digest,
+    pub digest: Sha256,
     /// Its number.
     pub number: u64,
 }

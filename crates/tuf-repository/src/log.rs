@@ -13,7 +13,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -21,6 +20,7 @@ use crate::passed_over::PassedOver;
 use tuf_core::canonical;
 use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
+use tuf_core::sha256::Sha256;
 use tuf_core::store::{Created, FileName, InvalidFileName, Store, StoreError};
 use tuf_core::time::UtcTime;
 
@@ -35,60 +35,6 @@ const PLAIN_FORMAT: u32 = 1;
 
 const MAX_FILE: u64 = 256 << 20;
 
-/// A SHA-256 digest, hexadecimal on disk.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// The digest of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self::of_pieces([bytes])
-    }
-
-    /// The digest of pieces one after the other.
-    pub(crate) fn of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut context = Context::new(&SHA256);
-        pieces.into_iter().for_each(|piece| context.update(piece));
-        let mut out = [0; 32];
-        out.copy_from_slice(context.finish().as_ref());
-        Self(out)
-    }
-}
-
-impl std::fmt::Display for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl std::fmt::Debug for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::str::FromStr for Digest {
-    type Err = hex::FromHexError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut out = [0; 32];
-        hex::decode_to_slice(text, &mut out)?;
-        Ok(Self(out))
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// One version of one role, as a record names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleRef {
@@ -97,7 +43,7 @@ pub struct RoleRef {
     /// Length of the file in bytes.
     pub length: u64,
     /// SHA-256 of the file.
-    pub sha256: Digest,
+    pub sha256: Sha256,
     /// Its version.
     pub version: u64,
 }
@@ -134,7 +80,7 @@ pub struct Record {
     /// Its number.
     pub number: u64,
     /// Digest of the record before it; absent in the first.
-    pub previous: Option<Digest>,
+    pub previous: Option<Sha256>,
     /// Outcome per request id.
     pub results: BTreeMap<String, Outcome>,
     /// The number of the record behind it, where that is not the next one: numbers in between were given to records that
@@ -152,7 +98,7 @@ pub struct Record {
 struct Base {
     #[serde(rename = "_type")]
     kind: String,
-    digest: Digest,
+    digest: Sha256,
     format: u32,
     number: u64,
     results: BTreeMap<String, StoredOutcome>,
@@ -222,7 +168,7 @@ pub struct Log {
     head: u64,
     /// The last number that is taken: the head's, or the last one it says is skipped.
     position: u64,
-    head_digest: Option<Digest>,
+    head_digest: Option<Sha256>,
     /// The next name to look at; above `head + 1` where names are taken by files that are no records.
     next: u64,
     /// Those of the taken names that are no records.
@@ -266,7 +212,7 @@ impl Log {
 
     /// Digest of the newest record.
     #[must_use]
-    pub fn head_digest(&self) -> Option<Digest> {
+    pub fn head_digest(&self) -> Option<Sha256> {
         self.head_digest
     }
 
@@ -399,7 +345,7 @@ impl Log {
         let taken = match self.accept(number, &bytes, verify)? {
             Some(record) => {
                 let roles = record.roles.keys().cloned().collect();
-                self.apply(record, Digest::of(&bytes));
+                self.apply(record, Sha256::of(&bytes));
                 Taken::Record(roles)
             }
             None => {
@@ -489,7 +435,7 @@ impl Log {
         tracing::error!(log.file = %file, "{file} in the commit log is skipped: {reason}");
     }
 
-    fn apply(&mut self, record: Record, digest: Digest) {
+    fn apply(&mut self, record: Record, digest: Sha256) {
         self.head = record.number;
         self.head_digest = Some(digest);
         let resume_at = record.resume_at.unwrap_or(0).max(record.number + 1);
@@ -534,7 +480,7 @@ impl Log {
             };
             let file = record_name(number)?;
             let bytes = signed_file(&file, &record, sign)?;
-            let digest = Digest::of(&bytes);
+            let digest = Sha256::of(&bytes);
             if self.store.create(&file, &bytes)? != Created::Conflict {
                 if !self.head_is_there()? || self.passed_over.changed(self.store.as_ref())? {
                     // This process stood still until the records behind its head were collected: the number was not

@@ -30,8 +30,9 @@ use std::sync::Arc;
 use durable_fs::{Fs, durable};
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Digest, number_of};
+use crate::log::number_of;
 use tuf_core::names::{RoleName, TargetPath};
+use tuf_core::sha256::Sha256;
 use tuf_core::store::FileName;
 use tuf_core::time::UtcTime;
 
@@ -251,7 +252,7 @@ pub(crate) struct Candidate {
     /// Its names, in the order in which they are to be removed.
     pub(crate) names: Vec<FileName>,
     /// The targets; with a hash only in that version.
-    pub(crate) targets: Vec<(TargetPath, Option<Digest>)>,
+    pub(crate) targets: Vec<(TargetPath, Option<Sha256>)>,
 }
 
 impl Candidate {
@@ -271,7 +272,7 @@ impl Candidate {
     fn first_name(dir: &str, base: &str, plain_too: bool) -> Option<Self> {
         let (hash, name) = base.split_at_checked(64)?;
         let name = name.strip_prefix('.')?;
-        let sha256: Digest = hash.parse().ok().filter(|digest: &Digest| digest.to_string() == hash)?;
+        let sha256: Sha256 = hash.parse().ok().filter(|digest: &Sha256| digest.to_string() == hash)?;
         let below = |name: &str| if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
         let path = TargetPath::new(&below(name)).ok()?;
         let file = below(base);

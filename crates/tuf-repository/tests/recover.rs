@@ -9,7 +9,7 @@ use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::{CrashMode, SimFs};
 use tuf_core::bins::BinLayout;
 use tuf_core::canonical::value_to_canonical;
-use tuf_core::client::{Client, Limits, TrustedState};
+use tuf_core::client::{Client, ClientLimits, TrustedState};
 use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::key::KeyIdFormat;
 use tuf_core::names::RoleName;
@@ -50,7 +50,7 @@ fn publish(scratch: &Scratch) -> Result<(), RoleError> {
 }
 
 fn client(scratch: &Scratch, state: &TrustedState) -> Result<TrustedState, String> {
-    let limits = Limits::default();
+    let limits = ClientLimits::default();
     let mut client = Client::from_state(state, scratch.fetch("metadata"), scratch.fetch("targets"), limits).unwrap();
     client.refresh(now()).map_err(|error| error.to_string())?;
     for path in client.all_targets().map_err(|error| error.to_string())?.keys() {

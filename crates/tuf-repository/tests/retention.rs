@@ -8,11 +8,11 @@ use std::sync::Arc;
 use testkit::scratch::{FsFetch, Options, Scratch};
 use testkit::sim_fs::{CrashMode, SimFs};
 use tuf_core::bins::BinLayout;
-use tuf_core::client::{Client, Limits, TrustedState};
+use tuf_core::client::{Client, ClientLimits, TrustedState};
 use tuf_core::names::TargetPath;
+use tuf_core::sha256::Sha256;
 use tuf_core::store::{FileName, LocalStore, NewFile, Store as _};
 use tuf_core::time::UtcTime;
-use tuf_repository::log::Digest;
 use tuf_repository::retention::{Collected, Retention, RetentionPolicy};
 use tuf_repository::roles::{Change, Layout, Lifetime, SnapshotRole, Submission, TargetsRole, TimestampRole};
 
@@ -129,7 +129,7 @@ impl Fleet {
     }
 
     fn client(&self, state: &TrustedState) -> Client<FsFetch, FsFetch> {
-        let limits = Limits::default();
+        let limits = ClientLimits::default();
         Client::from_state(state, self.scratch.fetch("metadata"), self.scratch.fetch("targets"), limits).unwrap()
     }
 
@@ -194,7 +194,7 @@ impl Paused {
     fn finish(&self, fleet: &Fleet) {
         let frozen = Frozen { timestamp: self.state.timestamp.clone().unwrap(), rest: fleet.scratch.fetch("metadata") };
         let mut client =
-            Client::new(&fleet.scratch.root, frozen, fleet.scratch.fetch("targets"), Limits::default()).unwrap();
+            Client::new(&fleet.scratch.root, frozen, fleet.scratch.fetch("targets"), ClientLimits::default()).unwrap();
         let context = format!("a client paused at {} goes on at {}", self.since, fleet.now);
         // A client judges expiry by the time at which its update began.
         client.refresh(self.since).unwrap_or_else(|error| panic!("{context}: {error}"));
@@ -465,7 +465,7 @@ fn a_file_that_is_about_to_be_listed_again_stays() {
         fleet.check(&state, &files.into(), "listed again");
         fleet.collect();
         age(&mut fleet);
-        let hash = Digest::of(b"first").to_string();
+        let hash = Sha256::of(b"first").to_string();
         assert!(fleet.fs.contents(format!("/repo/targets/pkg/{hash}.a")).is_some());
         assert!(fleet.fs.contents(format!("/repo/targets/{hash}.pkg/a")).is_some());
         // And removed for good it goes, with the directory that was made for it.
@@ -500,8 +500,8 @@ fn files_that_were_never_listed_and_what_killed_processes_left_go_too() {
 fn a_removal_cut_short_gets_its_file_back() {
     let mut fleet = Fleet::new(true, Layout::Flat);
     fleet.release(0);
-    let name = format!("/repo/targets/pkg/{}.0", Digest::of(b"0"));
-    let aside = format!("/repo/targets/pkg/.tmp-old-{}.0", Digest::of(b"0"));
+    let name = format!("/repo/targets/pkg/{}.0", Sha256::of(b"0"));
+    let aside = format!("/repo/targets/pkg/.tmp-old-{}.0", Sha256::of(b"0"));
     durable_fs::Fs::rename(&fleet.fs, name.as_ref(), aside.as_ref()).unwrap();
     fleet.pass(KEEP);
     fleet.publish();

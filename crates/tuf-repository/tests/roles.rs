@@ -8,8 +8,8 @@ use std::sync::Arc;
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::{CrashMode, SimFs};
 use tuf_core::bins::BinLayout;
+use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
-use tuf_repository::log::Digest;
 use tuf_repository::roles::{Change, Layout, Lifetime, RoleError, Submission};
 
 const DAY: i64 = 86_400;
@@ -58,7 +58,7 @@ fn what_is_committed_is_what_clients_get() {
         let remove = Submission {
             request: "three".into(),
             changes: vec![
-                ("pkg/b".parse().unwrap(), Change::Remove { expected: Some(Digest::of(b"second")) }),
+                ("pkg/b".parse().unwrap(), Change::Remove { expected: Some(Sha256::of(b"second")) }),
                 ("nothing".parse().unwrap(), Change::Remove { expected: None }),
             ],
         };
@@ -97,7 +97,7 @@ fn a_precondition_that_does_not_hold_changes_nothing() {
     let head = targets.log().head();
     let remove = Submission {
         request: "two".into(),
-        changes: vec![("a".parse().unwrap(), Change::Remove { expected: Some(Digest::of(b"other")) })],
+        changes: vec![("a".parse().unwrap(), Change::Remove { expected: Some(Sha256::of(b"other")) })],
     };
     assert!(matches!(targets.commit(&[remove], now()), Err(RoleError::Refused(_))));
     assert_eq!(targets.log().head(), head);

@@ -5,21 +5,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
-use super::{CanvasError, Outgoing, Sender, merged};
+use super::error::CanvasError;
+use super::plan::Outgoing;
+use super::sender::Sender;
 use crate::routing::RouteWish;
 use crate::task::{Signature, TaskRequest};
 use crate::time::WireTime;
 use crate::value::FieldValue;
 
 impl Sender<'_> {
-    /// The message for a plain task: `more` over the signature's options, `args` in front of its arguments.
+    /// The message for a single task: `more` over the signature's options, `args` in front of its arguments.
     pub(super) fn message(
         &self,
         signature: Signature,
         args: &[Value],
         more: Map<String, Value>,
     ) -> Result<Outgoing, CanvasError> {
-        let options = Options(merged(&signature.options, more));
+        let options = SignatureOptions(merged(&signature.options, more));
         let id = options.text("task_id").ok_or(CanvasError::Invalid("no task id"))?;
         let mut task = TaskRequest::builder(signature.task, id).build();
         task.args = if signature.immutable { Vec::new() } else { args.to_vec() };
@@ -35,7 +37,7 @@ impl Sender<'_> {
         headers.group_index = options.get("group_index").and_then(Value::as_i64);
         headers.retries =
             options.get("retries").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-        // A worker of Python that replaces a task (`Task.replace`) marks all that is left of its chain.
+        // A Python worker that replaces a task (`Task.replace`) marks the rest of its chain.
         headers.replaced_task_nesting = options.get("replaced_task_nesting").and_then(Value::as_i64).unwrap_or(0);
         headers.timelimit.hard = options.number("time_limit");
         headers.timelimit.soft = options.number("soft_time_limit");
@@ -48,7 +50,7 @@ impl Sender<'_> {
             Some(countdown) => Some(self.after(countdown, "a countdown that is no number")?),
             None => options.get("eta").map(|eta| time(eta, "an eta that is no time")).transpose()?,
         };
-        // No expiration property: the broker would drop the message without telling anybody.
+        // No expiration property: the broker would drop the message silently.
         headers.expires = match options.get("expires") {
             Some(seconds @ Value::Number(_)) => Some(self.after(seconds, "an expiry that is no time")?),
             Some(other) => Some(time(other, "an expiry that is no time")?),
@@ -80,7 +82,7 @@ impl Sender<'_> {
     }
 
     /// The sender's stamps and the signature's own, which win.
-    fn stamp(&self, options: &Options, headers: &mut crate::task::TaskHeaders) {
+    fn stamp(&self, options: &SignatureOptions, headers: &mut crate::task::TaskHeaders) {
         let mut names = Vec::new();
         for (name, value) in self.stamps.iter().flat_map(|stamps| stamps.iter()) {
             headers.stamps.insert(name, value.clone());
@@ -115,10 +117,10 @@ fn time(value: &Value, what: &'static str) -> Result<WireTime, CanvasError> {
     text.and_then(WireTime::parse).ok_or(CanvasError::Invalid(what))
 }
 
-/// Options by name; null is as good as absent.
-struct Options(Map<String, Value>);
+/// SignatureOptions by name; null counts as absent.
+struct SignatureOptions(Map<String, Value>);
 
-impl Options {
+impl SignatureOptions {
     fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
@@ -134,7 +136,7 @@ impl Options {
         }
     }
 
-    /// A queue is named by text, or described by an object with a name.
+    /// A queue is a text, or an object with a name.
     fn queue(&self) -> Option<String> {
         match self.get("queue")? {
             Value::Object(described) => described.get("name").and_then(Value::as_str).map(str::to_owned),
@@ -150,4 +152,21 @@ impl Options {
         };
         read.map(Some).ok_or(CanvasError::Invalid(what))
     }
+}
+
+/// `more` over `options`, except for those options that must not change once they are set.
+pub(super) fn merged(options: &Map<String, Value>, more: Map<String, Value>) -> Map<String, Value> {
+    let mut merged = options.clone();
+    let stamped: Vec<Value> = match options.get("stamped_headers") {
+        Some(Value::Array(names)) => names.clone(),
+        _ => Vec::new(),
+    };
+    for (name, value) in more {
+        let fixed = matches!(name.as_str(), "group_id" | "group_index" | "stamped_headers")
+            || stamped.iter().any(|stamp| stamp.as_str() == Some(&name));
+        if !(fixed && merged.contains_key(&name)) {
+            merged.insert(name, value);
+        }
+    }
+    merged
 }

@@ -1,10 +1,13 @@
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use jiff::Timestamp;
 
 use super::*;
-use crate::task::Embed;
-use crate::value::FieldValue;
+
+use crate::task::{Embed, Signature, TaskRequest};
+use crate::value::{FieldTable, FieldValue};
 
 fn now() -> Timestamp {
     "2026-11-21T05:40:00Z".parse().unwrap()
@@ -204,16 +207,16 @@ fn nonsense_is_an_error_and_not_a_lost_task() {
 }
 
 #[test]
-fn whoever_waits_for_what_will_not_be_sent_is_known() {
+fn the_endings_of_unsent_signatures_are_known() {
     let header = Signature::group(vec![sig("a", "a")]).with_option("task_id", "g");
     let ids = |signature: Signature| {
         let endings = signature.endings();
         endings.iter().map(|task| (task.id().to_owned(), task.reply_to().map(str::to_owned))).collect::<Vec<_>>()
     };
-    let told = |id: &str| (id.to_owned(), Some("client".to_owned()));
-    assert_eq!(ids(sig("t", "t")), [told("t")]);
-    assert_eq!(ids(Signature::chord(header, sig("sum", "body"))), [told("body")]);
-    assert_eq!(ids(Signature::group(vec![sig("a", "a"), sig("b", "b")])), [told("a"), told("b")]);
-    assert_eq!(ids(Signature::chain(vec![sig("a", "a"), sig("b", "b")])), [told("b")]);
+    let ending = |id: &str| (id.to_owned(), Some("client".to_owned()));
+    assert_eq!(ids(sig("t", "t")), [ending("t")]);
+    assert_eq!(ids(Signature::chord(header, sig("sum", "body"))), [ending("body")]);
+    assert_eq!(ids(Signature::group(vec![sig("a", "a"), sig("b", "b")])), [ending("a"), ending("b")]);
+    assert_eq!(ids(Signature::chain(vec![sig("a", "a"), sig("b", "b")])), [ending("b")]);
     assert!(ids(Signature::new("t", vec![])).is_empty());
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{RateLimit, RateLimitError};
 use crate::python::repr;
 
-/// Every method Celery 5.7 has, by the name it is called by first.
+/// All methods of Celery 5.7, by their primary names.
 pub const METHODS: [&str; 32] = [
     "active",
     "active_queues",
@@ -41,14 +41,14 @@ pub const METHODS: [&str; 32] = [
     "time_limit",
 ];
 
-/// Which tasks are not to run, and whether those that do are to stop.
+/// The tasks to revoke, and whether running ones are stopped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Revocation<T> {
     /// The task ids, or the stamps.
     pub what: T,
-    /// Running tasks are to stop too.
+    /// Whether running tasks are stopped too.
     pub terminate: bool,
-    /// By which signal, for a worker that has processes; `SIGTERM` unless given.
+    /// The signal, for a worker with processes; `SIGTERM` by default.
     pub signal: String,
 }
 
@@ -58,16 +58,16 @@ pub struct Revocation<T> {
 pub enum Command {
     /// `{"ok": "pong"}`.
     Ping,
-    /// The tasks that run.
+    /// The running tasks.
     Active {
-        /// Arguments as text.
+        /// CommandArguments as text.
         safe: bool,
     },
-    /// The tasks that wait for a place to run.
+    /// The tasks that wait for a free place.
     Reserved,
-    /// The tasks that wait for their time.
+    /// The tasks that wait for their `eta`.
     Scheduled,
-    /// What is known of some tasks.
+    /// The state of some tasks.
     QueryTask {
         /// Their ids.
         ids: Vec<String>,
@@ -89,87 +89,87 @@ pub enum Command {
     Report,
     /// The Lamport clock.
     Clock,
-    /// Memory debugging of Python's: nothing to say.
+    /// Python's memory debugging, which has no meaning here.
     Memory,
-    /// A worker starts and asks what the others know.
+    /// A worker starts and asks the others for their revoked ids.
     Hello {
         /// Its node name.
         from_node: String,
-        /// The revoked ids it knows.
+        /// Its revoked ids.
         revoked: Vec<String>,
     },
-    /// Tasks are not to run, by id.
+    /// Revoke tasks by id.
     Revoke(Revocation<Vec<String>>),
-    /// Tasks are not to run, by stamp.
+    /// Revoke tasks by stamp.
     RevokeByStampedHeaders(Revocation<Map<String, Value>>),
-    /// How often tasks of one name may start.
+    /// Set the rate limit of a task.
     RateLimit {
         /// The task's name.
         task_name: String,
-        /// The limit, or why it is none.
+        /// The limit, or why it is invalid.
         limit: Result<RateLimit, RateLimitError>,
     },
-    /// How long tasks of one name may run.
+    /// Set the time limits of a task.
     TimeLimit {
         /// The task's name.
         task_name: String,
-        /// Seconds until it is stopped.
+        /// The hard limit in seconds.
         hard: Option<f64>,
-        /// Seconds until it is told to stop.
+        /// The soft limit in seconds.
         soft: Option<f64>,
     },
     /// Consume one more queue.
     AddConsumer {
         /// Its name.
         queue: String,
-        /// The exchange it is bound to; that of its own name unless given.
+        /// Its exchange; by default the one of its own name.
         exchange: Option<String>,
         /// The exchange's kind.
         exchange_type: String,
         /// The binding's routing key.
         routing_key: Option<String>,
     },
-    /// Consume one queue no more.
+    /// Stop consuming a queue.
     CancelConsumer {
         /// Its name.
         queue: String,
     },
-    /// More tasks at a time.
+    /// Run more tasks at a time.
     PoolGrow {
         /// How many more.
         n: u32,
     },
-    /// Fewer tasks at a time.
+    /// Run fewer tasks at a time.
     PoolShrink {
         /// How many fewer.
         n: u32,
     },
-    /// Start the pool anew.
+    /// Restart the pool.
     PoolRestart,
-    /// Bounds for a pool that scales itself.
+    /// Set the limits of autoscaling.
     Autoscale,
     /// Send events about tasks.
     EnableEvents,
-    /// Send no more events about tasks.
+    /// Stop sending events about tasks.
     DisableEvents,
     /// Send a heartbeat now.
     Heartbeat,
-    /// End warmly.
+    /// Shut down after the running tasks.
     Shutdown,
-    /// Elections of gossip: ignored.
+    /// An election of gossip; ignored.
     Election,
 }
 
-/// Why a request is no command. Shown as Python shows the exception it raises.
+/// Why a request is not a command. Displayed as Python shows the exception it raises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// No such method.
+    /// The method does not exist.
     #[error("KeyError({})", repr(&Value::from(.0.as_str())))]
     Unknown(String),
-    /// Arguments are missing or of a wrong type.
+    /// CommandArguments are missing or of a wrong type.
     #[error("TypeError({})", repr(&Value::from(.0.as_str())))]
-    Arguments(String),
+    CommandArguments(String),
 }
 
 impl Command {
@@ -178,7 +178,7 @@ impl Command {
     /// # Errors
     /// See [`CommandError`].
     pub fn parse(method: &str, arguments: &Map<String, Value>) -> Result<Self, CommandError> {
-        let arguments = Arguments { method, given: arguments };
+        let arguments = CommandArguments { method, given: arguments };
         Ok(match method {
             "ping" => Self::Ping,
             "active" | "dump_active" => Self::Active { safe: arguments.flag("safe") },
@@ -215,7 +215,7 @@ impl Command {
                 limit: RateLimit::parse(arguments.required("rate_limit", Some)?),
             },
             "time_limit" => Self::TimeLimit {
-                // Python looks the name up, and finds no task of no name.
+                // Python looks up the empty name and finds no task.
                 task_name: arguments.optional("task_name", text)?.unwrap_or_default(),
                 hard: arguments.optional("hard", seconds)?,
                 soft: arguments.optional("soft", seconds)?,
@@ -240,8 +240,8 @@ impl Command {
         })
     }
 
-    /// Whether it changes what the worker does, so that a worker may want to refuse it. Events are not counted: they change
-    /// what is told, and every monitor switches them on.
+    /// Whether the command changes the work of a worker, so that a worker may refuse it. Switching events on or off does not
+    /// count, because every monitor does it.
     #[must_use]
     pub fn changes_state(&self) -> bool {
         match self {
@@ -278,16 +278,16 @@ impl Command {
     }
 }
 
-struct Arguments<'a> {
+struct CommandArguments<'a> {
     method: &'a str,
     given: &'a Map<String, Value>,
 }
 
-impl<'a> Arguments<'a> {
+impl<'a> CommandArguments<'a> {
     fn required<T>(&self, name: &str, read: impl Fn(&'a Value) -> Option<T>) -> Result<T, CommandError> {
         match self.given.get(name) {
             Some(value) => read(value).ok_or_else(|| self.wrong(name)),
-            None => Err(CommandError::Arguments(format!(
+            None => Err(CommandError::CommandArguments(format!(
                 "{}() missing 1 required positional argument: '{name}'",
                 self.method
             ))),
@@ -302,7 +302,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn wrong(&self, name: &str) -> CommandError {
-        CommandError::Arguments(format!("{}() got a value it cannot use for '{name}'", self.method))
+        CommandError::CommandArguments(format!("{}() got a value it cannot use for '{name}'", self.method))
     }
 
     fn flag(&self, name: &str) -> bool {
@@ -319,7 +319,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// A text or a list of them.
+/// A text or a list of texts.
 fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),

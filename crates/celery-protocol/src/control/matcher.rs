@@ -1,13 +1,13 @@
 //! Node names and patterns.
 
-/// Largest compiled pattern, in bytes.
+/// The largest compiled pattern, in bytes.
 const MAX_PROGRAM: usize = 64 * 1024;
 
 /// Python's `fnmatch.fnmatchcase`: `*`, `?`, `[seq]`, `[!seq]`; everything else stands for itself.
 pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut from) = (0, 0);
-    // Where the last star was, and how far it had taken the text: the only place to go back to.
+    // The last star and how far it reached in the text: the only place for backtracking.
     let mut star: Option<(usize, usize)> = None;
     while let Some(&character) = text.get(from) {
         let step = match pattern.get(at) {
@@ -39,7 +39,7 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
     pattern.get(at..).unwrap_or_default().iter().all(|rest| *rest == '*')
 }
 
-/// The end of the set that opens at `open`, and whether it is negated; a bracket that is first in a set is a member of it.
+/// The end of the set that opens at `open`, and whether it is negated. A bracket at the start of a set is a member.
 fn set(pattern: &[char], open: usize) -> Option<(usize, bool)> {
     let negated = pattern.get(open + 1) == Some(&'!');
     let first = open + 1 + usize::from(negated);
@@ -69,7 +69,7 @@ fn contains(members: &[char], character: char) -> bool {
     false
 }
 
-/// Python's `re.match`, as far as regular expressions are regular.
+/// Python's `re.match`, without look-around and back-references.
 pub(super) fn pcre(pattern: &str, text: &str) -> bool {
     let anchored = format!("^(?:{pattern})");
     regex_lite::RegexBuilder::new(&anchored).size_limit(MAX_PROGRAM).build().is_ok_and(|pattern| pattern.is_match(text))

@@ -1,8 +1,8 @@
-//! Remote control: requests to all workers, what they mean, and the answers.
+//! Remote control: requests to workers, their commands, and the answers.
 //!
-//! A [`ControlRequest`] travels through the fanout exchange `celery.pidbox`; a worker it [is for](ControlRequest::is_for)
-//! reads its [`Command`] and answers with a [`ControlReply`], if it was asked to. Commands have typed arguments; reply values
-//! are the JSON shapes Celery 5.7 answers with, built by [`values`].
+//! A [`ControlRequest`] travels through the fanout exchange `celery.pidbox`. A worker it [is for](ControlRequest::is_for)
+//! reads its [`Command`] and answers with a [`ControlReply`], if the request asks for one. Commands have typed arguments; reply values
+//! are JSON as in Celery 5.7, built by [`values`].
 
 mod command;
 mod matcher;
@@ -18,5 +18,5 @@ pub use request::{ControlError, ControlRequest, ReplyTo};
 
 use crate::limits::Limits;
 
-/// Bounds on control messages: larger than the largest a worker sends, a `hello` with the 50 000 revoked ids it may keep.
+/// The limits of control messages: above the largest that a worker sends, a `hello` with up to 50 000 revoked ids.
 pub const LIMITS: Limits = Limits { body_bytes: 4 * 1024 * 1024, depth: 32, values: 200_000 };

@@ -6,20 +6,20 @@ use serde_json::Value;
 
 use crate::python::{float_repr, repr};
 
-/// How often a task may be started, per second; 0 is as often as it comes.
+/// How often a task may start, per second; 0 is without limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RateLimit {
     per_second: f64,
     shown: Value,
 }
 
-/// Why a rate limit is not one, in the words a Python worker answers with.
+/// Why a rate limit is invalid, with the text of a Python worker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RateLimitError {
     /// Not a number, with the `repr` of the exception.
     #[error("Invalid rate limit string: {0}")]
     Invalid(String),
-    /// What Python does not expect either, so that the exception itself is the answer.
+    /// Input that makes Python raise an exception, whose text is the answer.
     #[error("{0}")]
     Raised(String),
 }
@@ -28,7 +28,7 @@ impl RateLimit {
     /// Reads `"10/m"`, `"0.5/s"`, `"100/h"`, a plain number (per second), or nothing (no limit).
     ///
     /// # Errors
-    /// For anything else.
+    /// For any other text.
     pub fn parse(value: &Value) -> Result<Self, RateLimitError> {
         let per_second = match value {
             Value::Null | Value::Bool(false) => 0.0,
@@ -68,7 +68,7 @@ impl RateLimit {
     }
 }
 
-/// As it was given.
+/// The text of the request.
 impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.shown {

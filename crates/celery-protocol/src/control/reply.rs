@@ -1,4 +1,4 @@
-//! What workers answer.
+//! Answers of workers.
 
 use serde_json::{Map, Value};
 
@@ -30,9 +30,9 @@ fn single(key: &str, text: String) -> Value {
 pub struct ControlReply {
     /// The worker's node name.
     pub node: String,
-    /// What it answers.
+    /// The answer.
     pub value: Value,
-    /// The request it answers.
+    /// The ticket of the request.
     pub ticket: Option<String>,
     /// The worker's Lamport clock.
     pub clock: u64,
@@ -70,7 +70,7 @@ impl ControlReply {
         })
     }
 
-    /// What the worker says went wrong, if it does.
+    /// The error in the answer, if any.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         self.value.get("error").and_then(Value::as_str)

@@ -1,4 +1,4 @@
-//! What a client asks all workers, or some.
+//! Requests of clients to all workers, or to some.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use crate::message::{MAX_SHORT_STRING, Message, delivery_mode};
 use crate::topology::CONTROL_REPLY_EXCHANGE;
 use crate::value::FieldValue;
 
-/// Where answers go.
+/// The address for answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyTo {
     /// The exchange, `reply.celery.pidbox`.
@@ -20,26 +20,26 @@ pub struct ReplyTo {
     pub routing_key: String,
 }
 
-/// A control request as it travels.
+/// A control request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlRequest {
     /// The method's name; see [`Command::parse`](super::Command::parse).
     pub method: String,
     /// Its arguments.
     pub arguments: Map<String, Value>,
-    /// The node names it is for; none means by pattern, or all.
+    /// The node names it is for; `None` means by pattern, or all.
     pub destination: Option<Vec<String>>,
-    /// What the node name has to match, if there is a `matcher` too.
+    /// The pattern for node names, used with `matcher`.
     pub pattern: Option<String>,
-    /// How to read `pattern`: `glob` or `pcre`.
+    /// The kind of `pattern`: `glob` or `pcre`.
     pub matcher: Option<String>,
-    /// Ties answers to the request.
+    /// Links answers to the request.
     pub ticket: Option<String>,
-    /// Where answers go; `None` if none is wanted.
+    /// The address for answers; `None` if none is wanted.
     pub reply_to: Option<ReplyTo>,
     /// The sender's Lamport clock.
     pub clock: u64,
-    /// Seconds since 1970 after which nobody waits for the answer any more; 0 is never.
+    /// When the client stops waiting for the answer, in seconds since 1970; 0 for never.
     pub expires: f64,
 }
 
@@ -50,13 +50,13 @@ pub enum ControlError {
     /// The body cannot be read.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// It is something else.
+    /// The message has another form.
     #[error("not a control message: {0}")]
     Invalid(&'static str),
 }
 
 impl ControlRequest {
-    /// A request to all workers without arguments, to which no answer is wanted.
+    /// A request to all workers, without arguments and without an answer.
     #[must_use]
     pub fn new(method: impl Into<String>) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl ControlRequest {
     /// Reads a request; unknown members are ignored.
     ///
     /// # Errors
-    /// See [`ControlError`]; never a panic, whatever the message holds.
+    /// See [`ControlError`]; never panics.
     pub fn decode(message: &Message, limits: &Limits) -> Result<Self, ControlError> {
         let Value::Object(mut body) = json_body(message, limits)? else {
             return Err(ControlError::Invalid("it is not an object"));
@@ -101,7 +101,7 @@ impl ControlRequest {
             Value::Null => None,
             Value::String(node) => (!node.is_empty()).then(|| vec![node]),
             Value::Array(nodes) if nodes.is_empty() => None,
-            // What is no name is nobody's: a list without names is for nobody, and not for everybody.
+            // Entries that are not names match no worker: a list without names is for no worker, not for all.
             Value::Array(nodes) => Some(nodes.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
             _ => return Err(ControlError::Invalid("its destination is not a list")),
         };
@@ -162,10 +162,11 @@ impl ControlRequest {
         message
     }
 
-    /// Whether the worker `node` is meant: it is named; or nobody is, and its name matches the pattern; or there is none.
+    /// Whether the request is for the worker `node`: it is named; or no worker is named, and its name matches the pattern; or there
+    /// is no pattern either.
     ///
     /// `glob` is Python's `fnmatch`. `pcre` is anchored at the start as Python's `re.match` is, without look-around,
-    /// back-references and possessive quantifiers, whose patterns nobody matches; so do those of any other matcher.
+    /// back-references and possessive quantifiers, whose patterns match no worker; neither do those of any other matcher.
     #[must_use]
     pub fn is_for(&self, node: &str) -> bool {
         match (&self.destination, &self.pattern, self.matcher.as_deref()) {
@@ -177,7 +178,7 @@ impl ControlRequest {
         }
     }
 
-    /// Whether nobody waits for the answer any more. A clock that differs from the sender's shifts this.
+    /// Whether the client has stopped waiting for the answer. A clock that differs from the sender's shifts this.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
     pub fn is_expired(&self, now: Timestamp) -> bool {

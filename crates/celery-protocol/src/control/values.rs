@@ -1,4 +1,4 @@
-//! The values workers answer with: the members and order of Celery 5.7's.
+//! The values in answers of workers, with the members and the order of Celery 5.7.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::python::repr;
 use crate::time::WireTime;
 
-/// How a task came.
+/// How a task was delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeliveryInfo {
     /// The exchange; empty is the default one.
@@ -19,7 +19,7 @@ pub struct DeliveryInfo {
     pub redelivered: bool,
 }
 
-/// A task a worker has, as `active`, `reserved`, `scheduled` and `query_task` show it.
+/// A task of a worker, as `active`, `reserved`, `scheduled` and `query_task` show it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestInfo {
     /// The task id.
@@ -34,9 +34,9 @@ pub struct RequestInfo {
     pub hostname: String,
     /// When it was started, in seconds since 1970.
     pub time_start: Option<f64>,
-    /// Whether the broker was told that the message is done with.
+    /// Whether the message was acknowledged.
     pub acknowledged: bool,
-    /// How it came.
+    /// How it was delivered.
     pub delivery_info: DeliveryInfo,
     /// The process that runs it.
     pub worker_pid: Option<u32>,
@@ -106,7 +106,7 @@ pub fn queue(name: &str, exchange: &str, exchange_type: &str, routing_key: &str)
     })
 }
 
-/// The broker as `stats` shows it; never its password. Where there are no users (Redis without names), nobody logs in.
+/// The broker as `stats` shows it; never its password. On a Redis without user names there is no login.
 #[must_use]
 pub fn broker(transport: &str, hostname: &str, port: Option<u16>, userid: &str, vhost: &str, heartbeat: f64) -> Value {
     json!({
@@ -128,7 +128,7 @@ pub fn broker(transport: &str, hostname: &str, port: Option<u16>, userid: &str, 
     })
 }
 
-/// What a process has used, as Python's `resource.getrusage` names it. What a system does not tell is 0.
+/// The resource usage of a process, with the names of Python's `resource.getrusage`. Unknown values are 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
     /// Processor time of the program, in seconds.
@@ -179,13 +179,13 @@ pub struct Stats {
     pub uptime: u64,
     /// The pool's implementation, `module:class`.
     pub implementation: String,
-    /// Tasks run at a time.
+    /// How many tasks run at a time.
     pub max_concurrency: u32,
     /// See [`broker`].
     pub broker: Value,
-    /// Tasks taken from the broker at a time.
+    /// How many tasks are taken from the broker at a time.
     pub prefetch_count: u32,
-    /// What the process has used.
+    /// The resource usage of the process.
     pub usage: Usage,
 }
 
@@ -232,7 +232,7 @@ pub fn flagged_as_revoked(ids: &[String]) -> Value {
     super::ok(format!("tasks {set} flagged as revoked"))
 }
 
-/// The answer to a `revoke` that terminates: the ids of those it reached.
+/// The answer to a `revoke` that terminates: the ids of the stopped tasks.
 #[must_use]
 pub fn terminated(ids: &[String]) -> Value {
     match ids {

@@ -1,4 +1,4 @@
-//! Python's way of showing values, which some headers and all tracebacks carry.
+//! Python's `repr`, which some headers and all tracebacks contain.
 
 mod saferepr;
 mod tagged;
@@ -28,8 +28,8 @@ pub fn float_repr(value: f64) -> String {
     if plain.contains('.') { plain } else { format!("{plain}.0") }
 }
 
-/// `repr(x)` of the Python value this JSON decodes to, uncut. Which non-ASCII characters Python
-/// calls printable is approximated, because it takes Unicode tables to know.
+/// `repr(x)` of the Python value this JSON decodes to, uncut. The choice of printable
+/// non-ASCII characters is approximate, because the exact one needs Unicode tables.
 #[must_use]
 pub fn repr(value: &Value) -> String {
     match value {

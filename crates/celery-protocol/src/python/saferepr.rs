@@ -1,19 +1,19 @@
-//! The bounded `repr` Celery puts into `argsrepr` and `kwargsrepr`.
+//! The bounded `repr` that Celery puts into `argsrepr` and `kwargsrepr`.
 //!
 //! It is not Python's `repr`: text is always in single quotes with only those escaped, containers
 //! below the third level show as `[...]`, and output is cut after some 1024 characters in a way
-//! that still closes what was opened.
+//! that still closes open containers.
 
 use serde_json::{Map, Value};
 
 use super::{scalar_text, tagged};
 
 /// Celery's `argsrepr_maxsize` and `kwargsrepr_maxsize`, in characters.
-const LONGEST: usize = 1024;
+const MAX_REPR_CHARS: usize = 1024;
 /// Celery's `task_repr_maxlevels`.
-const DEEPEST: usize = 3;
+const MAX_REPR_LEVELS: usize = 3;
 
-/// What Celery 5.7 sends as `argsrepr`.
+/// The `argsrepr` of Celery 5.7.
 #[must_use]
 pub fn args_repr(args: &[Value]) -> String {
     let mut repr = SafeRepr::new();
@@ -22,7 +22,7 @@ pub fn args_repr(args: &[Value]) -> String {
     repr.out
 }
 
-/// What Celery 5.7 sends as `kwargsrepr`.
+/// The `kwargsrepr` of Celery 5.7.
 #[must_use]
 pub fn kwargs_repr(kwargs: &Map<String, Value>) -> String {
     let mut repr = SafeRepr::new();
@@ -35,13 +35,13 @@ struct SafeRepr {
     /// Characters that may still be written. A token is written whole when it starts within them.
     left: usize,
     level: usize,
-    /// Set once something was left out; from then on open containers are only closed.
+    /// Whether a part was left out; from then on open containers are only closed.
     cut: bool,
 }
 
 impl SafeRepr {
     fn new() -> Self {
-        Self { out: String::new(), left: LONGEST, level: 0, cut: false }
+        Self { out: String::new(), left: MAX_REPR_CHARS, level: 0, cut: false }
     }
 
     fn value(&mut self, value: &Value) {
@@ -95,7 +95,7 @@ impl SafeRepr {
 
     /// Whether a container was opened, so that it is to be filled and closed.
     fn open(&mut self, open: &str, close: &str) -> bool {
-        if self.level >= DEEPEST {
+        if self.level >= MAX_REPR_LEVELS {
             self.token(&format!("{open}...{close}"));
             return false;
         }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::civil::{Date, Time};
 use serde_json::{Map, Value};
 
-/// The `repr` of the tagged value, or `None` if `map` is not one that kombu decodes.
+/// The `repr` of the tagged value; `None` if kombu does not decode `map`.
 pub(super) fn repr(map: &Map<String, Value>) -> Option<String> {
     if map.len() != 2 {
         return None;

@@ -1,4 +1,4 @@
-//! Chords: the keys that count finished members, and what they hold.
+//! Chords: the keys that count finished members, and their values.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use crate::exception::ExceptionInfo;
 use crate::json::{self, JsonError};
 use crate::limits::Limits;
 
-/// How long the marker of a finished chord keeps late duplicates from starting it anew, in seconds.
+/// How long the marker of a finished chord prevents late duplicates from starting it again, in seconds.
 pub const DONE_SECONDS: u64 = 300;
 
-/// The keys of one chord, as Celery 5.7 has them.
+/// The keys of one chord, as in Celery 5.7.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChordKeys {
     /// The saved group.
@@ -18,11 +18,11 @@ pub struct ChordKeys {
     pub members: String,
     /// By how much the number of members differs from the size.
     pub total_diff: String,
-    /// How many members there are; set by whoever sent the chord.
+    /// The number of members; the sender of the chord sets it.
     pub size: String,
     /// Set of `id:index` of those in `members`, so that a member that ran twice counts once.
     pub seen: String,
-    /// The token of whoever publishes the body, or `done`.
+    /// The token of the worker that publishes the body, or `done`.
     pub claim: String,
 }
 
@@ -45,16 +45,16 @@ impl ChordKeys {
 pub struct ChordMember {
     /// The member's task id.
     pub task_id: String,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: MemberOutcome,
 }
 
-/// What came of a member.
+/// The outcome of a member.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MemberOutcome {
-    /// It returned this.
+    /// It returned this value.
     Success(Value),
-    /// It ended otherwise, in the state named, with what its result held.
+    /// It ended in another state.
     Failure {
         /// The state, most often `FAILURE`.
         state: String,
@@ -75,7 +75,7 @@ pub enum MemberError {
 }
 
 impl ChordMember {
-    /// A member as it is added.
+    /// The text of a member.
     #[must_use]
     pub fn encode(&self) -> String {
         let (state, result) = match &self.outcome {
@@ -107,10 +107,10 @@ impl ChordMember {
     }
 }
 
-/// The results of all members in order, or the error the body gets in their place: that of the first that failed.
+/// The results of all members in order, or the error for the body: that of the first failed member.
 ///
 /// # Errors
-/// Celery's `ChordError`, naming the member and its exception.
+/// Celery's `ChordError`, which names the member and its exception.
 pub fn join(members: Vec<ChordMember>) -> Result<Vec<Value>, ExceptionInfo> {
     members
         .into_iter()

@@ -1,4 +1,4 @@
-//! The JSON text a message travels in.
+//! The JSON text of a message.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
@@ -14,22 +14,22 @@ use crate::value::{FieldTable, FieldValue};
 /// Room for headers and properties beside the body, in bytes.
 const AROUND_THE_BODY: usize = 4 * 1024 * 1024;
 
-/// A message as it lies in a list or is published on a channel.
+/// A message in a list or on a channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Envelope {
     /// Properties, headers and body, the body no longer encoded.
     pub message: Message,
-    /// The exchange it was published to; empty is the default one. It is what the sender claims: on Redis nobody checks it.
+    /// The exchange it was published to; empty is the default one. The sender claims it; Redis does not check it.
     pub exchange: String,
     /// The routing key it was published with.
     pub routing_key: String,
-    /// What the sender named the message.
+    /// The sender's name of the message.
     pub delivery_tag: String,
-    /// Whether somebody put it back after a worker had it.
+    /// Whether it was requeued after a worker had taken it.
     pub redelivered: bool,
-    /// Properties beyond those of AMQP, `acks_late` and `origin` among them.
+    /// Properties that AMQP lacks, `acks_late` and `origin` among them.
     pub extra: Map<String, Value>,
-    /// Keys of the envelope beyond kombu's.
+    /// Keys of the envelope that kombu lacks.
     pub unknown: Map<String, Value>,
 }
 
@@ -64,14 +64,14 @@ impl Envelope {
         }
     }
 
-    /// The largest envelope [`decode`](Self::decode) reads, in bytes: the largest body in base64, and what is around it.
+    /// The largest envelope that [`decode`](Self::decode) reads, in bytes: the largest body in base64, and its frame.
     #[must_use]
     pub fn max_bytes(limits: &Limits) -> usize {
         limits.body_bytes.div_ceil(3).saturating_mul(4).saturating_add(AROUND_THE_BODY)
     }
 
-    /// Reads an envelope. Numbers may be floats, anything but the object itself may be missing, and a body that is not
-    /// encoded as it says is kept as the text it is, so that whoever reads the message can still answer it.
+    /// Reads an envelope. Numbers may be floats, every member may be missing, and a body with a wrong encoding is kept as its
+    /// text, so that the reader can still answer the message.
     ///
     /// # Errors
     /// See [`EnvelopeError`].
@@ -101,9 +101,9 @@ impl Envelope {
             app_id: take("app_id"),
         };
         let delivery_tag = take("delivery_tag").unwrap_or_default();
-        let told = |flag: Option<i64>| flag.is_some_and(|flag| flag != 0);
-        let redelivered = told(headers.get("redelivered").and_then(FieldValue::as_i64))
-            || told(info.get("redelivered").map(FieldValue::from).as_ref().and_then(FieldValue::as_i64));
+        let is_set = |flag: Option<i64>| flag.is_some_and(|flag| flag != 0);
+        let redelivered = is_set(headers.get("redelivered").and_then(FieldValue::as_i64))
+            || is_set(info.get("redelivered").map(FieldValue::from).as_ref().and_then(FieldValue::as_i64));
         let info_text = |name: &str| info.get(name).cloned().and_then(text_of).unwrap_or_default();
         Ok(Self {
             message: Message { properties: read, headers, body },
@@ -162,10 +162,10 @@ impl Envelope {
     }
 }
 
-/// What lies in `unacked`: `[envelope, exchange, routing_key]`. Taken apart without reading the envelope twice.
+/// Splits an entry of `unacked`, `[envelope, exchange, routing_key]`, without reading the envelope twice.
 ///
-/// Returns the text to put back, marked as redelivered as kombu marks it, the queue it goes to, and its priority. An
-/// envelope that cannot be read, or could only be written back changed, is put back as it is.
+/// Returns the text to requeue, marked as redelivered as kombu does, with its exchange, routing key and priority. An envelope
+/// that cannot be read, or cannot be written back unchanged, is requeued as it is.
 #[must_use]
 pub fn restored(unacked: &[u8], limits: &Limits) -> Option<Restored> {
     let bounds = Limits { body_bytes: Envelope::max_bytes(limits), ..*limits };
@@ -184,14 +184,14 @@ pub fn restored(unacked: &[u8], limits: &Limits) -> Option<Restored> {
         info.insert("redelivered".to_owned(), true.into());
     }
     let payload = match &envelope {
-        // What is not an object was not made by kombu; it goes back to be refused where it came from.
+        // Not an envelope of kombu: it is requeued unchanged, to be refused by a worker.
         Value::Object(map) => json::object_to_string(map),
         other => json::to_string(other),
     };
     Some(Restored { payload: payload.into_bytes(), exchange, routing_key, priority })
 }
 
-/// A message to be put back into its queue.
+/// A message to requeue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// The envelope's text.
@@ -204,7 +204,7 @@ pub struct Restored {
     pub priority: u8,
 }
 
-/// `[`, any bytes, `, "exchange", "routing key"]`: what is left when the bytes are not JSON.
+/// Splits `[`, any bytes, `, "exchange", "routing key"]`, for bytes that are not JSON.
 fn raw(unacked: &[u8]) -> Option<Restored> {
     let inner = unacked.strip_prefix(b"[")?;
     let split = |bytes: &[u8]| bytes.windows(3).rposition(|window| window == b", \"");
@@ -249,7 +249,7 @@ fn body(value: Option<Value>, encoding: Option<&str>) -> Vec<u8> {
     if encoding != Some("base64") {
         return text.into_bytes();
     }
-    // Some senders leave the padding out, which changes nothing.
+    // Some senders leave out the padding, which changes nothing.
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     GeneralPurpose::new(&ALPHABET, lenient).decode(text.as_bytes()).unwrap_or_else(|_| text.into_bytes())
 }

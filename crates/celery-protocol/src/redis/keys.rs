@@ -3,42 +3,42 @@
 use super::chord::ChordKeys;
 use crate::topology::topic_matches;
 
-/// Between the parts of a compound name, as in `celery\x06\x163`.
+/// The separator of compound names, as in `celery\x06\x163`.
 pub const SEPARATOR: &str = "\u{6}\u{16}";
 /// Messages of one queue are kept in as many lists. A priority belongs to the largest step that is not above it. **On Redis
 /// the smallest is the most urgent**, on RabbitMQ the largest.
 pub const PRIORITY_STEPS: [u8; 4] = [0, 3, 6, 9];
-/// How long a delivered message may stay unacknowledged before any worker puts it back, in seconds.
+/// How long a delivered message may stay unacknowledged before any worker requeues it, in seconds.
 pub const VISIBILITY_TIMEOUT_SECONDS: u64 = 3600;
-/// How the delivery tags begin that workers of this crate's kind note in `unacked`. They renew them, so that one which was
-/// not for [`LEASE_SECONDS`] belongs to a worker that is gone and need not wait for the visibility timeout.
+/// The prefix of the delivery tags that workers of this crate write to `unacked`. They renew their tags, so a tag that was not
+/// renewed for [`LEASE_SECONDS`] belongs to a dead worker and need not wait for the visibility timeout.
 pub const LEASED_TAG: &str = "rust-";
 /// See [`LEASED_TAG`].
 pub const LEASE_SECONDS: u64 = 300;
-/// How long a restorer of ours may hold the mutex, in milliseconds. kombu allows itself five minutes, and one that is killed
-/// meanwhile keeps everybody from restoring for as long. A step takes moments, and two at a time do no harm, as each message
-/// is put back once.
+/// How long a worker of ours may hold the mutex for requeueing, in milliseconds. kombu takes five minutes, and a worker killed
+/// meanwhile blocks all others for as long. A step takes moments, and two at a time do no harm, because each message is requeued
+/// once.
 pub const MUTEX_MILLISECONDS: u64 = 30_000;
-/// How long the binding of a transient queue holds unless it is made again, in milliseconds.
+/// How long the binding of a transient queue holds without renewal, in milliseconds.
 pub const TRANSIENT_BINDING_MILLISECONDS: u64 = 3_600_000;
-/// How long results and everything about groups is kept, in seconds: Celery's `result_expires`.
+/// How long results and groups are kept, in seconds: Celery's `result_expires`.
 pub const RESULT_SECONDS: u64 = 86_400;
 
-/// Names keys, all behind kombu's `global_keyprefix`.
+/// The names of keys, all behind kombu's `global_keyprefix`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keys {
+pub struct RedisKeys {
     prefix: String,
 }
 
-impl Keys {
+impl RedisKeys {
     /// Keys behind `prefix`, which may be empty and is used as it is.
     #[must_use]
     pub fn new(prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into() }
     }
 
-    /// Keys of a result backend behind a `global_keyprefix`: Celery sets it apart with an underscore unless it ends with one
-    /// of `:`, `_`, `-` and `.`.
+    /// Keys of a result backend behind a `global_keyprefix`: Celery adds an underscore unless the prefix ends with `:`, `_`, `-`
+    /// or `.`.
     #[must_use]
     pub fn for_results(prefix: &str) -> Self {
         let ends = prefix.is_empty() || prefix.ends_with([':', '_', '-', '.']);
@@ -58,13 +58,13 @@ impl Keys {
         }
     }
 
-    /// All lists of a queue, the most urgent first: the order in which they are consumed.
+    /// All lists of a queue in the order of consumption: the most urgent first.
     #[must_use]
     pub fn queues(&self, queue: &str) -> [String; 4] {
         PRIORITY_STEPS.map(|step| self.queue(queue, step))
     }
 
-    /// The hash of what is delivered and not acknowledged, by delivery tag.
+    /// The hash of unacknowledged messages, by delivery tag.
     #[must_use]
     pub fn unacked(&self) -> String {
         self.key("unacked")
@@ -76,7 +76,7 @@ impl Keys {
         self.key("unacked_index")
     }
 
-    /// Held by whoever restores what was not acknowledged in time.
+    /// The mutex of the worker that requeues messages not acknowledged in time.
     #[must_use]
     pub fn unacked_mutex(&self) -> String {
         self.key("unacked_mutex")
@@ -88,7 +88,7 @@ impl Keys {
         format!("{}_kombu.binding.{exchange}", self.prefix)
     }
 
-    /// The set of those among them that hold without being made again (kombu 5.7).
+    /// The set of permanent bindings among them, which need no renewal (kombu 5.7).
     #[must_use]
     pub fn permanent_bindings(&self, exchange: &str) -> String {
         format!("{}_kombu.binding_permanent.{exchange}", self.prefix)
@@ -100,7 +100,7 @@ impl Keys {
         self.key("_kombu.binding_deadlines")
     }
 
-    /// The channel a message to a fanout exchange is published on. Channels know no database, so its number is in the name.
+    /// The channel of messages to a fanout exchange. Channels belong to no database, so its number is in the name.
     #[must_use]
     pub fn fanout(&self, db: i64, exchange: &str, routing_key: &str) -> String {
         match routing_key {
@@ -109,7 +109,7 @@ impl Keys {
         }
     }
 
-    /// What a consumer subscribes to with `PSUBSCRIBE`: AMQP's `#` is any text, as `*` is.
+    /// The pattern for `PSUBSCRIBE`: AMQP's `#` is any text, as `*` is.
     #[must_use]
     pub fn fanout_pattern(&self, db: i64, exchange: &str, pattern: &str) -> String {
         let glob = |text: &str| {
@@ -124,7 +124,7 @@ impl Keys {
         self.fanout(db, &glob(exchange), &glob(&pattern.replace('#', "*")))
     }
 
-    /// The key of a task's result, which is also the channel it is announced on.
+    /// The key of a task's result, which is also the channel of its announcement.
     #[must_use]
     pub fn result(&self, task_id: &str) -> String {
         format!("{}celery-task-meta-{task_id}", self.prefix)
@@ -143,14 +143,14 @@ impl Keys {
     }
 }
 
-/// The step a priority belongs to.
+/// The step of a priority.
 #[must_use]
 pub fn step(priority: u8) -> u8 {
     PRIORITY_STEPS.into_iter().rev().find(|step| *step <= priority).unwrap_or(0)
 }
 
-/// Whether messages to this exchange are published on a channel: control requests and events. Celery makes these fanout
-/// exchanges on Redis, and neither could be told from a list by its name alone.
+/// Whether messages to this exchange are published on a channel: control requests and events, which are fanout exchanges of
+/// Celery on Redis.
 #[must_use]
 pub fn is_fanout(exchange: &str) -> bool {
     exchange == "celeryev" || (exchange.ends_with(".pidbox") && !exchange.starts_with("reply."))
@@ -161,7 +161,7 @@ pub fn is_fanout(exchange: &str) -> bool {
 pub struct BindingMember {
     /// The routing key that was bound.
     pub routing_key: String,
-    /// For topic exchanges, the same as a regular expression; empty otherwise.
+    /// For topic exchanges, the same as a regular expression; otherwise empty.
     pub pattern: String,
     /// The queue that receives.
     pub queue: String,
@@ -180,7 +180,7 @@ impl BindingMember {
         [self.routing_key.as_str(), &self.pattern, &self.queue].join(SEPARATOR)
     }
 
-    /// Reads a member; `None` when it has not three parts.
+    /// Reads a member; `None` if it does not have three parts.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
         let mut parts = text.split(SEPARATOR);
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_priority_belongs_to_the_step_below() {
-        let keys = Keys::default();
+        let keys = RedisKeys::default();
         for (priority, key) in [(0, "q"), (2, "q"), (3, "q\u{6}\u{16}3"), (5, "q\u{6}\u{16}3"), (255, "q\u{6}\u{16}9")]
         {
             assert_eq!(keys.queue("q", priority), key);
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_key_and_channel_is_behind_the_prefix() {
-        let keys = Keys::new("p:");
+        let keys = RedisKeys::new("p:");
         let all = [
             keys.queue("q", 9),
             keys.unacked(),
@@ -231,9 +231,9 @@ mod tests {
             keys.group("g"),
         ];
         assert!(all.iter().all(|key| key.starts_with("p:")), "{all:?}");
-        assert_eq!(Keys::for_results("p").result("t"), "p_celery-task-meta-t");
-        assert_eq!(Keys::for_results("p:").result("t"), "p:celery-task-meta-t");
-        assert_eq!(Keys::for_results("").result("t"), "celery-task-meta-t");
+        assert_eq!(RedisKeys::for_results("p").result("t"), "p_celery-task-meta-t");
+        assert_eq!(RedisKeys::for_results("p:").result("t"), "p:celery-task-meta-t");
+        assert_eq!(RedisKeys::for_results("").result("t"), "celery-task-meta-t");
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! Lua texts. Each does at once what must not be half done.
+//! Lua scripts. Each is an atomic step.
 //!
-//! All take their keys by `KEYS`, so that a `global_keyprefix` and a cluster's checks work. Time is Redis's own, so that the
+//! All get their keys by `KEYS`, so that a `global_keyprefix` and a cluster's checks work. Time is Redis's own, so that the
 //! clocks of workers need not agree.
 
-/// Takes messages and notes them as unacknowledged in the same step. kombu pops first and notes in a second round trip; a
-/// crash between the two loses the message. One that cannot be noted (`unacked` of another type, a command not allowed)
-/// goes back to where it was, because a script that fails undoes nothing.
+/// Takes messages and records them as unacknowledged in the same step. kombu pops first and records in a second round trip; a
+/// crash between the two loses the message. A message that cannot be recorded (`unacked` of another type, a command not
+/// allowed) returns to its place, because a script that fails undoes nothing.
 ///
-/// `KEYS`: the lists, most urgent first, then `unacked_index` and `unacked`. `ARGV`: how many at most, the delivery tags'
-/// common beginning, what follows an envelope in `unacked`, how many bytes may be returned, the largest envelope returned.
-/// Returns triples of tag, size in bytes, and envelope (empty when too large). Stops early rather than return too much.
+/// `KEYS`: the lists, most urgent first, then `unacked_index` and `unacked`. `ARGV`: how many at most, the common
+/// prefix of the delivery tags, the text behind an envelope in `unacked`, how many bytes may be returned, the largest envelope returned.
+/// Returns triples of tag, size in bytes, and envelope (empty when too large). Stops early before it returns too much.
 pub const TAKE: &str = r"
 local lists = #KEYS - 2
 local index, unacked = KEYS[lists + 1], KEYS[lists + 2]
@@ -40,7 +40,7 @@ end
 return taken
 ";
 
-/// Takes messages for good: replies, which nobody acknowledges.
+/// Takes messages without a record: replies, which need no acknowledgement.
 ///
 /// `KEYS`: the lists. `ARGV`: how many at most, the largest envelope returned (a larger one is dropped).
 pub const TAKE_FOR_GOOD: &str = r"
@@ -56,7 +56,7 @@ return taken
 ";
 
 /// Acknowledges. `KEYS`: `unacked_index`, `unacked`. `ARGV`: tags, some thousands at most. Returns the places in `ARGV`,
-/// counted from 1, of those that were not ours any more.
+/// counted from 1, of those that were no longer ours.
 pub const ACK: &str = r"
 redis.call('ZREM', KEYS[1], unpack(ARGV))
 local gone = {}
@@ -66,9 +66,9 @@ end
 return gone
 ";
 
-/// Says that the messages of these tags are still being worked on. What somebody else has put back stays back.
+/// Renews the tags of messages that are still worked on. A message that another worker has requeued stays requeued.
 ///
-/// `KEYS`: `unacked_index`. `ARGV`: tags. Returns how many are still there.
+/// `KEYS`: `unacked_index`. `ARGV`: tags. Returns how many still exist.
 pub const REFRESH: &str = r"
 local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', time[2])
@@ -82,11 +82,11 @@ end
 return kept
 ";
 
-/// Finds what was not acknowledged in time, if nobody else is at it.
+/// Finds messages that were not acknowledged in time, unless another worker does.
 ///
 /// `KEYS`: `unacked_index`, `unacked`, `unacked_mutex`. `ARGV`: our token, the mutex's life in milliseconds, the visibility
-/// timeout in seconds, the lease in seconds, how a tag begins whose worker renews it (and is dead after a lease without),
-/// how many to return. Returns tags and what lies under them, in turn, oldest first; the mutex is held when there are any.
+/// timeout in seconds, the lease in seconds, the prefix of tags that their worker renews (without a renewal in a lease the worker is
+/// dead), how many to return. Returns tags and their messages, in turn, oldest first; with any, it holds the mutex.
 pub const DUE: &str = r"
 if not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then return {} end
 local time = redis.call('TIME')
@@ -112,19 +112,19 @@ if #due == 0 then redis.call('DEL', KEYS[3]) end
 return due
 ";
 
-/// Gives the mutex back, unless it is another's by now. `KEYS`: `unacked_mutex`. `ARGV`: our token.
+/// Releases the mutex, unless another worker holds it by now. `KEYS`: `unacked_mutex`. `ARGV`: our token.
 pub const RELEASE: &str = r"
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 ";
 
-/// Puts messages back into their queues, all at once. Each only if it is still unacknowledged and, where an age is asked
-/// for, was not touched since: so that of several who try only one succeeds, and none takes what is being worked on.
-/// One whose list does not take it stays where it is, and keeps none of the others from going back.
+/// Requeues messages in one step. Each only if it is still unacknowledged and, with an age, was not renewed since: so that of
+/// several workers only one succeeds, and none takes a message that is being worked on. A message that its list does not take
+/// stays in `unacked` and does not hold up the others.
 ///
 /// `KEYS`: `unacked_index`, `unacked`, then one list per message. `ARGV`: the least age in seconds (`0` for any), which end
-/// (`RPUSH` runs next, `LPUSH` last), then a tag and an envelope per message. Returns how many went back, or the last
-/// error when none did.
+/// (`RPUSH` runs next, `LPUSH` last), then a tag and an envelope per message. Returns how many were requeued, or the last
+/// error if none was.
 pub const RESTORE: &str = r"
 local time = redis.call('TIME')
 local until_ = tonumber(time[1]) + tonumber(time[2]) / 1000000 - tonumber(ARGV[1])
@@ -152,8 +152,8 @@ return restored
 /// Publishes to a queue through the default exchange.
 ///
 /// `KEYS`: the list, the queue's lists, the bindings of the exchange of its name. `ARGV`: envelope, the queue's own binding,
-/// `1` if the queue has to be known, and the seconds after which a list nobody declared is dropped again (`0` for never).
-/// Returns the list's length, or 0 when the queue is not known.
+/// `1` if the queue must be known, and the seconds after which a list of an undeclared queue is deleted (`0` for never).
+/// Returns the list's length, or 0 if the queue is unknown.
 pub const PUSH: &str = r"
 local known = redis.call('SISMEMBER', KEYS[#KEYS], ARGV[2]) == 1
 for at = 2, #KEYS - 1 do
@@ -165,7 +165,7 @@ if ARGV[4] ~= '0' and not known then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
 return length
 ";
 
-/// Binds a transient queue as kombu 5.7 does: the exchange's deadline is moved on, never back.
+/// Binds a transient queue as kombu 5.7 does: the exchange's deadline only moves forward.
 ///
 /// `KEYS`: bindings, deadlines. `ARGV`: the binding, the exchange, milliseconds from now.
 pub const BIND_FOR_A_WHILE: &str = r"
@@ -176,7 +176,7 @@ return redis.call('ZADD', KEYS[2], 'GT', now + tonumber(ARGV[3]), ARGV[2])
 ";
 
 /// Stores a result and announces it, unless the task has succeeded before: a second run, or a late report of the first, must
-/// not undo what a client may have seen.
+/// not undo a result that a client may have seen.
 ///
 /// `KEYS`: the result. `ARGV`: its text, seconds to keep it (`0` for ever). Returns 1 if it was stored.
 pub const STORE: &str = r#"
@@ -198,14 +198,14 @@ redis.call('PUBLISH', KEYS[1], ARGV[1])
 return 1
 "#;
 
-/// Adds a finished member to its chord. When it is the last, at most one caller gets the claim: it has to publish the body,
-/// and [`CHORD_DONE`] afterwards. A claim that is not renewed runs out, so that a crash in between loses nothing: the member
-/// is delivered again and claims anew.
+/// Adds a finished member to its chord. With the last member at most one caller gets the claim: it has to publish the body and
+/// then to run [`CHORD_DONE`]. A claim that is not renewed expires, so a crash in between loses nothing: the member is delivered
+/// again and claims again.
 ///
 /// `KEYS`: members, total diff, size, seen, group, claim. `ARGV`: task id, member, index, seconds to keep, seconds of the
-/// claim, token, `1` to keep the members in the order of the chord and `0` to keep a list in the order they end in; whoever
-/// comes first decides. Returns `{-1, 0, 0}` for a chord that is over; else how many members there are, then 0 while some
-/// are missing, 1 if the claim is ours, 2 if it is another's, and then `1` if they are kept in order.
+/// claim, token, `1` to keep the members in the order of the chord and `0` to keep a list in the order they end in; the
+/// first caller decides. Returns `{-1, 0, 0}` for a chord that is done; else how many members there are, then 0 while some
+/// are missing, 1 if the claim is ours, 2 if another worker holds it, and then `1` if they are kept in order.
 pub const CHORD_PART: &str = r"
 if redis.call('GET', KEYS[6]) == 'done' then return {-1, 0, 0} end
 local kind = redis.call('TYPE', KEYS[1]).ok
@@ -242,7 +242,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return 1
 ";
 
-/// Ends a chord whose body is published, and marks it as over. `KEYS`: claim, members, total diff, size, seen. `ARGV`:
+/// Ends a chord whose body is published, and marks it as done. `KEYS`: claim, members, total diff, size, seen. `ARGV`:
 /// token, seconds of the mark. Returns 1 if the claim was ours.
 pub const CHORD_DONE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -251,5 +251,5 @@ redis.call('SET', KEYS[1], 'done', 'EX', ARGV[2])
 return 1
 ";
 
-/// Gives a claim back, for somebody else to try. `KEYS`: claim. `ARGV`: token.
+/// Releases a claim, for another worker to try. `KEYS`: claim. `ARGV`: token.
 pub const CHORD_GIVE_UP: &str = RELEASE;

@@ -1,23 +1,31 @@
-//! Making new tasks.
+//! Builds new tasks.
 
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
 use super::headers::{TaskHeaders, TimeLimit};
-use super::{Embed, Protocol, Signature, TaskRequest};
+use super::request::{Protocol, TaskRequest};
+use super::signature::{Embed, Signature};
 use crate::message::{CONTENT_ENCODING_UTF8, CONTENT_TYPE_JSON, Properties, delivery_mode};
 use crate::time::WireTime;
 use crate::value::FieldValue;
 
-/// A new task in the making, see [`TaskRequest::builder`].
+/// Builds a new task; see [`TaskRequest::builder`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct TaskBuilder {
     request: TaskRequest,
 }
 
+impl TaskRequest {
+    /// Starts to build a task with this name and id, which may be any text up to 255 bytes.
+    pub fn builder(task: impl Into<String>, id: impl Into<String>) -> TaskBuilder {
+        TaskBuilder::new(task.into(), id.into())
+    }
+}
+
 impl TaskBuilder {
-    pub(super) fn new(task: String, id: String) -> Self {
+    fn new(task: String, id: String) -> Self {
         let properties = Properties {
             content_type: Some(CONTENT_TYPE_JSON.to_owned()),
             content_encoding: Some(CONTENT_ENCODING_UTF8.to_owned()),
@@ -50,13 +58,13 @@ impl TaskBuilder {
         self
     }
 
-    /// The queue results go to.
+    /// The queue of the results.
     pub fn reply_to(mut self, queue: impl Into<String>) -> Self {
         self.request.properties.reply_to = Some(queue.into());
         self
     }
 
-    /// The sending process, shown as `gen<pid>@<host>`.
+    /// The sending process, as `gen<pid>@<host>`.
     pub fn origin(mut self, pid: u32, host: &str) -> Self {
         self.request.headers.origin = Some(format!("gen{pid}@{host}"));
         self
@@ -68,14 +76,14 @@ impl TaskBuilder {
         self
     }
 
-    /// Not to be run before `at`.
+    /// The earliest time to run it.
     pub fn eta(mut self, at: Timestamp) -> Self {
         self.request.headers.eta = Some(at.into());
         self
     }
 
-    /// Not to be run after `at`. The broker may drop the message after the milliseconds from `now`
-    /// to then; it does so without telling anybody.
+    /// The latest time to run it. The broker may silently drop the message after the milliseconds from
+    /// `now` until then.
     pub fn expires(mut self, at: Timestamp, now: Timestamp) -> Self {
         let milliseconds = at.duration_since(now).as_millis().max(0);
         self.request.headers.expires = Some(WireTime::from(at));
@@ -83,7 +91,7 @@ impl TaskBuilder {
         self
     }
 
-    /// How long it may run, in seconds.
+    /// The time limits, in seconds.
     pub fn time_limit(mut self, hard: Option<Number>, soft: Option<Number>) -> Self {
         self.request.headers.timelimit = TimeLimit { hard, soft };
         self
@@ -95,21 +103,21 @@ impl TaskBuilder {
         self
     }
 
-    /// The first task of the workflow and the one that sends this one.
+    /// The first task of the workflow, and the task that sends this one.
     pub fn sent_by(mut self, root_id: impl Into<String>, parent_id: impl Into<String>) -> Self {
         self.request.headers.root_id = Some(root_id.into());
         self.request.headers.parent_id = Some(parent_id.into());
         self
     }
 
-    /// The group it is a member of, and its place there.
+    /// The group of which it is a member, and its place there.
     pub fn group(mut self, id: impl Into<String>, index: i64) -> Self {
         self.request.headers.group = Some(id.into());
         self.request.headers.group_index = Some(index);
         self
     }
 
-    /// Whether the result is not wanted; `None` is what Python sends for a task it does not know.
+    /// Whether the result is not wanted; Python sends `None` for a task it does not know.
     pub fn ignore_result(mut self, ignore: impl Into<Option<bool>>) -> Self {
         self.request.headers.ignore_result = ignore.into();
         self
@@ -121,7 +129,7 @@ impl TaskBuilder {
         self
     }
 
-    /// A mark that is handed on to everything the task sends.
+    /// A stamp, which all tasks sent by this one inherit.
     pub fn stamp(mut self, name: impl Into<String>, value: impl Into<FieldValue>) -> Self {
         let name = name.into();
         self.request.headers.stamped_headers.get_or_insert_default().push(name.clone());
@@ -129,26 +137,26 @@ impl TaskBuilder {
         self
     }
 
-    /// Shown instead of the arguments, which may be secret.
+    /// The text to show instead of the arguments, which may be secret.
     pub fn reprs(mut self, args: impl Into<String>, kwargs: impl Into<String>) -> Self {
         self.request.headers.argsrepr = Some(args.into());
         self.request.headers.kwargsrepr = Some(kwargs.into());
         self
     }
 
-    /// Sent with the result when the task succeeds.
+    /// The task to send with the result when this one succeeds.
     pub fn link(mut self, signature: Signature) -> Self {
         self.request.embed.callbacks.get_or_insert_default().push(signature);
         self
     }
 
-    /// Sent with the task's id when it fails.
+    /// The task to send with this one's id when it fails.
     pub fn link_error(mut self, signature: Signature) -> Self {
         self.request.embed.errbacks.get_or_insert_default().push(signature);
         self
     }
 
-    /// The rest of a chain, the last one to run next.
+    /// The rest of a chain; the last element runs next.
     pub fn chain(mut self, reversed: Vec<Signature>) -> Self {
         self.request.embed.chain = Some(reversed);
         self

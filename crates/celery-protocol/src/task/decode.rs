@@ -1,17 +1,29 @@
-//! Reading task messages of every form.
+//! Reads task messages of every form.
 
 use serde_json::{Map, Value};
 
+use super::error::{DecodeError, Rejection, TaskIdentity};
 use super::headers::{TaskHeaders, integer, text};
-use super::{DecodeError, Embed, Protocol, Rejection, TaskIdentity, TaskRequest};
+use super::request::{Protocol, TaskRequest};
+use super::signature::Embed;
 use crate::body::json_body;
 use crate::limits::Limits;
 use crate::message::{MAX_SHORT_STRING, Message};
 use crate::value::{FieldTable, FieldValue};
 
-/// Keys of a protocol 1 body that are headers in protocol 2. Others mean nothing to anybody, and a
-/// body may hold very many of them.
-const METADATA: [&str; 14] = [
+impl TaskRequest {
+    /// Reads a task message of any form.
+    ///
+    /// # Errors
+    /// A [`Rejection`] with the reason, and as much of the caller as is known.
+    pub fn decode(message: &Message, limits: &Limits) -> Result<Self, Box<Rejection>> {
+        decode(message, limits)
+    }
+}
+
+/// Keys of a protocol 1 body that are headers in protocol 2. Others have no meaning, and a body may
+/// hold very many of them.
+const V1_HEADER_KEYS: [&str; 14] = [
     "lang",
     "task",
     "id",
@@ -28,14 +40,14 @@ const METADATA: [&str; 14] = [
     "ignore_result",
 ];
 
-pub(super) fn decode(message: &Message, limits: &Limits) -> Result<TaskRequest, Box<Rejection>> {
+fn decode(message: &Message, limits: &Limits) -> Result<TaskRequest, Box<Rejection>> {
     let mut identity = identify(message, &message.headers);
     let mut read = || -> Result<TaskRequest, DecodeError> {
         match json_body(message, limits)? {
             Value::Array(parts) => protocol_2(message, parts),
             Value::Object(body) => {
                 let table = merged_headers(&message.headers, &body);
-                // A body that says who it is can be answered even if the rest is wrong.
+                // A body with an id can be answered even if the rest is wrong.
                 identity = identify(message, &table);
                 protocol_1(message, body, table)
             }
@@ -50,8 +62,8 @@ fn identify(message: &Message, headers: &FieldTable) -> TaskIdentity {
     let header = |name| headers.get(name).and_then(text).and_then(short);
     let property = |value: &Option<String>| value.clone().filter(|text| !text.is_empty()).and_then(short);
     let correlation_id = property(&message.properties.correlation_id);
-    // Every Celery sends the id as correlation id too, which is all there is to a protocol 1
-    // message whose body cannot be read.
+    // Every Celery sends the id as correlation id too. A protocol 1 message with an unreadable body
+    // has no other id.
     let id = header("id").or_else(|| correlation_id.clone());
     TaskIdentity {
         task: header("task"),
@@ -93,7 +105,7 @@ fn protocol_1(message: &Message, mut body: Map<String, Value>, table: FieldTable
 /// The metadata in a protocol 1 body as headers; real headers win.
 fn merged_headers(headers: &FieldTable, body: &Map<String, Value>) -> FieldTable {
     let mut table = headers.clone();
-    for key in METADATA {
+    for key in V1_HEADER_KEYS {
         if let (None, Some(value)) = (table.get(key), body.get(key)) {
             table.insert(key, value);
         }
@@ -117,7 +129,7 @@ fn request(
     embed: Embed,
     protocol: Protocol,
 ) -> Result<TaskRequest, DecodeError> {
-    // JSON has room for what AMQP cannot carry: such a task could not be sent on, nor tried again.
+    // JSON can hold values that AMQP cannot carry: such a task could not be forwarded or retried.
     let properties = &message.properties;
     for (what, text) in [
         ("correlation id", &properties.correlation_id),

@@ -1,6 +1,6 @@
-//! Writing task messages, protocol 2.
+//! Writes task messages, protocol 2.
 
-use super::TaskRequest;
+use super::request::TaskRequest;
 use crate::json;
 use crate::message::{MAX_SHORT_STRING, Message};
 use crate::python::{args_repr, kwargs_repr};
@@ -8,10 +8,10 @@ use crate::python::{args_repr, kwargs_repr};
 /// Why a task cannot be sent.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EncodeError {
-    /// Text that AMQP carries as a short string is too long for one.
+    /// A text is too long for an AMQP short string.
     #[error("{what} is {size} bytes long, at most 255 can be sent")]
     TooLong {
-        /// Which text.
+        /// The name of the text.
         what: &'static str,
         /// Its length in bytes.
         size: usize,
@@ -19,12 +19,23 @@ pub enum EncodeError {
     /// The task name or id is empty.
     #[error("{what} is empty")]
     Empty {
-        /// Which text.
+        /// The name of the text.
         what: &'static str,
     },
 }
 
-pub(super) fn to_message(request: &TaskRequest) -> Result<Message, EncodeError> {
+impl TaskRequest {
+    /// The message to publish, equal to that of Celery 5.7 for the same task. It is never compressed,
+    /// even if the message that this task came from was.
+    ///
+    /// # Errors
+    /// If AMQP cannot carry an id, name or property.
+    pub fn to_message(&self) -> Result<Message, EncodeError> {
+        to_message(self)
+    }
+}
+
+fn to_message(request: &TaskRequest) -> Result<Message, EncodeError> {
     let (headers, properties) = (&request.headers, &request.properties);
     for (what, text) in [("task name", &headers.task), ("task id", &headers.id)] {
         if text.is_empty() {

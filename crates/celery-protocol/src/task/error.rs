@@ -1,4 +1,4 @@
-//! Messages that are not tasks, and whom to tell.
+//! Messages that are not tasks, and the callers to answer.
 
 use jiff::Timestamp;
 
@@ -9,24 +9,24 @@ use crate::result::ResultMeta;
 /// Why a message is not a task.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The body could not be read.
+    /// The body cannot be read.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The message has not the shape of a task.
+    /// The message does not have the form of a task.
     #[error("not a task message: {0}")]
     NotATask(String),
-    /// `eta` or `expires` is no point in time. Running the task regardless could be wrong.
+    /// `eta` or `expires` is not a time. Running the task nevertheless could be wrong.
     #[error("invalid {header} value {value}")]
     InvalidTime {
         /// The header.
         header: &'static str,
-        /// What it held.
+        /// Its value.
         value: String,
     },
 }
 
 impl DecodeError {
-    /// The exception a Python worker would raise for it.
+    /// The exception that a Python worker raises for it.
     #[must_use]
     pub fn exception(&self) -> ExceptionInfo {
         match self {
@@ -36,39 +36,39 @@ impl DecodeError {
     }
 }
 
-/// What is known about a task before, or without, its body being understood.
+/// The part of a task that is known even if its body cannot be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskIdentity {
-    /// The task id, or else the correlation id, which is the same in what Celery sends.
+    /// The task id, or else the correlation id, which is the same in Celery's messages.
     pub id: Option<String>,
     /// The name of the task.
     pub task: Option<String>,
-    /// The queue an `rpc://` result goes to.
+    /// The queue of the `rpc://` result.
     pub reply_to: Option<String>,
-    /// The correlation id results carry.
+    /// The correlation id of the results.
     pub correlation_id: Option<String>,
-    /// The group the task is a member of.
+    /// The group of which the task is a member.
     pub group: Option<String>,
     /// The task that sent this one.
     pub parent_id: Option<String>,
-    /// Whether the sender said that it does not want the result.
+    /// Whether the sender does not want the result.
     pub ignore_result: Option<bool>,
 }
 
-/// A message that was refused, with what it takes to answer.
+/// A refused message, with the ids needed to answer it.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Rejection {
     /// The reason.
     #[source]
     pub error: DecodeError,
-    /// Whom the message concerned, as far as it could be read.
+    /// The task that the message names, as far as it could be read.
     pub identity: TaskIdentity,
 }
 
 impl Rejection {
-    /// The FAILURE to answer with, finished at `at`; `None` when the message had neither a task
-    /// id nor a correlation id.
+    /// The FAILURE to answer, finished at `at`; `None` if the message had neither a task id nor a
+    /// correlation id.
     #[must_use]
     pub fn failure(&self, at: Timestamp) -> Option<ResultMeta> {
         let id = self.identity.id.as_deref()?;

@@ -5,17 +5,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Number;
 
-use super::DecodeError;
+use super::error::DecodeError;
 use crate::compression::shorten;
 use crate::message::MAX_SHORT_STRING;
 use crate::time::WireTime;
 use crate::value::{FieldTable, FieldValue};
 
-/// The headers of a task. Which of them a sender knows depends on its version, so on reading all
-/// but the name and the id may be missing.
+/// The headers of a task.
+///
+/// Senders of other versions know other headers, so all but the name and the id may be missing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskHeaders {
-    /// Language of the sender; says nothing to a worker.
+    /// The language of the sender; workers ignore it.
     pub lang: Option<String>,
     /// The name of the task.
     pub task: String,
@@ -23,43 +24,42 @@ pub struct TaskHeaders {
     pub id: String,
     /// A name to show instead of the task's.
     pub shadow: Option<String>,
-    /// Not to be run before.
+    /// The earliest time to run it.
     pub eta: Option<WireTime>,
-    /// Not to be run after.
+    /// The latest time to run it.
     pub expires: Option<WireTime>,
-    /// The group the task is a member of.
+    /// The group of which the task is a member.
     pub group: Option<String>,
     /// Its place in that group.
     pub group_index: Option<i64>,
-    /// How many times it was tried before.
+    /// The number of retries so far.
     pub retries: u32,
-    /// How long it may run.
+    /// The time limits.
     pub timelimit: TimeLimit,
     /// The first task of the workflow.
     pub root_id: Option<String>,
     /// The task that sent this one.
     pub parent_id: Option<String>,
-    /// The arguments for display; made from the arguments on sending when missing.
+    /// The arguments for display; if missing, made from the arguments on sending.
     pub argsrepr: Option<String>,
-    /// The keyword arguments for display; made from them on sending when missing.
+    /// The keyword arguments for display; if missing, made from them on sending.
     pub kwargsrepr: Option<String>,
-    /// Who sent it, `gen<pid>@<host>`.
+    /// The sender, as `gen<pid>@<host>`.
     pub origin: Option<String>,
-    /// Whether the sender does not want the result; `None` when it does not know the task.
+    /// Whether the sender does not want the result; `None` if it does not know the task.
     pub ignore_result: Option<bool>,
-    /// How many times the task was replaced by another.
+    /// How many times another task replaced this one.
     pub replaced_task_nesting: i64,
     /// Names of the entries in `stamps`.
     pub stamped_headers: Option<Vec<String>>,
-    /// Marks that are handed on to everything the task sends.
+    /// Stamps, which all tasks sent by this one inherit.
     pub stamps: FieldTable,
-    /// Headers beyond those, the user's own among them. One with the name of a known header is not
-    /// sent.
+    /// All other headers, the user's own among them. One with the name of a known header is not sent.
     pub extra: FieldTable,
 }
 
 impl TaskHeaders {
-    /// Headers of a new task, with nothing asked for beyond running it.
+    /// The headers of a new task without options.
     #[must_use]
     pub fn new(task: impl Into<String>, id: impl Into<String>) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl TaskHeaders {
         }
     }
 
-    /// Reads headers, whatever types they came with. Unknown ones go to `extra`.
+    /// Reads headers of any types. Unknown ones go to `extra`.
     pub(super) fn from_table(table: &FieldTable) -> Result<Self, DecodeError> {
         let mut headers = Self { lang: None, ignore_result: None, ..Self::new("", "") };
         let mut extra = Vec::new();
@@ -111,7 +111,7 @@ impl TaskHeaders {
                 "replaced_task_nesting" => headers.replaced_task_nesting = integer(value).unwrap_or(0),
                 "stamped_headers" => headers.stamped_headers = names(value),
                 "stamps" => headers.stamps = value.as_table().cloned().unwrap_or_default(),
-                // The body is read by now and written back as it is.
+                // The body is inflated by now, and written back so.
                 "compression" => {}
                 _ => extra.push((key.to_owned(), value.clone())),
             }
@@ -123,7 +123,7 @@ impl TaskHeaders {
         Ok(headers)
     }
 
-    /// The headers in the order Celery sends them, its defaults filled in.
+    /// The headers in Celery's order, with its defaults.
     pub(super) fn to_table(&self, argsrepr: String, kwargsrepr: String) -> FieldTable {
         let text = |value: &Option<String>| FieldValue::from(value.clone());
         let time = |value: &Option<WireTime>| FieldValue::from(value.as_ref().map(WireTime::as_str));
@@ -158,23 +158,23 @@ impl TaskHeaders {
     }
 }
 
-/// How long a task may run, in seconds. Integers and floats are kept apart, as they were sent.
+/// The time limits of a task, in seconds. Integers and floats stay apart, as they were sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TimeLimit {
-    /// After this the task is ended.
+    /// The hard limit: after it the task is stopped.
     pub hard: Option<Number>,
-    /// After this the task is told to end.
+    /// The soft limit: after it the task is asked to stop.
     pub soft: Option<Number>,
 }
 
 impl TimeLimit {
-    /// The hard limit; `None` when there is none, or one that is not above zero.
+    /// The hard limit; `None` without one, or for one that is not above zero.
     #[must_use]
     pub fn hard_duration(&self) -> Option<Duration> {
         duration(self.hard.as_ref())
     }
 
-    /// The soft limit; `None` when there is none, or one that is not above zero.
+    /// The soft limit; `None` without one, or for one that is not above zero.
     #[must_use]
     pub fn soft_duration(&self) -> Option<Duration> {
         duration(self.soft.as_ref())
@@ -204,7 +204,7 @@ fn number(value: &FieldValue) -> Option<Number> {
     }
 }
 
-/// Text, or a number as text; empty text is none.
+/// Text, or a number as text; `None` for an empty text.
 pub(super) fn text(value: &FieldValue) -> Option<String> {
     match value {
         FieldValue::LongString(text) if text.is_empty() => None,

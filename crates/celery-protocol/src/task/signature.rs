@@ -1,4 +1,4 @@
-//! Signatures, and the part of a task's body that says what follows it.
+//! Signatures, and the part of a task's body that names the tasks to follow.
 
 use serde_json::{Map, Value, json};
 
@@ -11,13 +11,13 @@ pub struct Signature {
     pub args: Vec<Value>,
     /// Keyword arguments.
     pub kwargs: Map<String, Value>,
-    /// How to send it: `task_id`, `reply_to`, `queue`, `countdown`, `link` and others.
+    /// The options for sending it: `task_id`, `reply_to`, `queue`, `countdown`, `link` and others.
     pub options: Map<String, Value>,
-    /// `chain`, `group` or `chord` when this stands for more than one task.
+    /// `chain`, `group` or `chord` if this stands for several tasks.
     pub subtask_type: Option<String>,
-    /// Whether the result of what ran before is kept out of the arguments.
+    /// Whether the result of the previous task stays out of the arguments.
     pub immutable: bool,
-    /// Keys beyond those, such as `chord_size`.
+    /// All other keys, such as `chord_size`.
     pub extra: Map<String, Value>,
 }
 
@@ -43,7 +43,7 @@ impl Signature {
         self
     }
 
-    /// Keeps the result of what ran before out of the arguments.
+    /// Keeps the result of the previous task out of the arguments.
     #[must_use]
     pub fn immutable(mut self) -> Self {
         self.immutable = true;
@@ -91,18 +91,18 @@ impl Signature {
     }
 }
 
-/// What follows a task: the third element of a protocol 2 body.
+/// The tasks that follow a task: the third element of a protocol 2 body.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Embed {
-    /// Sent with the result when the task succeeds.
+    /// The tasks to send with the result when this one succeeds.
     pub callbacks: Option<Vec<Signature>>,
-    /// Sent with the task's id when it fails.
+    /// The tasks to send with this one's id when it fails.
     pub errbacks: Option<Vec<Signature>>,
-    /// The rest of a chain in reverse: the last one runs next.
+    /// The rest of a chain in reverse: the last element runs next.
     pub chain: Option<Vec<Signature>>,
-    /// The body of the chord this task is a part of.
+    /// The body of the chord to which this task belongs.
     pub chord: Option<Signature>,
-    /// Keys beyond those.
+    /// All other keys.
     pub extra: Map<String, Value>,
 }
 
@@ -122,7 +122,7 @@ impl Embed {
     /// Reads the object.
     ///
     /// # Errors
-    /// The name of the key that is not what it should be: what follows a task must not be lost.
+    /// The name of the invalid key: the tasks that follow must not be lost.
     pub(super) fn from_json(map: &Map<String, Value>) -> Result<Self, &'static str> {
         let mut embed = Self::default();
         for (key, value) in map {
@@ -145,7 +145,7 @@ fn list_to_json(signatures: Option<&[Signature]>) -> Value {
     signatures.map_or(Value::Null, |list| list.iter().map(Signature::to_json).collect())
 }
 
-/// `None` when it is neither null nor a list of signatures; a single signature is a list of one.
+/// `None` if it is neither null nor a list of signatures; a single signature is a list of one.
 fn list_from_json(value: &Value) -> Option<Option<Vec<Signature>>> {
     match value {
         Value::Null => Some(None),

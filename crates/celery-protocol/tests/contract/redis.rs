@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::captures::{golden, read_json};
 use celery_protocol::redis::envelope::restored;
-use celery_protocol::redis::{BindingMember, ChordMember, Envelope, Keys, MemberOutcome, chord, keys};
+use celery_protocol::redis::{BindingMember, ChordMember, Envelope, MemberOutcome, RedisKeys, chord, keys};
 use celery_protocol::{Limits, ResultMeta, State, TaskRequest};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn every_captured_envelope_is_written_back_as_it_came() {
         let envelope = Envelope::decode(text.as_bytes(), &Limits::default()).unwrap_or_else(|e| panic!("{file}: {e}"));
         assert_eq!(envelope.encode(), text, "{file} to {place}");
         assert!(!envelope.redelivered);
-        let keys = Keys::default();
+        let keys = RedisKeys::default();
         let expected = match envelope.exchange.as_str() {
             "" => keys.queue(&envelope.routing_key, envelope.message.properties.priority.unwrap()),
             exchange if keys::is_fanout(exchange) => keys.fanout(0, exchange, &envelope.routing_key),
@@ -155,7 +155,7 @@ fn bindings_are_those_of_a_python_worker() {
     for version in ["5.7.0", "5.6.3"] {
         let boot = fs::read_to_string(golden(&format!("redis-boot/redis-boot-{version}.txt"))).unwrap();
         let shown = |text: &str| text.replace('\u{6}', "\\x06").replace('\u{16}', "\\x16");
-        let keys = Keys::default();
+        let keys = RedisKeys::default();
         let own = BindingMember::direct("celery", "celery");
         let bound = |key: String| format!("\"SADD\" \"{}\" \"{}\"", shown(&key), shown(&own.encode()));
         assert!(boot.contains(&bound(keys.bindings("celery"))));
@@ -184,7 +184,7 @@ fn results_lie_and_are_announced_under_the_captured_keys() {
             _ => continue,
         };
         let meta = ResultMeta::from_slice(text.as_bytes(), &Limits::default()).unwrap();
-        assert_eq!(key, Keys::default().result(&meta.task_id));
+        assert_eq!(key, RedisKeys::default().result(&meta.task_id));
         // A client that revokes what nobody has run yet writes null for an empty list.
         assert_eq!(meta.to_json_text(), text.replace("\"children\": null", "\"children\": []"), "{file}");
         seen += 1;
@@ -218,7 +218,7 @@ fn members_of_captured_chords_are_read_and_joined_as_celery_does_it() {
         }
     }
     assert!(added >= 10 && errors >= 2, "{added} {errors}");
-    let keys = Keys::default().chord("g");
+    let keys = RedisKeys::default().chord("g");
     assert_eq!(
         [keys.group, keys.members, keys.total_diff, keys.size, keys.seen, keys.claim],
         ["", ".j", ".t", ".s", ".d", ".c"].map(|end| format!("celery-taskset-meta-g{end}"))

@@ -2,7 +2,9 @@
 
 use crate::captures::{field, read_json};
 use celery_protocol::FieldTable;
-use celery_protocol::topology::{Mailbox, QueueDeclare, RESULT_EXPIRES, Route, TaskQueue, reply_queue, topic_matches};
+use celery_protocol::topology::{
+    Mailbox, QueueDeclare, RESULT_EXPIRES, Route, TaskQueueDeclaration, reply_queue, topic_matches,
+};
 use serde_json::{Value, json};
 
 /// What a client of 5.7.0 sent before and with its first task, by method.
@@ -34,14 +36,14 @@ fn task_and_reply_queues_are_declared_as_a_python_client_declares_them() {
     let declared: Vec<_> = sent("queue.declare").iter().map(queue_declare).collect();
     let client = declared[0].name.clone();
     assert_eq!(declared[0], reply_queue(&client, RESULT_EXPIRES));
-    let known = [reply_queue(&client, RESULT_EXPIRES), TaskQueue::new("celery").queue];
+    let known = [reply_queue(&client, RESULT_EXPIRES), TaskQueueDeclaration::new("celery").queue];
     assert!(declared.iter().all(|queue| known.contains(queue)));
     assert!(declared.contains(&known[1]));
 }
 
 #[test]
 fn the_exchange_of_a_task_queue_is_declared_and_bound_as_a_python_client_does_it() {
-    let ours = TaskQueue::new("celery");
+    let ours = TaskQueueDeclaration::new("celery");
     let exchanges = sent("exchange.declare");
     assert!(!exchanges.is_empty());
     for captured in exchanges {

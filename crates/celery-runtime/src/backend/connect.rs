@@ -2,29 +2,35 @@
 
 use std::sync::Arc;
 
-use super::{SharedBackend, memory::MemoryBackend, redis::RedisBackend, rpc::RpcBackend};
-use crate::broker::{ConnectOptions, RedisUrl, SharedBroker, UrlError, several};
+use super::{memory::MemoryBackend, redis::RedisBackend, rpc::RpcBackend, traits::SharedBackend};
+use crate::{
+    broker::SharedBroker,
+    connection::{ConnectOptions, Servers},
+    url::{RedisUrl, UrlError, parse_list},
+};
 
-/// Why no result backend could be made from a URL. Never quotes the URL, which may hold a password.
+/// Why a URL gives no result backend. Never quotes the URL, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendConnectError {
-    /// There is no `scheme://`.
+    /// The URL does not start with `scheme://`.
     #[error("result backend url has no scheme (expected rpc://, redis:// or memory://)")]
     NoScheme,
-    /// The rest of the URL is not understood.
-    #[error("the result backend's: {0}")]
+    /// The rest of the URL cannot be parsed.
+    #[error("result backend: {0}")]
     Url(#[from] UrlError),
-    /// A scheme nobody speaks.
+    /// The scheme is not supported.
     #[error("result backend url scheme is unknown (expected rpc, redis, rediss, redis+socket or memory)")]
     UnknownScheme,
 }
 
-/// Makes a result backend from a URL, or for Redis from several separated by `;`, as for a broker. `rpc://` uses `broker`; `redis://` connects in the background, as `options` say; `memory://` gives a fresh table each time: share it by cloning
-/// the `Arc`.
+/// Makes a result backend from a URL, or for Redis from several separated by `;`, as for a broker.
+///
+/// `rpc://` uses `broker`. `redis://` connects in the background with `options`. `memory://` gives a new table each time: share it
+/// by cloning the `Arc`.
 ///
 /// # Errors
-/// If the URL is not understood.
+/// If the URL cannot be parsed.
 pub async fn connect(
     url: &str,
     broker: SharedBroker,
@@ -34,7 +40,7 @@ pub async fn connect(
     Ok(match scheme {
         "rpc" => Arc::new(RpcBackend::new(broker)),
         "memory" => Arc::new(MemoryBackend::new()),
-        "redis" | "rediss" | "redis+socket" => match several::<RedisUrl>(url, None)? {
+        "redis" | "rediss" | "redis+socket" => match Servers::<RedisUrl>::several(parse_list(url)?, None) {
             Some(servers) => Arc::new(RedisBackend::start(servers, options)),
             None => return Err(BackendConnectError::UnknownScheme),
         },

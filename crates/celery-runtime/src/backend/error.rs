@@ -1,27 +1,30 @@
-//! What can go wrong between this process and a result backend.
+//! Errors between this process and a result backend.
 
-use crate::broker::{BrokerError, PublishError};
+use crate::{
+    broker::{BrokerError, PublishError},
+    redis::RequestError,
+};
 
-/// Why a backend did not do what was asked.
+/// Why a request to a result backend failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
-    /// It cannot be reached, or did not answer in time. What was asked may have happened.
+    /// The backend cannot be reached, or did not answer in time. It may have carried out the request.
     #[error("the result backend cannot be reached: {reason}")]
     Unavailable {
         /// The last error, without credentials.
         reason: String,
     },
-    /// It refuses: too large, no permission. Asking again would change nothing.
+    /// The backend refused the request (too large, no permission), and would refuse it again.
     #[error("the result backend refused: {reason}")]
     Refused {
-        /// The backend's words.
+        /// The text of the backend.
         reason: String,
     },
-    /// This backend cannot do that at all.
+    /// This kind of backend cannot do it.
     #[error("this result backend cannot {0}")]
     Unsupported(&'static str),
-    /// It was closed by this process.
+    /// This process closed the backend.
     #[error("the result backend was closed")]
     Closed,
 }
@@ -31,6 +34,16 @@ impl BackendError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Closed)
+    }
+}
+
+impl From<RequestError> for BackendError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Closed => Self::Closed,
+            RequestError::Unavailable { reason, .. } => Self::Unavailable { reason },
+            RequestError::Refused { reason } => Self::Refused { reason },
+        }
     }
 }
 

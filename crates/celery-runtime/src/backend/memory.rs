@@ -3,48 +3,56 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
 use celery_protocol::{ExceptionInfo, ResultMeta, State, TaskRequest, task::TaskIdentity};
 use serde_json::Value;
 
-use super::{BackendError, Expectation, ReadyChord, ResultBackend, Waiting};
+use super::{
+    error::BackendError,
+    expectation::Expectation,
+    pending::PendingResults,
+    traits::{ReadyChord, ResultBackend},
+};
+use crate::sync::lock;
 
-/// The most results, and the most chords, kept; the oldest go first.
-const KEPT: usize = 100_000;
+/// How many results, and how many chords and groups, are kept at most. The oldest are dropped first.
+const MAX_RESULTS: usize = 100_000;
 
-/// A table of results, shared by all clones. For one process that hosts both sides, and for tests.
+/// A table of results, shared by all clones.
+///
+/// For one process that hosts both sides, and for tests.
 #[derive(Clone, Default)]
 pub struct MemoryBackend {
-    shared: Arc<Shared>,
+    results: Arc<MemoryResults>,
 }
 
 #[derive(Default)]
-struct Shared {
-    tables: Mutex<Tables>,
-    waiting: Arc<Waiting>,
+struct MemoryResults {
+    tables: Mutex<ResultTables>,
+    pending: Arc<PendingResults>,
 }
 
 #[derive(Default)]
-struct Tables {
+struct ResultTables {
     results: HashMap<String, (u64, ResultMeta)>,
     by_age: BTreeMap<u64, String>,
-    chords: BTreeMap<String, Chord>,
+    chords: BTreeMap<String, ChordCount>,
     groups: BTreeMap<String, Vec<String>>,
     next: u64,
 }
 
 #[derive(Default)]
-struct Chord {
+struct ChordCount {
     size: Option<u64>,
-    /// By place in the group and task id.
-    parts: BTreeMap<(i64, String), Result<Value, String>>,
+    /// The results by place in the group and task id; of a failed member, the exception of the body.
+    parts: BTreeMap<(i64, String), Result<Value, ExceptionInfo>>,
     done: bool,
 }
 
-impl Tables {
+impl ResultTables {
     fn put(&mut self, meta: ResultMeta) {
         self.next += 1;
         let id = meta.task_id.clone();
@@ -52,16 +60,16 @@ impl Tables {
             self.by_age.remove(&age);
         }
         self.by_age.insert(self.next, id);
-        while self.by_age.len() > KEPT {
+        while self.by_age.len() > MAX_RESULTS {
             if let Some((_, oldest)) = self.by_age.pop_first() {
                 self.results.remove(&oldest);
             }
         }
     }
 
-    fn chord(&mut self, group: &str) -> &mut Chord {
+    fn chord(&mut self, group: &str) -> &mut ChordCount {
         if !self.chords.contains_key(group) {
-            while self.chords.len() >= KEPT {
+            while self.chords.len() >= MAX_RESULTS {
                 self.chords.pop_first();
             }
         }
@@ -76,20 +84,20 @@ impl MemoryBackend {
         Self::default()
     }
 
-    /// What is known of a task.
+    /// The stored state of a task.
     #[must_use]
     pub fn get(&self, task_id: &str) -> Option<ResultMeta> {
         self.lock().results.get(task_id).map(|(_, meta)| meta.clone())
     }
 
-    /// The members of a group that was saved.
+    /// The members of a saved group.
     #[must_use]
     pub fn group(&self, group: &str) -> Option<Vec<String>> {
         self.lock().groups.get(group).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.shared.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ResultTables> {
+        lock(&self.results.tables)
     }
 
     fn record(&self, task: &TaskIdentity, meta: ResultMeta) {
@@ -103,7 +111,7 @@ impl MemoryBackend {
             }
             tables.put(meta.clone());
         }
-        self.shared.waiting.accept(meta);
+        self.results.pending.accept(meta);
     }
 }
 
@@ -139,20 +147,19 @@ impl ResultBackend for MemoryBackend {
             State::Success => Ok(meta.result.clone()),
             _ => {
                 let exception = meta.exception().map_or_else(|| meta.state.to_string(), |exception| exception.repr());
-                Err(format!("Dependency {} raised {exception}", meta.task_id))
+                let message = Value::String(format!("Dependency {} raised {exception}", meta.task_id));
+                Err(ExceptionInfo::new("celery.exceptions", "ChordError", vec![message]))
             }
         };
         let mut tables = self.lock();
         let chord = tables.chord(group);
-        // A member that is told twice counts as it did first, as it does in Redis.
+        // A member that is counted twice keeps its first state, as in Redis.
         chord.parts.entry((task.headers.group_index.unwrap_or(0), meta.task_id.clone())).or_insert(part);
         let all = chord.size.is_some_and(|size| u64::try_from(chord.parts.len()).is_ok_and(|count| count >= size));
         if !all || chord.done {
             return Ok(None);
         }
-        let outcome = chord.parts.values().cloned().collect::<Result<Vec<Value>, String>>();
-        let outcome = outcome
-            .map_err(|message| ExceptionInfo::new("celery.exceptions", "ChordError", vec![Value::String(message)]));
+        let outcome = chord.parts.values().cloned().collect::<Result<Vec<Value>, ExceptionInfo>>();
         Ok(Some(ReadyChord { group: group.clone(), body: body.clone(), outcome }))
     }
 
@@ -169,16 +176,16 @@ impl ResultBackend for MemoryBackend {
     }
 
     async fn expect(&self, task_id: &str) -> Result<Expectation, BackendError> {
-        let expectation = self.shared.waiting.expect(task_id);
+        let expectation = self.results.pending.expect(task_id);
         if let Some(known) = self.get(task_id) {
-            self.shared.waiting.accept(known);
+            self.results.pending.accept(known);
         }
         Ok(expectation)
     }
 
     async fn save_group(&self, group: &str, members: &[String]) -> Result<(), BackendError> {
         let mut tables = self.lock();
-        while tables.groups.len() >= KEPT {
+        while tables.groups.len() >= MAX_RESULTS {
             tables.groups.pop_first();
         }
         tables.groups.insert(group.to_owned(), members.to_vec());
@@ -219,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_chord_is_ready_once_with_its_results_in_order_whatever_came_twice() {
+    async fn a_chord_is_ready_once_with_its_results_in_order_despite_repeated_members() {
         let backend = MemoryBackend::new();
         backend.start_chord("g", 2).await.unwrap();
         let late = ResultMeta::success("b", json!("late"), clock::now());
@@ -228,7 +235,7 @@ mod tests {
         let early = ResultMeta::success("a", json!("early"), clock::now());
         let ready = backend.chord_part(&member("a", 0), &early).await.unwrap().unwrap();
         assert_eq!(ready.outcome, Ok(vec![json!("early"), json!("late")]));
-        // Whoever got it may have died: until the body is told to be out, it is handed out again.
+        // The caller that got it may have died: until the body counts as published, it is handed out again.
         assert!(backend.chord_part(&member("a", 0), &early).await.unwrap().is_some());
         backend.chord_done("g").await.unwrap();
         assert_eq!(backend.chord_part(&member("a", 0), &early).await.unwrap(), None);

@@ -1,7 +1,7 @@
-//! `rpc://`: a result is a message to the queue in the task's `reply_to` (`reference §2.2`).
+//! The backend `rpc://`: a result is a message to the queue in the task's `reply_to`.
 //!
-//! Only the process that sent the task can read its result, and a reply queue that is gone is no error: the caller has left.
-//! Chords need a place to count in, which this backend has not; Celery refuses them too.
+//! Only the process that sent the task can read its result. A missing reply queue is no error, because the caller has left.
+//! Chords need a place for their counters, which this backend lacks; Celery refuses them too.
 
 use std::{fmt, sync::Arc};
 
@@ -10,36 +10,38 @@ use celery_protocol::{ExceptionInfo, Limits, ResultMeta, message::MAX_SHORT_STRI
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{BackendError, Expectation, ResultBackend, Waiting};
+use super::{error::BackendError, expectation::Expectation, pending::PendingResults, traits::ResultBackend};
 use crate::{
     broker::{Consumer, Delivery, Guarantee, Publish, PublishError, SharedBroker},
     clock,
 };
 
-/// Results as messages over a broker. One reply queue per backend, declared when the first result is waited for.
+/// Results as messages over a broker.
+///
+/// One reply queue per backend, declared for the first expected result.
 pub struct RpcBackend {
     broker: SharedBroker,
     reply_queue: String,
-    waiting: Arc<Waiting>,
+    pending: Arc<PendingResults>,
     receiving: OnceCell<AbortOnDropHandle<()>>,
 }
 
 impl RpcBackend {
-    /// Results over `broker`, with a reply queue of its own name for what is waited for here.
+    /// Results over `broker`, with a reply queue of its own for the results expected here.
     #[must_use]
     pub fn new(broker: SharedBroker) -> Self {
         let reply_queue = uuid::Uuid::new_v4().to_string();
-        Self { broker, reply_queue, waiting: Arc::default(), receiving: OnceCell::new() }
+        Self { broker, reply_queue, pending: Arc::default(), receiving: OnceCell::new() }
     }
 
-    /// Starts to receive at the reply queue, if that was not done yet. Returns at once even while the broker is away.
+    /// Starts to receive from the reply queue, if it has not started yet. Returns immediately, even while the broker is away.
     ///
     /// # Errors
     /// If the broker was closed or refuses reply queues.
     pub async fn receive(&self) -> Result<(), BackendError> {
         let start = async {
             let consumer = self.broker.consume_replies(&self.reply_queue).await?;
-            Ok(AbortOnDropHandle::new(tokio::spawn(receive(consumer, self.waiting.clone()))))
+            Ok(AbortOnDropHandle::new(tokio::spawn(receive(consumer, self.pending.clone()))))
         };
         self.receiving.get_or_try_init(|| start).await.map(drop)
     }
@@ -53,19 +55,19 @@ impl ResultBackend for RpcBackend {
         };
         match self.broker.publish(Publish::reply(queue, meta.to_message(correlation_id))).await {
             Ok(()) => Ok(()),
-            // Sending the same again would be refused again: the caller is told so, if it can be, and the task is over.
+            // The same message would be refused again. So the caller gets a failure instead, if possible, and the task is over.
             Err(
                 error @ (PublishError::Refused { .. } | PublishError::Invalid { .. } | PublishError::Unroutable { .. }),
             ) => {
-                tracing::error!(task.id = meta.task_id, %error, "the broker refuses the result");
-                let told = ExceptionInfo::builtin(
+                tracing::error!(%error, "broker refused the result");
+                let exception = ExceptionInfo::builtin(
                     "RuntimeError",
                     format!("the task ended, but its result cannot be sent: {error}"),
                 );
-                let failure = ResultMeta::failure(&meta.task_id, &told, None, clock::now());
+                let failure = ResultMeta::failure(&meta.task_id, &exception, None, clock::now());
                 if let Err(error) = self.broker.publish(Publish::reply(queue, failure.to_message(correlation_id))).await
                 {
-                    tracing::error!(task.id = meta.task_id, %error, "the caller cannot be told");
+                    tracing::error!(%error, "broker refused the failure result too; the caller gets no answer");
                 }
                 Ok(())
             }
@@ -80,7 +82,7 @@ impl ResultBackend for RpcBackend {
         let message = meta.to_message(correlation_id);
         let publish = Publish { guarantee: Guarantee::FireAndForget, ..Publish::reply(queue, message) };
         if let Err(error) = self.broker.publish(publish).await {
-            tracing::debug!(task.id = meta.task_id, %error, "progress could not be reported");
+            tracing::debug!(%error, "progress not reported");
         }
     }
 
@@ -90,14 +92,14 @@ impl ResultBackend for RpcBackend {
 
     async fn expect(&self, task_id: &str) -> Result<Expectation, BackendError> {
         self.receive().await?;
-        let expectation = self.waiting.expect(task_id);
-        // As Celery does before every task: the queue is gone after an outage, and a reply to it would be lost.
+        let expectation = self.pending.expect(task_id);
+        // As Celery does before every task: after an outage the queue is gone, and a reply to it would be lost.
         self.broker.declare_reply_queue(&self.reply_queue).await?;
         Ok(expectation)
     }
 }
 
-/// Whom to answer: queue and correlation id, if anybody wants the result.
+/// The reply queue and the correlation id, if a caller wants the result.
 fn receiver(task: &TaskIdentity) -> Option<(&str, &str)> {
     if task.ignore_result == Some(true) {
         return None;
@@ -107,23 +109,23 @@ fn receiver(task: &TaskIdentity) -> Option<(&str, &str)> {
     Some((queue, id))
 }
 
-/// Hands every result to whoever waits for it, until the broker is closed.
-async fn receive(mut consumer: Box<dyn Consumer>, waiting: Arc<Waiting>) {
+/// Delivers every result to its caller, until the broker is closed.
+async fn receive(mut consumer: Box<dyn Consumer>, pending: Arc<PendingResults>) {
     while let Some(delivery) = consumer.next().await {
-        accept(&delivery, &waiting);
+        accept(&delivery, &pending);
     }
-    waiting.close();
+    pending.close();
 }
 
-fn accept(delivery: &Delivery, waiting: &Waiting) {
+fn accept(delivery: &Delivery, pending: &PendingResults) {
     match ResultMeta::decode(&delivery.message, &Limits::default()) {
         Ok(meta) => {
             let id = meta.task_id.clone();
-            if !waiting.accept(meta) {
-                tracing::debug!(task.id = id, "dropped a result nobody waits for");
+            if !pending.accept(meta) {
+                tracing::debug!(task.id = id, "result dropped: no caller waits for it");
             }
         }
-        Err(error) => tracing::warn!(%error, "dropped a reply that cannot be read"),
+        Err(error) => tracing::warn!(%error, "reply dropped: unreadable"),
     }
 }
 

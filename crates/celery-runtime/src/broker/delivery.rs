@@ -1,4 +1,4 @@
-//! A received message and the one chance to settle it.
+//! A received message, which can be settled once.
 
 use std::{
     fmt,
@@ -8,21 +8,23 @@ use std::{
 use async_trait::async_trait;
 use celery_protocol::message::Message;
 
-use super::AckError;
+use super::error::AckError;
 
 /// How a transport settles one delivery. Implemented by brokers; used through [`Delivery`].
 #[async_trait]
 pub trait Settle: Send + Sync {
-    /// Tells the broker that the message is done with.
+    /// Acknowledges: the broker forgets the message.
     async fn ack(&self) -> Result<(), AckError>;
-    /// Gives the message back (`requeue`) or has it dropped.
+    /// Requeues the message, or drops it without `requeue`.
     async fn reject(&self, requeue: bool) -> Result<(), AckError>;
     /// Whether the connection the delivery came over is known to have ended.
     fn is_stale(&self) -> bool;
 }
 
-/// One received message. Unless it is settled the broker delivers it again once its consumer or connection is gone; dropping
-/// a `Delivery` settles nothing.
+/// One received message.
+///
+/// Unless it is settled the broker delivers it again once its consumer or connection is gone. Dropping a `Delivery` settles
+/// nothing.
 pub struct Delivery {
     /// The message.
     pub message: Message,
@@ -32,14 +34,14 @@ pub struct Delivery {
     pub routing_key: String,
     /// Whether it may have been delivered before.
     pub redelivered: bool,
-    /// Which connection or channel it came over, counted over the broker's lifetime.
+    /// The number of the connection or channel it came over, counted over the broker's lifetime.
     pub generation: u64,
     settle: Option<Box<dyn Settle>>,
     settled: AtomicBool,
 }
 
 impl Delivery {
-    /// A delivery settled by `settle`; `None` for a consumer without acknowledgements, for which settling is a no-op.
+    /// A delivery that `settle` settles; `None` for a consumer without acknowledgements, for which settling does nothing.
     #[must_use]
     pub fn new(
         message: Message,

@@ -1,10 +1,10 @@
-//! What can go wrong between this process and a broker.
+//! Errors between this process and a broker.
 
 /// Why a message was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// A mandatory message for which there is no queue. Nobody has seen it.
+    /// No queue takes the mandatory message. No consumer has seen it.
     #[error("no queue takes messages for routing key {routing_key:?} on exchange {exchange:?}")]
     Unroutable {
         /// The exchange published to; empty is the default exchange.
@@ -12,34 +12,35 @@ pub enum PublishError {
         /// The routing key.
         routing_key: String,
     },
-    /// The broker refused to take responsibility (a full queue that rejects, an internal fault). Somebody may have seen it.
+    /// The broker refused to take responsibility (a full queue that rejects, an internal fault). A consumer may have seen
+    /// it.
     #[error("the broker did not accept the message for {routing_key:?}")]
     Nacked {
         /// The routing key.
         routing_key: String,
     },
-    /// The broker forbids it: no permission, message too large, invalid property. Nobody has seen it.
+    /// The broker forbids it: no permission, message too large, invalid property. No consumer has seen it.
     #[error("the broker refused the message: {reason}")]
     Refused {
-        /// The broker's words.
+        /// The text of the broker.
         reason: String,
     },
-    /// There was no connection to the broker within the time allowed. Nobody has seen the message.
+    /// There was no connection to the broker in time. No consumer has seen the message.
     #[error("the broker cannot be reached: {reason}")]
     Unavailable {
         /// The last connection error.
         reason: String,
     },
-    /// Sent, but not confirmed within the time allowed. Somebody may have seen it.
+    /// Sent, but not confirmed in time. A consumer may have seen it.
     #[error("the broker did not confirm the message in time")]
     Timeout,
-    /// The message cannot be expressed on this transport. Nobody has seen it.
+    /// The message cannot be expressed on this transport. No consumer has seen it.
     #[error("the message cannot be sent: {reason}")]
     Invalid {
-        /// What is wrong with it.
+        /// Why not.
         reason: String,
     },
-    /// [`Broker::close`](super::Broker::close) was called. Nobody has seen the message.
+    /// [`Broker::close`](super::Broker::close) was called. No consumer has seen the message.
     #[error("the broker connection was closed")]
     Closed,
 }
@@ -48,7 +49,7 @@ pub enum PublishError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
-    /// There was no connection to the broker within the time allowed.
+    /// There was no connection to the broker in time.
     #[error("the broker cannot be reached: {reason}")]
     Unavailable {
         /// The last connection error.
@@ -57,9 +58,9 @@ pub enum BrokerError {
     /// The broker refused.
     #[error("the broker refused {what}: {reason}")]
     Refused {
-        /// What was asked for.
+        /// The object of the request.
         what: String,
-        /// The broker's words.
+        /// The text of the broker.
         reason: String,
     },
     /// This broker cannot do that.
@@ -87,7 +88,7 @@ pub enum AckError {
     /// The acknowledgement could not be sent.
     #[error("the acknowledgement could not be sent: {reason}")]
     Unavailable {
-        /// The transport's words.
+        /// The text of the transport.
         reason: String,
     },
 }

@@ -1,20 +1,20 @@
-//! A name that one process holds at a time.
+//! Locks: names that one process at a time holds.
 
 use std::{any::Any, fmt};
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Held until it is dropped or lost; then another process may get it.
+/// A lock among all processes of a broker, held until it is dropped or lost.
 ///
-/// It is held over a network: for the moment in which its loss has not been noticed here, two may hold it. What must not be
-/// done twice needs more than this.
+/// It is held over a network: until its loss is noticed here, two processes may hold it. Work that must not be done twice
+/// needs more than this lock.
 #[must_use]
 pub struct Lock {
     lost: CancellationToken,
-    /// Where it has to be renewed, when it is lost unless it is: known even if whoever renews it did not come to run.
+    /// For a lock with a lease, when it is lost unless it is renewed: known even if the renewing task did not run.
     until: Option<watch::Receiver<Instant>>,
-    /// Gives it back when dropped.
+    /// Releases the lock when dropped.
     _held: Box<dyn Any + Send + Sync>,
 }
 
@@ -23,19 +23,19 @@ impl Lock {
         Self { lost, until: None, _held: Box::new(held) }
     }
 
-    /// One that is lost at that time as well, which may be put off.
+    /// Adds the time at which the lock is lost unless it is renewed.
     pub(crate) fn until(mut self, until: watch::Receiver<Instant>) -> Self {
         self.until = Some(until);
         self
     }
 
-    /// Whether it is still held, as far as is known.
+    /// Whether the lock is still held, as far as is known.
     #[must_use]
     pub fn is_held(&self) -> bool {
         !self.lost.is_cancelled() && self.until.as_ref().is_none_or(|until| Instant::now() < *until.borrow())
     }
 
-    /// Returns when it is lost.
+    /// Returns when the lock is lost.
     pub async fn lost(&self) {
         let Some(until) = &self.until else { return self.lost.cancelled().await };
         while self.is_held() {

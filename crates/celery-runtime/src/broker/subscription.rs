@@ -1,11 +1,11 @@
-//! What is sent to everybody: control requests and their answers, and events.
+//! Broadcasts: control requests, their answers, and events.
 
 use celery_protocol::topology::{self, ExchangeDeclare, Mailbox};
 
-/// What one can listen to by [`Broker::subscribe`](super::Broker::subscribe).
+/// Broadcasts to receive by [`Broker::subscribe`](super::Broker::subscribe).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subscription {
-    /// The control requests to all workers, of which `node` is one.
+    /// The control requests that the worker `node` gets, as all workers do.
     ControlRequests {
         /// The worker's node name, `name@host`.
         node: String,
@@ -36,8 +36,8 @@ impl Subscription {
     }
 }
 
-/// What one can send to everybody. Messages go by [`Broker::publish`](super::Broker::publish) to [`Broadcast::exchange`];
-/// nobody has to be listening.
+/// A kind of broadcast to send. Messages go by [`Broker::publish`](super::Broker::publish) to [`Broadcast::exchange`]; no one
+/// has to listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Broadcast {
     /// Control requests, with an empty routing key.

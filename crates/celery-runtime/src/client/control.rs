@@ -1,4 +1,4 @@
-//! Asking all workers, or some.
+//! Remote control of workers.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,7 +7,6 @@ use celery_protocol::{
     control::{ControlReply, ControlRequest, LIMITS},
     topology::CONTROL_EXCHANGE,
 };
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -16,18 +15,18 @@ use crate::{
     clock,
 };
 
-/// Most answers kept of one question.
+/// The most answers kept of one request.
 const MAX_REPLIES: usize = 10_000;
 
-/// Why workers could not be asked. That none of them answered is no failure.
+/// Why a control request failed. No answer at all is not a failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlFailure {
-    /// No answers can be received.
-    #[error("answers cannot be received: {0}")]
+    /// Answers cannot be received.
+    #[error("cannot receive answers of workers: {0}")]
     Listen(#[from] BrokerError),
-    /// The request could not be sent.
-    #[error("the request cannot be sent: {0}")]
+    /// The request cannot be sent.
+    #[error("cannot send the control request: {0}")]
     Send(#[from] PublishError),
 }
 
@@ -50,28 +49,28 @@ impl Control {
         Self { broker, clock, destination: None, pattern: None, timeout: Duration::from_secs(1) }
     }
 
-    /// Asks the workers of these node names only, and stops waiting once all of them have answered.
+    /// Addresses the workers of these node names only, and stops waiting once all of them have answered.
     #[must_use]
     pub fn to(mut self, nodes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.destination = Some(nodes.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Asks the workers whose node name fits a glob only.
+    /// Addresses only the workers whose node name matches a glob.
     #[must_use]
     pub fn matching(mut self, glob: impl Into<String>) -> Self {
         self.pattern = Some((glob.into(), "glob".to_owned()));
         self
     }
 
-    /// How long to wait for answers: all of it, unless workers were named.
+    /// How long to wait for answers: the whole time, unless workers were named.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Asks, and collects the answers, sorted by node name. Returns as soon as all named workers have answered, otherwise
+    /// Sends a request and collects the answers, sorted by node name. Returns as soon as all named workers have answered, otherwise
     /// after the timeout.
     ///
     /// # Errors
@@ -82,7 +81,7 @@ impl Control {
         arguments: Map<String, Value>,
     ) -> Result<Vec<ControlReply>, ControlFailure> {
         let (client, ticket) = (uuid::Uuid::new_v4().to_string(), uuid::Uuid::new_v4().to_string());
-        // Listens before it asks, so that no answer is too quick. A queue of its own each time needs no healing.
+        // Listens before it sends, so that no answer comes too early. A queue of its own each time needs no recovery.
         let subscription = Subscription::ControlReplies { client: client.clone() };
         let mut answers = self.broker.subscribe(&subscription).await?;
         let request = self.request(method, arguments).answered_to(client, &ticket);
@@ -98,8 +97,8 @@ impl Control {
                     self.clock.adjust(reply.clock);
                     replies.push(reply);
                 }
-                Ok(_) => tracing::debug!(method, "dropped an answer to another question"),
-                Err(error) => tracing::warn!(method, %error, "dropped an answer that cannot be read"),
+                Ok(_) => tracing::debug!(method, "control answer dropped: it answers another request"),
+                Err(error) => tracing::warn!(method, %error, "control answer dropped: it cannot be read"),
             }
         }
         answers.cancel().await;
@@ -107,7 +106,7 @@ impl Control {
         Ok(replies)
     }
 
-    /// Tells workers without waiting for answers.
+    /// Sends a request without waiting for answers.
     ///
     /// # Errors
     /// See [`ControlFailure`].
@@ -115,7 +114,7 @@ impl Control {
         self.publish(&self.request(method, arguments)).await
     }
 
-    /// Asks one of the methods without arguments: `ping`, `active`, `reserved`, `scheduled`, `registered`, `revoked`,
+    /// Calls one of the methods without arguments: `ping`, `active`, `reserved`, `scheduled`, `registered`, `revoked`,
     /// `stats`, `active_queues`, `conf`, `report`, `clock`.
     ///
     /// # Errors
@@ -124,7 +123,7 @@ impl Control {
         self.broadcast(method, Map::new()).await
     }
 
-    /// Has tasks not run; with `terminate` those that run stop too. Workers may refuse.
+    /// Revokes tasks by id; with `terminate` running ones are stopped too. Workers may refuse.
     ///
     /// # Errors
     /// See [`ControlFailure`].
@@ -137,7 +136,7 @@ impl Control {
         self.broadcast("revoke", arguments).await
     }
 
-    /// Has workers tell of their tasks from now on. Nobody is waited for.
+    /// Makes workers send events of their tasks from now on. Does not wait for answers.
     ///
     /// # Errors
     /// See [`ControlFailure`].
@@ -153,7 +152,7 @@ impl Control {
             pattern,
             matcher,
             clock: self.clock.forward(),
-            expires: seconds(clock::now()) + self.timeout.as_secs_f64(),
+            expires: clock::unix_seconds(clock::now()) + self.timeout.as_secs_f64(),
             ..ControlRequest::new(method)
         }
     }
@@ -168,11 +167,6 @@ impl Control {
         };
         Ok(self.broker.publish(publish).await?)
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "microseconds since 1970 fit for a century")]
-fn seconds(at: Timestamp) -> f64 {
-    at.as_microsecond() as f64 / 1e6
 }
 
 impl fmt::Debug for Control {

@@ -9,7 +9,10 @@ use celery_protocol::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{CallError, Client, PendingResult};
+use super::{
+    celery_client::Client,
+    pending_result::{CallError, PendingResult},
+};
 use crate::{
     backend::{BackendError, Expectation},
     broker::PublishError,
@@ -17,20 +20,20 @@ use crate::{
     dispatch::{DispatchError, dispatch},
 };
 
-/// Why a workflow was not sent, or not wholly.
+/// Why a workflow was not sent, or only in part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
-    /// It makes no sense.
+    /// The signature is invalid.
     #[error(transparent)]
     Canvas(#[from] CanvasError),
-    /// It needs a chord, which the result backend cannot keep count of.
-    #[error("the result backend does not support chords, which a group in front of another task needs too")]
+    /// It needs a chord, and the result backend cannot count the members of one.
+    #[error("the result backend does not support chords, which a group before another task needs too")]
     ChordsUnsupported,
     /// A task was not published. Those before it were.
-    #[error("the task could not be sent: {0}")]
+    #[error("cannot send the task: {0}")]
     Publish(#[from] PublishError),
-    /// The result backend did not take part.
+    /// The result backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
@@ -58,7 +61,7 @@ impl WorkflowResult {
         self.group.as_deref()
     }
 
-    /// The results that are waited for: those of the group in its order, or one.
+    /// The results to wait for: those of the group in its order, or one.
     #[must_use]
     pub fn members(&self) -> &[PendingResult] {
         &self.members
@@ -93,7 +96,7 @@ impl Client {
     /// See [`ApplyError`].
     pub async fn apply(&self, signature: Signature) -> Result<WorkflowResult, ApplyError> {
         let name = signature.task.clone();
-        let backend = &self.shared.backend;
+        let backend = &self.core.backend;
         if !backend.supports_chords() && signature.has_chord() {
             return Err(ApplyError::ChordsUnsupported);
         }
@@ -119,7 +122,7 @@ impl Client {
             let expected = if ignored.contains(&id) { Expectation::never() } else { backend.expect(id).await? };
             members.push(PendingResult::new(&name, id.to_owned(), expected));
         }
-        dispatch(self.shared.broker.as_ref(), backend.as_ref(), &self.routes, plan).await?;
+        dispatch(self.core.broker.as_ref(), backend.as_ref(), &self.routes, plan).await?;
         let group = match &frozen {
             Frozen::Task(_) => None,
             Frozen::Group { id, .. } => Some(id.clone()),
@@ -127,13 +130,13 @@ impl Client {
         Ok(WorkflowResult { group, members })
     }
 
-    /// Keeps the member ids of a group where others can find them (`GroupResult.save()`).
+    /// Saves the member ids of a group in the result backend (`GroupResult.save()`).
     ///
     /// # Errors
     /// If the result backend cannot be reached.
     pub async fn save_group(&self, result: &WorkflowResult) -> Result<(), BackendError> {
         let Some(group) = result.group_id() else { return Ok(()) };
         let ids: Vec<String> = result.members.iter().map(|member| member.task_id().to_owned()).collect();
-        self.shared.backend.save_group(group, &ids).await
+        self.core.backend.save_group(group, &ids).await
     }
 }

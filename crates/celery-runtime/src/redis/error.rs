@@ -1,8 +1,8 @@
-//! What an error of Redis means for whoever asked.
+//! Errors of Redis: which of them pass, and which end a request.
 
 use redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
-/// Why a request has no answer.
+/// Why a request to Redis failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RequestError {
     /// No answer within the time allowed.
@@ -10,45 +10,49 @@ pub(crate) enum RequestError {
     Unavailable {
         /// The last connection error.
         reason: String,
-        /// Whether it may have been carried out.
+        /// Whether Redis may have carried out the request.
         sent: bool,
     },
-    /// Redis will not do it.
+    /// Redis refused the request, and would refuse it again.
     #[error("redis refused: {reason}")]
     Refused {
-        /// Redis's words.
+        /// The text of Redis.
         reason: String,
     },
-    /// The connection was closed by this process.
+    /// This process closed the connection.
     #[error("the connection was closed")]
     Closed,
 }
 
-/// What to do about a failed request.
+/// What a failed request means for the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The connection is gone; try on the next.
-    Lost,
-    /// Redis is loading, busy, full, a replica at the moment, or forgot a script; try again.
-    NotNow,
-    /// It will not do it however often it is asked.
+pub(crate) enum FailureKind {
+    /// The connection is gone: try on the next one.
+    ConnectionLost,
+    /// Redis is loading, busy, full, a replica at the moment, or forgot a script: try again.
+    Temporary,
+    /// Another attempt would be refused too.
     Refused,
 }
 
-pub(crate) fn judge(error: &RedisError) -> Failure {
-    // What was sent together is as bad as the worst of its errors.
+pub(crate) fn classify(error: &RedisError) -> FailureKind {
+    // A pipeline is as bad as the worst of its errors.
     if let Some(errors) = error.clone().into_server_errors() {
-        return if errors.iter().all(|(_, error)| passes(error)) { Failure::NotNow } else { Failure::Refused };
+        return if errors.iter().all(|(_, error)| is_temporary(error)) {
+            FailureKind::Temporary
+        } else {
+            FailureKind::Refused
+        };
     }
     match error.kind() {
-        ErrorKind::Io | ErrorKind::Parse => Failure::Lost,
-        _ if error.is_io_error() || error.is_connection_dropped() || error.is_timeout() => Failure::Lost,
-        _ => Failure::Refused,
+        ErrorKind::Io | ErrorKind::Parse => FailureKind::ConnectionLost,
+        _ if error.is_io_error() || error.is_connection_dropped() || error.is_timeout() => FailureKind::ConnectionLost,
+        _ => FailureKind::Refused,
     }
 }
 
-/// Whether it may be otherwise the next time.
-fn passes(error: &ServerError) -> bool {
+/// Whether the next attempt may succeed.
+fn is_temporary(error: &ServerError) -> bool {
     if let Some(kind) = error.kind()
         && kind != ServerErrorKind::ResponseError
     {
@@ -59,16 +63,16 @@ fn passes(error: &ServerError) -> bool {
                 | ServerErrorKind::ReadOnly
                 | ServerErrorKind::TryAgain
                 | ServerErrorKind::NoScript
-                // A command of the transaction was refused. Where it is told which and why, that is judged as well.
+                // A command of the transaction was refused. If Redis names it, its own error is checked as well.
                 | ServerErrorKind::ExecAbort
         );
     }
     let code = error.code();
-    // No memory, no disk, no replica: for an administrator to mend, after which it goes on. Another's script ends.
+    // No memory, no disk, no replica: an administrator mends these. BUSY: the script of another client will end.
     if ["OOM", "MISCONF", "NOREPLICAS", "BUSY"].contains(&code) {
         return true;
     }
-    // Redis 6.2 and older wrap what befalls a script: `ERR Error running script (…): @user_script:3: … -OOM …`.
+    // Redis 6.2 and older wrap the error of a script: `ERR Error running script (…): @user_script:3: … -OOM …`.
     (code == "ERR" || code.starts_with("@user_script"))
         && error.details().is_some_and(|details| {
             [": -OOM", ": -MISCONF", ": -NOREPLICAS", ": -BUSY", ": -READONLY", ": -MASTERDOWN"]
@@ -77,8 +81,8 @@ fn passes(error: &ServerError) -> bool {
         })
 }
 
-/// The error in words. Redis repeats no passwords; keys and arguments may be in it, cut to a sensible length.
-pub(crate) fn words(error: &RedisError) -> String {
+/// The error as text, cut to 300 characters: Redis may quote keys and arguments in it, but never passwords.
+pub(crate) fn short_text(error: &RedisError) -> String {
     let text = error.to_string();
     text.char_indices().nth(300).map_or(text.as_str(), |(at, _)| text.get(..at).unwrap_or_default()).to_owned()
 }
@@ -92,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_by_itself_is_tried_again() {
+    fn temporary_errors_are_retried() {
         for line in [
             "LOADING Redis is loading the dataset in memory",
             "OOM command not allowed when used memory > 'maxmemory'.",
@@ -106,12 +110,12 @@ mod tests {
             "ERR Error running script (call to f_ab): @user_script:9: @user_script: 9: -MISCONF Redis is configured.",
             "@user_script: 9: -OOM command not allowed when used memory > 'maxmemory'.",
         ] {
-            assert_eq!(judge(&answered(line)), Failure::NotNow, "{line}");
+            assert_eq!(classify(&answered(line)), FailureKind::Temporary, "{line}");
         }
     }
 
     #[test]
-    fn what_stays_as_it_is_is_refused() {
+    fn lasting_errors_are_refused() {
         for line in [
             "ERR unknown command 'BLMOVE'",
             "ERR Error running script (call to f_ab): @user_script:9: WRONGTYPE Operation against a key",
@@ -120,14 +124,14 @@ mod tests {
             "NOAUTH Authentication required.",
             "BUSYGROUP Consumer Group name already exists",
         ] {
-            assert_eq!(judge(&answered(line)), Failure::Refused, "{line}");
+            assert_eq!(classify(&answered(line)), FailureKind::Refused, "{line}");
         }
     }
 
     #[test]
     fn a_connection_that_ends_is_lost() {
         for kind in [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::TimedOut] {
-            assert_eq!(judge(&RedisError::from(std::io::Error::from(kind))), Failure::Lost, "{kind}");
+            assert_eq!(classify(&RedisError::from(std::io::Error::from(kind))), FailureKind::ConnectionLost, "{kind}");
         }
     }
 }

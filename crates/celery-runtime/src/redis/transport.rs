@@ -1,6 +1,6 @@
-//! From an address to a connection that has introduced itself.
+//! Opens connections: from an address to a connection that has introduced itself.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use redis::{
     AsyncConnectionConfig, RedisConnectionInfo,
@@ -12,79 +12,78 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{RedisUrl, error::words, url::Address};
 use crate::{
-    broker::{ConnectOptions, url::present_password},
-    tls,
+    connection::{ConnectOptions, ConnectionError},
+    credentials::present_password,
+    tls::TlsHandshaker,
+    url::{RedisAddress, RedisUrl},
 };
 
-/// A connection and the task that moves its bytes, which ends with the connection.
-pub(crate) struct Opened {
+/// An open connection and the task that moves its bytes, which ends with the connection.
+pub(crate) struct OpenedConnection {
     pub connection: MultiplexedConnection,
     pub driver: AbortOnDropHandle<()>,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
-pub(super) async fn open(url: &RedisUrl, options: &ConnectOptions) -> Result<Opened, String> {
-    let config = AsyncConnectionConfig::new().set_response_timeout(Some(patience(options)));
-    within(options, async {
+pub(super) async fn open(url: &RedisUrl, options: &ConnectOptions) -> Result<OpenedConnection, ConnectionError> {
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(answer_timeout(options)));
+    in_time(options, async {
         let stream = stream(url, options).await?;
-        let opened = MultiplexedConnection::new_with_config(&introduction(url, options).await?, stream, config).await;
-        let (connection, driver) = opened.map_err(|error| words(&error))?;
-        Ok(Opened { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
+        let info = introduction(url, options).await?;
+        let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
+        Ok(OpenedConnection { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
     })
     .await
 }
 
-pub(super) async fn open_listener(url: &RedisUrl, options: &ConnectOptions) -> Result<PubSub, String> {
-    within(options, async {
+pub(super) async fn open_listener(url: &RedisUrl, options: &ConnectOptions) -> Result<PubSub, ConnectionError> {
+    in_time(options, async {
         let stream = stream(url, options).await?;
-        PubSub::new(&introduction(url, options).await?, stream).await.map_err(|error| words(&error))
+        Ok(PubSub::new(&introduction(url, options).await?, stream).await?)
     })
     .await
 }
 
-/// How long an answer may take before the connection is held to be dead.
-pub(crate) fn patience(options: &ConnectOptions) -> Duration {
+/// How long an answer may take before the connection counts as dead.
+pub(crate) fn answer_timeout(options: &ConnectOptions) -> Duration {
     options.heartbeat.max(Duration::from_secs(1))
 }
 
-async fn within<T>(options: &ConnectOptions, opening: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+async fn in_time<T>(
+    options: &ConnectOptions,
+    opening: impl Future<Output = Result<T, ConnectionError>>,
+) -> Result<T, ConnectionError> {
     match tokio::time::timeout(options.connect_timeout, opening).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(format!("no answer within {:?}", options.connect_timeout)),
+        Err(_) => Err(ConnectionError::NoAnswer(options.connect_timeout)),
     }
 }
 
-async fn stream(url: &RedisUrl, options: &ConnectOptions) -> Result<Box<dyn Stream>, String> {
+async fn stream(url: &RedisUrl, options: &ConnectOptions) -> Result<Box<dyn ByteStream>, ConnectionError> {
     match &url.address {
-        Address::Tcp { host, port, tls } => {
+        RedisAddress::Tcp { host, port, tls } => {
             let connect = async || {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
-                stream.set_nodelay(true).map_err(|error| error.to_string())?;
-                Ok::<_, String>(stream)
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                Ok::<_, ConnectionError>(stream)
             };
             let Some(files) = tls else {
                 return Ok(Box::new(connect().await?));
             };
-            let tls = tls::prepare(files, &options.tls).await?;
-            let secured = tls.secure(connect().await?, host).await;
-            Ok(Box::new(secured.map_err(|error| error.to_string())?))
+            let tls = TlsHandshaker::prepare(files, &options.tls).await?;
+            Ok(Box::new(tls.secure(connect().await?, host).await?))
         }
-        Address::Socket(path) => Ok(Box::new(unix(path).await?)),
+        RedisAddress::Socket(path) => Ok(Box::new(UnixStream::connect(path).await?)),
     }
 }
 
-async fn unix(path: &Path) -> Result<UnixStream, String> {
-    UnixStream::connect(path).await.map_err(|error| error.to_string())
-}
-
-async fn introduction(url: &RedisUrl, options: &ConnectOptions) -> Result<RedisConnectionInfo, String> {
+async fn introduction(url: &RedisUrl, options: &ConnectOptions) -> Result<RedisConnectionInfo, ConnectionError> {
     let mut info =
         RedisConnectionInfo::default().set_db(url.db).set_lib_name("celery-runtime", env!("CARGO_PKG_VERSION"));
-    // Shown by CLIENT LIST, where neither spaces nor anything beyond printable ASCII may be.
+    // CLIENT LIST shows it, which allows neither spaces nor characters outside printable ASCII.
     let name: String = options.connection_name.chars().filter(|c| c.is_ascii_graphic()).collect();
     if !name.is_empty() {
         info = info.set_lib_name(&name, env!("CARGO_PKG_VERSION"));

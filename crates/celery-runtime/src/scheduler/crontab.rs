@@ -1,12 +1,12 @@
-//! When something is due, in Celery's crontab notation and in UTC.
+//! Celery's crontab notation, in UTC.
 
 use std::fmt;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::field;
+use super::{crontab_error::CrontabError, crontab_field};
 
-/// Minutes, hours and days at which something is due, as `celery.schedules.crontab` understands them: lists, ranges that may
+/// Minutes, hours and days, as `celery.schedules.crontab` understands them: lists, ranges that may
 /// go over the end (`fri-mon`), steps of a range or of `*`, and names of months and days. A day has to match all of month,
 /// day of the month and day of the week, unlike in Unix cron.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,24 +19,13 @@ pub struct Crontab {
     text: String,
 }
 
-/// Why a crontab was not understood.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("crontab: {field}: {reason}")]
-pub struct CrontabError {
-    /// Which field.
-    pub field: &'static str,
-    /// What is wrong with it.
-    pub reason: &'static str,
-}
-
-/// The longest of each month.
-const LONGEST: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-/// How many years ahead something is looked for: a 29th of February that is a given day of the week comes back after 40 at
-/// most.
-const YEARS: i16 = 41;
+/// The most days of each month.
+const DAYS_OF_MONTHS: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+/// How many years ahead a match is searched: a 29th of February on a given day of the week recurs after 40 at most.
+const MAX_YEARS_AHEAD: i16 = 41;
 
 impl Crontab {
-    /// From the five fields in Celery's order.
+    /// Reads the five fields, in Celery's order.
     ///
     /// # Errors
     /// [`CrontabError`] for the first field that is not understood, or days that no month has.
@@ -48,24 +37,24 @@ impl Crontab {
         month_of_year: &str,
     ) -> Result<Self, CrontabError> {
         let crontab = Self {
-            minutes: field::parse("minute", minute, 0, 59)?,
-            hours: field::parse("hour", hour, 0, 23)?,
-            days_of_week: field::parse("day_of_week", day_of_week, 0, 6)?,
-            days_of_month: field::parse("day_of_month", day_of_month, 1, 31)?,
-            months: field::parse("month_of_year", month_of_year, 1, 12)?,
+            minutes: crontab_field::parse("minute", minute, 0, 59)?,
+            hours: crontab_field::parse("hour", hour, 0, 23)?,
+            days_of_week: crontab_field::parse("day_of_week", day_of_week, 0, 6)?,
+            days_of_month: crontab_field::parse("day_of_month", day_of_month, 1, 31)?,
+            months: crontab_field::parse("month_of_year", month_of_year, 1, 12)?,
             text: format!("{minute} {hour} {day_of_month} {month_of_year} {day_of_week}"),
         };
-        let possible = LONGEST
+        let possible = DAYS_OF_MONTHS
             .iter()
             .zip(1..)
             .any(|(longest, month)| has(crontab.months, month) && crontab.days_of_month.trailing_zeros() <= *longest);
         if !possible {
-            return Err(CrontabError { field: "day_of_month", reason: "no month of month_of_year has such a day" });
+            return Err(CrontabError { field: "day_of_month", reason: "no month in month_of_year has such a day" });
         }
         Ok(crontab)
     }
 
-    /// From a line in the order of Unix: minute, hour, day of the month, month, day of the week.
+    /// Reads a line in the order of Unix: minute, hour, day of the month, month, day of the week.
     ///
     /// # Errors
     /// As [`new`](Self::new), or if there are not five fields.
@@ -73,7 +62,7 @@ impl Crontab {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         match fields.as_slice() {
             [minute, hour, day, month, weekday] => Self::new(minute, hour, weekday, day, month),
-            _ => Err(CrontabError { field: "line", reason: "it takes five fields" }),
+            _ => Err(CrontabError { field: "line", reason: "expected five fields" }),
         }
     }
 
@@ -81,7 +70,7 @@ impl Crontab {
     #[must_use]
     pub fn next_after(&self, last: Timestamp) -> Option<Timestamp> {
         let last = last.to_zoned(TimeZone::UTC).datetime();
-        let (mut date, last_year) = (last.date(), last.year().saturating_add(YEARS));
+        let (mut date, last_year) = (last.date(), last.year().saturating_add(MAX_YEARS_AHEAD));
         let (mut hour, mut minute) = (i32::from(last.hour()), i32::from(last.minute()) + 1);
         while date.year() <= last_year {
             if self.matches(date) {
@@ -125,7 +114,7 @@ fn from(bits: u64, least: i32) -> Option<i32> {
     (above != 0).then(|| above.trailing_zeros()).and_then(|number| i32::try_from(number).ok())
 }
 
-/// As a line in the order of Unix.
+/// A line in the order of Unix.
 impl fmt::Display for Crontab {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -162,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_be_is_refused() {
+    fn a_crontab_that_never_matches_is_refused() {
         for line in [
             "* * *",
             "60 * * * *",

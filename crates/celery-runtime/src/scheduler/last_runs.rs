@@ -1,65 +1,53 @@
-//! What a scheduler remembers over a restart.
+//! The last runs of a scheduler's entries, over a restart.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Mutex, PoisonError},
-};
+use std::{error::Error, fmt};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-/// Keeps when each entry was last dealt with.
+/// Why a last run was not loaded or saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LastRunsError {
+    /// It cannot be read.
+    #[error("cannot read the last run of {entry:?}: {source}")]
+    Load {
+        /// The name of the entry.
+        entry: String,
+        /// The reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It cannot be written.
+    #[error("cannot write the last run of {entry:?}: {source}")]
+    Save {
+        /// The name of the entry.
+        entry: String,
+        /// The reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// Keeps when each entry was last done.
 #[async_trait]
 pub trait LastRuns: Send + Sync + fmt::Debug {
-    /// Whether all replicas keep it in one place, so that another one goes on exactly where the last one stopped. Where each
-    /// keeps its own, whoever takes over does again what was due in the last minute, and, if it has been back for less
-    /// than two minutes, what was due while it was away, once. What a crontab does again has the same task id; an
-    /// interval has a beat of its own in each, so that there the ids differ and the minute is longer by the jitter.
+    /// Whether all replicas keep it in one place, so that another one continues exactly where the last one stopped.
+    ///
+    /// Where each replica keeps its own, one that takes over repeats the runs due in the last minute and, if it has been back
+    /// for less than two minutes, does once the runs due while it was away. A repeated run of a crontab has the same task id;
+    /// an interval has a beat of its own in each replica, so there the ids differ and the minute is longer by the jitter.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// When `entry` was last dealt with.
+    /// When `entry` was last done.
     ///
     /// # Errors
-    /// If it cannot be read, in words. It is asked again later, and nothing is done before.
-    async fn load(&self, entry: &str) -> Result<Option<Timestamp>, String>;
+    /// [`LastRunsError::Load`]. The scheduler tries again later, and does nothing before.
+    async fn load(&self, entry: &str) -> Result<Option<Timestamp>, LastRunsError>;
 
     /// Notes it; returns when it will survive a restart.
     ///
     /// # Errors
-    /// If it cannot be written, in words. The scheduler goes on with what it knows.
-    async fn save(&self, entry: &str, at: Timestamp) -> Result<(), String>;
-}
-
-/// Keeps it for as long as the process lives.
-#[derive(Debug, Default)]
-pub struct MemoryLastRuns {
-    runs: Mutex<HashMap<String, Timestamp>>,
-    shared: bool,
-}
-
-impl MemoryLastRuns {
-    /// For replicas within one process, which all get this one.
-    #[must_use]
-    pub fn shared() -> Self {
-        Self { shared: true, ..Self::default() }
-    }
-}
-
-#[async_trait]
-impl LastRuns for MemoryLastRuns {
-    fn is_shared(&self) -> bool {
-        self.shared
-    }
-
-    async fn load(&self, entry: &str) -> Result<Option<Timestamp>, String> {
-        Ok(self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(entry).copied())
-    }
-
-    async fn save(&self, entry: &str, at: Timestamp) -> Result<(), String> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.to_owned(), at);
-        Ok(())
-    }
+    /// [`LastRunsError::Save`]. The scheduler continues with the times it has in memory.
+    async fn save(&self, entry: &str, at: Timestamp) -> Result<(), LastRunsError>;
 }

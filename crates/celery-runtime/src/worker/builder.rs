@@ -1,4 +1,4 @@
-//! Describing a worker.
+//! Building a worker.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -7,13 +7,22 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::{
-    Counters, Guard, Handler, Registered, Registry, RemoteControl, Shared, TaskContext, TaskOptions, Worker,
-    WorkerEvents, outcomes::Outcomes,
+    context::TaskContext,
+    control::RemoteControl,
+    counters::WorkerCounters,
+    events::WorkerEvents,
+    handler::{RegisteredTask, TaskGuard, boxed},
+    node::Worker,
+    options::TaskOptions,
+    registry::WorkerRegistry,
+    run_table::RunTable,
+    worker_core::WorkerCore,
 };
 use crate::{
     Arguments, TaskError,
     backend::{SharedBackend, rpc::RpcBackend},
     broker::{SharedBroker, TaskQueue},
+    host,
 };
 
 /// Why a worker cannot be built.
@@ -28,7 +37,7 @@ pub enum BuildError {
     DuplicateTask(String),
 }
 
-/// What a worker is to be. See [`Worker::builder`].
+/// The settings and handlers of a worker to be built. See [`Worker::builder`].
 pub struct WorkerBuilder {
     broker: SharedBroker,
     backend: Option<SharedBackend>,
@@ -41,16 +50,24 @@ pub struct WorkerBuilder {
     prefetch: Option<u16>,
     grace: Duration,
     hold: Duration,
-    tasks: HashMap<String, Registered>,
+    tasks: HashMap<String, RegisteredTask>,
     lanes: HashMap<String, Arc<Semaphore>>,
-    guard: Option<Guard>,
+    guard: Option<TaskGuard>,
     duplicate: Option<String>,
     remote_control: RemoteControl,
     events: WorkerEvents,
 }
 
+impl Worker {
+    /// Starts to build a worker on this broker.
+    #[must_use]
+    pub fn builder(broker: SharedBroker) -> WorkerBuilder {
+        WorkerBuilder::new(broker)
+    }
+}
+
 impl WorkerBuilder {
-    pub(super) fn new(broker: SharedBroker) -> Self {
+    fn new(broker: SharedBroker) -> Self {
         Self {
             broker,
             backend: None,
@@ -72,14 +89,14 @@ impl WorkerBuilder {
         }
     }
 
-    /// What others may do by remote control; by default they may look and change nothing.
+    /// How much remote control allows; by default it may inspect and change nothing.
     #[must_use]
     pub fn remote_control(mut self, remote_control: RemoteControl) -> Self {
         self.remote_control = remote_control;
         self
     }
 
-    /// What monitors are told without asking; by default that the worker is there.
+    /// Which events are sent without being asked for; by default heartbeats.
     #[must_use]
     pub fn events(mut self, events: WorkerEvents) -> Self {
         self.events = events;
@@ -100,57 +117,56 @@ impl WorkerBuilder {
         self
     }
 
-    /// A queue to consume, declared as Celery does. The first one is where tasks go that nothing else is said about; see
-    /// [`routes`](Self::routes).
+    /// A queue to consume, declared as Celery does. Tasks without a route go to the first one; see [`routes`](Self::routes).
     #[must_use]
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.queues.push(TaskQueue::new(queue));
         self
     }
 
-    /// Which queue a task goes to that this worker sends on behalf of another (a step of a chain that names none): the same
-    /// table as the rest of the fleet has. By default everything goes to the first queue of this worker.
+    /// The queues of tasks that this worker sends on behalf of others and that name no queue, such as the steps of a chain:
+    /// the same table in the whole fleet. By default everything goes to the first queue of this worker.
     #[must_use]
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes = Some(routes);
         self
     }
 
-    /// Tells STARTED when a task starts (`task_track_started`); off by default.
+    /// Reports STARTED when a task starts (`task_track_started`); off by default.
     #[must_use]
     pub fn track_started(mut self, track: bool) -> Self {
         self.track_started = track;
         self
     }
 
-    /// Puts name, arguments, worker, retries and queue into each result (`result_extended`); off by default.
+    /// Adds name, arguments, worker, retries and queue to each result (`result_extended`); off by default.
     #[must_use]
     pub fn result_extended(mut self, extended: bool) -> Self {
         self.result_extended = extended;
         self
     }
 
-    /// Binds the first queue to one more durable direct exchange, with the queue's name as routing key, so that tasks can be told
-    /// apart by [`TaskContext::exchange`].
+    /// Binds the first queue to one more durable direct exchange, with the queue's name as routing key, so that
+    /// [`TaskContext::exchange`] distinguishes its tasks.
     #[must_use]
     pub fn also_bound_to(mut self, exchange: impl Into<String>) -> Self {
         self.exchanges.push(exchange.into());
         self
     }
 
-    /// Takes tasks for later that waited in the broker, by Celery's native delayed delivery ([`celery_protocol::delayed`]):
-    /// Python clients send them so to a quorum queue that hangs on a topic exchange. RabbitMQ only.
+    /// Takes delayed tasks that waited in the broker, by Celery's native delayed delivery ([`celery_protocol::delayed`]):
+    /// Python clients use it for a quorum queue bound to a topic exchange. RabbitMQ only.
     #[must_use]
     pub fn delayed_delivery(self) -> Self {
         self.also_bound_to(DELIVERY_EXCHANGE)
     }
 
     /// How many tasks of each queue may be in this process unacknowledged, running or waiting; 0 for no limit. By
-    /// default what suits the broker: [`Broker::default_prefetch`](crate::broker::Broker::default_prefetch).
+    /// default [`Broker::default_prefetch`](crate::broker::Broker::default_prefetch).
     ///
-    /// A task takes its place from when the broker sends it until the broker hears that it is done with, so no more than this
-    /// many are done per round trip to the broker and back, several times over: with the default, 2 ms of round trip cost
-    /// short tasks little. Where tasks are long, or large, or several workers share a queue, less spreads them more evenly.
+    /// A task counts from when the broker sends it until the broker receives its acknowledgement, so at most this many are
+    /// done per round trip to the broker: with the default, 2 ms of round trip cost short tasks little. Where tasks are long,
+    /// or large, or several workers share a queue, a smaller number spreads them more evenly.
     ///
     /// Tasks with a future `eta` count, for as long as they are held: see [`hold`](Self::hold).
     #[must_use]
@@ -159,8 +175,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long running tasks may take to finish at shutdown; 30 s by default. What has not finished then is cancelled and
-    /// delivered again.
+    /// How long running tasks may take to finish at shutdown; 30 s by default. Unfinished tasks are then cancelled and
+    /// redelivered.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -169,15 +185,15 @@ impl WorkerBuilder {
 
     /// How long a task that waits for its `eta`, or for its rate limit, is held before it is published again and acknowledged;
     /// a minute by default. So more of them than [`prefetch`](Self::prefetch) delay other tasks by that at most, and none is
-    /// held for so long that the broker would take it for lost. One that came by an exchange this worker may not publish to
-    /// is held for 20 minutes at most and then goes back to its queue.
+    /// held for so long that the broker would consider it lost. A task that came through an exchange to which this worker may
+    /// not publish is held for 20 minutes at most and then goes back to its queue.
     #[must_use]
     pub fn hold(mut self, hold: Duration) -> Self {
         self.hold = hold;
         self
     }
 
-    /// Asked before every task whether it may run; an error is the task's result.
+    /// Called before every task; an error is the task's result, and the task does not run.
     #[must_use]
     pub fn guard<F>(mut self, guard: F) -> Self
     where
@@ -187,7 +203,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Registers a handler. Handlers run concurrently, as tokio tasks: blocking work belongs into `spawn_blocking`.
+    /// Registers a handler. Handlers run concurrently, as tokio tasks: blocking work belongs in `spawn_blocking`.
     #[must_use]
     pub fn task<F, Fut>(self, name: impl Into<String>, handler: F) -> Self
     where
@@ -198,7 +214,7 @@ impl WorkerBuilder {
     }
 
     /// Registers a handler that never runs at the same time as another exclusive one of this worker. Exclusive tasks run in
-    /// the order they came; one that expires while it waits is not run.
+    /// the order they were delivered; one that expires while it waits is not run.
     #[must_use]
     pub fn exclusive_task<F, Fut>(self, name: impl Into<String>, handler: F) -> Self
     where
@@ -208,7 +224,7 @@ impl WorkerBuilder {
         self.lane_task("", name, handler)
     }
 
-    /// As [`exclusive_task`](Self::exclusive_task), exclusive among the tasks of the lane named.
+    /// As [`exclusive_task`](Self::exclusive_task), exclusive among the tasks of that lane.
     #[must_use]
     pub fn lane_task<F, Fut>(self, lane: &str, name: impl Into<String>, handler: F) -> Self
     where
@@ -225,18 +241,18 @@ impl WorkerBuilder {
         F: Fn(TaskContext, Arguments) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Value, TaskError>> + Send + 'static,
     {
-        let lane = options.lane.as_ref().map(|lane| {
-            let place = || Arc::new(Semaphore::new(1));
-            self.lanes.entry(lane.clone()).or_insert_with(place).clone()
-        });
+        let lane = options
+            .lane
+            .as_ref()
+            .map(|lane| self.lanes.entry(lane.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone());
         let name = name.into();
-        if self.tasks.insert(name.clone(), Registered { handler: boxed(handler), lane, options }).is_some() {
+        if self.tasks.insert(name.clone(), RegisteredTask { handler: boxed(handler), lane, options }).is_some() {
             self.duplicate = Some(name);
         }
         self
     }
 
-    /// The worker.
+    /// Builds the worker.
     ///
     /// # Errors
     /// See [`BuildError`].
@@ -247,19 +263,18 @@ impl WorkerBuilder {
         let mut queues = self.queues;
         let first = queues.first_mut().ok_or(BuildError::NoQueue)?;
         first.exchanges.extend(self.exchanges);
-        let host = host_name();
-        let name = self.name.unwrap_or_else(|| format!("{}@{host}", first.name));
+        let name = self.name.unwrap_or_else(|| format!("{}@{}", first.name, host::name()));
         let routes = self.routes.unwrap_or_else(|| Routes::to(first.name.as_str()));
         let limits = self.tasks.iter().map(|(task, known)| (task.clone(), known.options.limits, known.options.rate));
         let prefetch = self.prefetch.unwrap_or_else(|| self.broker.default_prefetch());
-        let registry = Registry::new(name.clone(), queues, prefetch, limits);
+        let registry = WorkerRegistry::new(name.clone(), queues, prefetch, limits);
         let backend = self.backend.unwrap_or_else(|| Arc::new(RpcBackend::new(self.broker.clone())));
         Ok(Worker {
-            shared: Arc::new(Shared {
+            core: Arc::new(WorkerCore {
                 broker: self.broker,
                 backend,
                 name,
-                origin: format!("gen{}@{host}", std::process::id()),
+                origin: host::origin(),
                 registry: Arc::new(registry),
                 routes,
                 grace: self.grace,
@@ -267,26 +282,14 @@ impl WorkerBuilder {
                 tasks: self.tasks,
                 track_started: self.track_started,
                 result_extended: self.result_extended,
-                outcomes: Outcomes::default(),
+                runs: RunTable::default(),
                 guard: self.guard,
-                counters: Arc::new(Counters::default()),
+                counters: Arc::new(WorkerCounters::default()),
                 remote_control: self.remote_control,
                 events: self.events,
             }),
         })
     }
-}
-
-fn boxed<F, Fut>(handler: F) -> Handler
-where
-    F: Fn(TaskContext, Arguments) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Value, TaskError>> + Send + 'static,
-{
-    Box::new(move |context, arguments| Box::pin(handler(context, arguments)))
-}
-
-pub(crate) fn host_name() -> String {
-    hostname::get().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 impl fmt::Debug for WorkerBuilder {

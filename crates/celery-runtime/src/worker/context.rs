@@ -1,4 +1,4 @@
-//! What a handler knows about the task it runs.
+//! The context of a task, for its handler.
 
 use std::{
     fmt,
@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::registry::StopCause;
 use crate::backend::SharedBackend;
 
-/// How long a handler may be held up by a progress report.
-const PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the report of a state may delay a handler.
+const UPDATE_STATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The task a handler runs.
 #[derive(Clone)]
@@ -29,17 +29,17 @@ pub struct TaskContext {
     pub retries: u32,
     /// Whether it may have been delivered before; it may have run then, wholly or in part.
     pub redelivered: bool,
-    /// The exchange it came through; empty is the default exchange, which every broker user may write to.
+    /// The exchange it came through; empty is the default exchange, to which every broker user may write.
     pub exchange: String,
-    /// Whether the broker stands for the exchange: see [`Broker::guards_exchanges`](crate::broker::Broker::guards_exchanges).
+    /// Whether the broker vouches for the exchange: see [`Broker::guards_exchanges`](crate::broker::Broker::guards_exchanges).
     pub exchange_is_guarded: bool,
     /// The routing key it came with.
     pub routing_key: String,
-    /// What replies are matched by; usually the task id.
+    /// The id that matches replies to requests; usually the task id.
     pub correlation_id: String,
-    /// The queue the caller waits at, if it does.
+    /// The queue on which the caller waits, if it does.
     pub reply_to: Option<String>,
-    /// When the caller will have given up.
+    /// When the caller gives up.
     pub expires: Option<Timestamp>,
     /// The caller's own headers.
     pub headers: FieldTable,
@@ -75,25 +75,25 @@ impl TaskContext {
         }
     }
 
-    /// Tells the caller about progress: a state of the task's own, such as `"RUNNING"`, with any JSON. Best effort, and never
+    /// Reports progress to the caller: a state of the task's own, such as `"RUNNING"`, with any JSON. Best effort, and never
     /// waits longer than a second; the caller sees the newest.
     pub async fn update_state(&self, state: &str, meta: Value) {
         let Some(backend) = &self.backend else { return };
         let progress = ResultMeta::progress(&self.task_id, state, meta);
-        if tokio::time::timeout(PROGRESS_TIMEOUT, backend.progress(&self.identity, progress)).await.is_err() {
-            tracing::debug!(task.id = self.task_id, "progress could not be reported in time");
+        if tokio::time::timeout(UPDATE_STATE_TIMEOUT, backend.progress(&self.identity, progress)).await.is_err() {
+            tracing::debug!(state, "task state not reported in time");
         }
     }
 
-    /// Cancelled when the task is told to stop: the worker has to end, somebody terminated the task, or its soft time limit
-    /// has passed. Stop at the next point where that is safe and return an error. A task that does not is dropped at its next
-    /// await a little later (not so after a soft limit); blocking work cannot be dropped and has to look by itself.
+    /// Cancelled when the task has to stop: the worker ends, the task was terminated, or its soft time limit has passed. Stop
+    /// at the next point where that is safe and return an error. A task that does not is dropped at its next await a little
+    /// later (not so after a soft limit); blocking work cannot be dropped and has to check the token.
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
         &self.cancelled
     }
 
-    /// Why the task was told to stop, if it was.
+    /// Why the task has to stop, if it has.
     #[must_use]
     pub fn stop_cause(&self) -> Option<StopCause> {
         self.cause.get().copied()

@@ -1,10 +1,10 @@
-//! What a worker has done, for metrics.
+//! Counters of a worker, for metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Counts since the worker was built.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct WorkerCounters {
     pub(super) received: AtomicU64,
     pub(super) redelivered: AtomicU64,
     pub(super) succeeded: AtomicU64,
@@ -19,34 +19,34 @@ pub struct Counters {
 
 /// The counts at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Snapshot {
+pub struct CounterSnapshot {
     /// Deliveries taken from the queue.
     pub received: u64,
     /// Those of them that may have been delivered before.
     pub redelivered: u64,
-    /// Tasks that ended well.
+    /// Tasks that returned a value.
     pub succeeded: u64,
     /// Tasks that ended with an exception, wrong arguments and panics included.
     pub failed: u64,
-    /// Tries that ended with another one to come.
+    /// Tries that are followed by another.
     pub retried: u64,
     /// Tasks not run because they had expired.
     pub expired: u64,
-    /// Tasks not run because they were revoked, or terminated under way.
+    /// Tasks not run because they were revoked, or terminated while they ran.
     pub revoked: u64,
-    /// Messages refused: unknown tasks, content that cannot be read, tasks whose handler rejected them.
+    /// Messages rejected: unknown tasks, content that cannot be read, tasks whose handler rejected them.
     pub rejected: u64,
-    /// Tasks given back to the queue because their outcome could not be brought out, or their handler asked for it.
+    /// Tasks given back to the queue because their outcome could not be reported, or their handler asked for it.
     pub returned: u64,
     /// Handlers running now.
     pub in_flight: u64,
 }
 
-impl Counters {
+impl WorkerCounters {
     /// The counts now.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub fn snapshot(&self) -> CounterSnapshot {
+        CounterSnapshot {
             received: self.received.load(Relaxed),
             redelivered: self.redelivered.load(Relaxed),
             succeeded: self.succeeded.load(Relaxed),
@@ -60,16 +60,16 @@ impl Counters {
         }
     }
 
-    /// Counts a handler as running until the guard is dropped, however it ends.
-    pub(super) fn running(&self) -> InFlight<'_> {
+    /// Counts a handler as running until the guard is dropped.
+    pub(super) fn in_flight(&self) -> InFlightGuard<'_> {
         self.in_flight.fetch_add(1, Relaxed);
-        InFlight(self)
+        InFlightGuard(self)
     }
 }
 
-pub(super) struct InFlight<'a>(&'a Counters);
+pub(super) struct InFlightGuard<'a>(&'a WorkerCounters);
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Relaxed);
     }

@@ -1,48 +1,51 @@
-//! What goes on beside the work while a worker runs: remote control and events.
+//! Remote control and events, which run beside the work.
 
 use std::{sync::Arc, time::Duration};
 
 use celery_protocol::LamportClock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
-    Shared, control,
-    events::{self, Events, WorkerEvents},
+    control,
+    events::{self, EventQueue, WorkerEvents},
+    worker_core::WorkerCore,
 };
 
-/// How long the last words may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the last events may take.
+const OFFLINE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Both, until it is dropped.
+/// Remote control and events, until it is dropped.
 pub(super) struct Monitoring {
-    shared: Arc<Shared>,
+    core: Arc<WorkerCore>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
-    /// The registry tells our events, and not somebody else.
-    ours: bool,
+    /// Whether the registry's listener is this worker's event queue.
+    listening: bool,
 }
 
 impl Monitoring {
-    pub fn start(shared: &Arc<Shared>) -> Self {
+    /// Starts both.
+    pub fn start(core: &Arc<WorkerCore>) -> Self {
         let (clock, stop) = (Arc::new(LamportClock::default()), CancellationToken::new());
-        let (events, waiting) = Events::new(&shared.name, clock.clone(), shared.events);
-        let (mut tasks, mut ours) = (JoinSet::new(), false);
-        if shared.events != WorkerEvents::Off {
-            // Whoever built the worker may want to hear of tasks instead.
-            ours = shared.registry.offer_events(events.clone());
-            tasks.spawn(events::run(shared.clone(), events.clone(), waiting, stop.clone()));
+        let (events, waiting) = EventQueue::new(&core.name, clock.clone(), core.events);
+        let (mut tasks, mut listening) = (JoinSet::new(), false);
+        if core.events != WorkerEvents::Off {
+            // The owner of the worker may have set a listener before.
+            listening = core.registry.events.offer(events.clone());
+            tasks.spawn(events::run(core.clone(), events.clone(), waiting, stop.clone()).in_current_span());
         }
-        tasks.spawn(control::run(shared.clone(), events, clock, stop.clone()));
-        Self { shared: shared.clone(), tasks, stop, ours }
+        tasks.spawn(control::run(core.clone(), events, clock, stop.clone()).in_current_span());
+        Self { core: core.clone(), tasks, stop, listening }
     }
 
-    /// Says that the worker is offline and ends both.
+    /// Sends that the worker is offline, and ends both.
     pub async fn end(mut self) {
         self.stop.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(FAREWELL, all).await.is_err() {
-            tracing::debug!(worker = self.shared.name, "monitors could not be told that the worker ends");
+        if tokio::time::timeout(OFFLINE_TIMEOUT, all).await.is_err() {
+            tracing::debug!("offline event not sent in time");
         }
     }
 }
@@ -50,9 +53,9 @@ impl Monitoring {
 impl Drop for Monitoring {
     fn drop(&mut self) {
         self.stop.cancel();
-        // The registry outlives the worker, and would keep what is told to nobody.
-        if self.ours {
-            self.shared.registry.set_events(None);
+        // The registry outlives the worker, and would keep events for no one.
+        if self.listening {
+            self.core.registry.set_events(None);
         }
     }
 }

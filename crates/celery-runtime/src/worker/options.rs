@@ -1,18 +1,18 @@
-//! What is said about a task when it is registered.
+//! The options of a registered task.
 
 use super::{
-    registry::{RateLimit, TimeLimits},
+    registry::{TaskRate, TimeLimits},
     retry::RetryPolicy,
 };
 
-/// Options of one task; see [`WorkerBuilder::task_with`](super::WorkerBuilder::task_with). The default is what Celery does
-/// without any, except that ours are always acknowledged last.
+/// Options of one task; see [`WorkerBuilder::task_with`](super::WorkerBuilder::task_with). The defaults are Celery's,
+/// except that a task is always acknowledged last.
 #[derive(Debug, Clone, Default)]
 pub struct TaskOptions {
     pub(super) lane: Option<String>,
     pub(super) retry: RetryPolicy,
     pub(super) limits: TimeLimits,
-    pub(super) rate: Option<RateLimit>,
+    pub(super) rate: Option<TaskRate>,
     pub(super) ignore_result: bool,
     pub(super) track_started: Option<bool>,
 }
@@ -24,7 +24,7 @@ impl TaskOptions {
         Self::default()
     }
 
-    /// Tasks of the same lane run one at a time, in the order they came.
+    /// Tasks of the same lane run one at a time, in the order they were delivered.
     #[must_use]
     pub fn lane(mut self, lane: impl Into<String>) -> Self {
         self.lane = Some(lane.into());
@@ -38,7 +38,7 @@ impl TaskOptions {
         self
     }
 
-    /// How long it may run when its message does not say.
+    /// How long it may run when its message sets no limits.
     #[must_use]
     pub fn time_limits(mut self, limits: TimeLimits) -> Self {
         self.limits = limits;
@@ -47,19 +47,19 @@ impl TaskOptions {
 
     /// How often it may start in this worker.
     #[must_use]
-    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+    pub fn rate_limit(mut self, limit: TaskRate) -> Self {
         self.rate = Some(limit);
         self
     }
 
-    /// Its result is not stored unless the caller says that it wants it.
+    /// Its result is not stored unless the caller asks for it.
     #[must_use]
     pub fn ignore_result(mut self) -> Self {
         self.ignore_result = true;
         self
     }
 
-    /// Whether STARTED is told when it starts; overrides the worker's setting.
+    /// Whether STARTED is reported when it starts; overrides the worker's setting.
     #[must_use]
     pub fn track_started(mut self, track: bool) -> Self {
         self.track_started = Some(track);

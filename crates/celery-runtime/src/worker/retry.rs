@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::TaskError;
 
-/// Which failures are tried again by themselves.
-type Matches = Arc<dyn Fn(&TaskError) -> bool + Send + Sync>;
+/// Which failures are tried again without the task asking.
+type FailureFilter = Arc<dyn Fn(&TaskError) -> bool + Send + Sync>;
 
 /// When and how often a task is tried again. The default is Celery's: three times, after three minutes each, and only when
 /// the task itself asks ([`TaskError::retry`]).
@@ -16,7 +16,7 @@ pub struct RetryPolicy {
     backoff: Option<Duration>,
     cap: Duration,
     jitter: bool,
-    auto: Option<Matches>,
+    auto: Option<FailureFilter>,
 }
 
 impl Default for RetryPolicy {
@@ -39,27 +39,27 @@ impl RetryPolicy {
         Self::auto_for(|_| true).backoff(Duration::from_secs(1))
     }
 
-    /// The failures `matches` says yes to are tried again (`autoretry_for`).
+    /// The failures for which `matches` returns true are tried again (`autoretry_for`).
     #[must_use]
     pub fn auto_for(matches: impl Fn(&TaskError) -> bool + Send + Sync + 'static) -> Self {
         Self { auto: Some(Arc::new(matches)), ..Self::default() }
     }
 
-    /// So many tries after the first; `None` for no end.
+    /// The most tries after the first; `None` for no limit.
     #[must_use]
     pub fn max_retries(mut self, max: impl Into<Option<u32>>) -> Self {
         self.max_retries = max.into();
         self
     }
 
-    /// The wait before each try, where there is no backoff and the task names none (`default_retry_delay`).
+    /// The wait before each try, without a backoff and unless the task names a wait (`default_retry_delay`).
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// The wait before the first try, doubled by each further one (`retry_backoff`).
+    /// The wait before the first retry; it doubles with each further one (`retry_backoff`).
     #[must_use]
     pub fn backoff(mut self, first: Duration) -> Self {
         self.backoff = Some(first);
@@ -73,7 +73,7 @@ impl RetryPolicy {
         self
     }
 
-    /// Whether a backoff's wait is anything from nothing to what it would be (`retry_jitter`); it is by default.
+    /// Whether the wait of a backoff is random, from zero to its full length (`retry_jitter`); it is by default.
     #[must_use]
     pub fn jitter(mut self, jitter: bool) -> Self {
         self.jitter = jitter;

@@ -10,7 +10,7 @@ use celery_runtime::{
     backend::{self, SharedBackend},
     broker::{ConnectOptions, ConnectionState, SharedBroker, connect},
     client::{Client, PendingResult, SendOptions},
-    worker::{Counters, TaskContext, Worker, WorkerError},
+    worker::{TaskContext, Worker, WorkerCounters, WorkerError},
 };
 use redis::AsyncCommands;
 use serde_json::{Map, json};
@@ -116,7 +116,7 @@ pub struct Scene {
     pub server: Arc<Server>,
     pub proxy: Proxy,
     pub state: watch::Receiver<ConnectionState>,
-    pub counters: Arc<Counters>,
+    pub counters: Arc<WorkerCounters>,
     pub ledger: Arc<Ledger>,
     /// Each run of the task takes one to end.
     pub gate: Arc<Semaphore>,

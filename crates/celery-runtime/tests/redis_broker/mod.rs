@@ -1,4 +1,4 @@
-//! What only the Redis broker does.
+//! Behaviour that only the Redis broker has.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     suite::{self, A_WHILE, Fixture, SOON, assert_empty, id_of, next, no_kwargs, task, to},
 };
 
-/// Waits until what is asked of Redis is so.
+/// Waits until a condition in Redis holds.
 async fn until<F, Fut>(what: &str, mut condition: F)
 where
     F: FnMut() -> Fut,
@@ -46,7 +46,7 @@ fn with(server: &Redis, options: &str) -> String {
     format!("{}?{options}", server.url)
 }
 
-/// Takes a message as a worker would that is killed before its next step: by the same script.
+/// Takes a message by the worker's script, as a worker that is killed before its next step.
 async fn taken_and_lost(server: &Redis, tag: &str) {
     let mut keys = server.keys().await;
     let take = ::redis::Script::new(celery_protocol::redis::scripts::TAKE);
@@ -59,9 +59,9 @@ async fn taken_and_lost(server: &Redis, tag: &str) {
     assert_eq!(taken.len(), 1);
 }
 
-/// kombu pops a message and then notes it. Killed in between, it is lost. Ours is noted by the same step, and comes back.
+/// kombu pops a message and then records it. A kill in between loses it. Here one step does both, and the message returns.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loss_point_3_a_crash_after_taking_loses_nothing() {
+async fn a_crash_after_taking_loses_nothing() {
     suite::logs();
     let server = redis().await;
     let broker = server.connect().await;
@@ -80,7 +80,7 @@ async fn loss_point_3_a_crash_after_taking_loses_nothing() {
     assert_eq!(held(&mut keys).await, 0);
 }
 
-/// The consumer stays for as long as its last task runs; what nobody has begun does not wait for that.
+/// The consumer stays as long as its last task runs. Messages not begun do not wait for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_taken_and_not_handed_out_goes_back_when_the_consumer_is_cancelled() {
     suite::logs();
@@ -104,9 +104,9 @@ async fn what_was_taken_and_not_handed_out_goes_back_when_the_consumer_is_cancel
     assert_eq!(keys.llen::<_, usize>("q").await.unwrap(), 0);
 }
 
-/// An answer that is lost with its connection: what it would have told was taken is given back at once.
+/// An answer is lost with its connection: the messages it took are requeued immediately.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loss_point_3_an_answer_that_is_lost_leaves_nothing_taken() {
+async fn an_answer_that_is_lost_leaves_nothing_taken() {
     suite::logs();
     let server = redis().await;
     let broker = server.connect().await;
@@ -133,10 +133,10 @@ async fn loss_point_3_an_answer_that_is_lost_leaves_nothing_taken() {
     assert_empty(&broker, "q").await;
 }
 
-/// From a full queue the consumer takes with several steps under way at once. Together they take no more than the prefetch,
-/// and what their lost answers would have told was taken is given back at once.
+/// From a full queue the consumer takes with several steps in parallel. Together they take no more than the prefetch, and the
+/// messages of lost answers are requeued immediately.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loss_point_3_several_answers_lost_at_once_leave_nothing_taken() {
+async fn several_answers_lost_at_once_leave_nothing_taken() {
     const MESSAGES: usize = 2000;
     const PREFETCH: u16 = 500;
     suite::logs();
@@ -158,7 +158,7 @@ async fn loss_point_3_several_answers_lost_at_once_leave_nothing_taken() {
         for delivery in &deliveries {
             seen.insert(id_of(delivery).parse::<usize>().unwrap());
         }
-        // One that comes twice tells that it was not ours any more.
+        // A second acknowledgement reports that the tag was no longer ours.
         futures_util::future::join_all(deliveries.iter().map(|delivery| delivery.ack())).await;
         assert!(held(&mut server.keys().await).await <= usize::from(PREFETCH));
         times += 1;
@@ -172,9 +172,9 @@ async fn loss_point_3_several_answers_lost_at_once_leave_nothing_taken() {
     assert_empty(&broker, "q").await;
 }
 
-/// The visibility timeout takes from Python workers what they work on for longer. Ours say that they are at it.
+/// The visibility timeout takes long tasks away from Python workers. Our workers renew their tags.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loss_point_7_what_is_worked_on_is_not_delivered_again_however_long_it_takes() {
+async fn what_is_worked_on_is_not_delivered_again_however_long_it_takes() {
     suite::logs();
     let server = redis().await;
     let url = with(&server, "visibility_timeout=2");
@@ -215,14 +215,14 @@ async fn what_a_dead_python_worker_held_comes_back_after_the_visibility_timeout_
         keys.hset::<_, _, _, ()>("unacked", tag, format!("[{envelope}, \"\", \"q\"]")).await.unwrap();
         keys.zadd::<_, _, _, ()>("unacked_index", tag, now.0 - age).await.unwrap();
     }
-    // A Python restorer is at it: ours keeps away until the mutex goes.
+    // A Python worker holds the mutex: ours waits until it is gone.
     keys.set::<_, _, ()>("unacked_mutex", "another").await.unwrap();
     let broker = connected(&with(&server, "visibility_timeout=3600")).await;
     let mut consumer = broker.consume(&"other".into(), 1).await.unwrap();
     assert!(tokio::time::timeout(A_WHILE, consumer.next()).await.is_err());
     assert_eq!(held(&mut keys).await, 3);
     keys.del::<_, ()>("unacked_mutex").await.unwrap();
-    // At its own start every broker looks once.
+    // Every broker checks once at its start.
     let again = connected(&with(&server, "visibility_timeout=3600")).await;
     let mut consumer = again.consume(&"q".into(), 10).await.unwrap();
     for id in ["older", "old"] {
@@ -231,7 +231,7 @@ async fn what_a_dead_python_worker_held_comes_back_after_the_visibility_timeout_
         delivery.ack().await.unwrap();
     }
     assert_eq!(keys.hkeys::<_, Vec<String>>("unacked").await.unwrap(), ["young"]);
-    until("the mutex is given back", || {
+    until("the mutex is released", || {
         let mut keys = keys.clone();
         async move { !keys.exists::<_, bool>("unacked_mutex").await.unwrap() }
     })
@@ -254,13 +254,13 @@ async fn the_most_urgent_is_taken_first_and_zero_is_the_most_urgent() {
         assert_eq!(id_of(&delivery), id);
         delivery.ack().await.unwrap();
     }
-    // One that comes while it waits for the first list is found as well.
+    // A message that comes while it waits for the first list is found as well.
     let mut late = task("t", "late", vec![]);
     late.properties.priority = Some(6);
     broker.publish(Publish::task("q", late)).await.unwrap();
     let delivery = next(&mut consumer).await;
     assert_eq!((id_of(&delivery), delivery.message.properties.priority), ("late".into(), Some(6)));
-    // Given back, it keeps its priority.
+    // A requeued message keeps its priority.
     drop(consumer);
     let mut keys = server.keys().await;
     until("it is back", || {
@@ -280,19 +280,19 @@ async fn a_mandatory_task_needs_a_queue_that_somebody_knows() {
     // A Python worker whose queue is bound to an exchange of another name.
     keys.sadd::<_, _, ()>("_kombu.binding.tasks", "key\u{6}\u{16}\u{6}\u{16}q").await.unwrap();
     broker.publish(to("q", "2")).await.unwrap();
-    // By that exchange it is found by its key.
+    // Through that exchange the queue is found by its key.
     broker.publish(Publish { exchange: "tasks".into(), ..to("key", "3") }).await.unwrap();
     assert_eq!(keys.llen::<_, usize>("q").await.unwrap(), 2);
-    // A list that exists, whoever made it.
+    // A list that exists, from any sender.
     keys.del::<_, ()>("_kombu.binding.tasks").await.unwrap();
     broker.publish(to("q", "4")).await.unwrap();
     assert_eq!(keys.ttl::<_, i64>("q").await.unwrap(), -1);
-    // A reply to nobody is no error, and does not stay for ever.
+    // A reply that no one reads is no error, and expires.
     let reply = Message::json(b"{}".to_vec(), 1);
     broker.publish(Publish::reply("gone", reply.clone())).await.unwrap();
     let ttl: i64 = keys.ttl("gone").await.unwrap();
     assert!(ttl > 80_000, "{ttl}");
-    // A task queue never goes because of a message that is no task.
+    // A task queue never expires because of a message that is no task.
     broker.declare_task_queue(&"tasks".into()).await.unwrap();
     broker.publish(Publish::reply("tasks", reply)).await.unwrap();
     assert_eq!(keys.ttl::<_, i64>("tasks").await.unwrap(), -1);
@@ -342,7 +342,9 @@ async fn a_closed_broker_has_given_back_what_it_held() {
     }
 }
 
-async fn worker_on(broker: &SharedBroker) -> (std::sync::Arc<celery_runtime::worker::Counters>, CancellationToken) {
+async fn worker_on(
+    broker: &SharedBroker,
+) -> (std::sync::Arc<celery_runtime::worker::WorkerCounters>, CancellationToken) {
     let worker = Worker::builder(broker.clone()).queue("w").task("t", |_, _| async { Ok(json!(1)) }).build().unwrap();
     let (counters, shutdown) = (worker.counters(), CancellationToken::new());
     broker.declare_task_queue(&"w".into()).await.unwrap();
@@ -376,7 +378,7 @@ async fn hostile_content_is_refused_and_counted_and_stops_nobody() {
         let refused = u64::try_from(number + 1).unwrap();
         suite::eventually("it was refused", || counters.snapshot().rejected == refused).await;
     }
-    // A list that is none: what cannot be taken does not end the consumer.
+    // A key that is not a list: an error of a step does not end the consumer.
     keys.set::<_, _, ()>("w\u{6}\u{16}3", "not a list").await.unwrap();
     keys.del::<_, ()>("w\u{6}\u{16}3").await.unwrap();
     let client = Client::new(broker.clone()).await.unwrap();
@@ -385,7 +387,7 @@ async fn hostile_content_is_refused_and_counted_and_stops_nobody() {
     shutdown.cancel();
 }
 
-/// What a Redis that is gone, killed, frozen or not there yet does.
+/// A Redis that is not started yet, stopped, killed and frozen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_goes_and_comes_loses_nothing() {
     suite::logs();
@@ -423,7 +425,7 @@ async fn a_redis_that_goes_and_comes_loses_nothing() {
     };
     assert_eq!(start(&mut starts).await, ("one".into(), false));
 
-    // Killed in the middle of the task: it goes on, and is acknowledged after the restart. It does not run twice.
+    // Killed in the middle of the task: the task continues, and is acknowledged after the restart. It does not run twice.
     server
         .with_server(|redis| {
             redis.kill();
@@ -441,7 +443,7 @@ async fn a_redis_that_goes_and_comes_loses_nothing() {
     tokio::time::timeout(SOON, running).await.unwrap().unwrap().unwrap();
     assert_empty(&broker, "w").await;
 
-    // Frozen: a publish is not confirmed and says so; the connection is given up by itself.
+    // Frozen: a publish is not confirmed and says so; the connection is given up.
     let options =
         ConnectOptions { heartbeat: Duration::from_secs(1), operation_timeout: Duration::from_secs(1), ..quick() };
     let impatient = connect(&server.url, options).await.unwrap();
@@ -457,7 +459,7 @@ async fn a_redis_that_goes_and_comes_loses_nothing() {
     tokio::time::timeout(SOON, back).await.unwrap();
 }
 
-/// A Redis that has no room takes nothing and says so; when it has, everything goes on.
+/// A Redis without memory refuses messages; once it has memory again, all continues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_redis_confirms_nothing() {
     let server = redis().await;
@@ -478,7 +480,7 @@ async fn a_full_redis_confirms_nothing() {
     assert_eq!(id_of(&next(&mut consumer).await), "2");
 }
 
-/// After a failover by hand the old server answers as before, and takes no writes.
+/// After a manual failover the old server still answers, but takes no writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_has_become_a_replica_is_left_for_the_next() {
     suite::logs();
@@ -531,7 +533,7 @@ async fn over_tls_both_sides_know_whom_they_talk_to() {
     broker.declare_task_queue(&"q".into()).await.unwrap();
     broker.publish(to("q", "1")).await.unwrap();
     next(&mut consumer).await.ack().await.unwrap();
-    // No certificate of ours, an authority nobody told us of, and a name the certificate does not have.
+    // No client certificate, an unknown authority, and a name that the certificate lacks.
     let elsewhere = server.tls_url(0).replace("127.0.0.1", "127.0.0.2");
     for (url, options) in [
         (server.tls_url(0), tls(Some(&authority), None)),
@@ -547,7 +549,7 @@ async fn over_tls_both_sides_know_whom_they_talk_to() {
     }
 }
 
-/// Acknowledgements under way at the same time go in common steps, and each hears of its own message only.
+/// Concurrent acknowledgements share steps, and each gets the outcome of its own message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledgements_at_once_are_answered_each_for_itself() {
     const COUNT: usize = 300;
@@ -564,7 +566,7 @@ async fn acknowledgements_at_once_are_answered_each_for_itself() {
         deliveries.push(next(&mut consumer).await);
     }
     let mut keys = server.keys().await;
-    // Somebody else has put some back, and done them.
+    // Another worker has requeued some of them, and done them.
     let held_now: Vec<(String, String)> = keys.hgetall("unacked").await.unwrap();
     let mut lost = Vec::new();
     for (tag, held) in held_now.iter().take(3) {
@@ -582,7 +584,7 @@ async fn acknowledgements_at_once_are_answered_each_for_itself() {
     assert_eq!(held(&mut keys).await, 0);
 }
 
-/// A script that fails undoes nothing, so it must not have taken what it cannot note.
+/// A script that fails undoes nothing, so it must not take a message that it cannot record.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_cannot_be_noted_stays_in_its_queue() {
     suite::logs();
@@ -611,7 +613,7 @@ async fn a_message_that_cannot_be_noted_stays_in_its_queue() {
     assert_eq!(held(&mut keys).await, 0);
 }
 
-/// What nobody can put back is the oldest for ever. It must not be all that is ever looked at.
+/// Messages that cannot be requeued are always the oldest. They must not hide the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_put_back_keeps_nothing_else_from_going_back() {
     const RUBBISH: usize = 30;
@@ -641,12 +643,12 @@ async fn what_cannot_be_put_back_keeps_nothing_else_from_going_back() {
     let delivery = next(&mut consumer).await;
     assert_eq!((id_of(&delivery), delivery.redelivered), ("good".into(), true));
     delivery.ack().await.unwrap();
-    // The rubbish is left for somebody to look at, and comes up again only after another timeout.
+    // The unusable entries are left for an administrator, and are checked again only after another timeout.
     assert_eq!(keys.hlen::<_, usize>("unacked").await.unwrap(), RUBBISH + 1);
     assert_eq!(keys.zcount::<_, _, _, usize>("unacked_index", 0, 10).await.unwrap(), 0);
 }
 
-/// Who acknowledges may be dropped meanwhile. The place is free again all the same.
+/// The future of an acknowledgement may be dropped. Its place becomes free nevertheless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledgement_nobody_waits_for_frees_its_place() {
     suite::logs();
@@ -660,7 +662,7 @@ async fn an_acknowledgement_nobody_waits_for_frees_its_place() {
     for id in ["1", "2", "3"] {
         let delivery = next(&mut consumer).await;
         assert_eq!(id_of(&delivery), id);
-        // Asked for, and dropped before there is an answer.
+        // Requested, and dropped before the answer.
         let _ = delivery.ack().now_or_never();
     }
     let last = next(&mut consumer).await;

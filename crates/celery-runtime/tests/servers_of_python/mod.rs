@@ -16,7 +16,7 @@ use testkit::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{SOON, blocking, quick, told};
+use crate::{SOON, blocking, fails_with, quick};
 
 async fn connected(url: &str) -> SharedBroker {
     let broker = connect(url, quick()).await.unwrap();
@@ -25,7 +25,7 @@ async fn connected(url: &str) -> SharedBroker {
     broker
 }
 
-/// A worker of ours on queue `ours`; results where `backend` says.
+/// A worker of ours on queue `ours`, with results in `backend`.
 async fn ours(broker: &SharedBroker, backend: &str) -> CancellationToken {
     let backend = connect_backend(backend, broker.clone(), quick()).await.unwrap();
     let worker = Worker::builder(broker.clone()).name("ours@lab").queue("ours").backend(backend);
@@ -39,7 +39,7 @@ async fn ours(broker: &SharedBroker, backend: &str) -> CancellationToken {
     shutdown
 }
 
-/// What unmodified Python gets for `lab.add(2, 3)` on `queue`.
+/// The result of unmodified Python for `lab.add(2, 3)` on `queue`.
 async fn python_asks(arguments: Vec<String>, queue: &str) -> Value {
     let mut all = arguments;
     all.extend(["--queue", queue, "lab.add", "--args", "[2, 3]"].map(str::to_owned));
@@ -72,9 +72,9 @@ async fn over_rabbitmq_with_tls_python_and_ours_work_for_each_other() {
     let plain = server.tls_url(&vhost);
     let path = |path: &PathBuf| path.display().to_string();
     let (ca, cert, key) = (path(&authority.ca()), path(&me.cert), path(&me.key));
-    // It knows whom it lets in.
+    // It checks the clients' certificates.
     let nobody = connect(&format!("{plain}?ssl_ca_certs={ca}"), quick()).await.unwrap();
-    told(&nobody, "TLS: the server").await;
+    fails_with(&nobody, "TLS: the server").await;
     nobody.close().await;
     let url = format!("{plain}?ssl_ca_certs={ca}&ssl_certfile={cert}&ssl_keyfile={key}");
     let broker = connected(&url).await;
@@ -123,7 +123,7 @@ async fn over_redis_with_tls_python_and_ours_work_for_each_other() {
     blocking(move || drop((worker, server))).await;
 }
 
-/// Both ends know two brokers; the first is killed, and they meet again on the second.
+/// Both ends know two brokers. The first is killed, and both move to the second.
 async fn on_to_the_second(urls: &str, backends: &str, kill: impl FnOnce() + Send + 'static) {
     let broker: Arc<dyn Broker> = connected(urls).await;
     let first = broker.info().port;
@@ -140,7 +140,7 @@ async fn on_to_the_second(urls: &str, backends: &str, kill: impl FnOnce() + Send
         tokio::time::timeout(SOON, moved).await.expect("nobody moved").unwrap();
         assert_ne!(end.info().port, first);
     }
-    // The queue is not there before the worker has moved.
+    // The queue exists only after the worker has moved.
     broker.declare_task_queue(&"ours".into()).await.unwrap();
     assert_eq!(client.call("ours", "lab.add", kwargs(), SOON).await.unwrap(), 5);
     let arguments = ["--broker", urls, "--backend", backends.split(';').next_back().unwrap()];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use durable_fs::{Fs, durable};
@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use monitor_worker::drop_dir::{DropName, PROCESSING, READY};
 use monitor_worker::manifest::MANIFEST;
 use monitor_worker::staging::{StagedFile, drop_digest};
-use ring::digest::{Context, SHA256};
+use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256};
 
 use super::drop_item::{DropItem, ItemContent};
 use crate::error::CliError;
@@ -19,7 +19,6 @@ use crate::error::CliError;
 const TMP_PREFIX: &str = "tuf_tmp_";
 const FILE_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o755;
-const COPY_BUFFER_BYTES: usize = 256 << 10;
 /// Most files that are synced one by one; for more, one `syncfs` is cheaper.
 const MAX_SINGLE_SYNCS: usize = 16;
 
@@ -123,10 +122,10 @@ fn fill(
     let singly = items.len() <= MAX_SINGLE_SYNCS;
     let brings_manifest = items.iter().any(|item| item.path == MANIFEST);
     let dirs = make_dirs(fs, tmp, &items)?;
-    let mut buffer = vec![0_u8; COPY_BUFFER_BYTES];
+    let mut copier = HashingCopier::new();
     let mut files = Vec::with_capacity(items.len());
     for item in items {
-        let file = copy(fs, tmp, item, singly, &mut buffer, bar)?;
+        let file = copy(fs, tmp, item, singly, &mut copier, bar)?;
         // The monitor checks the manifest; it does not become a target.
         if file.path != MANIFEST {
             files.push(file);
@@ -134,7 +133,7 @@ fn fill(
     }
     if manifest && !brings_manifest {
         let item = DropItem { path: MANIFEST.to_owned(), content: ItemContent::Bytes(manifest_of(&files)) };
-        copy(fs, tmp, item, singly, &mut buffer, &ProgressBar::hidden())?;
+        copy(fs, tmp, item, singly, &mut copier, &ProgressBar::hidden())?;
     }
     if singly {
         for dir in dirs.iter().rev() {
@@ -166,40 +165,34 @@ fn copy(
     tmp: &Path,
     item: DropItem,
     sync: bool,
-    buffer: &mut [u8],
+    copier: &mut HashingCopier,
     bar: &ProgressBar,
 ) -> Result<StagedFile, CliError> {
     let to = tmp.join(&item.path);
     let writing = |error| CliError::writing(&to, error);
     let mut out = fs.create_new(&to, FILE_MODE).map_err(writing)?;
-    let mut context = Context::new(&SHA256);
-    let mut len = 0_u64;
     let mut take = |bytes: &[u8]| {
-        context.update(bytes);
-        len += bytes.len() as u64;
         bar.inc(bytes.len() as u64);
         out.write_all(bytes)
     };
-    match &item.content {
-        ItemContent::Bytes(bytes) => take(bytes).map_err(writing)?,
+    let FileDigest { length: len, sha256 } = match &item.content {
+        ItemContent::Bytes(bytes) => {
+            take(bytes).map_err(writing)?;
+            FileDigest { length: bytes.len() as u64, sha256: Sha256::of(bytes) }
+        }
         ItemContent::File(from, _) => {
             let reading = |error| CliError::reading(from, error);
             let mut file = fs.open(from).map_err(reading)?;
-            loop {
-                match file.read(buffer) {
-                    Ok(0) => break,
-                    Ok(read) => take(&buffer[..read]).map_err(writing)?,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(reading(error)),
-                }
-            }
+            copier.copy(&mut file, u64::MAX, take).map_err(|error| match error {
+                CopyError::Read(error) => reading(error),
+                CopyError::Write(error) => writing(error),
+                CopyError::TooLong { .. } => reading(io::ErrorKind::FileTooLarge.into()),
+            })?
         }
-    }
+    };
     if sync {
         out.sync().map_err(writing)?;
     }
-    let mut sha256 = [0_u8; 32];
-    sha256.copy_from_slice(context.finish().as_ref());
     Ok(StagedFile { path: item.path, sha256, len })
 }
 
@@ -207,7 +200,7 @@ fn copy(
 fn manifest_of(files: &[StagedFile]) -> Vec<u8> {
     let mut text = String::new();
     for file in files {
-        let _ = writeln!(text, "{}  {}", hex::encode(file.sha256), file.path);
+        let _ = writeln!(text, "{}  {}", file.sha256, file.path);
     }
     text.into_bytes()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durable_fs::Fs;
 use serde::Serialize;
-use tuf_core::client::{Client, ClientError, Fetch, FetchError, Limits};
+use tuf_core::client::{Client, ClientError, ClientLimits, Fetch, FetchError};
 use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
 
@@ -14,7 +14,7 @@ use super::repository_paths::RepositoryPaths;
 use crate::error::CliError;
 
 /// Larger than other clients accept, so that this client can name the file that is too large for them.
-const OWN_CLIENT_LIMITS: Limits = Limits {
+const OWN_CLIENT_LIMITS: ClientLimits = ClientLimits {
     timestamp_bytes: 1 << 20,
     snapshot_bytes: 64 << 20,
     targets_bytes: 1 << 30,

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use durable_fs::FileKind;
-use tuf_core::audit::Source;
+use tuf_core::audit::MetadataSource;
 use tuf_core::client::{Fetch, FetchError};
 
 use super::local_directory::LocalDirectory;
@@ -44,7 +44,7 @@ impl Fetch for RepositoryDirectory {
     }
 }
 
-impl Source for RepositoryDirectory {
+impl MetadataSource for RepositoryDirectory {
     fn list(&self) -> Result<Option<Vec<String>>, FetchError> {
         let Self::Local(directory) = self else { return Ok(None) };
         let entries = directory.list().map_err(FetchError::new)?;

@@ -1,27 +1,28 @@
-//! What snapshots on disk say of each other (specification §5.5.5).
+//! Older snapshots on disk compared with the current one (specification §5.5.5).
 
 use std::collections::BTreeSet;
 
-use super::lenient::Doc;
-use super::{Audit, Got, rules};
+use super::lenient::LenientMetadata;
+use super::rules;
+use super::running::{MetadataFile, RunningAudit};
 use crate::envelope::Envelope;
-use crate::names::RoleName;
+use crate::names::{RoleName, TopRole};
 use crate::schema::{Metadata, Root, Snapshot};
 use crate::verify;
 
-impl Audit<'_> {
-    /// Holds the current snapshot against older ones that today's keys vouch for: clients that saw one of those keep
-    /// it. Snapshots under keys that were replaced are forgotten by clients (§5.3.11), and here.
-    pub(super) fn older_snapshots(&mut self, root: &Root, path: &str, current: &Doc<Snapshot>) {
+impl RunningAudit<'_> {
+    /// Compares the current snapshot with older ones signed by the current keys: clients that saw one of those compare
+    /// it too. Clients forget snapshots signed by replaced keys (§5.3.11), and so does the audit.
+    pub(super) fn older_snapshots(&mut self, root: &Root, path: &str, current: &LenientMetadata<Snapshot>) {
         let role = RoleName::snapshot();
         let (current, Some(keys)) = (&current.metadata, root.roles.get(&role)) else { return };
         if !root.consistent_snapshot {
             return;
         }
-        let versions = self.versions_on_disk("snapshot");
+        let versions = self.versions_on_disk(TopRole::Snapshot);
         for newer in versions.iter().filter(|&&version| version > current.version) {
             let message = format!(
-                "is newer than snapshot {}, which the timestamp lists: an update is under way, or was given up",
+                "is newer than snapshot {}, which the timestamp lists: an update is in progress or was abandoned",
                 current.version
             );
             self.note(rules::N8, &format!("{newer}.snapshot.json"), message);
@@ -29,7 +30,8 @@ impl Audit<'_> {
         let older = versions.iter().rev().filter(|&&version| version < current.version);
         let mut reported: BTreeSet<RoleName> = BTreeSet::new();
         for version in older.take(self.options.ceilings.older_snapshots) {
-            let Got::File(file) = self.get(&format!("{version}.snapshot.json"), self.options.ceilings.snapshot_bytes)
+            let MetadataFile::Read(file) =
+                self.get(&format!("{version}.snapshot.json"), self.options.ceilings.snapshot_bytes)
             else {
                 continue;
             };
@@ -44,15 +46,15 @@ impl Audit<'_> {
                     None => (
                         rules::N6,
                         format!(
-                            "does not list {name} any more, which snapshot {version} listed: clients that saw that one \
-                             refuse this one; list the role, emptied if need be"
+                            "no longer lists {name}, which snapshot {version} listed: clients that saw snapshot \
+                             {version} refuse this one; list the role again, without targets if it is no longer needed"
                         ),
                     ),
                     Some(now) if now.version < meta.version => (
                         rules::N5,
                         format!(
-                            "lists version {} of {name}, snapshot {version} listed {}: clients that saw that one \
-                             refuse this one; publish a version above it",
+                            "lists version {} of {name}, but snapshot {version} listed version {}: clients that saw \
+                             snapshot {version} refuse this one; publish a higher version of {name}",
                             now.version, meta.version
                         ),
                     ),

@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Audit;
-use super::lenient::Doc;
+use super::lenient::LenientMetadata;
+use super::quote::quote;
 use super::report::Severity;
 use super::rules::{self, Rule};
+use super::running::RunningAudit;
 use crate::key::{KeyIdFormat, PublicKey, SignatureError};
 use crate::names::KeyId;
 use crate::schema::RoleKeys;
 use crate::verify;
 
-impl Audit<'_> {
-    /// The keys that a root or a delegating role defines. Each key is reported once in an audit.
+impl RunningAudit<'_> {
+    /// Checks the keys that a root or a delegating role defines. Each key is reported once in an audit.
     pub(super) fn check_keys(&mut self, subject: &str, keys: &BTreeMap<KeyId, PublicKey>) {
         for (keyid, key) in keys {
             for (rule, severity, problem) in problems_of_key(keyid, key) {
@@ -25,7 +26,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Keys and threshold of one role. `whose` names it in messages.
+    /// Checks the keys and the threshold of one role. `whose` names it in messages.
     pub(super) fn check_role_keys(
         &mut self,
         subject: &str,
@@ -37,15 +38,15 @@ impl Audit<'_> {
         for keyid in &role.keyids {
             let Some(key) = keys.get(keyid) else {
                 let message =
-                    format!("{whose} lists key {keyid}, which is not defined; add the key or drop the key id");
+                    format!("{whose} lists key {keyid}, which is not defined; define the key or remove the key id");
                 self.error(rules::K1, subject, message);
                 continue;
             };
             match distinct.iter().find(|(_, known)| known.is_same_key(key)) {
                 Some((other, _)) => {
                     let message = format!(
-                        "{whose} lists one key under two ids, {other} and {keyid}: clients that count ids let its \
-                         owner sign twice; drop one of them"
+                        "{whose} lists one key under two ids, {other} and {keyid}: clients that count ids count its \
+                         signature twice; remove one of the ids"
                     );
                     self.error(rules::S6, subject, message);
                 }
@@ -54,8 +55,8 @@ impl Audit<'_> {
         }
         if !role.keyids.is_empty() && (distinct.len() as u64) < u64::from(role.threshold) {
             let message = format!(
-                "{whose} needs {} signatures and has {} distinct keys, so nothing can ever be signed for it; \
-                 add keys or lower the threshold",
+                "{whose} needs {} signatures but has {} distinct keys, so nothing can be signed for it; add keys or \
+                 lower the threshold",
                 role.threshold,
                 distinct.len()
             );
@@ -63,7 +64,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Defined keys that nobody uses.
+    /// Reports defined keys that no role uses.
     pub(super) fn unused_keys<'r>(
         &mut self,
         subject: &str,
@@ -72,40 +73,41 @@ impl Audit<'_> {
     ) {
         let used: BTreeSet<&KeyId> = roles.flatten().collect();
         for keyid in keys.keys().filter(|keyid| !used.contains(keyid)) {
-            self.note(rules::K2, subject, format!("key {keyid} is defined and no role uses it; it can be dropped"));
+            self.note(rules::K2, subject, format!("key {keyid} is defined but no role uses it; it can be removed"));
         }
     }
 
-    /// Whether the role's keys signed the file. `whose` says whose keys they are.
+    /// Checks that the role's keys signed the file. `whose` names the keys in messages.
     pub(super) fn check_signatures<M>(
         &mut self,
         rule: &'static Rule,
         subject: &str,
         whose: &str,
-        doc: &Doc<M>,
+        doc: &LenientMetadata<M>,
         keys: &BTreeMap<KeyId, PublicKey>,
         role: &RoleKeys,
     ) {
         let Some(signed) = &doc.signed else { return };
         if role.keyids.is_empty() {
-            // That a role has no keys is reported where its keys should be.
+            // A role without keys is reported with the file that should list them.
             return;
         }
         self.report.checked.signatures += doc.signatures.len() as u64;
         if let Err(error) = verify::threshold(signed, &doc.signatures, keys, role) {
-            let message = format!("by {whose}: {error}; sign it again, as a new version");
+            let message = format!("signatures by {whose}: {error}; sign it again as a new version");
             self.error(rule, subject, message);
             return;
         }
         let of_role = || doc.signatures.iter().filter(|signature| role.keyids.contains(&signature.keyid));
         if of_role().count() as u64 <= u64::from(role.threshold) {
-            // All of them were needed, and were valid.
+            // All were needed, so all are valid.
             return;
         }
         for signature in of_role() {
             let Some(key) = keys.get(&signature.keyid) else { continue };
             if let Err(error) = key.verify(signed, &signature.sig) {
-                let message = format!("the threshold is met, and yet by key {}: {error}", signature.keyid);
+                let message =
+                    format!("the threshold is met, but one signature is not valid: key {}: {error}", signature.keyid);
                 self.warn(rules::S7, subject, message);
             }
         }
@@ -116,12 +118,12 @@ fn problems_of_key(keyid: &KeyId, key: &PublicKey) -> Vec<(&'static Rule, Severi
     let mut problems = Vec::new();
     if *keyid != key.key_id(KeyIdFormat::Spec) {
         if *keyid == key.key_id(KeyIdFormat::Legacy) {
-            let problem = "the key id is the one of Rugged and php-tuf (computed with keyid_hash_algorithms): php-tuf \
-                           needs it so, tough refuses it";
+            let problem = "the key id is in the form of Rugged and php-tuf (computed with keyid_hash_algorithms): \
+                           php-tuf requires this form, tough refuses it";
             problems.push((rules::K4, Severity::Warning, problem.to_owned()));
         } else {
             let problem = format!(
-                "the key id is not the sha256 of the key, which is {}; tough and php-tuf refuse the file that holds it",
+                "the key id is not the sha256 of the key ({}); tough and php-tuf refuse the file",
                 key.key_id(KeyIdFormat::Spec)
             );
             problems.push((rules::K4, Severity::Error, problem));
@@ -131,21 +133,26 @@ fn problems_of_key(keyid: &KeyId, key: &PublicKey) -> Vec<(&'static Rule, Severi
         Ok(()) => {}
         Err(SignatureError::Unsupported { keytype, scheme }) => {
             let problem = format!(
-                "key type {} with scheme {} is not one of the specification's: clients cannot use it",
-                super::quote(&keytype),
-                super::quote(&scheme)
+                "key type {} with scheme {} is not in the specification: clients cannot use the key",
+                quote(&keytype),
+                quote(&scheme)
             );
             problems.push((rules::K3, Severity::Warning, problem));
         }
         Err(error) => problems.push((rules::K6, Severity::Error, error.to_string())),
     }
     if key.scheme() == "ecdsa-sha2-nistp384" {
-        problems.push((rules::K3, Severity::Warning, "scheme ecdsa-sha2-nistp384: not every client knows it".into()));
+        problems.push((
+            rules::K3,
+            Severity::Warning,
+            "scheme ecdsa-sha2-nistp384 is not supported by every client".into(),
+        ));
     }
     if let Some(bits) = key.rsa_bits()
         && bits < 2048
     {
-        let problem = format!("an RSA key of {bits} bits: clients refuse fewer than 2048; rotate to a new key");
+        let problem =
+            format!("the RSA key has {bits} bits; clients refuse keys of fewer than 2048 bits; rotate to a new key");
         problems.push((rules::K5, Severity::Error, problem));
     }
     problems

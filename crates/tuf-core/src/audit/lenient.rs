@@ -6,36 +6,37 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::lint::Lint;
-use super::{Audit, rules};
+use super::rules;
+use super::running::RunningAudit;
+use super::shape::ShapeCheck;
 use crate::canonical::{canonicalize, value_to_canonical};
-use crate::envelope::{Envelope, MAX_SIGNATURES, Signature};
+use crate::envelope::{Envelope, MAX_SIGNATURES, ParseError, Signature};
 use crate::names::KeyId;
 use crate::schema::Metadata;
 
-/// Metadata as far as it could be read.
-pub(super) struct Doc<M> {
-    /// What was read; where it was wrong, with repairs.
+/// Metadata as far as it could be read, with repairs.
+pub(super) struct LenientMetadata<M> {
+    /// The metadata; wrong members are repaired.
     pub(super) metadata: M,
-    /// The canonical bytes as they were signed; none if there is no canonical form.
+    /// The canonical bytes as they were signed; `None` without a canonical form.
     pub(super) signed: Option<Vec<u8>>,
     /// Signatures with unique key ids.
     pub(super) signatures: Vec<Signature>,
-    /// Ids of the rules that were broken in reading it: what was repaired must not be compared to anything.
+    /// Ids of the rules that the file violates. Repaired members must not be compared with anything.
     pub(super) flaws: BTreeSet<&'static str>,
 }
 
 #[derive(Deserialize)]
-struct Outer<'a> {
+struct RawEnvelope<'a> {
     signatures: Value,
     #[serde(borrow)]
     signed: &'a RawValue,
 }
 
-impl Audit<'_> {
-    /// Reads a file, and reports everything that a strict reader would refuse it for. `None` if nothing can be made of
-    /// it, which is reported too.
-    pub(super) fn read<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<Doc<M>> {
+impl RunningAudit<'_> {
+    /// Reads a file, and reports every fault for which a strict reader would refuse it. `None` if it cannot be read at
+    /// all, which is reported too.
+    pub(super) fn read<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<LenientMetadata<M>> {
         if let Ok(envelope) = Envelope::parse(file)
             && let Ok(metadata) = M::from_envelope(&envelope)
         {
@@ -44,34 +45,34 @@ impl Audit<'_> {
                 self.not_nfc(subject);
             }
             let signed = Some(envelope.into_signed());
-            return Some(Doc { metadata, signed, signatures, flaws: BTreeSet::new() });
+            return Some(LenientMetadata { metadata, signed, signatures, flaws: BTreeSet::new() });
         }
         self.repair(subject, file)
     }
 
     fn not_nfc(&mut self, subject: &str) {
-        let message = "holds text that is not in normalization form C: tough and php-tuf compute other canonical \
-                       bytes and refuse the signatures; normalize names and custom data before signing";
+        let message = "holds text that is not in Unicode normalization form C: tough and php-tuf compute different \
+                       canonical bytes and refuse the signatures; normalize names and custom data before signing";
         self.error(rules::J2, subject, message);
     }
 
-    fn repair<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<Doc<M>> {
-        let outer: Outer<'_> = match serde_json::from_slice(file) {
+    fn repair<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<LenientMetadata<M>> {
+        let outer: RawEnvelope<'_> = match serde_json::from_slice(file) {
             Ok(outer) => outer,
             Err(error) => {
                 self.error(
                     rules::J1,
                     subject,
-                    format!("is not an envelope of signatures and signed metadata: {error}; publish it again"),
+                    format!("is not an object with `signatures` and `signed`: {error}; publish it again"),
                 );
                 return None;
             }
         };
-        let mut lint = Lint::default();
+        let mut shape = ShapeCheck::default();
         let signed = match canonicalize(outer.signed.get().as_bytes()) {
             Ok(signed) => Some(signed.into_owned()),
             Err(error) => {
-                lint.error(rules::J1, format!("has no canonical form, so that no signature can be checked: {error}"));
+                shape.error(rules::J1, format!("has no canonical form, so no signature can be checked: {error}"));
                 None
             }
         };
@@ -80,7 +81,7 @@ impl Audit<'_> {
         {
             self.not_nfc(subject);
         }
-        let signatures = signatures(&outer.signatures, &mut lint);
+        let signatures = signatures(&outer.signatures, &mut shape);
         let mut value: Value = match serde_json::from_str(outer.signed.get()) {
             Ok(value) => value,
             Err(error) => {
@@ -88,12 +89,11 @@ impl Audit<'_> {
                 return None;
             }
         };
-        lint.metadata(M::TYPE, &mut value);
+        shape.metadata(M::TYPE, &mut value);
         strip_fractions(&mut value);
-        let read = value_to_canonical(&value).map_err(|error| error.to_string());
-        let read = read.and_then(|bytes| M::from_canonical(&bytes).map_err(|error| error.to_string()));
-        let flaws: BTreeSet<&'static str> = lint.findings.iter().map(|(rule, _, _)| rule.id).collect();
-        for (rule, severity, message) in lint.findings {
+        let read = value_to_canonical(&value).map_err(ParseError::from).and_then(|bytes| M::from_canonical(&bytes));
+        let flaws: BTreeSet<&'static str> = shape.findings.iter().map(|(rule, _, _)| rule.id).collect();
+        for (rule, severity, message) in shape.findings {
             self.report.add(rule, severity, subject, message);
         }
         match read {
@@ -101,51 +101,52 @@ impl Audit<'_> {
                 if flaws.is_empty()
                     && let Err(error) = Envelope::parse(file).map(|envelope| M::from_envelope(&envelope).err())
                 {
-                    // Nothing above explains why the strict reader refused it: its own words must do.
+                    // The checks above do not explain why the strict reader refused it, so its own error is reported.
                     self.error(rules::C7, subject, error.to_string());
                 }
-                Some(Doc { metadata, signed, signatures, flaws })
+                Some(LenientMetadata { metadata, signed, signatures, flaws })
             }
             Err(error) => {
-                self.error(rules::C7, subject, format!("{error}; what depends on it was not looked at"));
+                self.error(rules::C7, subject, format!("{error}; files that depend on it were not checked"));
                 None
             }
         }
     }
 }
 
-fn signatures(value: &Value, lint: &mut Lint) -> Vec<Signature> {
+fn signatures(value: &Value, shape: &mut ShapeCheck) -> Vec<Signature> {
     let Some(list) = value.as_array() else {
-        lint.error(rules::S2, "`signatures` is not a list");
+        shape.error(rules::S2, "`signatures` is not a list");
         return Vec::new();
     };
     let mut signatures: Vec<Signature> = Vec::new();
     if list.len() > MAX_SIGNATURES {
-        lint.error(rules::S2, format!("lists {} signatures, more than {MAX_SIGNATURES} are not read", list.len()));
+        shape.error(rules::S2, format!("lists {} signatures; only the first {MAX_SIGNATURES} were read", list.len()));
     }
     let mut seen = BTreeSet::new();
     for (index, entry) in list.iter().take(MAX_SIGNATURES).enumerate() {
         let text = |member: &str| entry.get(member).and_then(Value::as_str);
         let (Some(keyid), Some(sig)) = (text("keyid"), text("sig")) else {
-            lint.error(rules::S2, format!("signature {index} lacks `keyid` or `sig`"));
+            shape.error(rules::S2, format!("signature {index} lacks `keyid` or `sig`"));
             continue;
         };
         let keyid = match KeyId::new(keyid) {
             Ok(keyid) => keyid,
             Err(error) => {
-                lint.error(rules::S2, format!("signature {index}: {error}"));
+                shape.error(rules::S2, format!("signature {index}: {error}"));
                 continue;
             }
         };
         let Ok(sig) = hex::decode(sig) else {
-            lint.error(rules::S2, format!("the signature by key {keyid} is not hexadecimal"));
+            shape.error(rules::S2, format!("the signature by key {keyid} is not hexadecimal"));
             continue;
         };
         if !seen.insert(keyid.clone()) {
-            lint.error(
+            shape.error(
                 rules::S1,
                 format!(
-                    "key {keyid} is listed twice in `signatures`; keep one, clients refuse the file or count it once"
+                    "`signatures` lists key {keyid} twice: clients refuse the file or count one signature; keep one \
+                     of them"
                 ),
             );
             continue;
@@ -155,7 +156,7 @@ fn signatures(value: &Value, lint: &mut Lint) -> Vec<Signature> {
     signatures
 }
 
-/// What has no canonical form was reported; here it must not stand in the way of reading the rest.
+/// Numbers without a canonical form were reported; they are replaced so that the rest can be read.
 fn strip_fractions(value: &mut Value) {
     match value {
         Value::Number(number) if number.as_u64().is_none_or(|n| n >= crate::canonical::INTEGER_LIMIT) => {

@@ -1,21 +1,22 @@
-//! What an audit found.
+//! The findings of an audit.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::rules::Rule;
+use crate::names::TopRole;
 
-/// Findings of one rule that are kept; more are counted.
+/// Most findings of one rule that are kept; further ones are counted.
 pub const MAX_FINDINGS_PER_RULE: usize = 1000;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// The specification is broken, or clients in the field refuse the repository.
+    /// The specification is violated, or clients in the field refuse the repository.
     Error,
-    /// Permitted, but some clients cannot read it, or it protects less than it could.
+    /// Permitted, but some clients cannot read the repository, or it is less protected than it could be.
     Warning,
-    /// Worth knowing; nothing needs to be done.
+    /// Worth knowing; no action is needed.
     Note,
 }
 
@@ -37,17 +38,17 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing that is wrong.
+/// One violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The rule that is broken.
+    /// The violated rule.
     pub rule: &'static Rule,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// The file it is about, below the metadata directory or, where the rule is about target files, the targets
+    /// The file in question, below the metadata directory or, for rules about target files, below the targets
     /// directory. May hold any character that a JSON string can.
     pub subject: String,
-    /// What is wrong and what to do about it. May quote what was read.
+    /// The fault and its remedy. May quote text from the file.
     pub message: String,
 }
 
@@ -57,29 +58,29 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A file that could not be looked at, for a reason that says nothing about the repository.
+/// A file that could not be read, for a reason that says nothing about the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
     /// The file.
     pub subject: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// How much was looked at.
+/// How much was checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Versions of the root.
     pub roots: u64,
     /// Metadata files other than roots.
     pub metadata_files: u64,
-    /// Targets roles, the top-level one included.
+    /// Targets roles, including the top-level role.
     pub targets_roles: u64,
     /// Signatures.
     pub signatures: u64,
     /// Targets that clients can find.
     pub targets: u64,
-    /// Target files, each under one name.
+    /// Target files; a file with two names counts twice.
     pub target_files: u64,
     /// Bytes of those.
     pub target_bytes: u64,
@@ -87,19 +88,19 @@ pub struct Checked {
     pub older_snapshots: u64,
 }
 
-/// What an audit found, and how far it got.
+/// The findings of an audit, and how much it checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Findings in the order in which they were made, at most [`MAX_FINDINGS_PER_RULE`] of a rule.
+    /// Findings in the order in which they were found, at most [`MAX_FINDINGS_PER_RULE`] of a rule.
     pub findings: Vec<Finding>,
     /// Findings that were not kept, by rule id.
     pub more: BTreeMap<&'static str, u64>,
-    /// What could not be looked at. The report says nothing about these files.
+    /// Files that could not be read. The report says nothing about them.
     pub unread: Vec<Unread>,
-    /// How much was looked at.
+    /// How much was checked.
     pub checked: Checked,
-    /// Versions of what clients see: `root`, `timestamp`, `snapshot` and `targets`, as far as they could be read.
-    pub versions: BTreeMap<&'static str, u64>,
+    /// Versions of the top-level roles that clients see, as far as they could be read.
+    pub versions: BTreeMap<TopRole, u64>,
     errors: u64,
     warnings: u64,
     notes: u64,
@@ -129,7 +130,7 @@ impl Report {
         self.findings.push(Finding { rule, severity, subject: subject.into(), message: message.into() });
     }
 
-    /// How many findings there are of this severity, those that were not kept included.
+    /// The number of findings of this severity, including those that were not kept.
     #[must_use]
     pub fn count(&self, severity: Severity) -> u64 {
         match severity {
@@ -139,13 +140,13 @@ impl Report {
         }
     }
 
-    /// Whether nothing is wrong with what was looked at. Warnings and notes do not count.
+    /// Whether no error was found in the files that were read. Warnings and notes do not count.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.errors == 0
     }
 
-    /// Whether everything could be looked at.
+    /// Whether every file could be read.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.unread.is_empty()

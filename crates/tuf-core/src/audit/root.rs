@@ -1,50 +1,53 @@
 //! The root chain (specification §5.3 and §6.1).
 
-use super::lenient::Doc;
-use super::{Audit, AuditError, Got, Stage, rules};
-use crate::names::RoleName;
+use super::error::AuditError;
+use super::lenient::LenientMetadata;
+use super::other_clients::{MAX_ROOTS_FOLLOWED, PHP_MAX_BYTES};
+use super::progress::AuditStage;
+use super::rules;
+use super::running::{MetadataFile, RunningAudit, TIMESTAMP_FILE};
+use crate::names::{RoleName, TopRole};
 use crate::root_chain::MAX_ROOT_BYTES;
 use crate::schema::Root;
 
-/// How many roots python-tuf and go-tuf follow in one run.
-const FOLLOWED: u64 = 256;
-/// What php-tuf reads of a file without a listed length.
-pub(super) const PHP_BYTES: u64 = 100_000;
-/// Roots in a row that are none, after which a server is taken to answer just anything.
-const NONSENSE: u32 = 3;
+/// Invalid roots in a row after which the walk ends: such a server answers any request.
+const MAX_BAD_ROOTS_IN_A_ROW: u32 = 3;
 
-const TRUSTED: &str = "the trusted root";
+/// How findings name the root that the caller trusts.
+const TRUSTED_ROOT: &str = "the trusted root";
 
-impl Audit<'_> {
-    /// Walks the chain and returns the root that clients end at. A root that is not signed as it must be is reported
-    /// and followed all the same: what comes after it is signed with its keys.
+impl RunningAudit<'_> {
+    /// Walks the chain and returns the last root that clients reach. A root with missing signatures is reported and
+    /// followed all the same: the roots after it are signed with its keys.
     pub(super) fn roots(&mut self) -> Result<Root, AuditError> {
-        let mut trusted = self.options.trusted_root.as_deref().and_then(|file| self.read::<Root>(TRUSTED, file));
+        let mut trusted = self.options.trusted_root.as_deref().and_then(|file| self.read::<Root>(TRUSTED_ROOT, file));
         if let Some(doc) = &trusted {
-            self.signed_by(TRUSTED, "its own keys", doc, &doc.metadata);
+            self.signed_by(TRUSTED_ROOT, "its own keys", doc, &doc.metadata);
         }
         let trusted_version = trusted.as_ref().map(|doc| doc.metadata.version);
-        let on_disk = self.versions_on_disk("root");
-        let mut newest: Option<Doc<Root>> = None;
-        let (mut version, mut nonsense) = (1, 0);
+        let on_disk = self.versions_on_disk(TopRole::Root);
+        let mut newest: Option<LenientMetadata<Root>> = None;
+        let (mut version, mut bad_in_a_row) = (1, 0);
         while self.report.checked.roots < self.options.ceilings.roots {
-            self.progress(Stage::Roots, self.report.checked.roots, on_disk.len() as u64);
+            self.progress(AuditStage::Roots, self.report.checked.roots, on_disk.len() as u64);
             let path = format!("{version}.root.json");
-            let unread = self.report.unread.len();
             match self.get(&path, self.options.ceilings.root_bytes) {
-                Got::Missing => {
+                MetadataFile::Missing => {
                     let listed = on_disk.iter().copied().find(|&other| other > version);
                     let next = listed.into_iter().chain(trusted_version.filter(|&other| other >= version)).min();
                     let Some(next) = next else { break };
                     let message = if next > version + 1 {
-                        format!("is missing, and so is every version up to {}", next - 1)
+                        format!("is missing, as is every version up to {}", next - 1)
                     } else {
                         "is missing".to_owned()
                     };
                     self.error(
                         rules::R1,
                         &path,
-                        format!("{message}: clients that trust an older root cannot follow; restore it, roots are never deleted"),
+                        format!(
+                            "{message}: clients that trust an older root cannot update; restore it, and never \
+                                 delete roots"
+                        ),
                     );
                     if next == version {
                         // The file of the trusted root itself.
@@ -55,64 +58,69 @@ impl Audit<'_> {
                     }
                     continue;
                 }
-                Got::Unusable if self.report.unread.len() > unread => {
+                MetadataFile::Unreadable(error) => {
                     if newest.is_none() && trusted.is_none() {
-                        let reason = self.report.unread.pop().map(|unread| unread.reason).unwrap_or_default();
-                        return Err(AuditError::Fetch { path, error: crate::client::FetchError::new(reason) });
+                        return Err(AuditError::Fetch { path, error });
                     }
                     break;
                 }
-                Got::Unusable => nonsense += 1,
-                Got::File(file) => {
+                MetadataFile::TooLarge => bad_in_a_row += 1,
+                MetadataFile::Read(file) => {
                     self.report.checked.roots += 1;
                     match self.root_file(&path, &file, version, newest.as_ref()) {
                         Some(doc) => {
-                            nonsense = if doc.metadata.version == version { 0 } else { nonsense + 1 };
+                            bad_in_a_row = if doc.metadata.version == version { 0 } else { bad_in_a_row + 1 };
                             if trusted_version == Some(version)
                                 && let Some(known) = &trusted
                                 && known.signed != doc.signed
                             {
-                                let message = "is not the trusted root, though it has its version; one of them is of \
-                                               another repository, or was replaced";
+                                let message = "differs from the trusted root of the same version; one of them belongs \
+                                               to another repository or was replaced";
                                 self.error(rules::R4, &path, message);
                             }
                             newest = Some(doc);
                         }
-                        None => nonsense += 1,
+                        None => bad_in_a_row += 1,
                     }
                 }
             }
-            if nonsense >= NONSENSE && self.listing.is_none() {
+            if bad_in_a_row >= MAX_BAD_ROOTS_IN_A_ROW && self.listing.is_none() {
                 break;
             }
             version += 1;
         }
-        // Clients that trust a newer root go on from that one.
+        // Clients that trust a newer root continue from that one.
         let last = match (newest, trusted) {
             (Some(newest), Some(trusted)) if trusted.metadata.version > newest.metadata.version => trusted,
             (Some(newest), _) => newest,
             (None, Some(trusted)) => trusted,
             (None, None) => return Err(AuditError::NoRepository),
         };
-        if self.report.checked.roots == 0 && matches!(self.metadata.fetch("timestamp.json", 0), Ok(None)) {
+        if self.report.checked.roots == 0 && matches!(self.metadata.fetch(TIMESTAMP_FILE, 0), Ok(None)) {
             return Err(AuditError::NoRepository);
         }
         self.newest_root(&last);
         Ok(last.metadata)
     }
 
-    fn root_file(&mut self, path: &str, file: &[u8], version: u64, before: Option<&Doc<Root>>) -> Option<Doc<Root>> {
+    fn root_file(
+        &mut self,
+        path: &str,
+        file: &[u8],
+        version: u64,
+        before: Option<&LenientMetadata<Root>>,
+    ) -> Option<LenientMetadata<Root>> {
         let length = file.len() as u64;
         if length > MAX_ROOT_BYTES as u64 {
             let message = format!("has {length} bytes; clients read at most {MAX_ROOT_BYTES} of a root");
             self.error(rules::L1, path, message);
-        } else if length > PHP_BYTES {
-            self.warn(rules::L2, path, format!("has {length} bytes; php-tuf reads at most {PHP_BYTES} of a root"));
+        } else if length > PHP_MAX_BYTES {
+            self.warn(rules::L2, path, format!("has {length} bytes; php-tuf reads at most {PHP_MAX_BYTES} of a root"));
         }
         let doc = self.read::<Root>(path, file)?;
         let root = &doc.metadata;
         if !doc.flaws.contains(rules::C3.id) && root.version != version {
-            let message = format!("holds version {}; its name must say the same, clients refuse it", root.version);
+            let message = format!("holds version {}, which differs from its name: clients refuse it", root.version);
             self.error(rules::C4, path, message);
         }
         self.check_keys(path, &root.keys);
@@ -127,21 +135,21 @@ impl Audit<'_> {
         Some(doc)
     }
 
-    fn signed_by(&mut self, path: &str, whose: &str, doc: &Doc<Root>, signer: &Root) {
+    fn signed_by(&mut self, path: &str, whose: &str, doc: &LenientMetadata<Root>, signer: &Root) {
         if let Some(role) = signer.roles.get(&RoleName::root()) {
             self.check_signatures(rules::S4, path, whose, doc, &signer.keys, role);
         }
     }
 
-    fn newest_root(&mut self, doc: &Doc<Root>) {
+    fn newest_root(&mut self, doc: &LenientMetadata<Root>) {
         let root = &doc.metadata;
         let path = format!("{}.root.json", root.version);
-        self.report.versions.insert("root", root.version);
+        self.report.versions.insert(TopRole::Root, root.version);
         self.check_expiry(&path, root, &doc.flaws);
-        if root.version > FOLLOWED + 1 {
+        if root.version > MAX_ROOTS_FOLLOWED + 1 {
             let message = format!(
-                "is more than {FOLLOWED} versions after the first; a client that ships with an old root needs several \
-                 runs: ship a newer one"
+                "is more than {MAX_ROOTS_FOLLOWED} versions after the first; a client that ships with an old root \
+                 needs several runs: ship a newer root"
             );
             self.warn(rules::R2, &path, message);
         }

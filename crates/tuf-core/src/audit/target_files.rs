@@ -2,49 +2,52 @@
 
 use std::io::{ErrorKind, Read};
 
+use super::progress::AuditStage;
+use super::quote::quote;
 use super::report::Unread;
-use super::tree::Offered;
-use super::{Audit, Stage, quote, rules};
+use super::rules;
+use super::running::RunningAudit;
+use super::search::FoundTargets;
 use crate::client::Fetch;
 use crate::names::TargetPath;
 use crate::schema::TargetMeta;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// What one file came to.
-enum Looked {
+/// The outcome of checking one target file.
+enum TargetFileState {
     Good,
     Missing,
     Wrong(String),
     Unread,
 }
 
-impl Audit<'_> {
-    pub(super) fn target_files(&mut self, files: &dyn Fetch, offered: &Offered<'_>, consistent: bool) {
+impl RunningAudit<'_> {
+    pub(super) fn target_files(&mut self, files: &dyn Fetch, offered: &FoundTargets<'_>, consistent: bool) {
         let total = offered.len() as u64;
         let mut buffer = vec![0; BUFFER_BYTES];
         for (done, (path, meta)) in offered.iter().enumerate() {
-            self.progress(Stage::TargetFiles, done as u64, total);
+            self.progress(AuditStage::TargetFiles, done as u64, total);
             if consistent {
                 self.hashed_names(files, path, meta, &mut buffer);
             } else {
                 self.plain_name(files, path, meta, &mut buffer);
             }
         }
-        self.progress(Stage::TargetFiles, total, total);
+        self.progress(AuditStage::TargetFiles, total, total);
     }
 
     fn plain_name(&mut self, files: &dyn Fetch, path: &TargetPath, meta: &TargetMeta, buffer: &mut [u8]) {
         match self.look(files, path.as_str(), meta, buffer) {
-            Looked::Missing => self.missing(path.as_str(), path),
-            Looked::Wrong(problem) => self.wrong(path.as_str(), &problem),
-            Looked::Good | Looked::Unread => {}
+            TargetFileState::Missing => self.missing(path.as_str(), path),
+            TargetFileState::Wrong(problem) => self.wrong(path.as_str(), &problem),
+            TargetFileState::Good | TargetFileState::Unread => {}
         }
     }
 
     fn hashed_names(&mut self, files: &dyn Fetch, path: &TargetPath, meta: &TargetMeta, buffer: &mut [u8]) {
         for (algorithm, hash) in meta.hashes.iter() {
-            // The text of an algorithm nobody knows is not validated, and must not become part of a path.
+            // The hash of an unknown algorithm is not validated, and must not become part of a path.
             if hash.is_empty() || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 let message = format!("target {}: the {} is not hexadecimal", quote(path.as_str()), quote(algorithm));
                 self.error(rules::P5, path.as_str(), message);
@@ -53,24 +56,24 @@ impl Audit<'_> {
             let name = path.hash_prefixed(&hash);
             let tough = path.parent().map(|_| format!("{hash}.{path}"));
             let looked = self.look(files, &name, meta, buffer);
-            let missing = matches!(looked, Looked::Missing);
+            let missing = matches!(looked, TargetFileState::Missing);
             let toughs = match &tough {
                 Some(tough) if missing || self.options.tough_names => Some(self.look(files, tough, meta, buffer)),
                 _ => None,
             };
             match looked {
-                Looked::Missing if matches!(toughs, Some(Looked::Good)) => {
+                TargetFileState::Missing if matches!(toughs, Some(TargetFileState::Good)) => {
                     let message = format!(
-                        "is missing, and {} is there: only tough looks for that one; link the file to both names",
+                        "is missing, but {} exists: only tough looks for that name; link the file to both names",
                         quote(tough.as_deref().unwrap_or_default())
                     );
                     self.warn(rules::P8, &name, message);
                 }
-                Looked::Missing => self.missing(&name, path),
-                Looked::Wrong(problem) => self.wrong(&name, &problem),
-                Looked::Good | Looked::Unread => {}
+                TargetFileState::Missing => self.missing(&name, path),
+                TargetFileState::Wrong(problem) => self.wrong(&name, &problem),
+                TargetFileState::Good | TargetFileState::Unread => {}
             }
-            if let (Some(tough), Some(Looked::Wrong(problem))) = (&tough, toughs) {
+            if let (Some(tough), Some(TargetFileState::Wrong(problem))) = (&tough, toughs) {
                 self.wrong(tough, &problem);
             }
         }
@@ -85,9 +88,9 @@ impl Audit<'_> {
         self.error(rules::P7, name, format!("{problem}; restore the file that was signed"));
     }
 
-    fn look(&mut self, files: &dyn Fetch, name: &str, meta: &TargetMeta, buffer: &mut [u8]) -> Looked {
+    fn look(&mut self, files: &dyn Fetch, name: &str, meta: &TargetMeta, buffer: &mut [u8]) -> TargetFileState {
         let read = match files.fetch(name, meta.length) {
-            Ok(None) => return Looked::Missing,
+            Ok(None) => return TargetFileState::Missing,
             Ok(Some(file)) => {
                 self.report.checked.target_files += 1;
                 compare(file, meta, buffer, &mut self.report.checked.target_bytes).map_err(|error| error.to_string())
@@ -95,17 +98,17 @@ impl Audit<'_> {
             Err(error) => Err(error.to_string()),
         };
         match read {
-            Ok(None) => Looked::Good,
-            Ok(Some(problem)) => Looked::Wrong(problem),
+            Ok(None) => TargetFileState::Good,
+            Ok(Some(problem)) => TargetFileState::Wrong(problem),
             Err(reason) => {
                 self.report.unread.push(Unread { subject: name.to_owned(), reason });
-                Looked::Unread
+                TargetFileState::Unread
             }
         }
     }
 }
 
-/// What is wrong with the bytes of a file.
+/// Compares a file with its listed length and hashes; the text says how they differ.
 fn compare(
     mut file: Box<dyn Read + '_>,
     meta: &TargetMeta,
@@ -129,7 +132,7 @@ fn compare(
         checker.update(&buffer[..count]);
     }
     if length < meta.length {
-        return Ok(Some(format!("has {length} bytes, listed are {}", meta.length)));
+        return Ok(Some(format!("has {length} bytes, but {} are listed", meta.length)));
     }
     Ok(checker.finish().err().map(|error| error.to_string()))
 }

@@ -1,6 +1,6 @@
-//! Why a client does not trust what it was given.
+//! Files that a client does not trust or cannot get.
 
-use super::FetchError;
+use super::fetch::FetchError;
 use crate::envelope::ParseError;
 use crate::names::{RoleName, TargetPath};
 use crate::root_chain::RootError;
@@ -8,7 +8,7 @@ use crate::schema::HashError;
 use crate::time::UtcTime;
 use crate::verify::VerifyError;
 
-/// Why a client does not trust what it was given, or could not get it. Paths are those given to [`super::Fetch`].
+/// A file that the client does not trust or cannot get. Paths are those given to [`super::Fetch`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -20,7 +20,8 @@ pub enum ClientError {
     Fetch {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
+        #[source]
         error: FetchError,
     },
     /// A file could not be read to its end.
@@ -28,21 +29,22 @@ pub enum ClientError {
     Read {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
+        #[source]
         error: std::io::Error,
     },
-    /// A file that must be there is not.
-    #[error("{path} is not there")]
+    /// A required file is missing.
+    #[error("{path} is missing")]
     Missing {
         /// The file.
         path: String,
     },
-    /// A file is larger than what is listed or permitted.
+    /// A file is larger than listed or permitted.
     #[error("{path} is larger than {max} bytes")]
     TooLarge {
         /// The file.
         path: String,
-        /// What is listed or permitted, in bytes.
+        /// The listed or permitted length in bytes.
         max: u64,
     },
     /// A file is shorter than listed.
@@ -55,12 +57,13 @@ pub enum ClientError {
         /// The length listed.
         expected: u64,
     },
-    /// A file is not the one that was listed.
+    /// A file has another hash than listed.
     #[error("{path}: {error}")]
     Hash {
         /// The file.
         path: String,
-        /// Which hash, and what it is.
+        /// The hash that differs.
+        #[source]
         error: HashError,
     },
     /// A file is not metadata of its role.
@@ -68,7 +71,8 @@ pub enum ClientError {
     Parse {
         /// The file.
         path: String,
-        /// Where and what.
+        /// The member that is wrong.
+        #[source]
         error: ParseError,
     },
     /// Too few valid signatures.
@@ -76,10 +80,11 @@ pub enum ClientError {
     Signature {
         /// The file.
         path: String,
-        /// How many there are.
+        /// The number of valid signatures.
+        #[source]
         error: VerifyError,
     },
-    /// Metadata has another version than what lists it says.
+    /// Metadata has another version than listed.
     #[error("{path} has version {found}, expected {expected}")]
     Version {
         /// The file.
@@ -89,10 +94,10 @@ pub enum ClientError {
         /// Listed.
         expected: u64,
     },
-    /// A version went back (specification §5.4.3, §5.5.5).
-    #[error("rollback: {role} goes from version {trusted} back to {found}")]
+    /// A version decreased (specification §5.4.3, §5.5.5).
+    #[error("rollback: {role} went from version {trusted} back to {found}")]
     Rollback {
-        /// The role whose version went back.
+        /// The role whose version decreased.
         role: RoleName,
         /// Seen before.
         trusted: u64,
@@ -112,7 +117,7 @@ pub enum ClientError {
         role: RoleName,
         /// Its version.
         version: u64,
-        /// When.
+        /// The expiry.
         expires: UtcTime,
     },
     /// A role is delegated to but not in the snapshot.
@@ -126,7 +131,7 @@ pub enum ClientError {
     NotDelegated {
         /// The role.
         role: RoleName,
-        /// The role that would have to.
+        /// The role that does not delegate to it.
         parent: RoleName,
     },
     /// A search would visit more roles than permitted.
@@ -141,15 +146,16 @@ pub enum ClientError {
         /// The target.
         path: TargetPath,
     },
-    /// A verified target could not be written where the caller wants it.
+    /// A verified target could not be written to the destination.
     #[error("cannot write {path}: {error}")]
     Write {
         /// The target.
         path: TargetPath,
-        /// Why.
+        /// The reason.
+        #[source]
         error: std::io::Error,
     },
-    /// Targets were asked for before [`super::Client::refresh`] succeeded.
+    /// Targets were requested before [`super::Client::refresh`] succeeded.
     #[error("no refresh has succeeded yet")]
     NotRefreshed,
 }

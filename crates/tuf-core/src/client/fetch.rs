@@ -1,31 +1,29 @@
-//! Where a client's files come from.
+//! The source of a client's files.
 
 use std::io::Read;
 
-use super::ClientError;
-
-/// Fetching failed for a reason other than the file not being there.
+/// Fetching failed for another reason than a missing file.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct FetchError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 impl FetchError {
-    /// From any error or text.
+    /// Wraps any error or text.
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(error.into())
     }
 }
 
-/// Where files come from: a directory, an HTTP server, memory. Nothing it returns is trusted.
+/// A source of files: a directory, an HTTP server, memory. Nothing it returns is trusted.
 pub trait Fetch {
     /// Opens the file at `path`; `None` if there is none.
     ///
     /// `path` is relative and `/`-separated, made of validated names: role names and target paths may hold spaces and
-    /// non-ASCII characters, which a URL needs percent-encoded. At most `max` + 1 bytes will be read, so no more need
-    /// be fetched.
+    /// non-ASCII characters, which a URL needs percent-encoded. At most `max` + 1 bytes are read, so no more need be
+    /// fetched.
     ///
     /// # Errors
-    /// [`FetchError`] if it is not known whether the file is there, or it cannot be opened.
+    /// [`FetchError`] if the file cannot be opened, or it is unknown whether it exists.
     fn fetch(&self, path: &str, max: u64) -> Result<Option<Box<dyn Read + '_>>, FetchError>;
 }
 
@@ -39,27 +37,4 @@ impl<F: Fetch + ?Sized> Fetch for Box<F> {
     fn fetch(&self, path: &str, max: u64) -> Result<Option<Box<dyn Read + '_>>, FetchError> {
         (**self).fetch(path, max)
     }
-}
-
-pub(super) fn open<'a>(
-    source: &'a (impl Fetch + ?Sized),
-    path: &str,
-    max: u64,
-) -> Result<Option<Box<dyn Read + 'a>>, ClientError> {
-    source.fetch(path, max).map_err(|error| ClientError::Fetch { path: path.to_owned(), error })
-}
-
-/// The whole file, which must not be larger than `max`.
-pub(super) fn read_all(source: &(impl Fetch + ?Sized), path: &str, max: u64) -> Result<Option<Vec<u8>>, ClientError> {
-    let Some(file) = open(source, path, max)? else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    file.take(max.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|error| ClientError::Read { path: path.to_owned(), error })?;
-    if bytes.len() as u64 > max {
-        return Err(ClientError::TooLarge { path: path.to_owned(), max });
-    }
-    Ok(Some(bytes))
 }

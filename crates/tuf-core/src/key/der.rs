@@ -1,6 +1,6 @@
-//! As much DER as keys need.
+//! The part of DER that keys need.
 
-use super::KeyError;
+use super::error::KeyError;
 
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
@@ -17,7 +17,7 @@ const PRIME256V1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
-/// What kind of key an AlgorithmIdentifier announces.
+/// The kind of key that an AlgorithmIdentifier announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Ed25519,
@@ -26,7 +26,7 @@ pub(super) enum Algorithm {
     Rsa,
 }
 
-/// What is left to read.
+/// The remaining input.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Der<'a>(&'a [u8]);
 

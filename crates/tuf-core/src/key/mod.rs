@@ -1,29 +1,13 @@
-//! Keys: public ones as metadata holds them, and signers.
+//! Public keys as metadata holds them, and signers.
 
 mod der;
+mod error;
 mod generate;
 mod pem;
 mod public;
 mod signer;
 
-pub use generate::{Generated, ecdsa_p256, ed25519};
+pub use error::KeyError;
+pub use generate::{GeneratedKey, ecdsa_p256, ed25519};
 pub use public::{KeyIdFormat, PublicKey, SignatureError};
 pub use signer::{FileSigner, SignError, Signer};
-
-/// Why a key could not be read. Never holds key material.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// The text is not one PEM block.
-    #[error("not a PEM file: {0}")]
-    Pem(&'static str),
-    /// The structure inside is not a key.
-    #[error("malformed key: {0}")]
-    Malformed(&'static str),
-    /// A key of a kind this project does not use, with what to do about it.
-    #[error("unsupported key: {0}")]
-    Unsupported(String),
-    /// The key as metadata holds it cannot be read.
-    #[error("malformed key: {0}")]
-    Metadata(String),
-}

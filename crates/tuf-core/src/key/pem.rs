@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::KeyError;
+use super::error::KeyError;
 
 /// Largest PEM file read.
 const MAX_PEM_BYTES: usize = 64 * 1024;
@@ -21,7 +21,7 @@ pub(super) fn decode(pem: &[u8]) -> Result<(&str, Zeroizing<Vec<u8>>), KeyError>
         let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else {
             continue;
         };
-        // Enough for every line, so that no reallocation leaves a copy behind.
+        // Enough for every line, so that no reallocation leaves a copy of the key.
         let mut body = Zeroizing::new(String::with_capacity(pem.len()));
         loop {
             let line = lines.next().ok_or(KeyError::Pem("a block without an END line"))?;

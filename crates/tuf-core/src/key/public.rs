@@ -6,24 +6,23 @@ use ring::signature::{
 };
 
 use super::der::{self, Algorithm};
-use super::{KeyError, pem};
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::ObjectWriter;
-use crate::canonical::{Extra, Json, canonicalize, write_str};
+use super::error::KeyError;
+use super::pem;
+use crate::canonical::{Extra, Json, ObjectWriter, ReadError, Reader, Wire, canonicalize, write_str};
 use crate::names::KeyId;
-use crate::schema::hashes::sha256;
+use crate::sha256::Sha256;
 
-/// How a key id is computed.
+/// The way a key id is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KeyIdFormat {
     /// sha256 of the canonical key, as the specification says (§4.2).
     #[default]
     Spec,
-    /// As if the key had `"keyid_hash_algorithms":["sha256","sha512"]`: what Rugged wrote and php-tuf insists on.
+    /// As if the key had `"keyid_hash_algorithms":["sha256","sha512"]`, as Rugged wrote and php-tuf requires.
     Legacy,
 }
 
-/// Why one signature by one key does not hold.
+/// A signature that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
@@ -38,12 +37,12 @@ pub enum SignatureError {
         /// The scheme.
         scheme: String,
     },
-    /// The public key is not what its type says.
+    /// The public key does not have the form of its type.
     #[error("malformed public key: {0}")]
     Key(&'static str),
 }
 
-/// A public key, with the members this project does not know.
+/// A public key, including members that this project does not know.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
     keytype: String,
@@ -63,7 +62,7 @@ impl std::fmt::Debug for PublicKey {
     }
 }
 
-/// The key itself, out of hexadecimal or PEM.
+/// The key itself, decoded from hexadecimal or PEM.
 #[derive(Debug, PartialEq, Eq)]
 struct Material {
     algorithm: Algorithm,
@@ -73,14 +72,14 @@ struct Material {
 impl PublicKey {
     /// Reads a key as metadata has it: `{"keytype":…,"keyval":{"public":…},"scheme":…}` in any layout.
     ///
-    /// Any key type is read; [`PublicKey::verify`] says which can be used.
+    /// Any key type is read; [`PublicKey::verify`] lists the ones that can be used.
     ///
     /// # Errors
-    /// [`KeyError::Metadata`] saying what is wrong.
+    /// [`KeyError::Json`] or [`KeyError::Shape`].
     pub fn from_json(json: &[u8]) -> Result<Self, KeyError> {
-        let canonical = canonicalize(json).map_err(|error| KeyError::Metadata(error.to_string()))?;
+        let canonical = canonicalize(json)?;
         let text = std::str::from_utf8(&canonical).map_err(|_| KeyError::Malformed("not text"))?;
-        Self::read(&mut Reader::new(text)).map_err(|error| KeyError::Metadata(error.to_string()))
+        Ok(Self::read(&mut Reader::new(text))?)
     }
 
     /// Reads a public key from PEM (`PUBLIC KEY`, as `openssl pkey -pubout` writes it), in the form python-tuf gives
@@ -135,7 +134,7 @@ impl PublicKey {
         out
     }
 
-    /// The key id this key would be given. Key ids read from metadata are kept whatever this says.
+    /// The key id in this format. Key ids read from metadata are kept even if they differ.
     #[must_use]
     pub fn key_id(&self, format: KeyIdFormat) -> KeyId {
         const MEMBER: &str = "keyid_hash_algorithms";
@@ -145,12 +144,12 @@ impl PublicKey {
             }
             KeyIdFormat::Spec | KeyIdFormat::Legacy => self.to_canonical(),
         };
-        KeyId::from_digest(&sha256(&canonical))
+        KeyId::from_digest(Sha256::of(&canonical))
     }
 
     /// Checks one signature over `message`.
     ///
-    /// Verified are `ed25519`; `ecdsa` and `ecdsa-sha2-nistp256` keys with scheme `ecdsa-sha2-nistp256` and
+    /// These can be verified: `ed25519`; `ecdsa` and `ecdsa-sha2-nistp256` keys with scheme `ecdsa-sha2-nistp256` and
     /// DER signatures (P-384 alike); `rsa` of 2048 to 8192 bits with `rsassa-pss-sha256` and a salt as long as the
     /// digest.
     ///
@@ -200,7 +199,7 @@ impl PublicKey {
         spki_key(&der, algorithm)
     }
 
-    /// Whether both are the same key, however written and whatever they are called.
+    /// Whether both are the same key, even if they are written differently.
     #[must_use]
     pub fn is_same_key(&self, other: &Self) -> bool {
         match (self.material(), other.material()) {
@@ -209,7 +208,7 @@ impl PublicKey {
         }
     }
 
-    /// Whether signatures by this key can be verified at all.
+    /// Checks that signatures by this key can be verified.
     ///
     /// # Errors
     /// [`SignatureError`] for an unknown type or scheme, or a public key that is not one of its type.
@@ -217,7 +216,7 @@ impl PublicKey {
         self.material().map(|_| ())
     }
 
-    /// The number of bits of an RSA key; `None` for other keys and for what is no RSA key in truth.
+    /// The number of bits of an RSA key; `None` for other keys and for malformed ones.
     #[must_use]
     pub fn rsa_bits(&self) -> Option<usize> {
         match self.material() {
@@ -244,7 +243,7 @@ impl PublicKey {
         &self.public
     }
 
-    /// Members this project does not know, those of `keyval` excepted.
+    /// Members that this project does not know, except those of `keyval`.
     #[must_use]
     pub fn extra(&self) -> &Extra {
         &self.extra

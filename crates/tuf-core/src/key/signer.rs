@@ -1,4 +1,4 @@
-//! What signs: a trait, and private keys from PEM files.
+//! Signers: the trait, and private keys from PEM files.
 
 use std::fmt;
 
@@ -9,14 +9,23 @@ use ring::signature::{
 use zeroize::Zeroizing;
 
 use super::der::{self, Algorithm, Der};
-use super::{KeyError, PublicKey, pem};
+use super::error::KeyError;
+use super::pem;
+use super::public::PublicKey;
 
-/// Signing failed. Never holds key material.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("signing failed: {0}")]
-pub struct SignError(pub String);
+/// Signing failed. The error never holds key material.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The key cannot make this signature, or the system gives no randomness.
+    #[error("signing failed: no randomness, or an unusable key")]
+    Unusable,
+    /// The device or service that holds the key failed.
+    #[error("signing failed: {0}")]
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
 
-/// Something that holds one private key, or reaches one, and signs with it.
+/// A holder of one private key, in memory, a device or a service, that signs with it.
 pub trait Signer: fmt::Debug + Send + Sync {
     /// The public half.
     fn public_key(&self) -> &PublicKey;
@@ -24,10 +33,10 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// Signs `message` in the scheme of the public key.
     ///
     /// # Errors
-    /// [`SignError`] if the key cannot be used now.
+    /// [`SignError`] if the key cannot be used.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
 
-    /// Bytes of every signature it makes, if they are all of one length: a file may then be written before it is signed.
+    /// The length of each signature in bytes, if it is constant: a file can then be written before it is signed.
     fn signature_length(&self) -> Option<usize> {
         None
     }
@@ -60,10 +69,10 @@ impl FileSigner {
     /// `PRIVATE KEY` (PKCS#8 v1 and v2) with Ed25519, ECDSA P-256 or RSA (2048 to 4096 bits); `EC PRIVATE KEY` (SEC1)
     /// on P-256; `RSA PRIVATE KEY` (PKCS#1). RSA keys sign with RSASSA-PSS and SHA-256.
     ///
-    /// The caller's buffer is the caller's to wipe; copies made here are wiped.
+    /// The caller wipes its own buffer; copies made here are wiped.
     ///
     /// # Errors
-    /// [`KeyError`], with what to do where a tool can convert the key.
+    /// [`KeyError`], with the command to run if a tool can convert the key.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let (label, der) = pem::decode(pem)?;
         let random = SystemRandom::new();
@@ -143,7 +152,7 @@ fn ec_pair(mut der: Der<'_>, curve: Option<Algorithm>, random: &SystemRandom) ->
                 .to_owned(),
         ));
     }
-    // Some tools leave leading zeros of the number away.
+    // Some tools omit leading zeros of the number.
     const SCALAR: usize = 32;
     if scalar.len() > SCALAR {
         return Err(KeyError::Malformed("the EC private key is too long"));
@@ -161,7 +170,7 @@ impl Signer for FileSigner {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let failed = |_| SignError("no randomness, or an unusable key".to_owned());
+        let failed = |_: ring::error::Unspecified| SignError::Unusable;
         match &self.pair {
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::P256(pair) => pair.sign(&self.random, message).map(|s| s.as_ref().to_vec()).map_err(failed),

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 
 use ring::digest;
 
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::write_hex;
-use crate::canonical::write_str;
+use crate::canonical::{ReadError, Reader, Wire, write_hex, write_str};
+use crate::sha256::{Sha256, Sha256Hasher};
 
-/// Hashes of one file by algorithm: at least one. sha256 and sha512 can be checked, others are kept as they are.
+/// Hashes of one file by algorithm, at least one. sha256 and sha512 can be checked; others are kept as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashes {
-    sha256: Option<[u8; 32]>,
+    sha256: Option<Sha256>,
     sha512: Option<Box<[u8; 64]>>,
     others: BTreeMap<String, String>,
 }
 
-/// Why bytes are not the ones that were listed.
+/// Bytes that differ from the listed ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HashError {
@@ -30,7 +29,7 @@ pub enum HashError {
         /// Hash of the bytes, hexadecimal.
         found: String,
     },
-    /// No listed algorithm is one that can be checked.
+    /// No listed algorithm can be checked.
     #[error("no listed hash is sha256 or sha512")]
     NoneKnown,
 }
@@ -38,7 +37,7 @@ pub enum HashError {
 impl Hashes {
     /// sha256 alone.
     #[must_use]
-    pub fn from_sha256(sha256: [u8; 32]) -> Self {
+    pub fn from_sha256(sha256: Sha256) -> Self {
         Self { sha256: Some(sha256), sha512: None, others: BTreeMap::new() }
     }
 
@@ -52,13 +51,13 @@ impl Hashes {
     /// The sha256 of `data`.
     #[must_use]
     pub fn sha256_of(data: &[u8]) -> Self {
-        Self::from_sha256(sha256(data))
+        Self::from_sha256(Sha256::of(data))
     }
 
     /// The sha256, if listed.
     #[must_use]
-    pub fn sha256(&self) -> Option<&[u8; 32]> {
-        self.sha256.as_ref()
+    pub fn sha256(&self) -> Option<Sha256> {
+        self.sha256
     }
 
     /// The sha512, if listed.
@@ -70,7 +69,7 @@ impl Hashes {
     /// Every listed hash as algorithm and text (hexadecimal), sorted by algorithm.
     pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
         let known = [
-            self.sha256.as_ref().map(|digest| ("sha256", hex::encode(digest))),
+            self.sha256.map(|digest| ("sha256", digest.to_string())),
             self.sha512.as_ref().map(|digest| ("sha512", hex::encode(&digest[..]))),
         ];
         let mut all: Vec<(&str, String)> = known.into_iter().flatten().collect();
@@ -94,24 +93,16 @@ impl Hashes {
     pub fn checker(&self) -> HashChecker<'_> {
         HashChecker {
             expected: self,
-            sha256: self.sha256.map(|_| digest::Context::new(&digest::SHA256)),
+            sha256: self.sha256.map(|_| Sha256Hasher::new()),
             sha512: self.sha512.as_ref().map(|_| digest::Context::new(&digest::SHA512)),
         }
     }
 }
 
-/// The sha256 of `data`.
-#[must_use]
-pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
-    out
-}
-
 /// Hashes bytes as they come and compares at the end. See [`Hashes::checker`].
 pub struct HashChecker<'a> {
     expected: &'a Hashes,
-    sha256: Option<digest::Context>,
+    sha256: Option<Sha256Hasher>,
     sha512: Option<digest::Context>,
 }
 
@@ -124,7 +115,10 @@ impl std::fmt::Debug for HashChecker<'_> {
 impl HashChecker<'_> {
     /// Takes the next bytes.
     pub fn update(&mut self, data: &[u8]) {
-        for context in [&mut self.sha256, &mut self.sha512].into_iter().flatten() {
+        if let Some(hasher) = &mut self.sha256 {
+            hasher.update(data);
+        }
+        if let Some(context) = &mut self.sha512 {
             context.update(data);
         }
     }
@@ -137,20 +131,18 @@ impl HashChecker<'_> {
         if self.sha256.is_none() && self.sha512.is_none() {
             return Err(HashError::NoneKnown);
         }
-        let pairs = [
-            ("sha256", self.sha256, self.expected.sha256.as_ref().map(|d| &d[..])),
-            ("sha512", self.sha512, self.expected.sha512.as_ref().map(|d| &d[..])),
-        ];
-        for (algorithm, context, expected) in pairs {
-            if let (Some(context), Some(expected)) = (context, expected) {
-                let found = context.finish();
-                if found.as_ref() != expected {
-                    return Err(HashError::Mismatch {
-                        algorithm,
-                        expected: hex::encode(expected),
-                        found: hex::encode(found.as_ref()),
-                    });
-                }
+        if let (Some(hasher), Some(expected)) = (self.sha256, self.expected.sha256) {
+            let found = hasher.finish();
+            if found != expected {
+                let (expected, found) = (expected.to_string(), found.to_string());
+                return Err(HashError::Mismatch { algorithm: "sha256", expected, found });
+            }
+        }
+        if let (Some(context), Some(expected)) = (self.sha512, &self.expected.sha512) {
+            let found = context.finish();
+            if found.as_ref() != &expected[..] {
+                let (expected, found) = (hex::encode(&expected[..]), hex::encode(found));
+                return Err(HashError::Mismatch { algorithm: "sha512", expected, found });
             }
         }
         Ok(())
@@ -175,7 +167,7 @@ impl Wire for Hashes {
                 "sha256" => {
                     let mut digest = [0; 32];
                     decode(&text, &mut digest)?;
-                    hashes.sha256 = Some(digest);
+                    hashes.sha256 = Some(digest.into());
                 }
                 "sha512" => {
                     let mut digest = [0; 64];
@@ -208,7 +200,7 @@ impl Wire for Hashes {
         } else {
             if let Some(sha256) = &self.sha256 {
                 out.extend_from_slice(b"\"sha256\":\"");
-                write_hex(out, sha256);
+                write_hex(out, sha256.as_bytes());
                 out.push(b'"');
             }
             if let Some(sha512) = &self.sha512 {

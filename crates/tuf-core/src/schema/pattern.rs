@@ -1,4 +1,4 @@
-//! What a delegation is trusted with: shell-style patterns and hash prefixes (specification §4.5 PATHPATTERN).
+//! The targets of a delegation: shell-style patterns and hash prefixes (specification §4.5 PATHPATTERN).
 
 use crate::names::{MAX_TARGET_PATH_BYTES, TargetPath};
 
@@ -10,13 +10,13 @@ impl PathPattern {
     /// Validates a pattern.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn new(pattern: &str) -> Result<Self, &'static str> {
+    /// [`InvalidPattern`] with the rule that was broken.
+    pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
         if pattern.len() > MAX_TARGET_PATH_BYTES {
-            return Err("a path pattern is at most 4096 bytes long");
+            return Err(InvalidPattern::TooLong);
         }
         if pattern.chars().any(char::is_control) {
-            return Err("a path pattern has no control characters");
+            return Err(InvalidPattern::ControlCharacter);
         }
         Ok(Self(pattern.to_owned()))
     }
@@ -27,7 +27,7 @@ impl PathPattern {
         &self.0
     }
 
-    /// Whether the pattern matches `path`: as many components, each matched by its own.
+    /// Whether the pattern matches `path`: as many components, each matched by the pattern in its place.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
         let mut components = path.as_str().split('/');
@@ -42,6 +42,17 @@ impl PathPattern {
     }
 }
 
+/// A text is not a pattern of target paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPattern {
+    /// Longer than [`MAX_TARGET_PATH_BYTES`].
+    #[error("a path pattern is at most 4096 bytes long")]
+    TooLong,
+    /// A control character.
+    #[error("a path pattern has no control characters")]
+    ControlCharacter,
+}
+
 /// One element of a pattern.
 #[derive(Debug, Clone, Copy)]
 enum Element<'a> {
@@ -51,7 +62,7 @@ enum Element<'a> {
     Character(char),
 }
 
-/// The first element of a pattern and what follows it. As in Python's `fnmatch`, a `[` without its `]` is itself.
+/// The first element of a pattern and the rest. As in Python's `fnmatch`, a `[` without its `]` is itself.
 fn element(pattern: &str) -> Option<(Element<'_>, &str)> {
     let first = pattern.chars().next()?;
     let rest = &pattern[first.len_utf8()..];
@@ -95,7 +106,7 @@ fn in_set(inside: &str, character: char) -> bool {
     false
 }
 
-/// Matches one component, in time at most the product of both lengths: only the last `*` is ever taken back.
+/// Matches one component in time at most the product of both lengths: only the last `*` is ever retried.
 fn glob(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern, text);
     let mut retry: Option<(&str, &str)> = None;
@@ -132,7 +143,12 @@ fn glob(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// The beginning of a hexadecimal sha256: 1 to 64 lower-case digits.
+/// A text is not a hash prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a hash prefix is 1 to 64 lower-case hexadecimal digits")]
+pub struct InvalidHashPrefix;
+
+/// The first digits of a hexadecimal sha256: 1 to 64, lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashPrefix(String);
 
@@ -140,11 +156,11 @@ impl HashPrefix {
     /// Validates a prefix.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn new(prefix: &str) -> Result<Self, &'static str> {
+    /// [`InvalidHashPrefix`].
+    pub fn new(prefix: &str) -> Result<Self, InvalidHashPrefix> {
         let hex = prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !hex || !(1..=64).contains(&prefix.len()) {
-            return Err("a hash prefix is 1 to 64 lower-case hexadecimal digits");
+            return Err(InvalidHashPrefix);
         }
         Ok(Self(prefix.to_owned()))
     }

@@ -2,38 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use crate::canonical::Extra;
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_bool, write_u64};
-use crate::canonical::write_str;
+use super::header::Header;
+use super::members::{read_keys, write_keys, write_map};
+use super::metadata::Metadata;
+use super::role_keys::RoleKeys;
+use super::spec_version::SpecVersion;
+use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, write_bool, write_str, write_u64};
 use crate::key::PublicKey;
-use crate::names::{KeyId, RoleName};
+use crate::names::{KeyId, RoleName, TopRole};
 use crate::time::UtcTime;
 
-use super::common::{Header, read_keys, write_keys, write_map};
-use super::{Metadata, RoleKeys, SpecVersion};
-
-/// Root metadata: which keys may sign which role.
+/// Root metadata: the keys of each role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
-    /// The version of the specification it follows.
+    /// The version of the specification that it follows.
     pub spec_version: SpecVersion,
     /// Whether files carry version and hash in their names.
     pub consistent_snapshot: bool,
-    /// The version, at least 1; it is also the number in the file's name.
+    /// The version, at least 1; also the number in the file's name.
     pub version: u64,
-    /// When it expires.
+    /// The expiry.
     pub expires: UtcTime,
     /// Keys by id.
     pub keys: BTreeMap<KeyId, PublicKey>,
-    /// Keys and threshold by role: the four top-level roles, and what others put here.
+    /// Keys and threshold by role: the four top-level roles, and any others that the file lists.
     pub roles: BTreeMap<RoleName, RoleKeys>,
-    /// Members this project does not know.
+    /// Members that this project does not know.
     pub extra: Extra,
 }
 
 impl Metadata for Root {
-    const TYPE: &'static str = "root";
+    const TYPE: TopRole = TopRole::Root;
 
     fn version(&self) -> u64 {
         self.version
@@ -69,9 +68,9 @@ impl Wire for Root {
         })?;
         let (spec_version, version, expires) = header.finish()?;
         let roles = roles.ok_or(ReadError::missing("roles"))?;
-        for name in ["root", "snapshot", "targets", "timestamp"] {
-            if !roles.contains_key(name) {
-                return Err(ReadError::missing(name).at("roles"));
+        for role in TopRole::ALL {
+            if !roles.contains_key(role.as_str()) {
+                return Err(ReadError::missing(role.as_str()).at("roles"));
             }
         }
         let consistent_snapshot = consistent_snapshot.ok_or(ReadError::missing("consistent_snapshot"))?;
@@ -81,7 +80,7 @@ impl Wire for Root {
 
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out, &self.extra);
-        write_str(object.field("_type"), Self::TYPE);
+        write_str(object.field("_type"), Self::TYPE.as_str());
         write_bool(object.field("consistent_snapshot"), self.consistent_snapshot);
         write_str(object.field("expires"), &self.expires.to_string());
         write_keys(object.field("keys"), &self.keys);

@@ -3,28 +3,26 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::canonical::Extra;
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_u64};
-use crate::canonical::write_str;
-use crate::names::RoleName;
+use super::header::Header;
+use super::metadata::Metadata;
+use super::role_meta::RoleMeta;
+use super::spec_version::SpecVersion;
+use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, write_str, write_u64};
+use crate::names::{RoleName, TopRole};
 use crate::time::UtcTime;
-
-use super::common::Header;
-use super::{Metadata, RoleMeta, SpecVersion};
 
 /// Snapshot metadata: the version of every targets role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The version of the specification it follows.
+    /// The version of the specification that it follows.
     pub spec_version: SpecVersion,
     /// The version, at least 1.
     pub version: u64,
-    /// When it expires.
+    /// The expiry.
     pub expires: UtcTime,
-    /// What is said of each role; on the wire a role is called `NAME.json`.
+    /// The entry of each role; on the wire a role is called `NAME.json`.
     pub meta: BTreeMap<RoleName, RoleMeta>,
-    /// Members this project does not know.
+    /// Members that this project does not know.
     pub extra: Extra,
 }
 
@@ -37,7 +35,7 @@ impl Snapshot {
 }
 
 impl Metadata for Snapshot {
-    const TYPE: &'static str = "snapshot";
+    const TYPE: TopRole = TopRole::Snapshot;
 
     fn version(&self) -> u64 {
         self.version
@@ -83,7 +81,7 @@ impl Wire for Snapshot {
 
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out, &self.extra);
-        write_str(object.field("_type"), Self::TYPE);
+        write_str(object.field("_type"), Self::TYPE.as_str());
         write_str(object.field("expires"), &self.expires.to_string());
         let out = object.field("meta");
         let mut entries: Vec<_> = self.meta.iter().collect();

@@ -2,29 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_u64};
-use crate::canonical::{Extra, Json, write_str};
-use crate::names::TargetPath;
+use super::delegations::Delegations;
+use super::hashes::Hashes;
+use super::header::Header;
+use super::members::write_map;
+use super::metadata::Metadata;
+use super::spec_version::SpecVersion;
+use crate::canonical::{Extra, Json, ObjectWriter, ReadError, Reader, Wire, write_str, write_u64};
+use crate::names::{TargetPath, TopRole};
 use crate::time::UtcTime;
-
-use super::common::{Header, write_map};
-use super::{Delegations, Hashes, Metadata, SpecVersion};
 
 /// Targets metadata, of the top-level role or a delegated one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Targets {
-    /// The version of the specification it follows.
+    /// The version of the specification that it follows.
     pub spec_version: SpecVersion,
     /// The version, at least 1.
     pub version: u64,
-    /// When it expires.
+    /// The expiry.
     pub expires: UtcTime,
-    /// What is said of each target.
+    /// The entry of each target.
     pub targets: BTreeMap<TargetPath, TargetMeta>,
-    /// Roles this one delegates to.
+    /// The roles this one delegates to.
     pub delegations: Option<Delegations>,
-    /// Members this project does not know.
+    /// Members that this project does not know.
     pub extra: Extra,
 }
 
@@ -37,7 +38,7 @@ impl Targets {
 }
 
 impl Metadata for Targets {
-    const TYPE: &'static str = "targets";
+    const TYPE: TopRole = TopRole::Targets;
 
     fn version(&self) -> u64 {
         self.version
@@ -78,7 +79,7 @@ impl Wire for Targets {
 
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out, &self.extra);
-        write_str(object.field("_type"), Self::TYPE);
+        write_str(object.field("_type"), Self::TYPE.as_str());
         if let Some(delegations) = &self.delegations {
             delegations.write(object.field("delegations"));
         }
@@ -90,16 +91,16 @@ impl Wire for Targets {
     }
 }
 
-/// What metadata says of one target.
+/// The entry of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetMeta {
     /// Length in bytes.
     pub length: u64,
     /// Hashes of the content.
     pub hashes: Hashes,
-    /// The `custom` member, whatever it holds; an empty object is kept too.
+    /// The `custom` member, with any content; an empty object is kept too.
     pub custom: Option<Json>,
-    /// Members this project does not know.
+    /// Members that this project does not know.
     pub extra: Extra,
 }
 
@@ -113,7 +114,7 @@ impl TargetMeta {
     /// Reads one entry of a `targets` object from its canonical text, as [`TargetMeta::to_canonical`] writes it.
     ///
     /// # Errors
-    /// Text saying what is wrong, if the bytes are not canonical or not such an entry.
+    /// [`ParseError`](crate::envelope::ParseError) if the bytes are not canonical or not such an entry.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, crate::envelope::ParseError> {
         use crate::envelope::ParseError;
         let text = std::str::from_utf8(bytes).ok().filter(|text| crate::canonical::is_canonical(text.as_bytes()));

@@ -1,26 +1,25 @@
 //! Timestamp metadata (specification §4.6).
 
-use crate::canonical::Extra;
-use crate::canonical::read::{ReadError, Reader, Wire};
-use crate::canonical::write::{ObjectWriter, write_u64};
-use crate::canonical::write_str;
+use super::header::Header;
+use super::metadata::Metadata;
+use super::role_meta::RoleMeta;
+use super::spec_version::SpecVersion;
+use crate::canonical::{Extra, ObjectWriter, ReadError, Reader, Wire, write_str, write_u64};
+use crate::names::TopRole;
 use crate::time::UtcTime;
 
-use super::common::Header;
-use super::{Metadata, RoleMeta, SpecVersion};
-
-/// Timestamp metadata: which snapshot is current.
+/// Timestamp metadata: the current snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timestamp {
-    /// The version of the specification it follows.
+    /// The version of the specification that it follows.
     pub spec_version: SpecVersion,
     /// The version, at least 1.
     pub version: u64,
-    /// When it expires.
+    /// The expiry.
     pub expires: UtcTime,
     /// The current snapshot, the one member of `meta`.
     pub snapshot: RoleMeta,
-    /// Members this project does not know.
+    /// Members that this project does not know.
     pub extra: Extra,
 }
 
@@ -33,7 +32,7 @@ impl Timestamp {
 }
 
 impl Metadata for Timestamp {
-    const TYPE: &'static str = "timestamp";
+    const TYPE: TopRole = TopRole::Timestamp;
 
     fn version(&self) -> u64 {
         self.version
@@ -69,7 +68,7 @@ impl Wire for Timestamp {
 
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out, &self.extra);
-        write_str(object.field("_type"), Self::TYPE);
+        write_str(object.field("_type"), Self::TYPE.as_str());
         write_str(object.field("expires"), &self.expires.to_string());
         let meta = object.field("meta");
         meta.extend_from_slice(b"{\"snapshot.json\":");

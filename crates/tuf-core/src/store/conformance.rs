@@ -1,15 +1,16 @@
-//! What every [`Store`] must do.
+//! The tests that every [`Store`] must pass.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a check fails by panicking")]
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{CopyFile, Created, Digest, FileName, NewFile, ReplaceOptions, Store, StoreError};
+use super::{CopyFile, Created, FileName, NewFile, ReplaceOptions, Store, StoreError};
+use crate::sha256::{FileDigest, Sha256};
 
 type Make<'a> = &'a dyn Fn() -> Box<dyn Store>;
 
-/// Checks that the stores `make` gives, each of them empty and new, do what [`Store`] promises.
+/// Checks that the stores that `make` returns, each new and empty, keep the guarantees of [`Store`].
 ///
 /// # Panics
 /// When they do not.
@@ -41,8 +42,10 @@ fn read(store: &dyn Store, file: &str) -> Option<Vec<u8>> {
     store.read(&name(file), 1 << 20).unwrap()
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().try_into().unwrap()
+/// Computed without [`Sha256`], which stores use themselves.
+fn sha256(bytes: &[u8]) -> Sha256 {
+    let digest: [u8; 32] = ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().try_into().unwrap();
+    digest.into()
 }
 
 fn create(store: &dyn Store, file: &str, bytes: &[u8]) -> Created {
@@ -100,9 +103,10 @@ fn the_first_bytes_of_a_file_may_come_last(store: &dyn Store) {
     let long = vec![b'x'; 300_000];
     for (number, body) in [&b"body"[..], b"", &long].into_iter().enumerate() {
         let file = name(&format!("{number}.targets.json"));
-        let behind = |head: usize| store.stage_behind("", head, &[body, b"}"]).unwrap();
+        let behind = |head: usize| store.stage_tail("", head, &[body, b"}"]).unwrap();
         assert_eq!(store.read(&file, 1 << 20).unwrap(), None, "it has no name yet");
-        let create = |head: &[u8]| store.create_all(vec![NewFile::behind(file.clone(), head.to_vec(), behind(5))]);
+        let create =
+            |head: &[u8]| store.create_all(vec![NewFile::head_and_tail(file.clone(), head.to_vec(), behind(5))]);
         assert_eq!(create(b"head:").unwrap(), [Created::New]);
         assert_eq!(read(store, file.as_str()).unwrap(), [b"head:", body, b"}"].concat());
         assert_eq!(create(b"head:").unwrap(), [Created::Same]);
@@ -112,7 +116,7 @@ fn the_first_bytes_of_a_file_may_come_last(store: &dyn Store) {
         }
         drop(behind(5));
         let beside = vec![
-            NewFile::behind(name(&format!("a/{number}")), &b"h"[..], behind(1)),
+            NewFile::head_and_tail(name(&format!("a/{number}")), &b"h"[..], behind(1)),
             NewFile::bytes(name(&format!("b/{number}")), &b"b"[..]),
         ];
         assert_eq!(store.create_all(beside).unwrap(), [Created::New; 2]);
@@ -124,7 +128,7 @@ fn the_first_bytes_of_a_file_may_come_last(store: &dyn Store) {
 fn streams_are_hashed_once_and_named_later(store: &dyn Store) {
     let bytes: Vec<u8> = (0..600_000_u32).map(|i| (i % 251) as u8).collect();
     let staged = store.stage("targets", &mut &bytes[..], 600_000).unwrap();
-    assert_eq!((staged.length(), *staged.sha256()), (600_000, sha256(&bytes)));
+    assert_eq!((staged.length(), staged.sha256()), (600_000, sha256(&bytes)));
     assert_eq!(store.list("targets").unwrap(), [""; 0], "a staged stream has no name");
     let names = vec![name("targets/dir/HASH.name"), name("targets/dir/HASH.dir/name")];
     let made =
@@ -133,7 +137,7 @@ fn streams_are_hashed_once_and_named_later(store: &dyn Store) {
     for file in &names {
         assert_eq!(read(store, file.as_str()).unwrap(), bytes);
         let digest = store.digest(file, 600_000).unwrap().unwrap();
-        assert_eq!(digest, Digest { length: 600_000, sha256: sha256(&bytes) });
+        assert_eq!(digest, FileDigest { length: 600_000, sha256: sha256(&bytes) });
     }
     let mut opened = Vec::new();
     store.open(&names[0]).unwrap().unwrap().read_to_end(&mut opened).unwrap();
@@ -153,7 +157,7 @@ fn streams_are_hashed_once_and_named_later(store: &dyn Store) {
 
     drop(stage(b"dropped"));
     assert_eq!(store.list("targets").unwrap(), ["fresh"]);
-    assert_eq!(store.remove_stale("targets", i64::MAX).unwrap(), 0, "nothing is left behind");
+    assert_eq!(store.remove_stale("targets", i64::MAX).unwrap(), 0, "no temporary file remains");
 }
 
 fn streams_that_fail_leave_nothing(store: &dyn Store) {
@@ -169,7 +173,7 @@ fn streams_that_fail_leave_nothing(store: &dyn Store) {
     }
     let failed = store.stage("", &mut (&b"start"[..]).chain(Failing), 1000).unwrap_err();
     assert!(matches!(failed, StoreError::Source { .. }), "{failed:?}");
-    assert_eq!(store.remove_stale("", i64::MAX).unwrap(), 0, "nothing is left behind");
+    assert_eq!(store.remove_stale("", i64::MAX).unwrap(), 0, "no temporary file remains");
 }
 
 fn replaced_files_get_newer_times(store: &dyn Store) {
@@ -197,7 +201,7 @@ fn copies_are_files_of_their_own(store: &dyn Store) {
         expected,
         options: ReplaceOptions::default(),
     };
-    let seven = Digest { length: 5, sha256: sha256(b"seven") };
+    let seven = FileDigest { length: 5, sha256: sha256(b"seven") };
     assert_eq!(store.copy_all(&[copy("7", Some(seven))]).unwrap(), [seven]);
     assert_eq!(read(store, "metadata/snapshot.json").unwrap(), b"seven");
     let first = store.stat(&name("metadata/snapshot.json")).unwrap().unwrap().mtime;
@@ -217,7 +221,7 @@ fn copies_of_wrong_bytes_replace_nothing(store: &dyn Store) {
     let copy = |from: &str, expected: &[u8]| CopyFile {
         from: name(from),
         to: name("to"),
-        expected: Some(Digest { length: expected.len() as u64, sha256: sha256(expected) }),
+        expected: Some(FileDigest { length: expected.len() as u64, sha256: sha256(expected) }),
         options: ReplaceOptions::default(),
     };
     for wrong in [copy("bad", b"good"), copy("bad", b"ba"), copy("bad", b"bad! and more")] {
@@ -315,7 +319,7 @@ fn locks_exclude_each_other(store: &dyn Store) {
         });
         released.store(true, Ordering::SeqCst);
         drop(held);
-        assert!(waiter.join().unwrap(), "two held the lock at once");
+        assert!(waiter.join().unwrap(), "two held the lock at the same time");
     });
 }
 

@@ -1,46 +1,46 @@
-//! What can go wrong in a store.
+//! Failures of a store.
 
 use std::io;
 
-use super::InvalidFileName;
+use super::name::InvalidFileName;
 
-/// A failure of a store, with what was being done and to which name.
+/// A failure of a store, with the action and the name.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Something that must exist does not: the source of a copy, or the store itself (a missing mount).
-    #[error("cannot {doing} {name}: it is not there")]
+    /// A required file or directory is missing: the source of a copy, or the store itself (a missing mount).
+    #[error("cannot {doing} {name}: it is missing")]
     NotFound {
-        /// What was being done.
+        /// The action, as a verb.
         doing: &'static str,
         /// The name or path.
         name: String,
     },
-    /// The disk or a quota is full. Nothing is lost; the call may be repeated once there is space.
-    #[error("cannot {doing} {name}: {source}: make room there")]
+    /// The disk or a quota is full. Nothing is lost; repeat the call once there is space.
+    #[error("cannot {doing} {name}: {source}; free some space")]
     NoSpace {
-        /// What was being done.
+        /// The action, as a verb.
         doing: &'static str,
         /// The name or path.
         name: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
     /// The store may not be read or written by this process, or is mounted read-only.
     #[error("cannot {doing} {name}: {source}")]
     Permission {
-        /// What was being done.
+        /// The action, as a verb.
         doing: &'static str,
         /// The name or path.
         name: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
     /// A file or stream is longer than the caller allows.
-    #[error("{name} is longer than {max} bytes: {doing}")]
+    #[error("cannot {doing} {name}: it is longer than {max} bytes")]
     TooLarge {
-        /// What was being done.
+        /// The action, as a verb.
         doing: &'static str,
         /// The name or path.
         name: String,
@@ -48,9 +48,9 @@ pub enum StoreError {
         max: u64,
     },
     /// A file does not hold the bytes the caller expects; nothing was changed.
-    #[error("{name} does not hold the expected bytes: {doing}")]
+    #[error("cannot {doing} {name}: it does not hold the expected bytes")]
     Mismatch {
-        /// What was being done.
+        /// The action, as a verb.
         doing: &'static str,
         /// The name or path.
         name: String,
@@ -58,9 +58,9 @@ pub enum StoreError {
     /// The stream given to [`Store::stage`](super::Store::stage) failed; the store did not.
     #[error("cannot read the stream to be stored below {name:?}: {source}")]
     Source {
-        /// The directory it was staged for.
+        /// The directory of the copy.
         name: String,
-        /// What reading it said.
+        /// The error of reading the stream.
         #[source]
         source: io::Error,
     },
@@ -70,11 +70,11 @@ pub enum StoreError {
     /// Any other failure.
     #[error("cannot {doing} {name}: {source}")]
     Io {
-        /// What was being done.
+        /// The action, as a verb.
         doing: &'static str,
         /// The name or path.
         name: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },

@@ -6,11 +6,14 @@ use std::io::{Cursor, Read};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::staged::hash;
-use super::{
-    Behind, Content, CopyFile, Created, Digest, FileName, FileStat, LockGuard, NewFile, ReplaceOptions, Staged, Store,
-    StoreError,
-};
+use durable_fs::LockGuard;
+
+use super::contract::Store;
+use super::error::StoreError;
+use super::file::{CopyFile, Created, FileContent, FileStat, NewFile, ReplaceOptions};
+use super::name::FileName;
+use super::staged::{StagedStream, StagedTail, copy_failed_from_source};
+use crate::sha256::{FileDigest, HashingCopier, Sha256};
 
 type Bytes = Arc<[u8]>;
 
@@ -19,7 +22,7 @@ type Bytes = Arc<[u8]>;
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     files: Arc<Mutex<BTreeMap<FileName, (Bytes, i64)>>>,
-    locks: Arc<Locks>,
+    locks: Arc<MemoryLocks>,
     time: Arc<AtomicI64>,
 }
 
@@ -77,12 +80,12 @@ impl Store for MemoryStore {
         let mut results = Vec::with_capacity(new.len());
         for file in new {
             let bytes: Bytes = match file.content {
-                Content::Bytes(bytes) => bytes.as_ref().into(),
-                Content::Staged(staged) => {
+                FileContent::Bytes(bytes) => bytes.as_ref().into(),
+                FileContent::Staged(staged) => {
                     let found = staged.held.downcast_ref::<Bytes>().map(Arc::clone);
                     found.ok_or(StoreError::Mismatch { doing: "create", name: names_of(&file.names) })?
                 }
-                Content::Behind(head, behind) => match behind.held.downcast_ref::<Bytes>() {
+                FileContent::HeadAndTail(head, behind) => match behind.held.downcast_ref::<Bytes>() {
                     Some(rest) if head.len() == behind.head => [&head[..], &rest[..]].concat().into(),
                     _ => return Err(StoreError::Mismatch { doing: "create", name: names_of(&file.names) }),
                 },
@@ -116,14 +119,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<Digest>, StoreError> {
+    fn copy_all(&self, copies: &[CopyFile]) -> Result<Vec<FileDigest>, StoreError> {
         const DOING: &str = "copy";
         let mut taken = Vec::with_capacity(copies.len());
         for copy in copies {
             let name = copy.from.as_str();
             let not_found = || StoreError::NotFound { doing: DOING, name: name.to_owned() };
             let bytes = self.get(&copy.from).ok_or_else(not_found)?;
-            let digest = hash(&mut &bytes[..], u64::MAX, |_| Ok(())).map_err(|e| e.in_store(DOING, name, u64::MAX))?;
+            let digest = FileDigest { length: bytes.len() as u64, sha256: Sha256::of(&bytes) };
             if copy.expected.is_some_and(|expected| expected != digest) {
                 return Err(StoreError::Mismatch { doing: DOING, name: name.to_owned() });
             }
@@ -185,30 +188,31 @@ impl Store for MemoryStore {
         Ok(removed)
     }
 
-    fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<Staged, StoreError> {
+    fn stage(&self, dir: &str, reader: &mut dyn Read, max: u64) -> Result<StagedStream, StoreError> {
         if !dir.is_empty() {
             FileName::new(dir)?;
         }
         let mut bytes = Vec::new();
-        let digest = hash(reader, max, |piece| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        })
-        .map_err(|error| error.in_source("stage", dir, max))?;
+        let digest = HashingCopier::new()
+            .copy(reader, max, |piece| {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            })
+            .map_err(|error| copy_failed_from_source(error, "stage", dir))?;
         let bytes: Bytes = bytes.into();
-        Ok(Staged::new(digest, Box::new(bytes)))
+        Ok(StagedStream::new(digest, Box::new(bytes)))
     }
 
-    fn stage_behind(&self, dir: &str, head: usize, pieces: &[&[u8]]) -> Result<Behind, StoreError> {
+    fn stage_tail(&self, dir: &str, head: usize, pieces: &[&[u8]]) -> Result<StagedTail, StoreError> {
         if !dir.is_empty() {
             FileName::new(dir)?;
         }
         let rest: Bytes = pieces.concat().into();
-        Ok(Behind { head, held: Box::new(rest) })
+        Ok(StagedTail { head, held: Box::new(rest) })
     }
 
     fn remove_stale(&self, dir: &str, _before: i64) -> Result<u64, StoreError> {
-        // Streams that were staged are gone when dropped, and with the process.
+        // Staged streams vanish when they are dropped, and with the process.
         self.below(dir).map(|_| 0)
     }
 
@@ -217,7 +221,7 @@ impl Store for MemoryStore {
         while !held.insert(name.clone()) {
             held = self.locks.released.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(Box::new(MemoryLock { locks: Arc::clone(&self.locks), name: name.clone() }))
+        Ok(Box::new(MemoryLockGuard { locks: Arc::clone(&self.locks), name: name.clone() }))
     }
 }
 
@@ -226,19 +230,19 @@ fn names_of(names: &[FileName]) -> String {
 }
 
 #[derive(Default)]
-struct Locks {
+struct MemoryLocks {
     held: Mutex<BTreeSet<FileName>>,
     released: Condvar,
 }
 
-struct MemoryLock {
-    locks: Arc<Locks>,
+struct MemoryLockGuard {
+    locks: Arc<MemoryLocks>,
     name: FileName,
 }
 
-impl LockGuard for MemoryLock {}
+impl LockGuard for MemoryLockGuard {}
 
-impl Drop for MemoryLock {
+impl Drop for MemoryLockGuard {
     fn drop(&mut self) {
         self.locks.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
         self.locks.released.notify_all();

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// Longest component, in bytes: what every Linux file system allows.
+/// Longest component, in bytes: the limit of every Linux file system.
 const MAX_COMPONENT: usize = 255;
 /// Longest [`FileName`], in bytes; leaves room for the store's own root below `PATH_MAX`.
 pub const MAX_FILE_NAME_BYTES: usize = 2048;
-/// Names below this prefix are the store's temporary files, never anybody's data.
+/// Prefix of the store's temporary files, which no other file may have.
 const TEMPORARY: &str = ".tmp-";
 
 /// A relative file name in a store, such as `targets/dir/HASH.name`: `/`-separated components, none of
@@ -16,13 +16,13 @@ const TEMPORARY: &str = ".tmp-";
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileName(String);
 
-/// Why a string is not a [`FileName`].
+/// A string that is not a [`FileName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid file name {name:?}: {reason}")]
 pub struct InvalidFileName {
     /// The rejected string, cut to a bounded length.
     pub name: String,
-    /// What is wrong with it.
+    /// The rule that was broken.
     pub reason: &'static str,
 }
 

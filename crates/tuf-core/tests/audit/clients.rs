@@ -5,7 +5,7 @@ use std::io::Read;
 
 use serde_json::json;
 use testkit::scratch::Options;
-use tuf_core::audit::{self, MAX_FINDINGS_PER_RULE, Severity, Source};
+use tuf_core::audit::{self, MAX_FINDINGS_PER_RULE, MetadataSource, Severity};
 use tuf_core::client::{Fetch, FetchError};
 
 use crate::repo::{Files, Repo, says, target};
@@ -68,7 +68,7 @@ fn any_cut_off_file_is_a_finding_and_never_a_panic() {
         for cut in (0..bytes.len()).step_by(37) {
             let mut repo = Repo { metadata: sound.metadata.clone(), targets: sound.targets.clone(), ..Repo::new() };
             repo.metadata.files.insert(file.clone(), bytes[..cut].to_vec());
-            let options = audit::Options::at(repo.now);
+            let options = audit::AuditOptions::at(repo.now);
             match audit::audit(&repo.metadata, Some(&repo.targets), &options, &mut |_| {}) {
                 Ok(report) => assert!(!report.is_valid(), "{role} cut at {cut}"),
                 Err(error) => assert!(matches!(error, audit::AuditError::NoRepository) && role == "root", "{error}"),
@@ -92,7 +92,7 @@ impl Fetch for Moving {
     }
 }
 
-impl Source for Moving {}
+impl MetadataSource for Moving {}
 
 #[test]
 fn a_release_meanwhile_is_no_finding() {
@@ -102,7 +102,7 @@ fn a_release_meanwhile_is_no_finding() {
         signed.insert("note".into(), "longer than before".into());
     });
     let moving = Moving { before, after: repo.metadata.clone(), fetched: Cell::new(0) };
-    let options = audit::Options::at(repo.now);
+    let options = audit::AuditOptions::at(repo.now);
     let report = audit::audit(&moving, Some(&repo.targets), &options, &mut |_| {}).unwrap();
     assert_eq!(report.findings, []);
     assert!(moving.fetched.get() > 8);
@@ -125,7 +125,7 @@ fn any_changed_byte_is_survived() {
             let at = next(bytes.len());
             let known = b"{}[]\",:0123456789\\/.-e \x00\xff";
             bytes[at] = known[next(known.len())];
-            let options = audit::Options::at(sound.now);
+            let options = audit::AuditOptions::at(sound.now);
             // Whatever is said, it is said.
             let report = audit::audit(&metadata, Some(&sound.targets), &options, &mut |_| {});
             assert!(report.is_ok() || role == "root", "{role} at {at}");

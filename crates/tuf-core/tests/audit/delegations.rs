@@ -43,13 +43,13 @@ fn a_target_outside_of_its_bin() {
     let layout = BinLayout::new(4).unwrap();
     let home = layout.index_of(&"a".parse().unwrap());
     let (home, other) = (layout.name(home), layout.name((home + 1) % 4));
-    let entry = repo.signed(&repo.current(&home))["targets"]["a"].clone();
-    repo.edit(&home, |signed| {
+    let entry = repo.signed(&repo.current(home.as_str()))["targets"]["a"].clone();
+    repo.edit(home.as_str(), |signed| {
         signed["targets"].as_object_mut().unwrap().remove("a");
     });
-    repo.edit(&other, |signed| signed["targets"]["a"] = entry);
+    repo.edit(other.as_str(), |signed| signed["targets"]["a"] = entry);
     let report = repo.finds(&["D1"]);
-    says(&report, "D1", &other);
+    says(&report, "D1", other.as_str());
     assert_eq!(report.checked.targets, 1);
 }
 

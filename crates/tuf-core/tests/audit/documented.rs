@@ -1,4 +1,4 @@
-//! The list of rules is documented. `TUF_FLEET_WRITE_DOCS=1` writes it anew.
+//! The list of rules is documented. `TUF_FLEET_WRITE_DOCS=1` writes the document.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,12 +8,12 @@ use tuf_core::audit::rules;
 #[test]
 fn every_rule_is_documented() {
     let mut text = String::from(
-        "# What `rugged validate` checks\n\n\
+        "# Rules of `rugged validate`\n\n\
          Each finding names the rule it breaks. Ids are stable, so scripts may rely on them. The section is the one of \
-         the TUF specification 1.0.34 that asks for it; `clients` stands for what clients in the field insist on.\n\n\
-         An **error** breaks the specification or keeps clients out: exit code 1. A **warning** is permitted and stands \
-         in the way of some clients; a **note** needs nothing to be done.\n\n\
-         | rule | section | what holds in a sound repository |\n|---|---|---|\n",
+         the TUF specification 1.0.34 that asks for it; `clients` marks rules that only clients in the field impose.\n\n\
+         An **error** violates the specification or makes clients refuse the repository; the exit code is 1. A \
+         **warning** is permitted, but some clients have trouble with it. A **note** needs no action.\n\n\
+         | rule | section | in a sound repository |\n|---|---|---|\n",
     );
     for rule in rules::ALL {
         let _ = writeln!(text, "| {} | {} | {} |", rule.id, rule.section, rule.title);

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use testkit::scratch::{Layout, Options, Scratch};
 use testkit::sim_fs::SimFs;
-use tuf_core::audit::{self, Report, Severity, Source};
+use tuf_core::audit::{self, MetadataSource, Report, Severity};
 use tuf_core::bins::BinLayout;
 use tuf_core::canonical::canonicalize;
 use tuf_core::client::{Fetch, FetchError};
 use tuf_core::key::{FileSigner, KeyIdFormat, Signer, ed25519};
-use tuf_core::schema::Hashes;
+use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
 
 pub fn now() -> UtcTime {
@@ -36,7 +36,7 @@ impl Fetch for Files {
     }
 }
 
-impl Source for Files {
+impl MetadataSource for Files {
     fn list(&self) -> Result<Option<Vec<String>>, FetchError> {
         Ok(self.listed.then(|| self.files.keys().cloned().collect()))
     }
@@ -106,7 +106,7 @@ impl Repo {
     }
 
     pub fn audit(&self) -> Report {
-        let mut options = audit::Options::at(self.now);
+        let mut options = audit::AuditOptions::at(self.now);
         options.trusted_root.clone_from(&self.trusted_root);
         audit::audit(&self.metadata, Some(&self.targets), &options, &mut |_| {}).unwrap()
     }
@@ -155,7 +155,7 @@ impl Repo {
         envelope(signed, &[(&id, signer.as_ref())])
     }
 
-    /// Changes what a role says, signs it again, and has snapshot and timestamp list it as it is now.
+    /// Changes the metadata of a role, signs it again, and updates its entries in snapshot and timestamp.
     pub fn edit(&mut self, role: &str, change: impl FnOnce(&mut Map<String, Value>)) {
         let file = self.current(role);
         let mut signed = self.signed(&file);
@@ -164,7 +164,7 @@ impl Repo {
         self.put(role, &file, bytes);
     }
 
-    /// Changes a file as it lies there; nobody signs it.
+    /// Changes a file without signing it again.
     pub fn edit_file(&mut self, role: &str, change: impl FnOnce(&mut Value)) {
         let file = self.current(role);
         let mut envelope: Value = serde_json::from_slice(&self.metadata.files[&file]).unwrap();
@@ -279,7 +279,7 @@ pub fn envelope(signed: &Value, by: &[(&str, &dyn Signer)]) -> Vec<u8> {
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Hashes::sha256_of(bytes).sha256().unwrap())
+    Sha256::of(bytes).to_string()
 }
 
 pub fn target(content: &str) -> Value {

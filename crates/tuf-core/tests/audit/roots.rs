@@ -1,7 +1,8 @@
 //! The root chain.
 
 use serde_json::json;
-use tuf_core::client::{Client, Limits};
+use tuf_core::client::{Client, ClientLimits};
+use tuf_core::names::TopRole;
 
 use crate::repo::{Key, Repo, says};
 
@@ -16,7 +17,7 @@ fn a_chain_with_new_keys_is_sound() {
     });
     repo.next_root(&[&new], |_| {});
     assert_eq!(repo.audit().findings, []);
-    assert_eq!(repo.audit().versions["root"], 3);
+    assert_eq!(repo.audit().versions[&TopRole::Root], 3);
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn a_root_that_is_missing_in_the_middle() {
     repo.metadata.files.remove("2.root.json");
     let report = repo.finds(&["R1"]);
     assert_eq!(report.findings[0].subject, "2.root.json");
-    assert_eq!(report.versions["root"], 3);
+    assert_eq!(report.versions[&TopRole::Root], 3);
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn a_first_root_that_is_missing() {
     repo.next_root(&[&key], |_| {});
     repo.trusted_root = repo.metadata.files.remove("1.root.json");
     repo.finds(&["R1"]);
-    // Where nothing can be listed, the trusted root says where to go on.
+    // Without a listing, the walk continues at the trusted root.
     repo.metadata.listed = false;
     repo.finds(&["R1"]);
 }
@@ -117,7 +118,8 @@ fn a_root_that_is_too_large() {
     });
     repo.finds(&["L1"]);
     assert!(
-        Client::new(&repo.metadata.files["1.root.json"], &repo.metadata, &repo.targets, Limits::default()).is_err()
+        Client::new(&repo.metadata.files["1.root.json"], &repo.metadata, &repo.targets, ClientLimits::default())
+            .is_err()
     );
 }
 

@@ -1,4 +1,4 @@
-//! Timestamp and snapshot, and what they list.
+//! Timestamp and snapshot, and the files they list.
 
 use serde_json::json;
 use testkit::scratch::Options;

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use testkit::scratch::{Layout, Options};
-use tuf_core::audit::{self, Report, Severity, Source};
+use tuf_core::audit::{self, MetadataSource, Report, Severity};
 use tuf_core::client::{Fetch, FetchError};
 use tuf_core::time::UtcTime;
 
@@ -21,7 +21,7 @@ fn nothing_is_found_in_our_own_repositories() {
             assert_eq!(report.checked.roots, 1);
             assert!(report.checked.target_files >= 2 && report.checked.signatures > 3);
             assert_eq!(
-                report.versions.keys().copied().collect::<Vec<_>>(),
+                report.versions.keys().map(|role| role.as_str()).collect::<Vec<_>>(),
                 ["root", "snapshot", "targets", "timestamp"]
             );
         }
@@ -46,7 +46,7 @@ fn nothing_is_found_with_the_right_trusted_root() {
 fn an_empty_directory_is_no_repository() {
     let mut repo = Repo::new();
     repo.metadata.files.clear();
-    let options = audit::Options::at(repo.now);
+    let options = audit::AuditOptions::at(repo.now);
     let error = audit::audit(&repo.metadata, None, &options, &mut |_| {}).unwrap_err();
     assert!(matches!(error, audit::AuditError::NoRepository), "{error}");
 }
@@ -54,7 +54,7 @@ fn an_empty_directory_is_no_repository() {
 #[test]
 fn target_files_are_left_out_where_there_are_none() {
     let repo = Repo::new();
-    let report = audit::audit(&repo.metadata, None, &audit::Options::at(repo.now), &mut |_| {}).unwrap();
+    let report = audit::audit(&repo.metadata, None, &audit::AuditOptions::at(repo.now), &mut |_| {}).unwrap();
     assert_eq!((report.findings.len(), report.checked.target_files, report.checked.targets), (0, 0, 2));
 }
 
@@ -70,7 +70,7 @@ impl Fetch for Directory {
     }
 }
 
-impl Source for Directory {
+impl MetadataSource for Directory {
     fn list(&self) -> Result<Option<Vec<String>>, FetchError> {
         let entries = std::fs::read_dir(&self.0).map_err(FetchError::new)?;
         Ok(Some(entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()))
@@ -81,7 +81,7 @@ fn fixture(below: &str) -> Report {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(below);
     let (metadata, targets) = (Directory(dir.join("metadata")), Directory(dir.join("targets")));
     let now = UtcTime::parse("2026-11-01T00:00:00Z").unwrap();
-    audit::audit(&metadata, Some(&targets), &audit::Options::at(now), &mut |_| {}).unwrap()
+    audit::audit(&metadata, Some(&targets), &audit::AuditOptions::at(now), &mut |_| {}).unwrap()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use tuf_core::canonical::Extra;
-use tuf_core::client::{Client, ClientError, Limits};
+use tuf_core::client::{Client, ClientError, ClientLimits};
 use tuf_core::schema::{
     DelegatedPaths, DelegatedRole, Delegations, HashPrefix, PathPattern, SuccinctRoles, Targets, path_hash,
 };
@@ -189,7 +189,8 @@ fn kept_state_guards_against_going_back() {
     client.refresh(now()).unwrap();
     let state = client.export();
     repo.metadata.put("timestamp.json", old);
-    let again = |state| Client::from_state(state, repo.metadata.clone(), repo.contents.clone(), Limits::default());
+    let again =
+        |state| Client::from_state(state, repo.metadata.clone(), repo.contents.clone(), ClientLimits::default());
     let mut client = again(&state).unwrap();
     assert_eq!(client.snapshot().unwrap().version, 2);
     assert!(matches!(client.refresh(now()), Err(ClientError::Rollback { trusted: 2, found: 1, .. })));

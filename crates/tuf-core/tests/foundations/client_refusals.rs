@@ -1,7 +1,7 @@
 //! Everything a client must not accept (specification §5, and the advisories other clients had).
 
 use tuf_core::canonical::Extra;
-use tuf_core::client::{Client, ClientError, Limits};
+use tuf_core::client::{Client, ClientError, ClientLimits};
 use tuf_core::root_chain::RootError;
 use tuf_core::schema::{DelegatedPaths, DelegatedRole, Delegations, Hashes, PathPattern, RoleMeta, Targets};
 
@@ -209,14 +209,14 @@ fn a_role_the_snapshot_does_not_list() {
 #[test]
 fn files_larger_than_the_ceilings() {
     let repo = published();
-    let limits = Limits { timestamp_bytes: 100, ..Limits::default() };
+    let limits = ClientLimits { timestamp_bytes: 100, ..ClientLimits::default() };
     let client = |limits| {
         let root = repo.metadata.get("1.root.json");
         Client::new(&root, repo.metadata.clone(), repo.contents.clone(), limits).unwrap()
     };
     assert!(matches!(client(limits).refresh(now()), Err(ClientError::TooLarge { max: 100, .. })));
     // A listed length takes the place of the ceiling.
-    let limits = Limits { targets_bytes: 100, snapshot_bytes: 100, ..Limits::default() };
+    let limits = ClientLimits { targets_bytes: 100, snapshot_bytes: 100, ..ClientLimits::default() };
     client(limits).refresh(now()).unwrap();
     repo.metadata.put("2.root.json", vec![b' '; 600_000]);
     assert!(matches!(refusal(&repo), ClientError::TooLarge { .. }));

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use tuf_core::client::{Client, ClientError, Fetch, FetchError, Limits};
+use tuf_core::client::{Client, ClientError, ClientLimits, Fetch, FetchError};
 use tuf_core::envelope::Envelope;
 use tuf_core::schema::{Metadata, Root, Snapshot, Targets, Timestamp};
 
@@ -29,7 +29,7 @@ impl Fetch for Directory {
 fn client() -> Client<Directory, Directory> {
     let metadata = Directory("metadata");
     let root = std::fs::read(metadata.at("1.root.json")).unwrap();
-    let mut client = Client::new(&root, metadata, Directory("targets"), Limits::default()).unwrap();
+    let mut client = Client::new(&root, metadata, Directory("targets"), ClientLimits::default()).unwrap();
     client.refresh(now()).unwrap();
     client
 }

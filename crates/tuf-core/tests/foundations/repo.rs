@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::rc::Rc;
 
-use tuf_core::client::{Client, Fetch, FetchError, Limits};
+use tuf_core::client::{Client, ClientLimits, Fetch, FetchError};
 use tuf_core::envelope::{self, Envelope};
 use tuf_core::key::{self, FileSigner, KeyIdFormat, PublicKey, Signer};
 use tuf_core::names::{KeyId, RoleName, TargetPath};
@@ -95,7 +95,7 @@ impl Fetch for Files {
     }
 }
 
-/// Keys, the metadata to publish next, and what is published.
+/// Keys, the metadata to publish next, and the published files.
 #[derive(Debug)]
 pub struct Repo {
     pub root_key: Key,
@@ -141,7 +141,7 @@ impl Repo {
         self.metadata.put(format!("{version}.root.json"), file(&self.root(version), by));
     }
 
-    /// What metadata says of this content, which is stored where clients look for it.
+    /// The entry of this content, which is stored where clients look for it.
     pub fn store(&self, at: &str, content: &[u8]) -> TargetMeta {
         let hashes = Hashes::sha256_of(content);
         let (_, hash) = hashes.iter().next().unwrap();
@@ -194,6 +194,6 @@ impl Repo {
 
     pub fn client(&self) -> Client<Files, Files> {
         let root = self.metadata.get("1.root.json");
-        Client::new(&root, self.metadata.clone(), self.contents.clone(), Limits::default()).unwrap()
+        Client::new(&root, self.metadata.clone(), self.contents.clone(), ClientLimits::default()).unwrap()
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::parallel::beside;
 use super::{MAX_TARGETS, RoleError, Trust, versioned};
-use crate::log::Digest;
 use tuf_core::bins::{BINS_ROLE, is_bin};
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
 use tuf_core::key::PublicKey;
 use tuf_core::names::{KeyId, RoleName};
 use tuf_core::schema::{Delegations, RoleKeys};
+use tuf_core::sha256::Sha256;
 use tuf_core::store::Store;
 use tuf_core::verify;
 
@@ -27,7 +27,7 @@ struct Delegated {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expect {
     /// Length and SHA-256 from a commit record.
-    Record(u64, Digest),
+    Record(u64, Sha256),
     /// Nothing is known but the version: the signature decides.
     Version,
 }
@@ -48,7 +48,7 @@ impl RoleReader {
     fn parent(role: &RoleName) -> Option<&'static str> {
         match role.as_str() {
             "targets" => None,
-            name if is_bin(name) => Some(BINS_ROLE),
+            _ if is_bin(role) => Some(BINS_ROLE),
             _ => Some("targets"),
         }
     }
@@ -104,7 +104,7 @@ impl RoleReader {
         }
         let envelope = Envelope::parse(bytes).map_err(|error| alarm(error.to_string()))?;
         let same_bytes = || match expect {
-            Expect::Record(_, sha256) => Digest::of(envelope.file()) == sha256,
+            Expect::Record(_, sha256) => Sha256::of(envelope.file()) == sha256,
             Expect::Version => true,
         };
         let (signatures, same_bytes) =

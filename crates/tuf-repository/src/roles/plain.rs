@@ -8,11 +8,11 @@ use super::delegated::{Expect, RoleReader};
 use super::snapshot::{listed_version, version_of};
 use super::targets::TargetEntry;
 use super::{MAX_SNAPSHOT, MAX_TARGETS, Repository, RoleError, Trust, versioned};
-use crate::log::Digest;
 use tuf_core::bins::{BINS_ROLE, is_bin};
 use tuf_core::document::Document;
 use tuf_core::names::{RoleName, TargetPath};
-use tuf_core::store::{self, CopyFile, FileName, ReplaceOptions, Store};
+use tuf_core::sha256::{FileDigest, Sha256};
+use tuf_core::store::{CopyFile, FileName, ReplaceOptions, Store};
 
 /// Brings the unversioned names from what snapshot `old` lists (everything, without one) to what `new` lists.
 pub(super) fn replace(
@@ -36,9 +36,9 @@ pub(super) fn replace(
         }
     }
     // What is referred to moves before what refers to it.
-    changed.sort_by_key(|(role, ..)| match role.as_str() {
+    changed.sort_by_key(|(role, ..)| match role {
         role if is_bin(role) => 0,
-        BINS_ROLE => 1,
+        role if *role == BINS_ROLE => 1,
         _ => 2,
     });
     let listed = |role: &RoleName| version_of(new, role).map(|version| (version, Expect::Version));
@@ -87,7 +87,7 @@ pub(super) fn target_copy(path: &str, entry: &[u8]) -> Result<Option<CopyFile>, 
     Ok(Some(CopyFile {
         from: FileName::new(path.hash_prefixed(&sha256.to_string()))?,
         to: FileName::new(path.as_str())?,
-        expected: Some(store::Digest { length, sha256: sha256.0 }),
+        expected: Some(FileDigest { length, sha256 }),
         options: ReplaceOptions::default(),
     }))
 }
@@ -120,7 +120,7 @@ impl TargetEntry {
             length: u64,
         }
         let entry: Entry = serde_json::from_slice(entry).ok()?;
-        let sha256: Digest = entry.hashes.get("sha256")?.parse().ok()?;
+        let sha256: Sha256 = entry.hashes.get("sha256")?.parse().ok()?;
         Some(Self { length: entry.length, sha256 })
     }
 }

@@ -16,10 +16,11 @@ use super::snapshots::Snapshots;
 use super::targets::check_log_floor;
 use super::{MAX_TIMESTAMP, Repository, RoleError, Trust};
 use crate::floor::{Floor, FloorFile, RecordFloor};
-use crate::log::{Digest, Log};
+use crate::log::Log;
 use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
 use tuf_core::schema::{Metadata, Timestamp};
+use tuf_core::sha256::Sha256;
 use tuf_core::store::FileName;
 use tuf_core::time::UtcTime;
 
@@ -104,7 +105,7 @@ pub fn floor_above(
             let number = log.position().saturating_add(numbers);
             if floor.record.is_none_or(|record| record.number < number) {
                 // No record has this digest: whatever is found under the number is not what was signed.
-                floor.record = Some(RecordFloor { digest: Digest([0; 32]), number });
+                floor.record = Some(RecordFloor { digest: Sha256::from([0; 32]), number });
             }
             floor.role_version = floor.role_version.max(highest_version(&log).saturating_add(numbers));
         }

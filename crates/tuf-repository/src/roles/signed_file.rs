@@ -7,13 +7,13 @@ use super::{RoleError, Trust};
 use tuf_core::canonical::to_json;
 use tuf_core::envelope::{Envelope, SUFFIX};
 use tuf_core::names::RoleName;
-use tuf_core::store::{Behind, FileName, NewFile, Store};
+use tuf_core::store::{FileName, NewFile, StagedTail, Store};
 
 /// Signed bytes with their signatures, in the pieces of which a file is made.
 pub(super) struct SignedFile<'a> {
     head: Vec<u8>,
     body: Cow<'a, [u8]>,
-    behind: Option<Behind>,
+    behind: Option<StagedTail>,
 }
 
 impl<'a> SignedFile<'a> {
@@ -36,11 +36,8 @@ impl<'a> SignedFile<'a> {
         let Some(room) = room else {
             return Ok(Self { head: Envelope::prefix(&trust.signatures(role, signed)?), body, behind: None });
         };
-        let (behind, signatures) = beside(
-            signed.len(),
-            || metadata.stage_behind("", room, &[&body, SUFFIX]),
-            || trust.signatures(role, signed),
-        );
+        let (behind, signatures) =
+            beside(signed.len(), || metadata.stage_tail("", room, &[&body, SUFFIX]), || trust.signatures(role, signed));
         let (head, behind) = (Envelope::prefix(&signatures?), behind?);
         // A signer that broke its word: the file is written again, whole.
         let behind = Some(behind).filter(|_| head.len() == room);
@@ -55,7 +52,7 @@ impl<'a> SignedFile<'a> {
     /// The file, to be created under `name` in the store that was signed for. What was written already is given away.
     pub fn file(&mut self, name: FileName) -> NewFile<'static> {
         match self.behind.take() {
-            Some(behind) => NewFile::behind(name, self.head.clone(), behind),
+            Some(behind) => NewFile::head_and_tail(name, self.head.clone(), behind),
             None => NewFile::bytes(name, self.pieces().concat()),
         }
     }

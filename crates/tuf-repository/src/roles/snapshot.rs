@@ -9,10 +9,11 @@ use super::snapshots::{Snapshot, Snapshots};
 use super::targets::check_log_floor;
 use super::{Lifetime, Repository, RoleError, Trust, Update, recover, versioned};
 use crate::floor::{FloorFile, RecordFloor};
-use crate::log::{Digest, Log, RoleRef};
+use crate::log::{Log, RoleRef};
 use tuf_core::bins::{BINS_ROLE, is_bin};
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::names::RoleName;
+use tuf_core::sha256::Sha256;
 use tuf_core::store::Created;
 use tuf_core::time::UtcTime;
 
@@ -194,8 +195,8 @@ impl SnapshotRole {
         let table = self.log.roles();
         let known =
             |role: &RoleName| table.get(role).map(|entry| (entry.version, Expect::Record(entry.length, entry.sha256)));
-        let first = |wanted: &dyn Fn(&str) -> bool| changed.iter().find(|(role, _)| wanted(role.as_str()));
-        for kind in [&(|role: &str| role == BINS_ROLE) as &dyn Fn(&str) -> bool, &is_bin] {
+        let first = |wanted: &dyn Fn(&RoleName) -> bool| changed.iter().find(|(role, _)| wanted(role));
+        for kind in [&(|role: &RoleName| *role == BINS_ROLE) as &dyn Fn(&RoleName) -> bool, &is_bin] {
             if let Some((role, _)) = first(kind) {
                 self.reader.prepare(&self.trust, role, &known)?;
             }
@@ -231,7 +232,7 @@ impl SnapshotRole {
         let bytes = self.trust.sign(&RoleName::snapshot(), document.signed())?;
         let name = versioned(&RoleName::snapshot(), version)?;
         let (created, sha256) =
-            beside(bytes.len(), || self.repository.metadata.create(&name, &bytes), || Digest::of(&bytes));
+            beside(bytes.len(), || self.repository.metadata.create(&name, &bytes), || Sha256::of(&bytes));
         if created? == Created::Conflict {
             // Still dirty: the roles stay to be compared with whatever the other writer made.
             return Ok(None);
@@ -271,7 +272,7 @@ impl SnapshotRole {
 /// ever. The length, because clients cap files whose length they do not know; but not of a small bin: thousands of lengths
 /// are a third of a snapshot that every client downloads after every release, and no cap is that low.
 fn listing(role: &RoleName, entry: &RoleRef) -> String {
-    if is_bin(role.as_str()) && entry.length <= SMALL_BIN {
+    if is_bin(role) && entry.length <= SMALL_BIN {
         format!("{{\"version\":{}}}", entry.version)
     } else {
         format!("{{\"length\":{},\"version\":{}}}", entry.length, entry.version)

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::parallel::beside;
 use super::{MAX_SNAPSHOT, RoleError, Trust, versioned};
-use crate::log::{Digest, number_of};
+use crate::log::number_of;
 use crate::passed_over::PassedOver;
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
+use tuf_core::sha256::Sha256;
 use tuf_core::store::Store;
 
 /// A snapshot and the bytes it was read from.
@@ -16,7 +17,7 @@ use tuf_core::store::Store;
 pub(super) struct Snapshot {
     pub(super) document: Arc<Document>,
     pub(super) length: u64,
-    pub(super) sha256: Digest,
+    pub(super) sha256: Sha256,
 }
 
 /// What the file of one version is.
@@ -167,7 +168,7 @@ fn verified(trust: &Trust, version: u64, bytes: Vec<u8>) -> Option<Snapshot> {
         let (signatures, (sha256, document)) = beside(
             length,
             || trust.verify(&RoleName::snapshot(), &envelope),
-            || (Digest::of(envelope.file()), Document::parse(DocumentType::Snapshot, envelope.signed().to_vec())),
+            || (Sha256::of(envelope.file()), Document::parse(DocumentType::Snapshot, envelope.signed().to_vec())),
         );
         signatures.map_err(|error| error.to_string())?;
         let document = document.map_err(|error| error.to_string())?;

@@ -247,7 +247,7 @@ impl TimestampRole {
         let snapshot = self.snapshots.of_version(&self.trust, version)?;
         Ok(snapshot.filter(|snapshot| {
             let hashes = signed.timestamp.snapshot.hashes.as_ref();
-            hashes.and_then(Hashes::sha256).is_none_or(|sha256| *sha256 == snapshot.sha256.0)
+            hashes.and_then(Hashes::sha256).is_none_or(|sha256| sha256 == snapshot.sha256)
         }))
     }
 
@@ -275,7 +275,7 @@ impl TimestampRole {
             snapshot: RoleMeta {
                 version: newest.document.version(),
                 length: Some(newest.length),
-                hashes: Some(Hashes::from_sha256(newest.sha256.0)),
+                hashes: Some(Hashes::from_sha256(newest.sha256)),
                 extra: Extra::new(),
             },
             spec_version: SpecVersion::default(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
 use testkit::scratch::FsFetch;
-use tuf_core::client::{Client, ClientError, Limits};
+use tuf_core::client::{Client, ClientError, ClientLimits};
 use tuf_core::time::UtcTime;
 
 use crate::simulated::{DIR, NOW, Simulated, after, before, drops};
@@ -17,7 +17,7 @@ fn download(machine: &Simulated) -> Result<BTreeMap<String, Vec<u8>>, ClientErro
     let root = durable::read_bounded(fs.as_ref(), &machine.config.trusted_root, 1 << 20).unwrap();
     let fetch = |dir: PathBuf| FsFetch::new(Arc::clone(&fs), dir);
     let (metadata, targets) = (machine.config.metadata_path(), machine.config.targets_path());
-    let mut client = Client::new(&root, fetch(metadata), fetch(targets), Limits::default())?;
+    let mut client = Client::new(&root, fetch(metadata), fetch(targets), ClientLimits::default())?;
     client.refresh(UtcTime::from_unix(NOW))?;
     let paths: Vec<_> = client.all_targets()?.into_keys().collect();
     paths.into_iter().map(|path| client.download(&path).map(|bytes| (path.to_string(), bytes))).collect()

@@ -3,7 +3,7 @@
 use celery_protocol::compression::{compress, decompress};
 use celery_protocol::control::{ControlRequest, RateLimit};
 use celery_protocol::python::{args_repr, kwargs_repr, repr};
-use celery_protocol::redis::{BindingMember, Envelope, Keys, envelope};
+use celery_protocol::redis::{BindingMember, Envelope, RedisKeys, envelope};
 use celery_protocol::topology::topic_matches;
 use celery_protocol::{ExceptionInfo, FieldTable, FieldValue, Limits, Routes, Signature, WireTime, json};
 use serde_json::Value;
@@ -128,7 +128,7 @@ fn text(bytes: &[u8]) {
             let _ = request.is_for(right);
         }
     }
-    let keys = Keys::new(left);
+    let keys = RedisKeys::new(left);
     assert_eq!(keys.queue(right, 0), format!("{left}{right}"));
     assert!(keys.queues(right).contains(&keys.queue(right, 255)));
     let _ = RateLimit::parse(&Value::from(left));

@@ -1,13 +1,13 @@
-//! What one channel has delivered and is not settled: acknowledged several at a time.
+//! The unsettled deliveries of one channel, acknowledged several at a time.
 //!
-//! A frame with `multiple` acknowledges everything up to its tag, so it is sent for the head of what is open and no
-//! further: up to the first delivery that is still being worked on or is on its way back. What is done behind that one
-//! waits until whatever is ready to run has run, and is then acknowledged by itself. (AMQP 0-9-1, `basic.ack`.)
+//! A frame with `multiple` acknowledges every delivery up to its tag (AMQP 0-9-1, `basic.ack`). So it is sent for the head of
+//! the open deliveries only: up to the first that is still being worked on or is being requeued. Done deliveries behind that
+//! one wait for one scheduler round, because the head may grow meanwhile, and are then acknowledged one by one.
 
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
@@ -19,147 +19,153 @@ use lapin::{
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{AckError, Settle};
+use crate::{
+    broker::{delivery::Settle, error::AckError},
+    sync::lock,
+};
 
-/// The open deliveries of one channel.
-pub(super) struct Acks {
+/// The unsettled deliveries of one channel.
+pub(super) struct ChannelAcks {
     channel: Channel,
-    /// The channel's place among all of the broker.
+    /// The number of the channel among all channels of the broker.
     pub generation: u64,
-    /// The channel has ended: the broker delivers again what is open.
+    /// The channel has ended: the broker delivers open deliveries again.
     ended: CancellationToken,
-    inner: Mutex<Inner>,
-    asked: Notify,
+    deliveries: Mutex<OpenDeliveries>,
+    /// An acknowledgement was requested.
+    requested: Notify,
 }
 
 #[derive(Default)]
-struct Inner {
-    open: BTreeMap<u64, Open>,
-    /// Tags to be acknowledged since the last step, in the order they were asked for.
-    asked: Vec<u64>,
-    /// Those of the last step that were not of the head.
-    waited: Vec<u64>,
-    /// The tag delivered last. They ascend by one.
+struct OpenDeliveries {
+    by_tag: BTreeMap<u64, DeliveryStatus>,
+    /// The tags whose acknowledgement was requested since the last step, in the order of the requests.
+    requested: Vec<u64>,
+    /// The tags of the last step that did not belong to the head.
+    waiting: Vec<u64>,
+    /// The tag delivered last. Tags ascend by one.
     last: u64,
-    /// A tag was left out. Whatever it was, nobody has done it, so that `multiple` may comprise it no more.
-    unseen: bool,
+    /// A tag was skipped. No one has worked on that delivery, so `multiple` must never include it.
+    tag_skipped: bool,
 }
 
-enum Open {
-    /// Being worked on, or on its way back.
-    Kept,
-    /// To be acknowledged; who asked hears what came of it.
-    Done(Told),
+/// The state of an open delivery.
+enum DeliveryStatus {
+    /// Being worked on, or being requeued.
+    InHand,
+    /// To be acknowledged; the requester gets the outcome.
+    Done(AckReply),
 }
 
-type Told = oneshot::Sender<Result<(), lapin::Error>>;
+/// Hands the outcome of an acknowledgement to its requester.
+type AckReply = oneshot::Sender<Result<(), lapin::Error>>;
 
-/// What is to be acknowledged now.
+/// The deliveries to acknowledge now.
 #[derive(Default)]
-struct Step {
-    /// The head of what is open, ascending: one frame does.
-    head: Vec<(u64, Told)>,
-    /// What is done behind something that is not.
-    alone: Vec<(u64, Told)>,
+struct AckStep {
+    /// The head of the open deliveries, ascending, for one frame.
+    head: Vec<(u64, AckReply)>,
+    /// Done deliveries behind one that is not, for a frame each.
+    single: Vec<(u64, AckReply)>,
 }
 
-impl Acks {
-    /// Acknowledges from a task of its own until `ended`.
+impl ChannelAcks {
+    /// Starts a task that sends acknowledgements until `ended`.
     pub fn start(channel: Channel, generation: u64, ended: CancellationToken) -> Arc<Self> {
-        let acks = Arc::new(Self { channel, generation, ended, inner: Mutex::default(), asked: Notify::new() });
+        let acks =
+            Arc::new(Self { channel, generation, ended, deliveries: Mutex::default(), requested: Notify::new() });
         tokio::spawn({
             let acks = acks.clone();
             async move {
-                // Who still waits then learns it by the end of what they wait for.
-                acks.ended.run_until_cancelled(acks.acknowledge_what_is_asked()).await;
-                acks.lock().open.clear();
+                acks.ended.run_until_cancelled(acks.send_requested()).await;
+                // Dropping the replies ends the requesters' waits.
+                acks.deliveries().by_tag.clear();
             }
         });
         acks
     }
 
-    /// Notes a delivery; what is returned settles it.
-    pub fn open(self: &Arc<Self>, tag: u64) -> AmqpSettle {
-        self.lock().deliver(tag);
+    /// Registers a delivery and returns the handle that settles it.
+    pub fn register(self: &Arc<Self>, tag: u64) -> AmqpSettle {
+        self.deliveries().deliver(tag);
         AmqpSettle { acks: self.clone(), tag }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Every change is one infallible operation, so a panic leaves nothing half-done.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deliveries(&self) -> MutexGuard<'_, OpenDeliveries> {
+        lock(&self.deliveries)
     }
 
-    async fn acknowledge_what_is_asked(&self) {
+    async fn send_requested(&self) {
         loop {
-            self.asked.notified().await;
+            self.requested.notified().await;
             loop {
-                // Whoever is ready to ask does so first, and goes with the same frame.
+                // Tasks that are ready to request do so first, so that the same frame serves them.
                 tokio::task::yield_now().await;
-                let Some(step) = self.lock().step() else { break };
+                let Some(step) = self.deliveries().step() else { break };
                 self.acknowledge(step).await;
             }
         }
     }
 
-    /// Frames are written in the order they are asked for, so that no tag is named after one that comprises it.
-    async fn acknowledge(&self, step: Step) {
+    /// Writes the frames in order, so that no tag is acknowledged after a frame that already includes it.
+    async fn acknowledge(&self, step: AckStep) {
         if let Some((last, _)) = step.head.last() {
             let options = BasicAckOptions { multiple: step.head.len() > 1 };
             let outcome = self.channel.basic_ack(*last, options).await;
-            for (_, told) in step.head {
-                // Who asked may have been dropped meanwhile.
-                let _ = told.send(outcome.clone());
+            for (_, reply) in step.head {
+                // The requester may have been dropped meanwhile.
+                let _ = reply.send(outcome.clone());
             }
         }
-        let each = step.alone.into_iter().map(async |(tag, told)| {
-            let _ = told.send(self.channel.basic_ack(tag, BasicAckOptions::default()).await);
+        let each = step.single.into_iter().map(async |(tag, reply)| {
+            let _ = reply.send(self.channel.basic_ack(tag, BasicAckOptions::default()).await);
         });
         join_all(each).await;
     }
 }
 
-impl Inner {
+impl OpenDeliveries {
     fn deliver(&mut self, tag: u64) {
-        self.unseen |= tag != self.last + 1;
+        self.tag_skipped |= tag != self.last + 1;
         self.last = tag;
-        self.open.insert(tag, Open::Kept);
+        self.by_tag.insert(tag, DeliveryStatus::InHand);
     }
 
-    fn ask(&mut self, tag: u64, told: Told) {
-        self.open.insert(tag, Open::Done(told));
-        self.asked.push(tag);
+    fn request(&mut self, tag: u64, reply: AckReply) {
+        self.by_tag.insert(tag, DeliveryStatus::Done(reply));
+        self.requested.push(tag);
     }
 
-    /// Takes what is to be acknowledged now; `None` when nothing is asked for.
-    fn step(&mut self) -> Option<Step> {
-        if self.asked.is_empty() && self.waited.is_empty() {
+    /// Takes the deliveries to acknowledge now; `None` without a request.
+    fn step(&mut self) -> Option<AckStep> {
+        if self.requested.is_empty() && self.waiting.is_empty() {
             return None;
         }
-        let mut step = Step::default();
-        while !self.unseen
-            && let Some((tag, open)) = self.open.pop_first()
+        let mut step = AckStep::default();
+        while !self.tag_skipped
+            && let Some((tag, status)) = self.by_tag.pop_first()
         {
-            match open {
-                Open::Done(told) => step.head.push((tag, told)),
-                Open::Kept => {
-                    self.open.insert(tag, open);
+            match status {
+                DeliveryStatus::Done(reply) => step.head.push((tag, reply)),
+                DeliveryStatus::InHand => {
+                    self.by_tag.insert(tag, status);
                     break;
                 }
             }
         }
-        for tag in self.waited.drain(..) {
-            if let Some(Open::Done(told)) = self.open.remove(&tag) {
-                step.alone.push((tag, told));
+        for tag in self.waiting.drain(..) {
+            if let Some(DeliveryStatus::Done(reply)) = self.by_tag.remove(&tag) {
+                step.single.push((tag, reply));
             }
         }
-        std::mem::swap(&mut self.asked, &mut self.waited);
+        std::mem::swap(&mut self.requested, &mut self.waiting);
         Some(step)
     }
 }
 
-/// Settles one delivery of the channel it came by.
+/// Settles one delivery on the channel it came over.
 pub(super) struct AmqpSettle {
-    acks: Arc<Acks>,
+    acks: Arc<ChannelAcks>,
     tag: u64,
 }
 
@@ -168,7 +174,7 @@ impl AmqpSettle {
         AckError::Stale { generation: self.acks.generation }
     }
 
-    fn told(&self, outcome: Result<(), lapin::Error>) -> Result<(), AckError> {
+    fn outcome(&self, outcome: Result<(), lapin::Error>) -> Result<(), AckError> {
         match outcome {
             Ok(()) => Ok(()),
             Err(_) if self.is_stale() => Err(self.stale()),
@@ -180,18 +186,18 @@ impl AmqpSettle {
 #[async_trait]
 impl Settle for AmqpSettle {
     async fn ack(&self) -> Result<(), AckError> {
-        let (told, outcome) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         {
-            let mut inner = self.acks.lock();
-            // Looked at under the lock, because what is asked for after the end would never be answered.
+            let mut deliveries = self.acks.deliveries();
+            // Checked under the lock, because a request after the end would never be answered.
             if self.is_stale() {
                 return Err(self.stale());
             }
-            inner.ask(self.tag, told);
+            deliveries.request(self.tag, reply);
         }
-        self.acks.asked.notify_one();
+        self.acks.requested.notify_one();
         match outcome.await {
-            Ok(outcome) => self.told(outcome),
+            Ok(outcome) => self.outcome(outcome),
             Err(_) => Err(self.stale()),
         }
     }
@@ -201,15 +207,15 @@ impl Settle for AmqpSettle {
             return Err(self.stale());
         }
         let rejected = self.acks.channel.basic_reject(self.tag, BasicRejectOptions { requeue });
-        // One that is under way when the connection breaks may wait for ever, because lapin does not answer all of them.
+        // A request that is under way when the connection breaks could wait for ever: lapin does not answer all of them.
         let Some(outcome) = self.acks.ended.run_until_cancelled(rejected).await else {
             return Err(self.stale());
         };
         if outcome.is_ok() {
-            // Not before it is written: it would be acknowledged with what stands behind it.
-            self.acks.lock().open.remove(&self.tag);
+            // Not before the reject is written: a `multiple` for later tags would acknowledge it.
+            self.acks.deliveries().by_tag.remove(&self.tag);
         }
-        self.told(outcome)
+        self.outcome(outcome)
     }
 
     fn is_stale(&self) -> bool {
@@ -217,9 +223,9 @@ impl Settle for AmqpSettle {
     }
 }
 
-impl fmt::Debug for Acks {
+impl fmt::Debug for ChannelAcks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acks").field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("ChannelAcks").field("generation", &self.generation).finish_non_exhaustive()
     }
 }
 
@@ -227,58 +233,58 @@ impl fmt::Debug for Acks {
 mod tests {
     use super::*;
 
-    fn delivered(tags: impl IntoIterator<Item = u64>) -> Inner {
-        let mut inner = Inner::default();
-        tags.into_iter().for_each(|tag| inner.deliver(tag));
-        inner
+    fn delivered(tags: impl IntoIterator<Item = u64>) -> OpenDeliveries {
+        let mut deliveries = OpenDeliveries::default();
+        tags.into_iter().for_each(|tag| deliveries.deliver(tag));
+        deliveries
     }
 
-    fn ask(inner: &mut Inner, tags: impl IntoIterator<Item = u64>) {
-        tags.into_iter().for_each(|tag| inner.ask(tag, oneshot::channel().0));
+    fn request(deliveries: &mut OpenDeliveries, tags: impl IntoIterator<Item = u64>) {
+        tags.into_iter().for_each(|tag| deliveries.request(tag, oneshot::channel().0));
     }
 
     /// Head and others of the next step.
-    fn step(inner: &mut Inner) -> Option<(Vec<u64>, Vec<u64>)> {
-        let tags = |of: Vec<(u64, Told)>| of.into_iter().map(|(tag, _)| tag).collect();
-        inner.step().map(|step| (tags(step.head), tags(step.alone)))
+    fn step(deliveries: &mut OpenDeliveries) -> Option<(Vec<u64>, Vec<u64>)> {
+        let tags = |of: Vec<(u64, AckReply)>| of.into_iter().map(|(tag, _)| tag).collect();
+        deliveries.step().map(|step| (tags(step.head), tags(step.single)))
     }
 
     #[test]
-    fn all_of_the_head_goes_in_one_step_in_whatever_order_it_was_asked_for() {
-        let mut inner = delivered(1..=5);
-        ask(&mut inner, [3, 1, 4, 2]);
-        assert_eq!(step(&mut inner), Some((vec![1, 2, 3, 4], vec![])));
-        assert!(inner.open.contains_key(&5));
+    fn the_head_goes_in_one_step_in_any_order_of_requests() {
+        let mut deliveries = delivered(1..=5);
+        request(&mut deliveries, [3, 1, 4, 2]);
+        assert_eq!(step(&mut deliveries), Some((vec![1, 2, 3, 4], vec![])));
+        assert!(deliveries.by_tag.contains_key(&5));
     }
 
     #[test]
-    fn what_is_done_behind_something_that_is_not_waits_one_step_and_goes_alone() {
-        let mut inner = delivered(1..=4);
-        ask(&mut inner, [1, 3, 4]);
-        assert_eq!(step(&mut inner), Some((vec![1], vec![])));
-        assert_eq!(step(&mut inner), Some((vec![], vec![3, 4])));
-        assert_eq!(step(&mut inner), None);
-        ask(&mut inner, [2]);
-        assert_eq!(step(&mut inner), Some((vec![2], vec![])));
-        assert!(inner.open.is_empty());
+    fn a_done_delivery_behind_an_open_one_waits_one_step_and_goes_alone() {
+        let mut deliveries = delivered(1..=4);
+        request(&mut deliveries, [1, 3, 4]);
+        assert_eq!(step(&mut deliveries), Some((vec![1], vec![])));
+        assert_eq!(step(&mut deliveries), Some((vec![], vec![3, 4])));
+        assert_eq!(step(&mut deliveries), None);
+        request(&mut deliveries, [2]);
+        assert_eq!(step(&mut deliveries), Some((vec![2], vec![])));
+        assert!(deliveries.by_tag.is_empty());
     }
 
     #[test]
-    fn what_waited_goes_with_the_head_once_it_is_part_of_it() {
-        let mut inner = delivered(1..=3);
-        ask(&mut inner, [2, 3]);
-        assert_eq!(step(&mut inner), Some((vec![], vec![])));
-        ask(&mut inner, [1]);
-        assert_eq!(step(&mut inner), Some((vec![1, 2, 3], vec![])));
-        assert_eq!(step(&mut inner), Some((vec![], vec![])));
-        assert_eq!(step(&mut inner), None);
+    fn a_waiting_delivery_goes_with_the_head_once_it_belongs_to_it() {
+        let mut deliveries = delivered(1..=3);
+        request(&mut deliveries, [2, 3]);
+        assert_eq!(step(&mut deliveries), Some((vec![], vec![])));
+        request(&mut deliveries, [1]);
+        assert_eq!(step(&mut deliveries), Some((vec![1, 2, 3], vec![])));
+        assert_eq!(step(&mut deliveries), Some((vec![], vec![])));
+        assert_eq!(step(&mut deliveries), None);
     }
 
     #[test]
-    fn after_a_tag_that_nobody_saw_everything_goes_alone() {
-        let mut inner = delivered([1, 2, 4]);
-        ask(&mut inner, [1, 2, 4]);
-        assert_eq!(step(&mut inner), Some((vec![], vec![])));
-        assert_eq!(step(&mut inner), Some((vec![], vec![1, 2, 4])));
+    fn after_a_skipped_tag_every_delivery_goes_alone() {
+        let mut deliveries = delivered([1, 2, 4]);
+        request(&mut deliveries, [1, 2, 4]);
+        assert_eq!(step(&mut deliveries), Some((vec![], vec![])));
+        assert_eq!(step(&mut deliveries), Some((vec![], vec![1, 2, 4])));
     }
 }

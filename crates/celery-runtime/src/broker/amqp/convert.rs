@@ -18,7 +18,7 @@ fn invalid(reason: &'static str) -> lapin::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidInput, reason).into()
 }
 
-/// Whether [`short`] or a table conversion made this error: sending the message again cannot help.
+/// Whether the message cannot be expressed in AMQP, so that sending it again cannot help.
 pub(super) fn is_invalid(error: &lapin::Error) -> bool {
     match error.kind() {
         ErrorKind::IOError(error) => error.kind() == std::io::ErrorKind::InvalidInput,

@@ -1,22 +1,22 @@
 //! Keeps hostile header tables away from `lapin`.
 //!
-//! A frame longer than was agreed on ends the connection, and the message in it is delivered again to the next one: RabbitMQ
-//! splits bodies to the size agreed on, but never headers.
+//! `lapin` reads nested tables by recursion without a limit. A message of a few kilobytes, nested some hundred levels deep,
+//! overflows its thread's stack and so ends the process, and the broker delivers it again to the next one. And a frame longer
+//! than agreed ends the connection, after which its message too is delivered again: RabbitMQ splits bodies to the agreed size,
+//! but never headers. Every user with permission to publish could stop all workers for good.
 //!
-//! `lapin` reads nested tables by recursion without a limit: a message of a few kilobytes, nested some hundred levels deep,
-//! overflows its thread's stack and so ends the process, and the broker delivers it again to the next one. Everybody who may
-//! publish could stop every worker for good. So the bytes from the broker pass through here first. The headers of a message
-//! that nests them deeper than any client does, or has more of them than fit, are taken out; the message arrives without
-//! them and is refused like any other that is not a task.
+//! So the bytes from the broker pass through here first. Headers that are nested deeper than any client nests them, or that
+//! do not fit a frame, are removed. The message arrives without them and is refused like any other that is not a task.
 
 use std::io;
 
-use super::supervisor::FRAME_BYTES;
-
-/// The deepest nesting of tables and arrays let through. Celery's own headers nest twice.
-const MAX_DEPTH: usize = 32;
+/// The largest frame that this side asks for, in bytes. Longer messages travel in more frames.
+// Smaller where it is fuzzed, so that the fuzzer reaches it.
+pub(super) const FRAME_BYTES: u32 = if cfg!(fuzzing) { 2 << 10 } else { 32 << 10 };
+/// The deepest nesting of tables and arrays that passes. Celery's own headers nest twice.
+const MAX_TABLE_DEPTH: usize = 32;
 /// The largest frame the broker may send; RabbitMQ's own limit is 128 KiB by default.
-const MAX_FRAME: usize = 16 * 1024 * 1024;
+const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 const FRAME_HEAD: usize = 7;
 const CONTENT_HEADER: u8 = 2;
@@ -27,17 +27,17 @@ const HAS_CONTENT_ENCODING: u16 = 1 << 14;
 const HAS_HEADERS: u16 = 1 << 13;
 const MORE_FLAGS: u16 = 1;
 
-/// Follows the frames in a stream of bytes.
+/// Checks the frames in a stream of bytes.
 #[derive(Debug, Default)]
-pub(super) struct Guard {
-    /// The start of a frame, or a whole content header, until it can be judged.
-    held: Vec<u8>,
-    /// Bytes left of a frame that needs no judging.
+pub(super) struct FrameGuard {
+    /// The start of a frame, or a content header, until it is complete enough to be checked.
+    partial: Vec<u8>,
+    /// The remaining bytes of a frame that needs no check.
     pass: usize,
 }
 
-impl Guard {
-    /// Takes bytes from the broker and appends what may go on to `out`.
+impl FrameGuard {
+    /// Takes bytes from the broker and appends those that pass to `out`.
     pub fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.pass > 0 {
@@ -51,40 +51,40 @@ impl Guard {
             let Some((kind, size)) = self.frame_head() else {
                 return Ok(());
             };
-            if size > MAX_FRAME {
+            if size > MAX_FRAME_BYTES {
                 return Err(bad("the broker sent an oversized frame"));
             }
             // The payload and the octet that ends the frame.
             if kind != CONTENT_HEADER {
-                out.append(&mut self.held);
+                out.append(&mut self.partial);
                 self.pass = size + 1;
                 continue;
             }
             let whole = FRAME_HEAD + size + 1;
             bytes = self.hold(bytes, whole);
-            if self.held.len() == whole {
-                let frame = std::mem::take(&mut self.held);
-                judge(&frame, out)?;
+            if self.partial.len() == whole {
+                let frame = std::mem::take(&mut self.partial);
+                pass_header(&frame, out)?;
             }
         }
         Ok(())
     }
 
-    /// Moves bytes to what is held, up to `length` in all; returns the rest.
+    /// Moves bytes to `partial` until it has `length` bytes; returns the others.
     fn hold<'a>(&mut self, bytes: &'a [u8], length: usize) -> &'a [u8] {
-        let (now, rest) = bytes.split_at(length.saturating_sub(self.held.len()).min(bytes.len()));
-        self.held.extend_from_slice(now);
+        let (now, rest) = bytes.split_at(length.saturating_sub(self.partial.len()).min(bytes.len()));
+        self.partial.extend_from_slice(now);
         rest
     }
 
     fn frame_head(&self) -> Option<(u8, usize)> {
-        let size = u32_at(&self.held, 3)?;
-        Some((*self.held.first()?, size))
+        let size = u32_at(&self.partial, 3)?;
+        Some((*self.partial.first()?, size))
     }
 }
 
-/// Passes a content header on, without its table of headers if that is too deep or malformed.
-fn judge(frame: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+/// Appends a content header to `out`, without its table of headers if that is too deep, too long or malformed.
+fn pass_header(frame: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     let payload = frame.get(FRAME_HEAD..frame.len() - 1).unwrap_or_default();
     let flags = u16_at(payload, BEFORE_FLAGS).ok_or_else(|| bad("the broker sent a content header without flags"))?;
     if flags & MORE_FLAGS != 0 {
@@ -108,7 +108,7 @@ fn judge(frame: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         out.extend_from_slice(frame);
         return Ok(());
     }
-    tracing::warn!(bytes = length, "took the headers off a message because they are too many or nested too deep");
+    tracing::warn!(bytes = length, "message headers removed: too many or nested too deep");
     let after = payload.get(at + 4 + length..).ok_or_else(malformed)?;
     let size = u32::try_from(at + after.len()).map_err(|_| malformed())?;
     out.extend_from_slice(frame.get(..3).ok_or_else(malformed)?);
@@ -121,14 +121,14 @@ fn judge(frame: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a table can be read to its end within the depth allowed. Itself not recursive.
+/// Whether a table can be read to its end within [`MAX_TABLE_DEPTH`]. Not recursive itself.
 fn is_shallow(table: &[u8]) -> bool {
     // Where each open table or array ends, and whether its values have names.
-    let mut open = vec![(table.len(), true)];
+    let mut enclosing = vec![(table.len(), true)];
     let mut at = 0;
-    while let Some(&(end, named)) = open.last() {
+    while let Some(&(end, named)) = enclosing.last() {
         if at == end {
-            open.pop();
+            enclosing.pop();
             continue;
         }
         if named {
@@ -148,10 +148,10 @@ fn is_shallow(table: &[u8]) -> bool {
             b'A' | b'F' => {
                 let Some(length) = u32_at(table, at) else { return false };
                 at += 4;
-                if open.len() >= MAX_DEPTH || at + length > end {
+                if enclosing.len() >= MAX_TABLE_DEPTH || at + length > end {
                     return false;
                 }
-                open.push((at + length, *tag == b'F'));
+                enclosing.push((at + length, *tag == b'F'));
                 continue;
             }
             _ => None,
@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn through(bytes: &[u8], step: usize) -> io::Result<Vec<u8>> {
-        let (mut guard, mut out) = (Guard::default(), Vec::new());
+        let (mut guard, mut out) = (FrameGuard::default(), Vec::new());
         for piece in bytes.chunks(step) {
             guard.feed(piece, &mut out)?;
         }

@@ -1,14 +1,14 @@
-//! What is fuzzed of what a broker sends and of what names one: takes any bytes and panics if a promise is broken.
+//! Fuzzes the guard over the broker's bytes and the parser of URLs: takes any bytes and panics if a promise is broken.
 //!
 //! Compiled for the tests, which replay the corpus, and for the fuzzer (`fuzz/`).
 
-use super::guard::Guard;
-use crate::broker::BrokerUrl;
+use super::guard::FrameGuard;
+use crate::url::BrokerUrl;
 
-/// Deeper than this, a table is a danger to whoever reads it by recursion.
-const MAX_DEPTH: usize = 32;
+/// The deepest table that is safe to read by recursion.
+const MAX_SAFE_DEPTH: usize = 32;
 
-/// The first byte says what the rest is taken for.
+/// The first byte chooses the target for the rest.
 pub fn run(data: &[u8]) {
     match data.split_first() {
         Some((b'u', rest)) => url(rest),
@@ -17,7 +17,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The same bytes come out however they are cut; going through again changes nothing; no table in them is deep.
+/// The same bytes pass however they are cut; a second pass changes nothing; no table in them is deep.
 fn frames(stream: &[u8], step: usize) {
     let whole = through(stream, stream.len().max(1));
     assert_eq!(through(stream, step), whole);
@@ -29,9 +29,9 @@ fn frames(stream: &[u8], step: usize) {
     }
 }
 
-/// What went on, and whether the connection was ended.
+/// The bytes that passed, and whether the connection was ended.
 fn through(stream: &[u8], step: usize) -> (Vec<u8>, bool) {
-    let (mut guard, mut out) = (Guard::default(), Vec::new());
+    let (mut guard, mut out) = (FrameGuard::default(), Vec::new());
     for piece in stream.chunks(step) {
         if guard.feed(piece, &mut out).is_err() {
             return (out, true);
@@ -40,7 +40,7 @@ fn through(stream: &[u8], step: usize) -> (Vec<u8>, bool) {
     (out, false)
 }
 
-/// Reads what was let through as the library behind the guard does: by recursion.
+/// Reads the passed bytes as the library behind the guard does: by recursion.
 fn assert_shallow(stream: &[u8]) {
     let mut rest = stream;
     while let [kind, _, _, a, b, c, d, after @ ..] = rest {
@@ -68,7 +68,7 @@ fn content_header(payload: &[u8]) -> Option<()> {
 }
 
 fn table(mut rest: &[u8], depth: usize, named: bool) -> Option<()> {
-    assert!(depth <= MAX_DEPTH, "nested {depth} deep");
+    assert!(depth <= MAX_SAFE_DEPTH, "nested {depth} deep");
     while !rest.is_empty() {
         if named {
             rest = rest.get(1 + usize::from(*rest.first()?)..)?;
@@ -92,7 +92,7 @@ fn table(mut rest: &[u8], depth: usize, named: bool) -> Option<()> {
     Some(())
 }
 
-/// What a length of four bytes stands in front of, and what is behind it.
+/// The bytes that a length of four bytes announces, and those behind them.
 fn long(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_at_checked(4)?;
     rest.split_at_checked(u32::from_be_bytes(length.try_into().ok()?) as usize)

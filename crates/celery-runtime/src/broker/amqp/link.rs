@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -14,14 +17,16 @@ use lapin::{
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// A connection. Dropped when it is lost; whoever still holds it sees errors.
-pub(super) struct Link {
+use crate::connection::LiveLink;
+
+/// A connection. The supervisor drops it when it is lost; other holders then see errors.
+pub(super) struct AmqpLink {
     connection: Connection,
     lost: CancellationToken,
-    /// It opens no further channels.
-    worn_out: AtomicBool,
+    /// It has run out of channel numbers.
+    out_of_channels: AtomicBool,
     /// For mandatory publishes, one at a time: a message returned by the broker is not tied to a confirm by the protocol, so
-    /// with several under way the return could be taken for another's.
+    /// with several under way the return could belong to any of them.
     pub mandatory: Mutex<Option<Channel>>,
     /// For other confirmed publishes, any number at a time.
     pub confirmed: Mutex<Option<Channel>>,
@@ -31,12 +36,12 @@ pub(super) struct Link {
     pub declare: Mutex<Option<Channel>>,
 }
 
-impl Link {
+impl AmqpLink {
     pub fn new(connection: Connection) -> Self {
         Self {
             connection,
             lost: CancellationToken::new(),
-            worn_out: AtomicBool::new(false),
+            out_of_channels: AtomicBool::new(false),
             mandatory: Mutex::default(),
             confirmed: Mutex::default(),
             plain: Mutex::default(),
@@ -44,16 +49,16 @@ impl Link {
         }
     }
 
-    pub fn is_alive(&self) -> bool {
-        self.connection.status().connected() && !self.worn_out.load(Relaxed)
+    pub fn is_usable(&self) -> bool {
+        self.connection.status().connected() && !self.out_of_channels.load(Relaxed)
     }
 
-    /// Whether there is something to close, be it of further use or not.
+    /// Whether the connection is open, usable or not.
     pub fn is_open(&self) -> bool {
         self.connection.status().connected()
     }
 
-    /// Tells everybody who waits for an answer on this connection that there will be none.
+    /// Ends all waits for answers on this connection.
     pub fn give_up(&self) {
         self.lost.cancel();
     }
@@ -63,8 +68,8 @@ impl Link {
         self.lost.clone()
     }
 
-    /// Runs what uses this connection; `None` when the connection was lost first. A request that is under way at that
-    /// moment may otherwise wait for ever: lapin does not answer all of them.
+    /// Runs a request on this connection; `None` when the connection is lost first. Otherwise a request that is under way at
+    /// that moment could wait for ever: lapin does not answer all of them.
     pub async fn unless_lost<T>(&self, run: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -73,15 +78,17 @@ impl Link {
         }
     }
 
-    /// A new channel. lapin uses the number of one that the broker closed never again, and answers for it with the old error
-    /// when its turn comes; as the numbers are few, a connection that cannot open a channel is given up for a new one.
+    /// A new channel.
+    ///
+    /// lapin never uses the number of a channel again that the broker closed, but answers for it with the old error. As the
+    /// numbers are few, a connection that cannot open a channel is given up for a new one.
     pub async fn channel(&self) -> Result<Channel, lapin::Error> {
         let opened = self.connection.create_channel().await;
         if let Err(error) = &opened
             && self.connection.status().connected()
         {
-            tracing::debug!(%error, "the connection opens no further channel");
-            self.worn_out.store(true, Relaxed);
+            tracing::debug!(%error, "connection has no more channels");
+            self.out_of_channels.store(true, Relaxed);
         }
         opened
     }
@@ -92,22 +99,28 @@ impl Link {
         Ok(channel)
     }
 
-    /// Closes it politely, but not at any price.
+    /// Closes the connection in order, or gives up after two seconds.
     pub async fn close(&self) {
         let close = self.connection.close(200, "closed".into());
         if !matches!(tokio::time::timeout(Duration::from_secs(2), close).await, Ok(Ok(()))) {
-            tracing::debug!("the connection did not close in an orderly way");
+            tracing::debug!("connection not closed in order");
         }
     }
 }
 
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
+impl LiveLink for Arc<AmqpLink> {
+    fn is_alive(&self) -> bool {
+        self.is_usable()
     }
 }
 
-/// The channel error the broker answered with, if that is what this is.
+impl fmt::Debug for AmqpLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AmqpLink").finish_non_exhaustive()
+    }
+}
+
+/// The channel error with which the broker answered, if this is one.
 pub(super) fn soft_error(error: &lapin::Error) -> Option<AMQPSoftError> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => match error.kind() {

@@ -1,57 +1,73 @@
-//! A lock is a queue that one connection alone may use: it goes with its connection.
+//! Locks: a lock is an exclusive queue, which goes with its connection.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
 use lapin::{Channel, options::QueueDeleteOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpBroker, Shared, convert::short, topology};
-use crate::broker::{BrokerError, Lock};
+use super::{
+    connection::{AmqpConnection, declare},
+    convert::short,
+    topology,
+};
+use crate::{
+    broker::{error::BrokerError, lock::Lock},
+    sync::lock,
+};
 
-/// Gives a lock back.
-struct Held {
-    shared: Arc<Shared>,
+/// The names of the locks that this process holds, or is asking for.
+pub(super) type LockNames = Arc<Mutex<HashSet<String>>>;
+
+/// Releases a lock when dropped.
+struct AmqpLockGuard {
+    names: LockNames,
     name: String,
     queue: String,
-    /// And what tells that its connection is lost.
+    /// The channel of the queue, and the token that its connection cancels when it is lost.
     channel: Option<(Channel, CancellationToken)>,
 }
 
-impl AmqpBroker {
-    pub(super) async fn take(&self, name: &str) -> Result<Option<Lock>, BrokerError> {
-        // The broker would let one connection have it any number of times.
-        if !self.shared.locks().insert(name.to_owned()) {
-            return Ok(None);
-        }
-        // A name as reply queues have one, which users that may declare nothing else may declare.
-        let text = format!("celery-runtime:lock:{name}");
-        let queue = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, text.as_bytes()).to_string();
-        let mut held = Held { shared: self.shared.clone(), name: name.to_owned(), queue, channel: None };
-        let taken = Mutex::new(None);
-        let (queue, keep) = (held.queue.as_str(), &taken);
-        self.declare(&format!("lock {name:?}"), |link| async move {
-            if let Some(channel) = topology::own_queue(&link, queue).await? {
-                *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some((channel, link.lost()));
-            }
-            Ok(())
-        })
-        .await?;
-        let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(taken.map(|(channel, lost)| {
-            held.channel = Some((channel, lost.clone()));
-            Lock::new(lost, held)
-        }))
+/// Takes the lock without waiting: `None` while it is held.
+pub(super) async fn take_lock(
+    connection: &AmqpConnection,
+    names: &LockNames,
+    name: &str,
+) -> Result<Option<Lock>, BrokerError> {
+    // The broker lets one connection have an exclusive queue any number of times.
+    if !lock(names).insert(name.to_owned()) {
+        return Ok(None);
     }
+    // Named like a reply queue, so that users who may declare nothing else may declare it.
+    let text = format!("celery-runtime:lock:{name}");
+    let queue = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, text.as_bytes()).to_string();
+    let mut guard = AmqpLockGuard { names: names.clone(), name: name.to_owned(), queue, channel: None };
+    let taken = Mutex::new(None);
+    let (queue, keep) = (guard.queue.as_str(), &taken);
+    declare(connection, &format!("lock {name:?}"), |link| async move {
+        if let Some(channel) = topology::exclusive_queue(&link, queue).await? {
+            *lock(keep) = Some((channel, link.lost()));
+        }
+        Ok(())
+    })
+    .await?;
+    let taken = lock(&taken).take();
+    Ok(taken.map(|(channel, lost)| {
+        guard.channel = Some((channel, lost.clone()));
+        Lock::new(lost, guard)
+    }))
 }
 
-impl Drop for Held {
+impl Drop for AmqpLockGuard {
     fn drop(&mut self) {
-        let (shared, name) = (self.shared.clone(), std::mem::take(&mut self.name));
-        let give_back = move || {
-            shared.locks().remove(&name);
+        let (names, name) = (self.names.clone(), std::mem::take(&mut self.name));
+        let release = move || {
+            lock(&names).remove(&name);
         };
         let (Some((channel, lost)), Ok(runtime)) = (self.channel.take(), tokio::runtime::Handle::try_current()) else {
-            return give_back();
+            return release();
         };
         let queue = std::mem::take(&mut self.queue);
         runtime.spawn(async move {
@@ -59,15 +75,15 @@ impl Drop for Held {
                 if let Ok(queue) = short(&queue)
                     && let Err(error) = channel.queue_delete(queue, QueueDeleteOptions::default()).await
                 {
-                    tracing::debug!(%error, "a lock goes with its connection");
+                    tracing::debug!(%error, "lock not released; it goes with its connection");
                 }
             };
-            // A request that is under way when its connection is lost may never be answered; the queue goes without it.
+            // lapin may never answer a request that is under way when its connection is lost; the queue goes anyway.
             tokio::select! {
                 () = delete => {}
                 () = lost.cancelled() => {}
             }
-            give_back();
+            release();
         });
     }
 }

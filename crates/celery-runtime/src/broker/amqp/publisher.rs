@@ -1,10 +1,7 @@
-//! Publishing over whatever connection there is.
+//! Publishing over the present connection.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -15,77 +12,73 @@ use lapin::{
 use tokio::sync::Mutex;
 
 use super::{
-    Shared,
+    connection::AmqpConnection,
     convert::{is_invalid, short, to_properties},
-    link::{Link, soft_error},
+    link::{AmqpLink, soft_error},
 };
-use crate::broker::{Guarantee, Publish, PublishError};
+use crate::broker::{
+    error::PublishError,
+    publish::{Guarantee, Publish},
+};
 
-pub(super) struct Publisher {
-    shared: Arc<Shared>,
-}
-
-/// What one attempt came to.
-enum Failure {
+/// How one attempt failed.
+enum AttemptFailure {
     /// The outcome is final.
     Final(PublishError),
     /// Not sent; try on the next connection.
     NotSent,
-    /// Perhaps sent; try again.
+    /// Perhaps sent; try again on the next connection.
     Unknown,
-    /// The broker closed the channel; the reason may be another message's.
-    Refused,
+    /// The broker closed the channel; another message may be the reason.
+    ChannelClosed,
 }
 
-impl Publisher {
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+/// Publishes on the present connection, and on the next while the outcome is unknown, until the time limit.
+pub(super) async fn publish(connection: &AmqpConnection, publish: &Publish) -> Result<(), PublishError> {
+    // An invalid message fails immediately, also while the broker is away.
+    if connection.present().is_none() {
+        prepare(publish).map_err(|error| PublishError::Invalid { reason: error.to_string() })?;
     }
-
-    pub async fn publish(&self, publish: &Publish) -> Result<(), PublishError> {
-        // Said at once, also while the broker is away.
-        if self.shared.present().is_none() {
-            prepare(publish).map_err(|error| PublishError::Invalid { reason: error.to_string() })?;
-        }
-        // Set before each write, so that a timeout knows whether somebody may have seen the message.
-        let sent = AtomicBool::new(false);
-        let attempts = async {
-            let mut suspected = false;
-            loop {
-                let Some(link) = self.shared.link().await else {
-                    return Err(PublishError::Closed);
-                };
-                let attempt = attempt(&link, publish, &sent, suspected);
-                match link.unless_lost(attempt).await.unwrap_or(Err(Failure::Unknown)) {
-                    Ok(()) => return Ok(()),
-                    Err(Failure::Final(error)) => return Err(error),
-                    // Sent once more where nothing else is under way, the broker's complaint can only be about it.
-                    Err(Failure::Refused) => suspected = true,
-                    Err(Failure::NotSent | Failure::Unknown) => tokio::time::sleep(Duration::from_millis(10)).await,
+    // Set before each write, so that a timeout knows whether a consumer may have seen the message.
+    let sent = AtomicBool::new(false);
+    let attempts = async {
+        let mut suspected = false;
+        loop {
+            let Some(link) = connection.link().await else {
+                return Err(PublishError::Closed);
+            };
+            let attempt = attempt(&link, publish, &sent, suspected);
+            match link.unless_lost(attempt).await.unwrap_or(Err(AttemptFailure::Unknown)) {
+                Ok(()) => return Ok(()),
+                Err(AttemptFailure::Final(error)) => return Err(error),
+                // Sent again on a channel without other messages, the broker's error can only be about this one.
+                Err(AttemptFailure::ChannelClosed) => suspected = true,
+                Err(AttemptFailure::NotSent | AttemptFailure::Unknown) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await
                 }
             }
-        };
-        match tokio::time::timeout(self.shared.options.operation_timeout, attempts).await {
-            Ok(outcome) => outcome,
-            Err(_) if sent.load(Relaxed) => Err(PublishError::Timeout),
-            Err(_) => Err(PublishError::Unavailable { reason: self.shared.reason() }),
         }
+    };
+    match tokio::time::timeout(connection.options.operation_timeout, attempts).await {
+        Ok(outcome) => outcome,
+        Err(_) if sent.load(Relaxed) => Err(PublishError::Timeout),
+        Err(_) => Err(PublishError::Unavailable { reason: connection.reason() }),
     }
 }
 
-async fn attempt(link: &Link, publish: &Publish, sent: &AtomicBool, suspected: bool) -> Result<(), Failure> {
+async fn attempt(link: &AmqpLink, publish: &Publish, sent: &AtomicBool, suspected: bool) -> Result<(), AttemptFailure> {
     match publish.guarantee {
         _ if suspected => alone(link, publish, sent).await,
         Guarantee::Confirmed { mandatory: true } => alone(link, publish, sent).await,
         Guarantee::Confirmed { mandatory: false } => {
             let channel = shared_channel(&link.confirmed, || link.confirm_channel()).await?;
-            judge(send(&channel, publish, sent, false).await?, publish)
+            check(send(&channel, publish, sent, false).await?, publish)
         }
-        // A reply nobody has to be sure of, such as progress, still comes before the result that is sent after it.
+        // A reply without a guarantee, such as progress, must still arrive before the result sent after it.
         Guarantee::FireAndForget if publish.exchange.is_empty() => {
             let channel = shared_channel(&link.confirmed, || link.confirm_channel()).await?;
             let confirm = put(&channel, publish, sent, false).await?;
-            // One that is dropped unheard would be kept with the channel.
+            // lapin would keep a confirm that is dropped before it arrives.
             tokio::spawn(async move { drop(confirm.await) });
             Ok(())
         }
@@ -96,24 +89,24 @@ async fn attempt(link: &Link, publish: &Publish, sent: &AtomicBool, suspected: b
     }
 }
 
-/// On a channel with nothing else under way.
-async fn alone(link: &Link, publish: &Publish, sent: &AtomicBool) -> Result<(), Failure> {
+/// Publishes on a channel with no other message under way.
+async fn alone(link: &AmqpLink, publish: &Publish, sent: &AtomicBool) -> Result<(), AttemptFailure> {
     let mut slot = link.mandatory.lock().await;
-    // Taken out while in use: should this future be dropped, so is the channel, and with it a late answer.
+    // Taken out while in use: dropping this future drops the channel too, and with it a late answer.
     let channel = match slot.take().filter(usable) {
         Some(channel) => channel,
         None => opened(link.confirm_channel()).await?,
     };
     let confirmation = send(&channel, publish, sent, true).await?;
     *slot = Some(channel);
-    judge(confirmation, publish)
+    check(confirmation, publish)
 }
 
 fn usable(channel: &Channel) -> bool {
     channel.status().connected()
 }
 
-async fn shared_channel<F>(slot: &Mutex<Option<Channel>>, open: impl FnOnce() -> F) -> Result<Channel, Failure>
+async fn shared_channel<F>(slot: &Mutex<Option<Channel>>, open: impl FnOnce() -> F) -> Result<Channel, AttemptFailure>
 where
     F: Future<Output = Result<Channel, lapin::Error>> + Send,
 {
@@ -126,26 +119,31 @@ where
     Ok(channel)
 }
 
-/// Boxed because it is rare: a publish is a future of its own for each task in flight, as large as the largest of its parts.
-async fn opened(open: impl Future<Output = Result<Channel, lapin::Error>> + Send) -> Result<Channel, Failure> {
-    Box::pin(open).await.map_err(|_| Failure::NotSent)
+/// Boxed because it is rare: each task in flight holds the future of a publish, which is as large as its largest part.
+async fn opened(open: impl Future<Output = Result<Channel, lapin::Error>> + Send) -> Result<Channel, AttemptFailure> {
+    Box::pin(open).await.map_err(|_| AttemptFailure::NotSent)
 }
 
 fn prepare(publish: &Publish) -> Result<(ShortString, ShortString, BasicProperties), lapin::Error> {
     Ok((short(&publish.exchange)?, short(&publish.routing_key)?, to_properties(&publish.message)?))
 }
 
-async fn send(channel: &Channel, publish: &Publish, sent: &AtomicBool, alone: bool) -> Result<Confirmation, Failure> {
+async fn send(
+    channel: &Channel,
+    publish: &Publish,
+    sent: &AtomicBool,
+    alone: bool,
+) -> Result<Confirmation, AttemptFailure> {
     put(channel, publish, sent, alone).await?.await.map_err(|error| failure(&error, publish, alone))
 }
 
-/// Writes the message; what is returned becomes the broker's word on it.
+/// Writes the message. The returned future becomes the broker's confirm.
 async fn put(
     channel: &Channel,
     publish: &Publish,
     sent: &AtomicBool,
     alone: bool,
-) -> Result<PublisherConfirm, Failure> {
+) -> Result<PublisherConfirm, AttemptFailure> {
     let failed = |error| failure(&error, publish, alone);
     let (exchange, routing_key, properties) = prepare(publish).map_err(failed)?;
     let options = BasicPublishOptions {
@@ -157,15 +155,15 @@ async fn put(
     Box::pin(writing).await.map_err(failed)
 }
 
-fn judge(confirmation: Confirmation, publish: &Publish) -> Result<(), Failure> {
+fn check(confirmation: Confirmation, publish: &Publish) -> Result<(), AttemptFailure> {
     match confirmation {
-        Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(Failure::Final(unroutable(publish))),
+        Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(AttemptFailure::Final(unroutable(publish))),
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Nack(None) => {
-            Err(Failure::Final(PublishError::Nacked { routing_key: publish.routing_key.clone() }))
+            Err(AttemptFailure::Final(PublishError::Nacked { routing_key: publish.routing_key.clone() }))
         }
-        // The channel was opened with confirm_select, so this cannot be; the outcome is unknown all the same.
-        Confirmation::NotRequested => Err(Failure::Unknown),
+        // Cannot happen, because the channel was opened with confirm_select; the outcome is unknown.
+        Confirmation::NotRequested => Err(AttemptFailure::Unknown),
     }
 }
 
@@ -173,16 +171,16 @@ fn unroutable(publish: &Publish) -> PublishError {
     PublishError::Unroutable { exchange: publish.exchange.clone(), routing_key: publish.routing_key.clone() }
 }
 
-/// What became of an attempt; `alone` if nothing else was under way on its channel.
-fn failure(error: &lapin::Error, publish: &Publish, alone: bool) -> Failure {
+/// How an attempt failed; `alone` if no other message was under way on its channel.
+fn failure(error: &lapin::Error, publish: &Publish, alone: bool) -> AttemptFailure {
     if is_invalid(error) {
-        return Failure::Final(PublishError::Invalid { reason: error.to_string() });
+        return AttemptFailure::Final(PublishError::Invalid { reason: error.to_string() });
     }
     let mandatory = publish.guarantee == Guarantee::Confirmed { mandatory: true };
     match soft_error(error) {
-        Some(AMQPSoftError::NOTFOUND) if alone && mandatory => Failure::Final(unroutable(publish)),
-        Some(_) if alone => Failure::Final(PublishError::Refused { reason: error.to_string() }),
-        Some(_) => Failure::Refused,
-        None => Failure::Unknown,
+        Some(AMQPSoftError::NOTFOUND) if alone && mandatory => AttemptFailure::Final(unroutable(publish)),
+        Some(_) if alone => AttemptFailure::Final(PublishError::Refused { reason: error.to_string() }),
+        Some(_) => AttemptFailure::ChannelClosed,
+        None => AttemptFailure::Unknown,
     }
 }

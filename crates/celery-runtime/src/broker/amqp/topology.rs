@@ -1,4 +1,4 @@
-//! Declares queues exactly as Celery does, and takes what others own as it is.
+//! Declares queues and exchanges exactly as Celery does, and uses those of other owners as they are.
 
 use celery_protocol::{
     delayed::{DELIVERY_EXCHANGE, binding_key},
@@ -13,13 +13,13 @@ use lapin::{
 
 use super::{
     convert::{short, to_table},
-    link::{Link, soft_error},
+    link::{AmqpLink, soft_error},
 };
-use crate::broker::TaskQueue;
+use crate::broker::queue::TaskQueue;
 
-/// Exchange, queue, binding; then the further exchanges, each of which may fail without harm.
-pub(super) async fn task_queue(link: &Link, queue: &TaskQueue) -> Result<(), lapin::Error> {
-    let declare = celery::TaskQueue::new(&queue.name);
+/// Declares exchange, queue and binding; then the further exchanges, each of which may fail without harm.
+pub(super) async fn task_queue(link: &AmqpLink, queue: &TaskQueue) -> Result<(), lapin::Error> {
+    let declare = celery::TaskQueueDeclaration::new(&queue.name);
     exchange(link, &declare.exchange).await?;
     self::queue(link, &declare.queue).await?;
     bind(link, &queue.name, &declare.binding.exchange, &declare.binding.routing_key).await?;
@@ -41,7 +41,7 @@ pub(super) async fn task_queue(link: &Link, queue: &TaskQueue) -> Result<(), lap
         };
         match outcome {
             Err(error) if soft_error(&error).is_some() => {
-                tracing::warn!(queue = queue.name, exchange = name, %error, "queue could not be bound to a further exchange");
+                tracing::warn!(exchange = name, %error, "queue not bound to a further exchange");
             }
             other => other?,
         }
@@ -49,11 +49,11 @@ pub(super) async fn task_queue(link: &Link, queue: &TaskQueue) -> Result<(), lap
     Ok(())
 }
 
-pub(super) async fn reply_queue(link: &Link, name: &str) -> Result<(), lapin::Error> {
+pub(super) async fn reply_queue(link: &AmqpLink, name: &str) -> Result<(), lapin::Error> {
     queue(link, &celery::reply_queue(name, celery::RESULT_EXPIRES)).await
 }
 
-async fn exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::Error> {
+async fn exchange(link: &AmqpLink, declare: &ExchangeDeclare) -> Result<(), lapin::Error> {
     let options = ExchangeDeclareOptions {
         durable: declare.durable,
         auto_delete: declare.auto_delete,
@@ -71,15 +71,15 @@ async fn exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::E
     .await;
     match outcome {
         Err(error) if owned_by_others(&error) => {
-            told(&error, "exchange", &declare.name);
+            log_existing(&error, "exchange", &declare.name);
             existing_exchange(link, &declare.name).await
         }
         other => other,
     }
 }
 
-/// A queue that this connection alone may use, for as long as it is there; `None` if another connection has it.
-pub(super) async fn own_queue(link: &Link, name: &str) -> Result<Option<Channel>, lapin::Error> {
+/// Declares a queue that only this connection may use; it goes with the connection. `None` if another connection has it.
+pub(super) async fn exclusive_queue(link: &AmqpLink, name: &str) -> Result<Option<Channel>, lapin::Error> {
     let channel = link.channel().await?;
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     match channel.queue_declare(short(name)?, options, FieldTable::default()).await {
@@ -89,23 +89,24 @@ pub(super) async fn own_queue(link: &Link, name: &str) -> Result<Option<Channel>
     }
 }
 
-/// A queue for broadcasts. It is this connection's own, so one that exists otherwise is an error.
-pub(super) async fn mailbox(link: &Link, mailbox: &celery::Mailbox) -> Result<(), lapin::Error> {
+/// Declares a queue for broadcasts. It belongs to this connection, so a different queue of that name is an error.
+pub(super) async fn mailbox(link: &AmqpLink, mailbox: &celery::Mailbox) -> Result<(), lapin::Error> {
     shared_exchange(link, &mailbox.exchange).await?;
     declare_queue(link, &mailbox.queue, declared(&mailbox.queue), &mailbox.queue.arguments).await?;
     let celery::Binding { queue, exchange, routing_key, .. } = &mailbox.binding;
     bind_or_fail(link, queue, exchange, routing_key).await
 }
 
-/// One that others made is taken as it is. To ask first needs no permission and leaves the broker nothing to refuse.
-pub(super) async fn shared_exchange(link: &Link, declare: &ExchangeDeclare) -> Result<(), lapin::Error> {
+/// Declares an exchange, or uses an existing one as it is. The passive declaration comes first, because it needs no
+/// permission and the broker cannot refuse it.
+pub(super) async fn shared_exchange(link: &AmqpLink, declare: &ExchangeDeclare) -> Result<(), lapin::Error> {
     match existing_exchange(link, &declare.name).await {
         Err(error) if soft_error(&error) == Some(AMQPSoftError::NOTFOUND) => exchange(link, declare).await,
         other => other,
     }
 }
 
-async fn existing_exchange(link: &Link, name: &str) -> Result<(), lapin::Error> {
+async fn existing_exchange(link: &AmqpLink, name: &str) -> Result<(), lapin::Error> {
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     on_channel(link, |channel| async move {
         // The kind is not compared.
@@ -114,10 +115,10 @@ async fn existing_exchange(link: &Link, name: &str) -> Result<(), lapin::Error> 
     .await
 }
 
-async fn queue(link: &Link, declare: &QueueDeclare) -> Result<(), lapin::Error> {
+async fn queue(link: &AmqpLink, declare: &QueueDeclare) -> Result<(), lapin::Error> {
     match declare_queue(link, declare, declared(declare), &declare.arguments).await {
         Err(error) if owned_by_others(&error) => {
-            told(&error, "queue", &declare.name);
+            log_existing(&error, "queue", &declare.name);
             let passive = QueueDeclareOptions { passive: true, ..declared(declare) };
             declare_queue(link, declare, passive, &celery_protocol::FieldTable::new()).await
         }
@@ -135,7 +136,7 @@ fn declared(declare: &QueueDeclare) -> QueueDeclareOptions {
 }
 
 async fn declare_queue(
-    link: &Link,
+    link: &AmqpLink,
     declare: &QueueDeclare,
     options: QueueDeclareOptions,
     arguments: &celery_protocol::FieldTable,
@@ -147,18 +148,18 @@ async fn declare_queue(
     .await
 }
 
-async fn bind(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
+async fn bind(link: &AmqpLink, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
     match bind_or_fail(link, queue, exchange, routing_key).await {
         // Tasks come by the default exchange, so a worker without permission to bind still gets them.
         Err(error) if soft_error(&error) == Some(AMQPSoftError::ACCESSREFUSED) => {
-            tracing::info!(queue, exchange, "the queue's bindings are left to the administrator");
+            tracing::info!(exchange, "no permission to bind the queue; its bindings are the administrator's");
             Ok(())
         }
         other => other,
     }
 }
 
-async fn bind_or_fail(link: &Link, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
+async fn bind_or_fail(link: &AmqpLink, queue: &str, exchange: &str, routing_key: &str) -> Result<(), lapin::Error> {
     on_channel(link, |channel| async move {
         let options = QueueBindOptions::default();
         channel.queue_bind(short(queue)?, short(exchange)?, short(routing_key)?, options, FieldTable::default()).await
@@ -171,18 +172,18 @@ fn owned_by_others(error: &lapin::Error) -> bool {
     matches!(soft_error(error), Some(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::ACCESSREFUSED))
 }
 
-/// Where an administrator declares everything a worker may only use it, which is how it should be; another shape is worth
-/// a warning.
-fn told(error: &lapin::Error, what: &str, name: &str) {
+/// Logs that an existing queue or exchange is used as it is. Where an administrator declares them all, as it should be, that is
+/// no warning; another shape is.
+fn log_existing(error: &lapin::Error, what: &str, name: &str) {
     if soft_error(error) == Some(AMQPSoftError::ACCESSREFUSED) {
-        tracing::info!("{what} {name} is the administrator's to declare, using it as it is");
+        tracing::info!("no permission to declare {what} {name}; using it as it is");
     } else {
-        tracing::warn!(%error, "{what} {name} exists otherwise than Celery declares it, using it as it is");
+        tracing::warn!(%error, "{what} {name} differs from what Celery declares; using it as it is");
     }
 }
 
 /// Runs one request on the channel for declarations. A refused request ends its channel, so the next gets a new one.
-async fn on_channel<F, Fut>(link: &Link, request: F) -> Result<(), lapin::Error>
+async fn on_channel<F, Fut>(link: &AmqpLink, request: F) -> Result<(), lapin::Error>
 where
     F: FnOnce(Channel) -> Fut,
     Fut: Future<Output = Result<(), lapin::Error>>,

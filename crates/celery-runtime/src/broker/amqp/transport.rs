@@ -1,4 +1,4 @@
-//! The TCP stream under `lapin`, with TLS if asked for and [`Guard`] in the reading direction.
+//! The TCP stream under `lapin`, with TLS if asked for and [`FrameGuard`] in the reading direction.
 
 use std::{
     io::{self, Read, Write},
@@ -15,24 +15,30 @@ use futures_util::{AsyncRead, AsyncWrite, Stream};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
-use super::guard::Guard;
-use crate::tls::{Prepared, Secured};
+use super::guard::FrameGuard;
+use crate::tls::{TlsConnection, TlsHandshaker};
 
-const READ: usize = 16 * 1024;
+/// How many bytes one read takes at most.
+const READ_BYTES: usize = 16 * 1024;
 
 /// Tokio's runtime with guarded streams.
 pub(super) type GuardedRuntime = Runtime<RuntimeParts<Tokio, GuardedTokio>>;
 
 /// How to secure a connection, and the name the server's certificate must have.
-pub(super) type Tls = (Prepared, String);
+#[derive(Debug)]
+pub(super) struct TlsTarget {
+    pub handshaker: TlsHandshaker,
+    pub host: String,
+}
 
 /// The current tokio runtime. Must be called inside one.
-pub(super) fn guarded_runtime(tls: Option<Tls>) -> GuardedRuntime {
+pub(super) fn guarded_runtime(tls: Option<TlsTarget>) -> GuardedRuntime {
     Runtime::new(RuntimeParts::new(Tokio::current(), GuardedTokio(Tokio::current(), tls.map(Arc::new))))
 }
 
+/// Tokio's reactor, whose TCP streams are guarded and may use TLS.
 #[derive(Clone, Debug)]
-pub(super) struct GuardedTokio(Tokio, Option<Arc<Tls>>);
+pub(super) struct GuardedTokio(Tokio, Option<Arc<TlsTarget>>);
 
 impl Reactor for GuardedTokio {
     type TcpStream = GuardedStream;
@@ -61,34 +67,36 @@ impl Reactor for GuardedTokio {
         async move {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            let inner = match tls.as_deref() {
-                Some((tls, host)) => Inner::Secured(Box::new(tls.secure(stream, host).await?.compat())),
-                None => Inner::Plain(stream.compat()),
+            let socket = match tls.as_deref() {
+                Some(TlsTarget { handshaker, host }) => {
+                    GuardedSocket::Secured(Box::new(handshaker.secure(stream, host).await?.compat()))
+                }
+                None => GuardedSocket::Plain(stream.compat()),
             };
-            Ok(GuardedStream { inner, guard: Guard::default(), out: Vec::new(), taken: 0 })
+            Ok(GuardedStream { socket, guard: FrameGuard::default(), out: Vec::new(), taken: 0 })
         }
     }
 }
 
 /// A connection to the broker whose incoming bytes have passed the guard.
 pub(super) struct GuardedStream {
-    inner: Inner,
-    guard: Guard,
-    /// Passed, and taken by the reader up to `taken`.
+    socket: GuardedSocket,
+    guard: FrameGuard,
+    /// The bytes that passed the guard; the reader has taken those up to `taken`.
     out: Vec<u8>,
     taken: usize,
 }
 
-enum Inner {
+enum GuardedSocket {
     Plain(Compat<TcpStream>),
-    Secured(Box<Compat<Secured>>),
+    Secured(Box<Compat<TlsConnection>>),
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
+trait DuplexStream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> DuplexStream for S {}
 
-impl Inner {
-    fn stream(&mut self) -> Pin<&mut dyn Duplex> {
+impl GuardedSocket {
+    fn stream(&mut self) -> Pin<&mut dyn DuplexStream> {
         match self {
             Self::Plain(stream) => Pin::new(stream),
             Self::Secured(stream) => Pin::new(stream),
@@ -105,8 +113,8 @@ impl AsyncRead for GuardedStream {
         while this.taken == this.out.len() {
             this.out.clear();
             this.taken = 0;
-            let mut bytes = [0; READ];
-            let count = ready!(this.inner.stream().poll_read(context, &mut bytes))?;
+            let mut bytes = [0; READ_BYTES];
+            let count = ready!(this.socket.stream().poll_read(context, &mut bytes))?;
             if count == 0 {
                 return Poll::Ready(Ok(0));
             }
@@ -121,7 +129,7 @@ impl AsyncRead for GuardedStream {
 
 impl AsyncWrite for GuardedStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().inner.stream().poll_write(context, bytes)
+        self.get_mut().socket.stream().poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -129,14 +137,14 @@ impl AsyncWrite for GuardedStream {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().inner.stream().poll_write_vectored(context, bytes)
+        self.get_mut().socket.stream().poll_write_vectored(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().inner.stream().poll_flush(context)
+        self.get_mut().socket.stream().poll_flush(context)
     }
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().inner.stream().poll_close(context)
+        self.get_mut().socket.stream().poll_close(context)
     }
 }

@@ -7,39 +7,46 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inner,
     consumer::MemoryConsumer,
-    fault::{FaultAction, Op, OpKind, Phase},
-    state::{Connection, ConsumerState, State, Stored, expiry, task_name},
+    core::{InjectedFault, MemoryBrokerCore},
+    fault::{Op, OpKind, Phase},
+    state::{ConnectionEntry, ConsumerState, MemoryQueues, QueuedMessage, expiry, task_name},
 };
-use crate::broker::{
-    Broadcast, Broker, BrokerError, ConnectionState, Consumer, Guarantee, Lock, Publish, PublishError, Subscription,
-    TaskQueue,
+use crate::{
+    broker::{
+        error::{BrokerError, PublishError},
+        lock::Lock,
+        publish::{Guarantee, Publish},
+        queue::TaskQueue,
+        subscription::{Broadcast, Subscription},
+        traits::{Broker, Consumer},
+    },
+    connection::ConnectionState,
 };
 
 /// A connection made by [`MemoryBroker::connect`](super::MemoryBroker::connect).
 pub struct MemoryConnection {
-    inner: Arc<Inner>,
+    core: Arc<MemoryBrokerCore>,
     id: u64,
     state: watch::Sender<ConnectionState>,
 }
 
 impl MemoryConnection {
-    pub(super) fn new(inner: Arc<Inner>) -> Self {
-        let mut state = inner.lock();
+    pub(super) fn new(core: Arc<MemoryBrokerCore>) -> Self {
+        let mut state = core.lock();
         let id = state.id();
         let generation = state.generation;
         let watch = watch::Sender::new(ConnectionState::connected());
-        state.connections.insert(id, Connection { generation, state: watch.clone() });
+        state.connections.insert(id, ConnectionEntry { generation, state: watch.clone() });
         drop(state);
-        Self { inner, id, state: watch }
+        Self { core, id, state: watch }
     }
 
     /// The generation of this connection, if it is alive.
-    fn check(&self, state: &State) -> Result<u64, BrokerError> {
+    fn check(&self, state: &MemoryQueues) -> Result<u64, BrokerError> {
         let connection = state.connections.get(&self.id).ok_or(BrokerError::Closed)?;
         if state.stopped {
-            return Err(BrokerError::Unavailable { reason: "the broker was stopped".to_owned() });
+            return Err(BrokerError::Unavailable { reason: InjectedFault::BrokerStopped.to_string() });
         }
         Ok(connection.generation)
     }
@@ -48,9 +55,9 @@ impl MemoryConnection {
         &self,
         queue: &str,
         prefetch: Option<u16>,
-        declare: impl FnOnce(&mut State),
+        declare: impl FnOnce(&mut MemoryQueues),
     ) -> Result<Box<dyn Consumer>, BrokerError> {
-        let mut state = self.inner.lock();
+        let mut state = self.core.lock();
         let generation = self.check(&state)?;
         declare(&mut state);
         let id = state.id();
@@ -71,11 +78,11 @@ impl MemoryConnection {
         entry.consumers.insert(id);
         let ready = entry.wake.clone();
         drop(state);
-        Ok(Box::new(MemoryConsumer { inner: self.inner.clone(), id, no_ack: prefetch.is_none(), ready, room: wake }))
+        Ok(Box::new(MemoryConsumer { core: self.core.clone(), id, no_ack: prefetch.is_none(), ready, room: wake }))
     }
 }
 
-fn declare_task_queue(state: &mut State, queue: &TaskQueue) {
+fn declare_task_queue(state: &mut MemoryQueues, queue: &TaskQueue) {
     state.queues.entry(queue.name.clone()).or_default();
     state.bind(&queue.name, &queue.name, &queue.name);
     for exchange in &queue.exchanges {
@@ -84,21 +91,21 @@ fn declare_task_queue(state: &mut State, queue: &TaskQueue) {
     }
 }
 
-fn declare_reply_queue(state: &mut State, name: &str) {
+fn declare_reply_queue(state: &mut MemoryQueues, name: &str) {
     state.queues.entry(name.to_owned()).or_default().auto_delete = true;
 }
 
 #[async_trait]
 impl Broker for MemoryConnection {
     async fn declare_task_queue(&self, queue: &TaskQueue) -> Result<(), BrokerError> {
-        let mut state = self.inner.lock();
+        let mut state = self.core.lock();
         self.check(&state)?;
         declare_task_queue(&mut state, queue);
         Ok(())
     }
 
     async fn declare_reply_queue(&self, name: &str) -> Result<(), BrokerError> {
-        let mut state = self.inner.lock();
+        let mut state = self.core.lock();
         self.check(&state)?;
         declare_reply_queue(&mut state, name);
         Ok(())
@@ -108,7 +115,7 @@ impl Broker for MemoryConnection {
         let forgotten = publish.guarantee == Guarantee::FireAndForget;
         let outcome = self.publish_now(publish);
         match outcome {
-            // Who does not wait for an answer does not learn these either.
+            // A publisher that does not wait for an answer does not learn of these either.
             Err(PublishError::Unroutable { .. } | PublishError::Nacked { .. }) if forgotten => Ok(()),
             other => other,
         }
@@ -128,21 +135,21 @@ impl Broker for MemoryConnection {
     }
 
     async fn declare_broadcast(&self, broadcast: Broadcast) -> Result<(), BrokerError> {
-        let mut state = self.inner.lock();
+        let mut state = self.core.lock();
         self.check(&state)?;
         state.declare_broadcast(&broadcast.declaration());
         Ok(())
     }
 
     async fn try_lock(&self, name: &str) -> Result<Option<Lock>, BrokerError> {
-        let mut state = self.inner.lock();
+        let mut state = self.core.lock();
         self.check(&state)?;
         if state.locks.contains_key(name) {
             return Ok(None);
         }
         let lost = CancellationToken::new();
         state.locks.insert(name.to_owned(), lost.clone());
-        Ok(Some(Lock::new(lost.clone(), Held { inner: self.inner.clone(), name: name.to_owned(), lost })))
+        Ok(Some(Lock::new(lost.clone(), MemoryLockGuard { core: self.core.clone(), name: name.to_owned(), lost })))
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {
@@ -150,7 +157,7 @@ impl Broker for MemoryConnection {
     }
 
     async fn close(&self) {
-        let mut state = self.inner.lock();
+        let mut state = self.core.lock();
         state.connections.remove(&self.id);
         let mut mine: Vec<u64> =
             state.consumers.iter().filter(|(_, consumer)| consumer.connection == self.id).map(|(id, _)| *id).collect();
@@ -173,14 +180,15 @@ impl MemoryConnection {
             task: task_name(&publish.message),
         };
         let expires = expiry(&publish.message).map_err(|reason| PublishError::Refused { reason: reason.to_owned() })?;
-        let mut state = self.inner.lock();
+        let mut state = self.core.lock();
         self.check(&state).map_err(|error| match error {
             BrokerError::Closed => PublishError::Closed,
             other => PublishError::Unavailable { reason: other.to_string() },
         })?;
         let hooked = !state.is_broadcast(&publish.exchange);
         if hooked {
-            fault(&self.inner, &mut state, op.clone()).map_err(|reason| PublishError::Unavailable { reason })?;
+            let called = self.core.call_fault_hook(&mut state, op.clone());
+            called.map_err(|fault| PublishError::Unavailable { reason: fault.to_string() })?;
         }
         if !publish.exchange.is_empty() && !state.bindings.contains_key(&publish.exchange) {
             return Err(PublishError::Unroutable { exchange: publish.exchange, routing_key: publish.routing_key });
@@ -190,7 +198,7 @@ impl MemoryConnection {
         if queues.is_empty() && mandatory {
             return Err(PublishError::Unroutable { exchange: publish.exchange, routing_key: publish.routing_key });
         }
-        let stored = Stored {
+        let message = QueuedMessage {
             message: Arc::new(publish.message),
             exchange: publish.exchange,
             routing_key: publish.routing_key,
@@ -199,41 +207,30 @@ impl MemoryConnection {
             copy: false,
         };
         for queue in queues {
-            state.push(&queue, stored.clone());
+            state.push(&queue, message.clone());
         }
         match hooked {
-            true => fault(&self.inner, &mut state, Op { phase: Phase::After, ..op }).map_err(|_| PublishError::Timeout),
+            true => {
+                let called = self.core.call_fault_hook(&mut state, Op { phase: Phase::After, ..op });
+                called.map_err(|_| PublishError::Timeout)
+            }
             false => Ok(()),
         }
     }
 }
 
-/// Asks the hook, and stops the broker if it says so.
-/// Gives a lock back.
-struct Held {
-    inner: Arc<Inner>,
+/// Releases a lock when dropped.
+struct MemoryLockGuard {
+    core: Arc<MemoryBrokerCore>,
     name: String,
     lost: CancellationToken,
 }
 
-impl Drop for Held {
+impl Drop for MemoryLockGuard {
     fn drop(&mut self) {
-        // After a crash it may be another's.
+        // After a crash another process may hold it.
         if !self.lost.is_cancelled() {
-            self.inner.lock().locks.remove(&self.name);
-        }
-    }
-}
-
-pub(super) fn fault(inner: &Inner, state: &mut State, op: Op) -> Result<(), String> {
-    let action = state.hook.as_ref().map_or(FaultAction::Continue, |hook| hook(op));
-    match action {
-        FaultAction::Continue => Ok(()),
-        FaultAction::Error => Err("the connection was lost".to_owned()),
-        FaultAction::Stop => {
-            state.stopped = true;
-            inner.stopped.send_replace(true);
-            Err("the broker was stopped".to_owned())
+            self.core.lock().locks.remove(&self.name);
         }
     }
 }

@@ -6,51 +6,55 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::{
-    Inner,
-    connection::fault,
+    core::{InjectedFault, MemoryBrokerCore},
     fault::{Duplicates, Op, OpKind, Phase},
-    state::{Stored, task_name},
+    state::{QueuedMessage, task_name},
 };
-use crate::broker::{AckError, Consumer, Delivery, Settle};
+use crate::broker::{
+    delivery::{Delivery, Settle},
+    error::AckError,
+    traits::Consumer,
+};
 
 pub(super) struct MemoryConsumer {
-    pub inner: Arc<Inner>,
+    pub core: Arc<MemoryBrokerCore>,
     pub id: u64,
     pub no_ack: bool,
-    /// Something became ready in the queue.
+    /// A message became ready in the queue.
     pub ready: Arc<Notify>,
     /// A delivery was settled, or the consumer is to end.
     pub room: Arc<Notify>,
 }
 
-enum Next {
+/// The next step of a consumer.
+enum NextDelivery {
     Delivery(Box<Delivery>),
     Wait,
     End,
 }
 
 impl MemoryConsumer {
-    fn try_next(&self) -> Next {
-        let mut state = self.inner.lock();
+    fn try_next(&self) -> NextDelivery {
+        let mut state = self.core.lock();
         match state.consumers.get(&self.id) {
-            None => return Next::End,
-            Some(consumer) if consumer.cancelled => return Next::End,
+            None => return NextDelivery::End,
+            Some(consumer) if consumer.cancelled => return NextDelivery::End,
             Some(_) => {}
         }
         if state.stopped {
-            return Next::Wait;
+            return NextDelivery::Wait;
         }
         let Some((sequence, stored, generation)) = state.take(self.id, self.no_ack) else {
-            return Next::Wait;
+            return NextDelivery::Wait;
         };
         drop(state);
         let settle = (!self.no_ack).then(|| {
-            Box::new(MemorySettle { inner: self.inner.clone(), consumer: self.id, sequence, generation })
+            Box::new(MemorySettle { core: self.core.clone(), consumer: self.id, sequence, generation })
                 as Box<dyn Settle>
         });
-        let Stored { message, exchange, routing_key, redelivered, .. } = stored;
+        let QueuedMessage { message, exchange, routing_key, redelivered, .. } = stored;
         let message = Arc::unwrap_or_clone(message);
-        Next::Delivery(Box::new(Delivery::new(message, exchange, routing_key, redelivered, generation, settle)))
+        NextDelivery::Delivery(Box::new(Delivery::new(message, exchange, routing_key, redelivered, generation, settle)))
     }
 }
 
@@ -58,22 +62,22 @@ impl MemoryConsumer {
 impl Consumer for MemoryConsumer {
     async fn next(&mut self) -> Option<Delivery> {
         loop {
-            // Registered before looking, so that nothing that happens in between is missed.
+            // Registered before the check, so that a signal in between is not missed.
             let (ready, room) = (self.ready.clone(), self.room.clone());
             let (ready, room) = (ready.notified(), room.notified());
             tokio::pin!(ready, room);
             ready.as_mut().enable();
             room.as_mut().enable();
             match self.try_next() {
-                Next::Delivery(delivery) => return Some(*delivery),
-                Next::End => return None,
-                Next::Wait => tokio::select! { () = ready => {}, () = room => {} },
+                NextDelivery::Delivery(delivery) => return Some(*delivery),
+                NextDelivery::End => return None,
+                NextDelivery::Wait => tokio::select! { () = ready => {}, () = room => {} },
             }
         }
     }
 
     async fn cancel(&mut self) {
-        let mut state = self.inner.lock();
+        let mut state = self.core.lock();
         if let Some(consumer) = state.consumers.get_mut(&self.id) {
             consumer.cancelled = true;
             consumer.wake.notify_waiters();
@@ -87,7 +91,7 @@ impl Consumer for MemoryConsumer {
 
 impl Drop for MemoryConsumer {
     fn drop(&mut self) {
-        self.inner.lock().remove_consumer(self.id);
+        self.core.lock().remove_consumer(self.id);
     }
 }
 
@@ -97,8 +101,9 @@ impl fmt::Debug for MemoryConsumer {
     }
 }
 
+/// Settles one delivery.
 struct MemorySettle {
-    inner: Arc<Inner>,
+    core: Arc<MemoryBrokerCore>,
     consumer: u64,
     sequence: u64,
     generation: u64,
@@ -107,7 +112,7 @@ struct MemorySettle {
 impl MemorySettle {
     fn settle(&self, kind: OpKind, requeue: bool) -> Result<(), AckError> {
         let stale = AckError::Stale { generation: self.generation };
-        let mut state = self.inner.lock();
+        let mut state = self.core.lock();
         let Some(consumer) = state.consumers.get(&self.consumer) else {
             return Err(stale);
         };
@@ -118,7 +123,7 @@ impl MemorySettle {
             return Err(stale);
         };
         if state.stopped {
-            return Err(AckError::Unavailable { reason: "the broker was stopped".to_owned() });
+            return Err(AckError::Unavailable { reason: InjectedFault::BrokerStopped.to_string() });
         }
         let op = Op {
             kind,
@@ -127,7 +132,7 @@ impl MemorySettle {
             routing_key: stored.routing_key.clone(),
             task: task_name(&stored.message),
         };
-        fault(&self.inner, &mut state, op.clone()).map_err(|reason| AckError::Unavailable { reason })?;
+        self.core.call_fault_hook(&mut state, op.clone()).map_err(unavailable)?;
         let Some(consumer) = state.consumers.get_mut(&self.consumer) else {
             return Err(stale);
         };
@@ -142,11 +147,10 @@ impl MemorySettle {
                 && !stored.copy
                 && op.task.is_some()
             {
-                state.push(&queue, Stored { copy: true, redelivered: true, ..stored });
+                state.push(&queue, QueuedMessage { copy: true, redelivered: true, ..stored });
             }
         }
-        fault(&self.inner, &mut state, Op { phase: Phase::After, ..op })
-            .map_err(|reason| AckError::Unavailable { reason })
+        self.core.call_fault_hook(&mut state, Op { phase: Phase::After, ..op }).map_err(unavailable)
     }
 }
 
@@ -161,6 +165,10 @@ impl Settle for MemorySettle {
     }
 
     fn is_stale(&self) -> bool {
-        self.inner.lock().consumers.get(&self.consumer).is_none_or(|consumer| consumer.generation != self.generation)
+        self.core.lock().consumers.get(&self.consumer).is_none_or(|consumer| consumer.generation != self.generation)
     }
+}
+
+fn unavailable(fault: InjectedFault) -> AckError {
+    AckError::Unavailable { reason: fault.to_string() }
 }

@@ -1,8 +1,8 @@
-//! Where tests can make the in-process broker fail.
+//! Faults that tests inject into the in-process broker.
 
 use std::sync::Arc;
 
-/// What is about to happen, or has just happened, at the broker.
+/// An operation of the broker, before or after its effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Op {
     /// The kind of operation.
@@ -17,7 +17,7 @@ pub struct Op {
     pub task: Option<String>,
 }
 
-/// The operations a fault can hit.
+/// The operations that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OpKind {
     /// A publish, whatever its guarantee.
@@ -28,35 +28,35 @@ pub enum OpKind {
     Reject,
 }
 
-/// Which side of the effect a fault is on. An error after the effect is the reply that got lost.
+/// Whether a fault comes before or after the effect. An error after the effect stands for a lost reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Nothing has happened yet.
+    /// The operation has had no effect yet.
     Before,
-    /// It has happened; the caller does not know yet.
+    /// The operation has had its effect; the caller does not know it yet.
     After,
 }
 
-/// What the hook wants.
+/// What the broker does next, as a hook decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultAction {
-    /// Go on.
+    /// Continue.
     Continue,
-    /// This call fails as if the connection had been lost.
+    /// Fail this call as if the connection had been lost.
     Error,
-    /// The machine stops here: this call and every later one fails and consumers receive nothing, until
+    /// Stop the broker: this call and every later one fails and consumers receive nothing, until
     /// [`MemoryBroker::crash`](super::MemoryBroker::crash).
     Stop,
 }
 
-/// Called at every publish, acknowledgement and rejection, before and after its effect; broadcasts (remote control, events)
-/// excepted, on which nothing depends. Must not call the broker.
+/// Called at every publish, acknowledgement and rejection, before and after its effect. Not called for broadcasts (remote
+/// control, events), because no work depends on them. Must not call the broker.
 pub type FaultHook = Arc<dyn Fn(Op) -> FaultAction + Send + Sync>;
 
-/// Whether tasks are delivered once more than they were sent.
+/// Whether and when tasks are delivered a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Duplicates {
-    /// Once.
+    /// Tasks are delivered once.
     #[default]
     Off,
     /// A second copy follows right behind the first, so that both may be running at a time.

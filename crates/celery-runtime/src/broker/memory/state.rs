@@ -1,4 +1,4 @@
-//! Queues, bindings and unacknowledged deliveries: the broker's data, under one lock.
+//! Queues, bindings and unacknowledged deliveries: the data of the broker, under one lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -18,11 +18,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::fault::{Duplicates, FaultHook};
-use crate::broker::ConnectionState;
+use crate::connection::ConnectionState;
 
 /// A message in a queue.
 #[derive(Debug, Clone)]
-pub(super) struct Stored {
+pub(super) struct QueuedMessage {
     pub message: Arc<Message>,
     pub exchange: String,
     pub routing_key: String,
@@ -32,48 +32,51 @@ pub(super) struct Stored {
     pub copy: bool,
 }
 
+/// One queue.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
-    /// By sequence number, so that what is requeued takes its old place.
-    pub ready: BTreeMap<u64, Stored>,
+pub(super) struct MemoryQueue {
+    /// By sequence number, so that a requeued message returns to its old place.
+    pub ready: BTreeMap<u64, QueuedMessage>,
     pub consumers: HashSet<u64>,
-    /// Signalled when something became ready.
+    /// Signalled when a message becomes ready.
     pub wake: Arc<Notify>,
     /// Deleted when its last consumer leaves.
     pub auto_delete: bool,
-    /// How long a message stays unread.
+    /// How long an unread message is kept.
     pub message_ttl: Option<Duration>,
 }
 
-/// What a consumer holds.
+/// A consumer and its unacknowledged messages.
 #[derive(Debug)]
 pub(super) struct ConsumerState {
     pub queue: String,
     pub connection: u64,
     pub generation: u64,
     pub prefetch: Option<usize>,
-    pub unacked: BTreeMap<u64, Stored>,
+    pub unacked: BTreeMap<u64, QueuedMessage>,
     pub cancelled: bool,
     /// Signalled when there is room for another delivery, or the consumer is to end.
     pub wake: Arc<Notify>,
 }
 
+/// A connection of this broker.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ConnectionEntry {
     pub generation: u64,
     pub state: watch::Sender<ConnectionState>,
 }
 
+/// The data of the broker.
 #[derive(Default)]
-pub(super) struct State {
-    pub queues: HashMap<String, Queue>,
+pub(super) struct MemoryQueues {
+    pub queues: HashMap<String, MemoryQueue>,
     /// Queues by exchange and routing key.
     pub bindings: HashMap<String, HashMap<String, BTreeSet<String>>>,
-    /// How an exchange reads the keys of its bindings; direct, unless it says otherwise.
+    /// The kinds of exchanges that are not direct.
     pub kinds: HashMap<String, ExchangeKind>,
     pub consumers: HashMap<u64, ConsumerState>,
-    pub connections: HashMap<u64, Connection>,
-    /// Cancelled when its holder is gone.
+    pub connections: HashMap<u64, ConnectionEntry>,
+    /// The locks by name. A token is cancelled when the holder is gone.
     pub locks: HashMap<String, CancellationToken>,
     pub next_sequence: u64,
     pub next_id: u64,
@@ -83,7 +86,7 @@ pub(super) struct State {
     pub hook: Option<FaultHook>,
 }
 
-impl State {
+impl MemoryQueues {
     pub fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
@@ -102,7 +105,7 @@ impl State {
             .insert(queue.to_owned());
     }
 
-    /// An exchange for broadcasts; one that exists stays what it is.
+    /// Declares an exchange for broadcasts. An existing one keeps its kind.
     pub fn declare_broadcast(&mut self, exchange: &ExchangeDeclare) {
         if !self.bindings.contains_key(&exchange.name) {
             self.declare_exchange(&exchange.name);
@@ -110,8 +113,8 @@ impl State {
         }
     }
 
-    /// Whether what goes through an exchange is broadcast. Nothing depends on its arrival and its times are its own, so that
-    /// a hook, which counts what a program does, does not hear of it.
+    /// Whether an exchange is one for broadcasts. No work depends on broadcasts, and their times vary, so the fault hook, which
+    /// counts the steps of a program, does not see them.
     pub fn is_broadcast(&self, exchange: &str) -> bool {
         self.kinds.contains_key(exchange)
     }
@@ -125,7 +128,7 @@ impl State {
         self.bind(&mailbox.binding.exchange, &mailbox.binding.routing_key, &mailbox.binding.queue);
     }
 
-    /// Deletes a queue and what is bound to it.
+    /// Deletes a queue and its bindings.
     fn delete(&mut self, name: &str) {
         self.queues.remove(name);
         for keys in self.bindings.values_mut() {
@@ -155,61 +158,61 @@ impl State {
         queues.into_iter().cloned().collect()
     }
 
-    pub fn push(&mut self, queue: &str, stored: Stored) {
-        let copy = (self.duplicates == Duplicates::Together && is_task(&stored.message) && !stored.copy)
-            .then(|| Stored { copy: true, redelivered: true, ..stored.clone() });
-        for stored in [Some(stored), copy].into_iter().flatten() {
+    pub fn push(&mut self, queue: &str, message: QueuedMessage) {
+        let copy = (self.duplicates == Duplicates::Together && is_task(&message.message) && !message.copy)
+            .then(|| QueuedMessage { copy: true, redelivered: true, ..message.clone() });
+        for message in [Some(message), copy].into_iter().flatten() {
             self.next_sequence += 1;
             let sequence = self.next_sequence;
             if let Some(queue) = self.queues.get_mut(queue) {
-                let mut stored = stored;
+                let mut message = message;
                 if let Some(ttl) = queue.message_ttl {
                     let now = Instant::now();
-                    stored.expires = Some(stored.expires.map_or(now + ttl, |at| at.min(now + ttl)));
-                    // Lest a queue nobody reads grows for ever.
+                    message.expires = Some(message.expires.map_or(now + ttl, |at| at.min(now + ttl)));
+                    // So that an unread queue does not grow for ever.
                     while queue.ready.first_key_value().is_some_and(|(_, old)| old.expires.is_some_and(|at| at <= now))
                     {
                         queue.ready.pop_first();
                     }
                 }
-                queue.ready.insert(sequence, stored);
+                queue.ready.insert(sequence, message);
                 queue.wake.notify_waiters();
             }
         }
     }
 
-    /// Puts unacknowledged messages back where they were, marked as redelivered.
-    pub fn requeue(&mut self, queue: &str, unacked: impl IntoIterator<Item = (u64, Stored)>) {
+    /// Returns unacknowledged messages to their places, marked as redelivered.
+    pub fn requeue(&mut self, queue: &str, unacked: impl IntoIterator<Item = (u64, QueuedMessage)>) {
         if let Some(queue) = self.queues.get_mut(queue) {
-            for (sequence, mut stored) in unacked {
-                stored.redelivered = true;
-                queue.ready.insert(sequence, stored);
+            for (sequence, mut message) in unacked {
+                message.redelivered = true;
+                queue.ready.insert(sequence, message);
                 queue.wake.notify_waiters();
             }
         }
     }
 
-    /// The next message for a consumer, if there is one it has room for. Expired ones are dropped on the way.
-    pub fn take(&mut self, consumer: u64, no_ack: bool) -> Option<(u64, Stored, u64)> {
+    /// The next message for a consumer, if there is one and the consumer has room. Drops expired messages.
+    pub fn take(&mut self, consumer: u64, no_ack: bool) -> Option<(u64, QueuedMessage, u64)> {
         let consumer = self.consumers.get_mut(&consumer)?;
         if consumer.cancelled || consumer.prefetch.is_some_and(|limit| consumer.unacked.len() >= limit) {
             return None;
         }
         let queue = self.queues.get_mut(&consumer.queue)?;
         let now = Instant::now();
-        while let Some((sequence, stored)) = queue.ready.pop_first() {
-            if stored.expires.is_some_and(|at| at <= now) {
+        while let Some((sequence, message)) = queue.ready.pop_first() {
+            if message.expires.is_some_and(|at| at <= now) {
                 continue;
             }
             if !no_ack {
-                consumer.unacked.insert(sequence, stored.clone());
+                consumer.unacked.insert(sequence, message.clone());
             }
-            return Some((sequence, stored, consumer.generation));
+            return Some((sequence, message, consumer.generation));
         }
         None
     }
 
-    /// Removes a consumer and returns what it held to the queue.
+    /// Removes a consumer and requeues its unacknowledged messages.
     pub fn remove_consumer(&mut self, id: u64) {
         let Some(consumer) = self.consumers.remove(&id) else {
             return;
@@ -235,7 +238,7 @@ impl State {
     }
 }
 
-/// When a message with this `expiration` (milliseconds, as text) is to be dropped.
+/// When to drop a message with this `expiration` (milliseconds, as text).
 pub(super) fn expiry(message: &Message) -> Result<Option<Instant>, &'static str> {
     match message.properties.expiration.as_deref() {
         None => Ok(None),

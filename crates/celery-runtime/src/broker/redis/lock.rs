@@ -1,4 +1,4 @@
-//! A lock with a lease: a key that expires unless its holder renews it.
+//! Locks with a lease: a lock is a key that expires unless its holder renews it.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -9,94 +9,95 @@ use redis::Script;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
-use crate::{broker::Lock, redis::RequestError};
+use super::broker_state::RedisBrokerState;
+use crate::{broker::lock::Lock, redis::RequestError};
 
-/// How long it outlives a holder that has gone.
-const LEASE: Duration = Duration::from_secs(30);
-/// How often it is renewed.
-const RENEW: Duration = Duration::from_secs(10);
-/// How long before its lease ends a holder that cannot renew it gives it up: more than clocks drift apart in a lease.
-const MARGIN: Duration = Duration::from_secs(5);
+/// How long the lock outlives a holder that is gone.
+const LOCK_LEASE: Duration = Duration::from_secs(30);
+/// How often the lock is renewed.
+const LOCK_RENEW_INTERVAL: Duration = Duration::from_secs(10);
+/// How long before the end of the lease a holder that cannot renew it gives the lock up: more than clocks drift apart in a lease.
+const LOCK_MARGIN: Duration = Duration::from_secs(5);
 
-/// Both touch the key only while it is ours.
-static KEEP: LazyLock<Script> = LazyLock::new(|| {
+/// Renews the key only while it is ours.
+static RENEW_LOCK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0",
     )
 });
-static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+/// Deletes the key only while it is ours.
+static RELEASE_LOCK: LazyLock<Script> = LazyLock::new(|| {
     Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 });
 
-pub(super) async fn take(shared: &Arc<Shared>, name: &str) -> Result<Option<Lock>, RequestError> {
-    let key = format!("{}celery-runtime.lock.{name}", shared.redis.url.prefix);
+/// Takes the lock without waiting: `None` while it is held.
+pub(super) async fn take_lock(state: &Arc<RedisBrokerState>, name: &str) -> Result<Option<Lock>, RequestError> {
+    let key = format!("{}celery-runtime.lock.{name}", state.redis.url.prefix);
     let token = uuid::Uuid::new_v4().to_string();
-    let asked = Instant::now();
+    let requested = Instant::now();
     let mut set = redis::cmd("SET");
-    set.arg(&key).arg(&token).arg("NX").arg("PX").arg(LEASE.as_millis() as u64);
+    set.arg(&key).arg(&token).arg("NX").arg("PX").arg(LOCK_LEASE.as_millis() as u64);
     let mut get = redis::cmd("GET");
     get.arg(&key);
     let (set, get) = (&set, &get);
     let taken: Option<String> =
-        shared.redis.request(|mut connection, _| async move { set.query_async(&mut connection).await }).await?;
+        state.redis.request(|mut connection, _| async move { set.query_async(&mut connection).await }).await?;
     if taken.is_none() {
         // The answer to the first attempt may have been lost with its connection.
         let holder: Option<String> =
-            shared.redis.request(|mut connection, _| async move { get.query_async(&mut connection).await }).await?;
+            state.redis.request(|mut connection, _| async move { get.query_async(&mut connection).await }).await?;
         if holder.as_deref() != Some(token.as_str()) {
             return Ok(None);
         }
     }
     let (lost, end) = (CancellationToken::new(), CancellationToken::new());
     let (renewed, ending) = (lost.clone(), end.clone());
-    let (lease, until) = watch::channel(asked + LEASE - MARGIN);
-    let keeper = shared.clone();
-    shared.redis.tasks.spawn(async move {
+    let (lease, until) = watch::channel(requested + LOCK_LEASE - LOCK_MARGIN);
+    let keeper = state.clone();
+    state.redis.tasks.spawn(async move {
         let held = renewed.drop_guard();
         tokio::select! {
             () = ending.cancelled() => {}
-            () = keeper.redis.closed.cancelled() => {}
-            () = keep(&keeper, &key, &token, &lease) => {}
+            () = keeper.redis.closed().cancelled() => {}
+            () = renew_lock(&keeper, &key, &token, &lease) => {}
         }
-        // Nobody here may believe in it any more once another one can get it.
+        // Marks the lock as lost here before another process can get it.
         drop(held);
-        let mut release = RELEASE.key(&key);
+        let mut release = RELEASE_LOCK.key(&key);
         release.arg(&token);
         let release = &release;
         let released = keeper
             .redis
             .request_even_closing(|mut connection| async move { release.invoke_async::<usize>(&mut connection).await });
         if let Err(error) = released.await {
-            tracing::debug!(%error, "a lock is left to its lease");
+            tracing::debug!(%error, "lock not released; its lease ends it");
         }
     });
     Ok(Some(Lock::new(lost, end.drop_guard()).until(until)))
 }
 
-/// Renews it and says in `lease` until when it is held; returns when it is lost.
-async fn keep(shared: &Shared, key: &str, token: &str, lease: &watch::Sender<Instant>) {
+/// Renews the lock and reports in `lease` until when it is held. Returns when the lock is lost.
+async fn renew_lock(state: &RedisBrokerState, key: &str, token: &str, lease: &watch::Sender<Instant>) {
     let mut until = *lease.borrow();
-    let mut script = KEEP.key(key);
-    script.arg(token).arg(LEASE.as_millis() as u64);
+    let mut script = RENEW_LOCK.key(key);
+    script.arg(token).arg(LOCK_LEASE.as_millis() as u64);
     let script = &script;
     loop {
-        tokio::time::sleep_until((Instant::now() + RENEW).min(until)).await;
-        let asked = Instant::now();
-        if asked >= until {
+        tokio::time::sleep_until((Instant::now() + LOCK_RENEW_INTERVAL).min(until)).await;
+        let requested = Instant::now();
+        if requested >= until {
             return;
         }
-        let renewing = shared
-            .redis
-            .request(|mut connection, _| async move { script.invoke_async::<usize>(&mut connection).await });
+        let renewing =
+            state.redis.request(|mut connection, _| async move { script.invoke_async::<usize>(&mut connection).await });
         match tokio::time::timeout_at(until, renewing).await {
             Ok(Ok(1)) => {
-                until = asked + LEASE - MARGIN;
+                until = requested + LOCK_LEASE - LOCK_MARGIN;
                 lease.send_replace(until);
             }
-            // Somebody else's, or gone.
+            // The key is another process's, or gone.
             Ok(Ok(_)) => return,
-            Ok(Err(error)) => tracing::debug!(%error, "a lock could not be renewed"),
+            Ok(Err(error)) => tracing::debug!(%error, "lock not renewed"),
             Err(_) => return,
         }
     }
@@ -114,7 +115,7 @@ mod tests {
         lease.send_replace(Instant::now());
         assert!(!lock.is_held());
         lock.lost().await;
-        // A renewal that comes while its loss is waited for counts.
+        // A renewal counts that comes while a task waits for the loss.
         let end = Instant::now() + Duration::from_millis(50);
         lease.send_replace(end);
         let renewing = async {

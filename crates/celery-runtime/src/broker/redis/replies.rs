@@ -1,137 +1,129 @@
-//! A consumer of a reply queue: nothing is acknowledged, and the queue goes with it.
+//! Consumers of reply queues: nothing is acknowledged, and the queue goes with its consumer.
 
 use std::{
-    fmt,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use celery_protocol::{
     Limits,
     redis::{BindingMember, Envelope, keys::TRANSIENT_BINDING_MILLISECONDS, scripts},
 };
 use redis::Script;
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument as _;
 
-use super::{Shared, consumer::Waiting};
+use super::{
+    broker_state::RedisBrokerState,
+    consumer::{ConsumerTokens, RedisConsumer},
+    list_watcher::ListWatcher,
+};
 use crate::{
-    broker::{Consumer, Delivery, backoff::Backoff},
-    redis::{Link, patience, words},
+    broker::delivery::Delivery,
+    connection::{Backoff, ConnectionError},
+    redis::{RedisLink, RequestError, answer_timeout},
 };
 
 static BIND_FOR_A_WHILE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::BIND_FOR_A_WHILE));
 static TAKE_FOR_GOOD: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::TAKE_FOR_GOOD));
 
 /// How many replies one step takes at most.
-const AT_ONCE: usize = 32;
+const MAX_REPLIES_PER_STEP: usize = 32;
 
-pub(super) struct ReplyConsumer {
-    queue: String,
-    deliveries: mpsc::Receiver<Delivery>,
-    cancel: CancellationToken,
-    driver: Arc<Driver>,
-    _end: DropGuard,
+/// A consumer of replies, and its task.
+pub(super) struct Replies {
+    pub consumer: RedisConsumer,
+    driver: Arc<ReplyDriver>,
 }
 
-impl ReplyConsumer {
-    /// `exchange` and routing key are what the queue is bound to for as long as it is consumed; none for one that is found by
-    /// its name.
-    pub fn start(shared: Arc<Shared>, queue: String, binding: Option<(String, String)>) -> Self {
-        let (sender, deliveries) = mpsc::channel(AT_ONCE);
-        let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
-        let driver = Driver { shared: shared.clone(), queue: queue.clone(), binding, bound: Notify::new() };
-        let driver = Arc::new(driver);
-        let bound = driver.clone();
-        let (stop, cancelled) = (end.clone(), cancel.clone());
-        shared.redis.tasks.clone().spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = cancelled.cancelled() => {}
-                () = shared.redis.closed.cancelled() => {}
-                () = driver.consume(&sender) => {}
-                () = driver.stay_bound() => {}
-            }
-            // Nothing more comes: whoever waits for the next learns it by this.
-            drop(sender);
-            driver.forget().await;
-        });
-        Self { queue, deliveries, cancel, driver: bound, _end: end.drop_guard() }
-    }
-
-    /// Returns when it is bound, or the broker was closed.
+impl Replies {
+    /// Returns when the queue is bound, or the broker was closed.
     pub async fn bound(&self) {
         tokio::select! {
             () = self.driver.bound.notified() => {}
-            () = self.driver.shared.redis.closed.cancelled() => {}
+            () = self.driver.state.redis.closed().cancelled() => {}
         }
     }
 }
 
-#[async_trait]
-impl Consumer for ReplyConsumer {
-    async fn next(&mut self) -> Option<Delivery> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => None,
-            delivery = self.deliveries.recv() => delivery,
-        }
-    }
-
-    async fn cancel(&mut self) {
-        self.cancel.cancel();
-    }
+/// Starts a consumer of a reply queue.
+///
+/// `binding` is the exchange and the routing key that the queue is bound to as long as it is consumed; `None` for a queue that
+/// senders find by its name.
+pub(super) fn consume_replies(
+    state: Arc<RedisBrokerState>,
+    queue: String,
+    binding: Option<(String, String)>,
+) -> Replies {
+    let (sender, deliveries) = mpsc::channel(MAX_REPLIES_PER_STEP);
+    let tokens = ConsumerTokens::new();
+    // Replies are taken for good, so a cancel has nothing to wait for.
+    tokens.idle.cancel();
+    let span = tracing::error_span!("consumer", queue.name = queue);
+    let driver = Arc::new(ReplyDriver { state, queue: queue.clone(), binding, bound: Notify::new() });
+    let running = run(driver.clone(), sender, tokens.clone());
+    driver.state.redis.tasks.spawn(running.instrument(span.clone()));
+    Replies { consumer: RedisConsumer::new(queue, span, deliveries, tokens), driver }
 }
 
-impl fmt::Debug for ReplyConsumer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplyConsumer").field("queue", &self.queue).finish_non_exhaustive()
+async fn run(driver: Arc<ReplyDriver>, sender: mpsc::Sender<Delivery>, tokens: ConsumerTokens) {
+    tokio::select! {
+        () = tokens.end.cancelled() => {}
+        () = tokens.cancel.cancelled() => {}
+        () = driver.state.redis.closed().cancelled() => {}
+        () = driver.consume(&sender) => {}
+        () = driver.stay_bound() => {}
     }
+    // Ends the wait for the next reply.
+    drop(sender);
+    driver.delete_queue().await;
 }
 
-struct Driver {
-    shared: Arc<Shared>,
+struct ReplyDriver {
+    state: Arc<RedisBrokerState>,
     queue: String,
     binding: Option<(String, String)>,
     bound: Notify,
 }
 
-impl Driver {
+impl ReplyDriver {
     async fn consume(&self, sender: &mpsc::Sender<Delivery>) {
-        let mut backoff = Backoff::new(&self.shared.redis.options);
-        while let Some(link) = self.shared.redis.link().await {
+        let mut backoff = Backoff::new(self.state.redis.options());
+        while let Some(link) = self.state.redis.link().await {
             let since = tokio::time::Instant::now();
-            let reason = match self.subscribe(&link, sender).await {
+            let error = match self.subscribe(&link, sender).await {
                 Ok(()) => return,
-                Err(reason) => reason,
+                Err(error) => error,
             };
-            if since.elapsed() > self.shared.redis.options.max_retry {
+            if since.elapsed() > self.state.redis.options().max_retry {
                 backoff.reset();
             }
-            tracing::debug!(queue = self.queue, %reason, "reply consumer lost its connection, taking up again");
+            tracing::debug!(%error, "reply consumer lost its connection; consuming again");
             tokio::time::sleep(backoff.next()).await;
         }
     }
 
-    /// Hands out replies until the connection is lost, which is the error, or nobody wants them any more.
-    async fn subscribe(&self, link: &Link, sender: &mpsc::Sender<Delivery>) -> Result<(), String> {
+    /// Hands out replies until the consumer is gone.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    async fn subscribe(&self, link: &RedisLink, sender: &mpsc::Sender<Delivery>) -> Result<(), ConnectionError> {
         self.bind().await?;
         self.bound.notify_one();
-        let mut waiting = Waiting::new(self.shared.redis.open().await?, patience(&self.shared.redis.options));
-        let lists = self.shared.keys.queues(&self.queue);
+        let opened = self.state.redis.open_own().await?;
+        let mut watcher = ListWatcher::new(opened, answer_timeout(self.state.redis.options()));
+        let lists = self.state.keys.queues(&self.queue);
         loop {
             let mut script = TAKE_FOR_GOOD.prepare_invoke();
             for list in &lists {
                 script.key(list);
             }
-            script.arg(AT_ONCE).arg(Envelope::max_bytes(&Limits::default()));
-            let taken: redis::RedisResult<Vec<Vec<u8>>> = script.invoke_async(&mut link.connection.clone()).await;
-            let taken = taken.map_err(|error| words(&error))?;
+            script.arg(MAX_REPLIES_PER_STEP).arg(Envelope::max_bytes(&Limits::default()));
+            let taken: Vec<Vec<u8>> = script.invoke_async(&mut link.connection.clone()).await?;
             if taken.is_empty() {
                 tokio::select! {
-                    () = link.lost.cancelled() => return Err("the connection was lost".to_owned()),
-                    outcome = waiting.wait(&lists[0]) => outcome?,
+                    () = link.lost.cancelled() => return Err(ConnectionError::Ended),
+                    outcome = watcher.wait(&lists[0]) => outcome?,
                 }
             }
             for envelope in taken {
@@ -143,55 +135,53 @@ impl Driver {
                             return Ok(());
                         }
                     }
-                    Err(error) => tracing::warn!(queue = self.queue, %error, "dropped a reply that cannot be read"),
+                    Err(error) => tracing::warn!(%error, "reply dropped: unreadable"),
                 }
             }
         }
     }
 
-    /// Binds the queue until the deadline all transient bindings of the exchange have.
-    async fn bind(&self) -> Result<(), String> {
+    /// Binds the queue until the deadline of all transient bindings of the exchange.
+    async fn bind(&self) -> Result<(), RequestError> {
         let Some((exchange, routing_key)) = &self.binding else {
             return Ok(());
         };
-        let keys = &self.shared.keys;
+        let keys = &self.state.keys;
         let mut bind = BIND_FOR_A_WHILE.key(keys.bindings(exchange));
         bind.key(keys.binding_deadlines()).arg(BindingMember::direct(routing_key, &self.queue).encode());
         bind.arg(exchange).arg(TRANSIENT_BINDING_MILLISECONDS);
         let bind = &bind;
-        let outcome = self
-            .shared
+        self.state
             .redis
             .request(|mut connection, _| async move { bind.invoke_async::<()>(&mut connection).await })
-            .await;
-        outcome.map_err(|error| error.to_string())
+            .await
     }
 
     async fn stay_bound(&self) {
         loop {
             tokio::time::sleep(Duration::from_millis(TRANSIENT_BINDING_MILLISECONDS / 4)).await;
             if let Err(error) = self.bind().await {
-                tracing::debug!(queue = self.queue, %error, "a binding could not be renewed");
+                tracing::debug!(%error, "binding not renewed");
             }
         }
     }
 
-    /// The queue goes with its consumer, as an auto-deleted one does.
-    async fn forget(&self) {
+    /// Deletes the queue and its binding, as an auto-delete queue goes with its consumer.
+    async fn delete_queue(&self) {
         let mut delete = redis::pipe();
         if let Some((exchange, routing_key)) = &self.binding {
             let member = BindingMember::direct(routing_key, &self.queue).encode();
-            delete.srem(self.shared.keys.bindings(exchange), member).ignore();
+            delete.srem(self.state.keys.bindings(exchange), member).ignore();
         }
-        delete.cmd("UNLINK").arg(&self.shared.keys.queues(&self.queue)).ignore();
+        delete.cmd("UNLINK").arg(&self.state.keys.queues(&self.queue)).ignore();
         let delete = &delete;
-        let gone = self
-            .shared
+        let deleted = self
+            .state
             .redis
             .request_even_closing(|mut connection| async move { delete.query_async::<()>(&mut connection).await })
             .await;
-        if let Err(error) = gone {
-            tracing::debug!(queue = self.queue, %error, "a reply queue was left, it goes by itself");
+        if let Err(error) = deleted {
+            tracing::debug!(%error, "reply queue not deleted; it expires");
         }
     }
 }

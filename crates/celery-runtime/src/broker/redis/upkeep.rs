@@ -1,4 +1,4 @@
-//! What has to happen from time to time.
+//! Periodic work: renewing the tags of a consumer, and requeueing messages of dead workers and of orphaned requests.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -12,9 +12,10 @@ use celery_protocol::redis::{
 use redis::{Script, ToRedisArgs};
 
 use super::{
-    Shared,
-    held::Held,
-    restore::{End, push_back, put_back},
+    acknowledge::retry_pending_acks,
+    broker_state::RedisBrokerState,
+    restore::{QueueEnd, requeue, requeue_found},
+    unsettled::UnsettledDeliveries,
 };
 use crate::redis::RequestError;
 
@@ -23,86 +24,86 @@ static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::RELEASE
 static REFRESH: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::REFRESH));
 
 /// How often tags are renewed, at most.
-const RENEW: Duration = Duration::from_secs(60);
-/// How long it is waited after Redis could not be told: others may think us dead already.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How often it is looked for what dead workers held, at most. As Celery does.
-const LOOK: Duration = Duration::from_secs(10);
-/// How often it is looked for what a request took that arrived late.
-const LATE: Duration = Duration::from_secs(2);
-/// How many messages are put back in one step.
-const AT_ONCE: usize = 16;
+const RENEW_INTERVAL: Duration = Duration::from_secs(60);
+/// The wait after a failed renewal, which is short because other workers may already take us for dead.
+const RENEW_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often to look for messages of dead workers, at most. As Celery does.
+const ABANDONED_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often to look for messages that orphaned requests have taken.
+const ORPHANED_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How many abandoned messages one step requeues.
+const MAX_ABANDONED_PER_STEP: usize = 16;
 /// How many tags one command renews.
-const TAGS_AT_ONCE: usize = 1000;
+const MAX_TAGS_PER_RENEWAL: usize = 1000;
 
-/// Renews what a consumer holds, until the consumer has ended (its future is dropped).
-pub(super) async fn renew(shared: &Shared, held: &Held) {
-    let every = RENEW.min(shared.redis.url.visibility_timeout / 4).min(lease(shared) / 4);
+/// Renews the tags of a consumer until it has ended (its future is dropped).
+pub(super) async fn renew(state: &RedisBrokerState, unsettled: &UnsettledDeliveries) {
+    let every = RENEW_INTERVAL.min(state.redis.url.visibility_timeout / 4).min(lease(state) / 4);
     let mut wait = every;
     loop {
         tokio::time::sleep(wait).await;
-        let told = held.acknowledge_late(shared).await;
-        let renewed = renew_now(shared, held).await;
+        let acknowledged = retry_pending_acks(state, unsettled).await;
+        let renewed = renew_now(state, unsettled).await;
         if let Err(error) = &renewed {
-            tracing::debug!(%error, "deliveries could not be renewed");
+            tracing::debug!(%error, "deliveries not renewed");
         }
-        wait = if told && renewed.is_ok() { every } else { every.min(AGAIN) };
+        wait = if acknowledged && renewed.is_ok() { every } else { every.min(RENEW_RETRY_INTERVAL) };
     }
 }
 
-/// Renews once what a consumer holds.
-pub(super) async fn renew_now(shared: &Shared, held: &Held) -> Result<(), RequestError> {
-    for tags in held.tags().chunks(TAGS_AT_ONCE) {
-        let kept = refresh(shared, tags).await?;
+/// Renews the tags of a consumer once.
+pub(super) async fn renew_now(state: &RedisBrokerState, unsettled: &UnsettledDeliveries) -> Result<(), RequestError> {
+    for tags in unsettled.to_renew().chunks(MAX_TAGS_PER_RENEWAL) {
+        let kept = refresh(state, tags).await?;
         if kept < tags.len() {
-            tracing::warn!(lost = tags.len() - kept, "somebody put back messages that are still worked on");
+            tracing::warn!(lost = tags.len() - kept, "another worker requeued messages that are still worked on");
         }
     }
     Ok(())
 }
 
-/// Makes these tags as young as if they were taken now; returns how many are still there.
-async fn refresh<T: ToRedisArgs + Sync>(shared: &Shared, tags: &[T]) -> Result<usize, RequestError> {
-    let mut script = REFRESH.key(shared.keys.unacked_index());
+/// Makes these tags as young as if they were taken now. Returns how many still exist.
+async fn refresh<T: ToRedisArgs + Sync>(state: &RedisBrokerState, tags: &[T]) -> Result<usize, RequestError> {
+    let mut script = REFRESH.key(state.keys.unacked_index());
     for tag in tags {
         script.arg(tag);
     }
     let script = &script;
-    shared.redis.request(|mut connection, _| async move { script.invoke_async::<usize>(&mut connection).await }).await
+    state.redis.request(|mut connection, _| async move { script.invoke_async::<usize>(&mut connection).await }).await
 }
 
-/// Puts back what was handed out to connections that had been given up, until the consumer has ended (its future is dropped).
-pub(super) async fn take_back_what_came_late(shared: &Shared, held: &Held) {
+/// Requeues the messages that orphaned requests have taken, until the consumer has ended (its future is dropped).
+pub(super) async fn requeue_orphaned(state: &RedisBrokerState, unsettled: &UnsettledDeliveries) {
     loop {
-        tokio::time::sleep(LATE).await;
-        // What comes later still is found by its lease.
-        let suspects = held.suspects(lease(shared));
-        if suspects.is_empty() {
+        tokio::time::sleep(ORPHANED_CHECK_INTERVAL).await;
+        // Messages taken even later return when their lease ends.
+        let orphaned = unsettled.orphaned_tags(lease(state));
+        if orphaned.is_empty() {
             continue;
         }
-        match put_back(shared, suspects, End::Next).await {
+        match requeue(state, orphaned, QueueEnd::Next).await {
             Ok(0) => {}
-            Ok(count) => tracing::info!(count, "put back messages a request took that arrived late"),
-            Err(error) => tracing::debug!(%error, "cannot look for what came late"),
+            Ok(count) => tracing::info!(count, "requeued messages that a late request had taken"),
+            Err(error) => tracing::debug!(%error, "cannot look for messages of late requests"),
         }
     }
 }
 
-fn lease(shared: &Shared) -> Duration {
-    Duration::from_secs(LEASE_SECONDS).min(shared.redis.url.visibility_timeout)
+fn lease(state: &RedisBrokerState) -> Duration {
+    Duration::from_secs(LEASE_SECONDS).min(state.redis.url.visibility_timeout)
 }
 
-/// Puts back what was not acknowledged in time, until the broker is closed.
-pub(super) async fn restore_what_was_left(shared: Arc<Shared>) {
-    let every = LOOK.min(shared.redis.url.visibility_timeout / 4);
+/// Requeues messages that were not acknowledged in time, until the broker is closed.
+pub(super) async fn requeue_abandoned(state: Arc<RedisBrokerState>) {
+    let every = ABANDONED_CHECK_INTERVAL.min(state.redis.url.visibility_timeout / 4);
     loop {
         loop {
-            match restore_some(&shared).await {
+            match requeue_some_abandoned(&state).await {
                 Ok(None) => break,
-                // Others may be due behind those that cannot be put back.
+                // Others may be due behind those that cannot be requeued.
                 Ok(Some(0)) => {}
                 Ok(Some(count)) => {
-                    tracing::warn!(count, "put back messages whose worker did not acknowledge them in time");
+                    tracing::warn!(count, "requeued messages that their worker did not acknowledge in time");
                 }
                 Err(RequestError::Closed) => return,
                 Err(error) => {
@@ -112,24 +113,24 @@ pub(super) async fn restore_what_was_left(shared: Arc<Shared>) {
             }
         }
         tokio::select! {
-            () = shared.redis.closed.cancelled() => return,
+            () = state.redis.closed().cancelled() => return,
             () = tokio::time::sleep(every) => {}
         }
     }
 }
 
-/// One step: how many were put back, or none when there is nothing more to look at. What is due and was not put back is
-/// then as young as if it were taken now, so that the next step sees others.
-async fn restore_some(shared: &Shared) -> Result<Option<usize>, RequestError> {
+/// One step. Returns how many messages were requeued, or `None` when no more are due. A due message that was not requeued is then
+/// as young as if it were taken now, so that the next step sees others.
+async fn requeue_some_abandoned(state: &RedisBrokerState) -> Result<Option<usize>, RequestError> {
     let token = uuid::Uuid::new_v4().to_string();
-    let (visibility, lease) = (shared.redis.url.visibility_timeout, lease(shared));
-    let mut due = DUE.key(shared.keys.unacked_index());
-    due.key(shared.keys.unacked()).key(shared.keys.unacked_mutex());
+    let (visibility, lease) = (state.redis.url.visibility_timeout, lease(state));
+    let mut due = DUE.key(state.keys.unacked_index());
+    due.key(state.keys.unacked()).key(state.keys.unacked_mutex());
     due.arg(&token).arg(MUTEX_MILLISECONDS).arg(visibility.as_secs_f64()).arg(lease.as_secs_f64());
-    due.arg(LEASED_TAG).arg(AT_ONCE);
+    due.arg(LEASED_TAG).arg(MAX_ABANDONED_PER_STEP);
     let due = &due;
     let found: Vec<Vec<u8>> =
-        shared.redis.request(|mut connection, _| async move { due.invoke_async(&mut connection).await }).await?;
+        state.redis.request(|mut connection, _| async move { due.invoke_async(&mut connection).await }).await?;
     if found.is_empty() {
         return Ok(None);
     }
@@ -138,27 +139,27 @@ async fn restore_some(shared: &Shared) -> Result<Option<usize>, RequestError> {
     while let (Some(tag), Some(value)) = (parts.next(), parts.next()) {
         let text = String::from_utf8_lossy(&tag).into_owned();
         tags.push(tag);
-        // Ours are worked on, though Redis could not be told for a while.
-        if !shared.holds(&text) {
+        // Tags of this process are worked on, even if they could not be renewed for a while.
+        if !state.holds(&text) {
             pairs.push((text, value));
         }
     }
     // The oldest is pushed last, so it is taken first.
     pairs.reverse();
-    // A tag of ours that is renewed meanwhile is younger than its lease again; one of Python's is judged by the same age,
-    // which its own score has passed.
-    let restored = push_back(shared, pairs, lease, End::Next).await;
+    // A tag of ours that was renewed meanwhile is younger than its lease again. A tag of Python's is checked against the same
+    // age, which its own score has passed.
+    let restored = requeue_found(state, pairs, lease, QueueEnd::Next).await;
     let left = match &restored {
-        Ok(count) if *count < tags.len() => refresh(shared, &tags).await,
-        // It would be refused again the next time, and nothing behind it ever be looked at.
-        Err(RequestError::Refused { .. }) => refresh(shared, &tags).await,
+        Ok(count) if *count < tags.len() => refresh(state, &tags).await,
+        // It would be refused again the next time, and the messages behind it would never be checked.
+        Err(RequestError::Refused { .. }) => refresh(state, &tags).await,
         _ => Ok(0),
     };
-    let mut release = RELEASE.key(shared.keys.unacked_mutex());
+    let mut release = RELEASE.key(state.keys.unacked_mutex());
     release.arg(&token);
     let release = &release;
-    shared.redis.request(|mut connection, _| async move { release.invoke_async::<()>(&mut connection).await }).await?;
+    state.redis.request(|mut connection, _| async move { release.invoke_async::<()>(&mut connection).await }).await?;
     let (left, restored) = (left?, restored?);
-    // Where nothing was changed there is nothing to be found by looking again at once.
+    // If nothing changed, another look now would find the same.
     Ok(if restored == 0 && left == 0 { None } else { Some(restored) })
 }

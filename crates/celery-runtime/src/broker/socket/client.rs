@@ -5,7 +5,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,49 +21,59 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-use super::frame::{Answer, Call, Request, WireError, WireSubscription, encode, read};
-use crate::broker::{
-    Broadcast, Broker, BrokerError, ConnectOptions, ConnectionState, Consumer, Delivery, Guarantee, Publish,
-    PublishError, Subscription, TaskQueue,
+use super::frame::{SocketAnswer, SocketCall, SocketRequest, WireError, WireSubscription, encode, read};
+use crate::{
+    broker::{
+        delivery::Delivery,
+        error::{BrokerError, PublishError},
+        publish::{Guarantee, Publish},
+        queue::TaskQueue,
+        subscription::{Broadcast, Subscription},
+        traits::{Broker, Consumer},
+    },
+    connection::{ConnectOptions, ConnectionState},
+    sync::lock,
 };
 
-/// Replies kept for a consumer that does not ask for them; more are dropped.
+/// Replies that may wait for a consumer that does not take them; more are dropped.
 const MAX_WAITING_REPLIES: usize = 4096;
 
 /// A connection to the in-process broker of another process.
 pub struct SocketBroker {
     path: PathBuf,
     timeout: Duration,
-    shared: Arc<Shared>,
+    client: Arc<SocketClient>,
     writer: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
     reading: tokio::task::AbortHandle,
 }
 
-struct Shared {
+/// The part of a connection that its reader and its callers share.
+struct SocketClient {
     next_id: AtomicU64,
     state: watch::Sender<ConnectionState>,
-    table: Mutex<Table>,
+    waiters: Mutex<SocketWaiters>,
 }
 
+/// The calls without an answer, and the consumers.
 #[derive(Default)]
-struct Table {
+struct SocketWaiters {
     ended: bool,
-    waiting: HashMap<u64, oneshot::Sender<Result<(), WireError>>>,
+    calls: HashMap<u64, oneshot::Sender<Result<(), WireError>>>,
     consumers: HashMap<String, mpsc::Sender<Delivery>>,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+impl SocketClient {
+    fn lock(&self) -> MutexGuard<'_, SocketWaiters> {
+        lock(&self.waiters)
     }
 
-    /// Fails everybody who waits; nothing can be asked any more.
+    /// Fails all waiting calls and ends all consumers. Later calls fail.
     fn end(&self, reason: Option<String>) {
-        let mut table = self.lock();
-        table.ended = true;
-        table.waiting.clear();
-        table.consumers.clear();
-        drop(table);
+        let mut waiters = self.lock();
+        waiters.ended = true;
+        waiters.calls.clear();
+        waiters.consumers.clear();
+        drop(waiters);
         self.state.send_modify(|state| state.down(reason));
     }
 }
@@ -72,20 +82,20 @@ impl SocketBroker {
     /// Connects to the process that serves `path`.
     ///
     /// # Errors
-    /// If nobody does, or it belongs to another user.
+    /// If no process does, or it belongs to another user.
     pub async fn connect(path: &Path, options: ConnectOptions) -> std::io::Result<Self> {
         let stream = tokio::time::timeout(options.connect_timeout, UnixStream::connect(path)).await??;
         let (reader, writer) = stream.into_split();
-        let shared = Arc::new(Shared {
+        let client = Arc::new(SocketClient {
             next_id: AtomicU64::new(0),
             state: watch::Sender::new(ConnectionState::connected()),
-            table: Mutex::default(),
+            waiters: Mutex::default(),
         });
-        let reading = tokio::spawn(receive(reader, shared.clone())).abort_handle();
+        let reading = tokio::spawn(receive(reader, client.clone())).abort_handle();
         Ok(Self {
             path: path.to_owned(),
             timeout: options.operation_timeout,
-            shared,
+            client,
             writer: Arc::new(tokio::sync::Mutex::new(writer)),
             reading,
         })
@@ -95,19 +105,20 @@ impl SocketBroker {
         WireError::Unavailable { reason: format!("the process serving {} is gone", self.path.display()) }
     }
 
-    async fn call(&self, call: Call) -> Result<(), WireError> {
-        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let frame = encode(&Request { id, call }).map_err(|error| WireError::Refused { reason: error.to_string() })?;
+    async fn call(&self, call: SocketCall) -> Result<(), WireError> {
+        let id = self.client.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame =
+            encode(&SocketRequest { id, call }).map_err(|error| WireError::Refused { reason: error.to_string() })?;
         let (sender, answer) = oneshot::channel();
         {
-            let mut table = self.shared.lock();
-            if table.ended {
+            let mut waiters = self.client.lock();
+            if waiters.ended {
                 return Err(self.lost());
             }
-            table.waiting.insert(id, sender);
+            waiters.calls.insert(id, sender);
         }
         let writer = self.writer.clone();
-        // In a task of its own: a caller that gives up must not leave half a frame behind.
+        // In a task of its own, so that a caller that gives up leaves no half frame behind.
         let writing = tokio::spawn(async move { writer.lock().await.write_all(&frame).await });
         let exchange = async {
             match writing.await {
@@ -116,25 +127,25 @@ impl SocketBroker {
             }
         };
         let outcome = tokio::time::timeout(self.timeout, exchange).await;
-        self.shared.lock().waiting.remove(&id);
+        self.client.lock().calls.remove(&id);
         outcome.unwrap_or(Err(WireError::Timeout))
     }
 
-    /// A consumer for what comes from `queue` once `call` was answered.
-    async fn receive_from(&self, queue: &str, call: Call, what: &str) -> Result<Box<dyn Consumer>, BrokerError> {
+    /// A consumer of the deliveries from `queue`, once `call` was answered.
+    async fn receive_from(&self, queue: &str, call: SocketCall, what: &str) -> Result<Box<dyn Consumer>, BrokerError> {
         let (sender, deliveries) = mpsc::channel(MAX_WAITING_REPLIES);
-        self.shared.lock().consumers.insert(queue.to_owned(), sender);
+        self.client.lock().consumers.insert(queue.to_owned(), sender);
         let consumer = SocketConsumer {
             name: queue.to_owned(),
             deliveries,
-            shared: self.shared.clone(),
+            client: self.client.clone(),
             writer: self.writer.clone(),
         };
         self.declare(call, what).await?;
         Ok(Box::new(consumer))
     }
 
-    async fn declare(&self, call: Call, what: &str) -> Result<(), BrokerError> {
+    async fn declare(&self, call: SocketCall, what: &str) -> Result<(), BrokerError> {
         self.call(call).await.map_err(|error| match error {
             WireError::Refused { reason } => BrokerError::Refused { what: what.to_owned(), reason },
             WireError::Unavailable { reason } => BrokerError::Unavailable { reason },
@@ -145,37 +156,37 @@ impl SocketBroker {
     }
 }
 
-async fn receive(mut reader: OwnedReadHalf, shared: Arc<Shared>) {
+async fn receive(mut reader: OwnedReadHalf, client: Arc<SocketClient>) {
     let reason = loop {
-        match read::<Answer>(&mut reader).await {
-            Ok(Some(answer)) => dispatch(answer, &shared),
+        match read::<SocketAnswer>(&mut reader).await {
+            Ok(Some(answer)) => dispatch(answer, &client),
             Ok(None) => break "the other side closed the connection".to_owned(),
             Err(error) => break error.to_string(),
         }
     };
-    shared.end(Some(reason));
+    client.end(Some(reason));
 }
 
-fn dispatch(answer: Answer, shared: &Shared) {
-    let mut table = shared.lock();
+fn dispatch(answer: SocketAnswer, client: &SocketClient) {
+    let mut waiters = client.lock();
     match answer {
-        Answer::Done { id } => {
-            // Nobody there: the caller gave up.
-            let _ = table.waiting.remove(&id).map(|waiting| waiting.send(Ok(())));
+        SocketAnswer::Done { id } => {
+            // The caller may have given up.
+            let _ = waiters.calls.remove(&id).map(|call| call.send(Ok(())));
         }
-        Answer::Failed { id, error } => {
-            let _ = table.waiting.remove(&id).map(|waiting| waiting.send(Err(error)));
+        SocketAnswer::Failed { id, error } => {
+            let _ = waiters.calls.remove(&id).map(|call| call.send(Err(error)));
         }
-        Answer::Delivery { queue, exchange, routing_key, redelivered, message } => {
+        SocketAnswer::Delivery { queue, exchange, routing_key, redelivered, message } => {
             let Ok(message) = (*message).try_into() else {
-                tracing::warn!(queue, "dropped a reply whose body is not base64");
+                tracing::warn!(queue, "reply dropped: its body is not base64");
                 return;
             };
             let delivery = Delivery::new(message, exchange, routing_key, redelivered, 1, None);
-            if let Some(consumer) = table.consumers.get(&queue)
+            if let Some(consumer) = waiters.consumers.get(&queue)
                 && consumer.try_send(delivery).is_err()
             {
-                tracing::warn!(queue, "dropped a reply nobody takes");
+                tracing::warn!(queue, "reply dropped: too many are waiting");
             }
         }
     }
@@ -188,12 +199,12 @@ impl Broker for SocketBroker {
     }
 
     async fn declare_reply_queue(&self, name: &str) -> Result<(), BrokerError> {
-        self.declare(Call::DeclareReplies { queue: name.to_owned() }, "the reply queue").await
+        self.declare(SocketCall::DeclareReplies { queue: name.to_owned() }, "the reply queue").await
     }
 
     async fn publish(&self, publish: Publish) -> Result<(), PublishError> {
         let mandatory = publish.guarantee == Guarantee::Confirmed { mandatory: true };
-        let call = Call::Publish {
+        let call = SocketCall::Publish {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
             mandatory,
@@ -207,7 +218,7 @@ impl Broker for SocketBroker {
     }
 
     async fn consume_replies(&self, name: &str) -> Result<Box<dyn Consumer>, BrokerError> {
-        self.receive_from(name, Call::ConsumeReplies { queue: name.to_owned() }, "the reply consumer").await
+        self.receive_from(name, SocketCall::ConsumeReplies { queue: name.to_owned() }, "the reply consumer").await
     }
 
     async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Consumer>, BrokerError> {
@@ -220,22 +231,22 @@ impl Broker for SocketBroker {
             Subscription::ControlReplies { client } => WireSubscription::ControlReplies { client },
             Subscription::Events { id, binding } => WireSubscription::Events { id, binding },
         };
-        self.receive_from(&subscription.mailbox().queue.name, Call::Subscribe { to }, "the subscription").await
+        self.receive_from(&subscription.mailbox().queue.name, SocketCall::Subscribe { to }, "the subscription").await
     }
 
     async fn declare_broadcast(&self, broadcast: Broadcast) -> Result<(), BrokerError> {
-        self.declare(Call::DeclareBroadcast { exchange: broadcast.exchange().to_owned() }, "the exchange").await
+        self.declare(SocketCall::DeclareBroadcast { exchange: broadcast.exchange().to_owned() }, "the exchange").await
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {
-        self.shared.state.subscribe()
+        self.client.state.subscribe()
     }
 
     async fn close(&self) {
         self.reading.abort();
-        self.shared.end(None);
+        self.client.end(None);
         if let Err(error) = self.writer.lock().await.shutdown().await {
-            tracing::debug!(%error, "the socket was closed already");
+            tracing::debug!(%error, "socket already closed");
         }
     }
 }
@@ -243,7 +254,7 @@ impl Broker for SocketBroker {
 impl Drop for SocketBroker {
     fn drop(&mut self) {
         self.reading.abort();
-        self.shared.end(None);
+        self.client.end(None);
     }
 }
 
@@ -253,10 +264,11 @@ impl fmt::Debug for SocketBroker {
     }
 }
 
+/// A consumer of replies or broadcasts.
 struct SocketConsumer {
     name: String,
     deliveries: mpsc::Receiver<Delivery>,
-    shared: Arc<Shared>,
+    client: Arc<SocketClient>,
     writer: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
 }
 
@@ -267,23 +279,23 @@ impl Consumer for SocketConsumer {
     }
 
     async fn cancel(&mut self) {
-        if let Some(telling) = self.stop() {
-            telling.await;
+        if let Some(notifying) = self.stop() {
+            notifying.await;
         }
     }
 }
 
 impl SocketConsumer {
-    /// Takes nothing more; what is returned tells the other side so. `None` if that was done before.
+    /// Stops the consumer. The returned future notifies the other side; `None` if that was done before.
     fn stop(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
         self.deliveries.close();
-        self.shared.lock().consumers.remove(&self.name)?;
-        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let frame = encode(&Request { id, call: Call::CancelReplies { queue: self.name.clone() } }).ok()?;
+        self.client.lock().consumers.remove(&self.name)?;
+        let id = self.client.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame = encode(&SocketRequest { id, call: SocketCall::CancelReplies { queue: self.name.clone() } }).ok()?;
         let writer = self.writer.clone();
         Some(async move {
             if let Err(error) = writer.lock().await.write_all(&frame).await {
-                tracing::debug!(%error, "the socket was closed already");
+                tracing::debug!(%error, "socket already closed");
             }
         })
     }
@@ -292,8 +304,8 @@ impl SocketConsumer {
 impl Drop for SocketConsumer {
     fn drop(&mut self) {
         // Outside a runtime the process is ending, and the connection with it.
-        if let (Some(telling), Ok(runtime)) = (self.stop(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(telling);
+        if let (Some(notifying), Ok(runtime)) = (self.stop(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(notifying);
         }
     }
 }

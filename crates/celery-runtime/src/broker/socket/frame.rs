@@ -1,4 +1,4 @@
-//! What travels over the socket.
+//! The frames on the socket.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use celery_protocol::{FieldTable, Message, Properties};
@@ -6,21 +6,22 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::broker::{PublishError, Subscription};
+use crate::broker::{error::PublishError, subscription::Subscription};
 
-/// The largest frame accepted or sent, in bytes: a body of 16 MiB in base64, and room for the rest.
+/// The largest frame that is accepted or sent, in bytes: a body of 16 MiB in base64, and room for the rest.
 pub const MAX_FRAME: usize = 24 * 1024 * 1024;
 
+/// A call with its number.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Request {
+pub(super) struct SocketRequest {
     pub id: u64,
     #[serde(flatten)]
-    pub call: Call,
+    pub call: SocketCall,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "kebab-case")]
-pub(super) enum Call {
+pub(super) enum SocketCall {
     Publish {
         exchange: String,
         routing_key: String,
@@ -45,7 +46,7 @@ pub(super) enum Call {
     },
 }
 
-/// What another process may listen to.
+/// The broadcasts that another process may listen to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "to", rename_all = "kebab-case")]
 pub(super) enum WireSubscription {
@@ -64,7 +65,7 @@ impl From<WireSubscription> for Subscription {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub(super) enum Answer {
+pub(super) enum SocketAnswer {
     Done { id: u64 },
     Failed { id: u64, error: WireError },
     Delivery { queue: String, exchange: String, routing_key: String, redelivered: bool, message: Box<WireMessage> },
@@ -172,13 +173,13 @@ pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin
     if length > MAX_FRAME {
         return Err(bad(format!("a frame of {length} bytes is over the limit of {MAX_FRAME}")));
     }
-    // Memory grows with what arrives, not with what is announced.
+    // Memory grows with the bytes that arrive, not with the announced length.
     let mut bytes = Vec::new();
     let read = from.take(length as u64).read_to_end(&mut bytes).await?;
     if read < length {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| bad(format!("a frame is not understood: {error}")))
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| bad(format!("a frame cannot be parsed: {error}")))
 }
 
 /// Writes one frame.

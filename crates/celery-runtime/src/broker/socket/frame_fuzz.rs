@@ -1,4 +1,4 @@
-//! What is fuzzed of the frames of a socket: takes any bytes and panics if a promise is broken.
+//! Fuzzes the frames of a socket: takes any bytes and panics if a promise is broken.
 //!
 //! Compiled for the tests, which replay the corpus, and for the fuzzer (`fuzz/`).
 
@@ -6,21 +6,21 @@ use celery_protocol::Message;
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::frame::{Answer, Call, Request, WireMessage, encode, read};
+use super::frame::{SocketAnswer, SocketCall, SocketRequest, WireMessage, encode, read};
 
-/// What a client sends.
+/// Frames of a client.
 pub(crate) fn request(stream: &[u8]) {
-    each(stream, |request: &Request| {
-        if let Call::Publish { message, .. } = &request.call {
+    each(stream, |request: &SocketRequest| {
+        if let SocketCall::Publish { message, .. } = &request.call {
             passes_on(message);
         }
     });
 }
 
-/// What a server sends.
+/// Frames of a server.
 pub(crate) fn answer(stream: &[u8]) {
-    each(stream, |answer: &Answer| {
-        if let Answer::Delivery { message, .. } = answer {
+    each(stream, |answer: &SocketAnswer| {
+        if let SocketAnswer::Delivery { message, .. } = answer {
             passes_on(message);
         }
     });

@@ -17,15 +17,19 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
-use super::frame::{Answer, Call, Request, WireError, read, write};
+use super::frame::{SocketAnswer, SocketCall, SocketRequest, WireError, read, write};
 use crate::broker::{
-    Broadcast, Broker, BrokerError, Consumer, Guarantee, Publish, Subscription, memory::MemoryBroker,
-    memory::MemoryConnection,
+    error::BrokerError,
+    memory::{MemoryBroker, MemoryConnection},
+    publish::{Guarantee, Publish},
+    subscription::{Broadcast, Subscription},
+    traits::{Broker, Consumer},
 };
 
 /// How many processes may be connected at a time.
-const MAX_CONNECTIONS: usize = 64;
+const MAX_SOCKET_CONNECTIONS: usize = 64;
 /// How many reply queues one connection may consume.
 const MAX_REPLY_QUEUES: usize = 16;
 
@@ -39,7 +43,7 @@ pub enum ServeError {
         /// The socket's path.
         path: PathBuf,
     },
-    /// Something that is not a socket is in the way.
+    /// The path names something other than a socket.
     #[error("{path} exists and is not a socket")]
     NotASocket {
         /// The socket's path.
@@ -50,13 +54,15 @@ pub enum ServeError {
     Io {
         /// The socket's path.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
-/// A bound socket, readable and writable by its owner alone. Holds a lock on `<path>.lock` as long as it lives, so that two
-/// processes never serve one path; a socket file left behind by a dead process is replaced.
+/// A bound socket that only its owner can read and write.
+///
+/// Holds a lock on `<path>.lock` as long as it lives, so that two processes never serve one path. A socket file left behind by
+/// a dead process is replaced.
 #[derive(Debug)]
 pub struct SocketServer {
     path: PathBuf,
@@ -65,7 +71,7 @@ pub struct SocketServer {
 }
 
 impl SocketServer {
-    /// Takes the path over, or says who has it. Must be called inside a tokio runtime.
+    /// Binds the path. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -88,7 +94,7 @@ impl SocketServer {
                 if !rustix::fs::FileType::from_raw_mode(found.st_mode).is_socket() {
                     return Err(ServeError::NotASocket { path });
                 }
-                // Also a server that does not know of the lock is left alone.
+                // Also a server that does not use the lock keeps its socket.
                 if UnixStream::connect(&path).await.is_ok() {
                     return Err(ServeError::InUse { path });
                 }
@@ -105,7 +111,12 @@ impl SocketServer {
 
     /// Serves until `shutdown`, then removes the socket file.
     pub async fn serve(self, broker: MemoryBroker, shutdown: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let span = tracing::error_span!("broker_socket", socket.path = %self.path.display());
+        self.accept(broker, shutdown).instrument(span).await;
+    }
+
+    async fn accept(self, broker: MemoryBroker, shutdown: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(MAX_SOCKET_CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
@@ -116,33 +127,36 @@ impl SocketServer {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(path = %self.path.display(), %error, "cannot accept a connection");
+                    tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
             if !may_connect(&stream) {
-                tracing::warn!(path = %self.path.display(), "refused a connection of another user");
+                tracing::warn!("connection of another user refused");
                 continue;
             }
             let Ok(slot) = slots.clone().try_acquire_owned() else {
-                tracing::warn!(path = %self.path.display(), limit = MAX_CONNECTIONS, "too many connections");
+                tracing::warn!(limit = MAX_SOCKET_CONNECTIONS, "connection refused: too many connections");
                 continue;
             };
             let broker = broker.connect();
-            connections.spawn(async move {
-                serve_one(stream, broker).await;
-                drop(slot);
-            });
+            connections.spawn(
+                async move {
+                    serve_one(stream, broker).await;
+                    drop(slot);
+                }
+                .in_current_span(),
+            );
         }
         connections.shutdown().await;
         if let Err(error) = rustix::fs::unlink(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "the socket file was gone already");
+            tracing::debug!(%error, "socket file already gone");
         }
     }
 }
 
-/// [`SocketServer::bind`] and [`SocketServer::serve`] in one.
+/// Binds a socket and serves it: [`SocketServer::bind`], then [`SocketServer::serve`].
 ///
 /// # Errors
 /// As [`SocketServer::bind`].
@@ -155,7 +169,7 @@ pub async fn serve_socket(
     Ok(())
 }
 
-/// The owner and root, whatever the file's mode has become.
+/// Whether the peer is the owner or root, whatever the mode of the file is.
 fn may_connect(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
@@ -163,18 +177,18 @@ fn may_connect(stream: &UnixStream) -> bool {
 
 async fn serve_one(stream: UnixStream, broker: MemoryConnection) {
     let (reader, mut writer) = stream.into_split();
-    let (answers, mut outgoing) = mpsc::channel::<Answer>(64);
+    let (answers, mut outgoing) = mpsc::channel::<SocketAnswer>(64);
     let writing = async move {
         while let Some(answer) = outgoing.recv().await {
             if let Err(error) = write(&mut writer, &answer).await {
-                tracing::debug!(%error, "the other side of the socket is gone");
+                tracing::debug!(%error, "other side of the socket is gone");
                 return;
             }
         }
     };
     let reading = async {
         if let Err(error) = answer_requests(reader, &broker, answers).await {
-            tracing::debug!(%error, "a socket connection ended");
+            tracing::debug!(%error, "socket connection ended");
         }
     };
     tokio::select! { () = writing => {}, () = reading => {} }
@@ -184,39 +198,39 @@ async fn serve_one(stream: UnixStream, broker: MemoryConnection) {
 async fn answer_requests(
     mut reader: OwnedReadHalf,
     broker: &MemoryConnection,
-    answers: mpsc::Sender<Answer>,
+    answers: mpsc::Sender<SocketAnswer>,
 ) -> std::io::Result<()> {
-    let mut consumers = Consumers::new();
-    while let Some(Request { id, call }) = read(&mut reader).await? {
+    let mut consumers = ForwardedConsumers::new();
+    while let Some(SocketRequest { id, call }) = read(&mut reader).await? {
         let outcome = match call {
-            Call::Publish { exchange, routing_key, mandatory, message } => match (*message).try_into() {
+            SocketCall::Publish { exchange, routing_key, mandatory, message } => match (*message).try_into() {
                 Ok(message) => {
                     let guarantee = Guarantee::Confirmed { mandatory };
                     broker.publish(Publish { exchange, routing_key, message, guarantee }).await.map_err(WireError::from)
                 }
                 Err(_) => Err(WireError::Refused { reason: "the body is not base64".to_owned() }),
             },
-            Call::DeclareReplies { queue } => declare(broker, &queue).await,
-            Call::ConsumeReplies { queue } => {
+            SocketCall::DeclareReplies { queue } => declare(broker, &queue).await,
+            SocketCall::ConsumeReplies { queue } => {
                 forwarded(&mut consumers, queue.clone(), &answers, broker.consume_replies(&queue)).await
             }
-            Call::Subscribe { to } => {
+            SocketCall::Subscribe { to } => {
                 let subscription = Subscription::from(to);
                 let queue = subscription.mailbox().queue.name;
                 forwarded(&mut consumers, queue, &answers, broker.subscribe(&subscription)).await
             }
-            Call::DeclareBroadcast { exchange } => match broadcast(&exchange) {
+            SocketCall::DeclareBroadcast { exchange } => match broadcast(&exchange) {
                 Some(broadcast) => unavailable(broker.declare_broadcast(broadcast).await),
                 None => Err(WireError::Refused { reason: format!("{exchange:?} is not an exchange for broadcasts") }),
             },
-            Call::CancelReplies { queue } => {
+            SocketCall::CancelReplies { queue } => {
                 consumers.remove(&queue);
                 Ok(())
             }
         };
         let answer = match outcome {
-            Ok(()) => Answer::Done { id },
-            Err(error) => Answer::Failed { id, error },
+            Ok(()) => SocketAnswer::Done { id },
+            Err(error) => SocketAnswer::Failed { id, error },
         };
         if answers.send(answer).await.is_err() {
             break;
@@ -225,13 +239,14 @@ async fn answer_requests(
     Ok(())
 }
 
-type Consumers = HashMap<String, tokio_util::task::AbortOnDropHandle<()>>;
+/// The tasks that forward deliveries, by queue.
+type ForwardedConsumers = HashMap<String, tokio_util::task::AbortOnDropHandle<()>>;
 
 /// Starts a consumer whose deliveries go to the other side.
 async fn forwarded(
-    consumers: &mut Consumers,
+    consumers: &mut ForwardedConsumers,
     queue: String,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<SocketAnswer>,
     consumer: impl Future<Output = Result<Box<dyn Consumer>, BrokerError>>,
 ) -> Result<(), WireError> {
     if consumers.len() >= MAX_REPLY_QUEUES {
@@ -256,9 +271,9 @@ async fn declare(broker: &MemoryConnection, queue: &str) -> Result<(), WireError
     unavailable(broker.declare_reply_queue(queue).await)
 }
 
-async fn forward(queue: String, mut consumer: Box<dyn Consumer>, answers: mpsc::Sender<Answer>) {
+async fn forward(queue: String, mut consumer: Box<dyn Consumer>, answers: mpsc::Sender<SocketAnswer>) {
     while let Some(delivery) = consumer.next().await {
-        let answer = Answer::Delivery {
+        let answer = SocketAnswer::Delivery {
             queue: queue.clone(),
             exchange: delivery.exchange.clone(),
             routing_key: delivery.routing_key.clone(),

@@ -1,4 +1,4 @@
-//! What a worker answers to each command.
+//! The answers of a worker to control commands.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,66 +8,62 @@ use celery_protocol::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{RemoteControl, show};
+use super::{remote_control::RemoteControl, show};
 use crate::{
     broker::TaskQueue,
     worker::{
-        Shared,
-        events::Events,
-        registry::{Place, Registry, Shutdown, TimeLimits},
+        events::EventQueue,
+        registry::{Shutdown, TaskStage, TimeLimits, TrackedTask, WorkerRegistry},
+        worker_core::WorkerCore,
     },
 };
 
-pub(super) struct Panel {
-    shared: Arc<Shared>,
-    events: Arc<Events>,
+pub(super) struct ControlPanel {
+    core: Arc<WorkerCore>,
+    events: Arc<EventQueue>,
     clock: Arc<LamportClock>,
 }
 
-impl Panel {
-    pub fn new(shared: Arc<Shared>, events: Arc<Events>, clock: Arc<LamportClock>) -> Self {
-        Self { shared, events, clock }
+impl ControlPanel {
+    pub fn new(core: Arc<WorkerCore>, events: Arc<EventQueue>, clock: Arc<LamportClock>) -> Self {
+        Self { core, events, clock }
     }
 
-    /// Does what is asked, and says so. `None` where Python says nothing either.
+    /// Obeys a request and returns the answer; `None` where Python does not answer either.
     pub fn answer(&self, request: &ControlRequest) -> Option<Value> {
         let command = match Command::parse(&request.method, &request.arguments) {
             Ok(command) => command,
             Err(error) => return Some(control::error(error.to_string())),
         };
-        if command.changes_state() && self.shared.remote_control != RemoteControl::Full {
-            tracing::warn!(
-                worker = self.shared.name,
-                method = request.method,
-                "refused to be changed by remote control"
-            );
+        if command.changes_state() && self.core.remote_control != RemoteControl::Full {
+            tracing::warn!(method = request.method, "control request refused: this worker can only be inspected");
             let reason = format!(
                 "PermissionError('{} is refused: this worker only lets itself be inspected')",
-                // It is one of our own names, since it was understood.
+                // A known name, since the command was parsed.
                 request.method
             );
             return Some(control::error(reason));
         }
         if command.changes_state() {
-            tracing::info!(worker = self.shared.name, method = request.method, "changed by remote control");
+            tracing::info!(method = request.method, "control request obeyed");
         }
-        self.obey(command)
+        self.execute(command)
     }
 
-    fn registry(&self) -> &Registry {
-        &self.shared.registry
+    fn registry(&self) -> &WorkerRegistry {
+        &self.core.registry
     }
 
-    /// Arguments are shown as they are only where everything is allowed anyway.
-    fn show(&self, request: &crate::worker::registry::Request, safe: bool) -> values::RequestInfo {
-        show::request(request, &self.shared.name, safe || self.shared.remote_control != RemoteControl::Full)
+    /// Arguments are shown in full only where everything is allowed anyway.
+    fn show(&self, request: &TrackedTask, safe: bool) -> values::RequestInfo {
+        show::request(request, &self.core.name, safe || self.core.remote_control != RemoteControl::Full)
     }
 
-    fn list(&self, requests: &[crate::worker::registry::Request], safe: bool) -> Value {
+    fn list(&self, requests: &[TrackedTask], safe: bool) -> Value {
         requests.iter().map(|request| self.show(request, safe).to_json()).collect()
     }
 
-    fn obey(&self, command: Command) -> Option<Value> {
+    fn execute(&self, command: Command) -> Option<Value> {
         let registry = self.registry();
         Some(match command {
             Command::Ping => control::ok("pong"),
@@ -82,10 +78,10 @@ impl Panel {
             Command::QueryTask { ids } => self.query(&ids),
             Command::Registered { items } => show::registered(registry, &items),
             Command::Revoked => Value::from(registry.revoked()),
-            Command::Stats => show::stats(&self.shared, self.clock.now()),
+            Command::Stats => show::stats(&self.core, self.clock.now()),
             Command::ActiveQueues => registry.queues().iter().map(show::queue).collect(),
-            Command::Conf => show::configuration(&self.shared),
-            Command::Report => show::report(&self.shared),
+            Command::Conf => show::configuration(&self.core),
+            Command::Report => show::report(&self.core),
             Command::Clock => json!({"clock": self.clock.now()}),
             Command::Memory | Command::Election => Value::Null,
             Command::Heartbeat => {
@@ -93,11 +89,11 @@ impl Panel {
                 Value::Null
             }
             Command::Hello { from_node, revoked } => {
-                if from_node == self.shared.name {
+                if from_node == self.core.name {
                     return Some(Value::Null);
                 }
-                tracing::debug!(worker = self.shared.name, from_node, "tells a starting worker what was revoked");
-                if self.shared.remote_control == RemoteControl::Full {
+                tracing::debug!(from_node, "revoked tasks sent to a starting worker");
+                if self.core.remote_control == RemoteControl::Full {
                     registry.revoke(revoked);
                 }
                 json!({"revoked": registry.revoked(), "clock": self.clock.forward()})
@@ -125,8 +121,8 @@ impl Panel {
                 let (own, key) =
                     (exchange.unwrap_or_else(|| queue.clone()), routing_key.unwrap_or_else(|| queue.clone()));
                 if exchange_type != "direct" || key != queue {
-                    // A queue bound otherwise is its owner's to declare; it is consumed all the same.
-                    tracing::info!(worker = self.shared.name, queue, exchange = own, "consumes a queue others bind");
+                    // Its owner declares a queue that is bound otherwise; it is consumed all the same.
+                    tracing::info!(queue, exchange = own, "consuming a queue that others bind");
                 }
                 let mut added = TaskQueue::new(&queue);
                 if own != queue && exchange_type == "direct" && key == queue {
@@ -153,7 +149,7 @@ impl Panel {
                 registry.shut_down(Shutdown::Warm);
                 return None;
             }
-            // Whatever a later version of the protocol knows.
+            // Commands of a later version of the protocol.
             _ => Value::Null,
         })
     }
@@ -161,12 +157,12 @@ impl Panel {
     fn query(&self, ids: &[String]) -> Value {
         let known = ids.iter().filter_map(|id| {
             let request = self.registry().find(id)?;
-            let place = match request.place {
-                Place::Active => "active",
-                Place::Reserved => "reserved",
-                Place::Scheduled => "scheduled",
+            let stage = match request.stage {
+                TaskStage::Active => "active",
+                TaskStage::Reserved => "reserved",
+                TaskStage::Scheduled => "scheduled",
             };
-            Some((id.clone(), json!([place, self.show(&request, false).to_json()])))
+            Some((id.clone(), json!([stage, self.show(&request, false).to_json()])))
         });
         Value::Object(known.collect())
     }
@@ -209,7 +205,7 @@ impl Panel {
         let lifted = limit.per_second() == 0.0;
         let wanted = match lifted {
             true => None,
-            // Both read the same texts; what only one of them took would be a fault of ours.
+            // Both types read the same texts; a text that only one of them reads is a bug.
             false => match limit.to_string().parse() {
                 Ok(wanted) => Some(wanted),
                 Err(error) => return control::error(format!("Invalid rate limit string: {error}")),
@@ -222,7 +218,7 @@ impl Panel {
         }
     }
 
-    /// There is no pool: as many tasks run at a time as are taken from each queue. Without a limit there is nothing to move.
+    /// There is no pool: as many tasks run at a time as are prefetched from each queue. Without a limit nothing changes.
     fn resize(&self, change: impl FnOnce(u32) -> u32) {
         let prefetch = self.registry().prefetch();
         if prefetch > 0 {

@@ -1,29 +1,22 @@
-//! What a worker shows of itself.
+//! The answers of a worker about itself.
 
 use celery_protocol::{
     control::values::{self, DeliveryInfo, RequestInfo, Stats, Usage},
     python::{args_repr, kwargs_repr},
 };
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
     broker::TaskQueue,
     clock,
     worker::{
-        Shared,
-        registry::{Registry, Request},
+        registry::{TrackedTask, WorkerRegistry},
+        worker_core::WorkerCore,
     },
 };
 
-/// Seconds since 1970.
-#[allow(clippy::cast_precision_loss, reason = "microseconds since 1970 fit for a century")]
-pub(crate) fn seconds(at: Timestamp) -> f64 {
-    at.as_microsecond() as f64 / 1e6
-}
-
-/// A task; with `safe` its arguments as the text its sender wants to be shown.
-pub(super) fn request(request: &Request, node: &str, safe: bool) -> RequestInfo {
+/// A task; with `safe` its arguments as the text that its sender chose to show.
+pub(super) fn request(request: &TrackedTask, node: &str, safe: bool) -> RequestInfo {
     let task = &request.task;
     let (args, kwargs) = if safe {
         let args = task.headers.argsrepr.clone().unwrap_or_else(|| args_repr(&task.args));
@@ -38,7 +31,7 @@ pub(super) fn request(request: &Request, node: &str, safe: bool) -> RequestInfo 
         args,
         kwargs,
         hostname: node.to_owned(),
-        time_start: request.started.map(seconds),
+        time_start: request.started.map(clock::unix_seconds),
         acknowledged: request.acknowledged,
         delivery_info: DeliveryInfo {
             exchange: request.exchange.clone(),
@@ -50,8 +43,8 @@ pub(super) fn request(request: &Request, node: &str, safe: bool) -> RequestInfo 
     }
 }
 
-/// The registered tasks by name, each with the attributes asked for, as far as it has them.
-pub(super) fn registered(registry: &Registry, items: &[String]) -> Value {
+/// The registered tasks by name, each with those of the requested attributes that it has.
+pub(super) fn registered(registry: &WorkerRegistry, items: &[String]) -> Value {
     let default = ["rate_limit".to_owned()];
     let items = if items.is_empty() { default.as_slice() } else { items };
     let shown = |name: String| {
@@ -78,10 +71,10 @@ pub(super) fn queue(queue: &TaskQueue) -> Value {
     values::queue(&queue.name, &queue.name, "direct", &queue.name)
 }
 
-pub(super) fn stats(shared: &Shared, clock: u64) -> Value {
-    let registry = &shared.registry;
+pub(super) fn stats(core: &WorkerCore, clock: u64) -> Value {
+    let registry = &core.registry;
     let prefetch = registry.prefetch();
-    let broker = shared.broker.info();
+    let broker = core.broker.info();
     let uptime = clock::now().duration_since(registry.since()).as_secs();
     Stats {
         total: registry.totals().into_iter().collect(),
@@ -89,7 +82,7 @@ pub(super) fn stats(shared: &Shared, clock: u64) -> Value {
         clock,
         uptime: u64::try_from(uptime).unwrap_or_default(),
         implementation: "celery_runtime.worker:Worker".to_owned(),
-        // As many run at a time as are taken at a time; without a limit, as many as come.
+        // As many run at a time as are prefetched; without a limit, as many as are delivered.
         max_concurrency: if prefetch == 0 { u32::from(u16::MAX) } else { u32::from(prefetch) },
         broker: values::broker(
             &broker.transport,
@@ -105,19 +98,19 @@ pub(super) fn stats(shared: &Shared, clock: u64) -> Value {
     .to_json()
 }
 
-/// Processor time, user's and kernel's together: more is only told in files.
+/// Processor time, of user and kernel together: the kernel reports more only in files.
 fn usage() -> Usage {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    #[allow(clippy::cast_precision_loss, reason = "nobody's processor runs for so long")]
+    #[allow(clippy::cast_precision_loss, reason = "no processor runs for that long")]
     let utime = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
     Usage { utime, ..Usage::default() }
 }
 
-/// The settings a Python worker has that mean something here. There is no password in them.
-pub(super) fn configuration(shared: &Shared) -> Value {
+/// The settings of a Python worker that apply here. They hold no password.
+pub(super) fn configuration(core: &WorkerCore) -> Value {
     json!({
-        "broker_url": shared.broker.info().masked_url(),
-        "result_backend": shared.backend.shown(),
+        "broker_url": core.broker.info().masked_url(),
+        "result_backend": core.backend.shown(),
         "deprecated_settings": null,
         "accept_content": ["json"],
         "result_expires": 86_400,
@@ -127,16 +120,16 @@ pub(super) fn configuration(shared: &Shared) -> Value {
     })
 }
 
-pub(super) fn report(shared: &Shared) -> Value {
+pub(super) fn report(core: &WorkerCore) -> Value {
     let version = env!("CARGO_PKG_VERSION");
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
-    let (broker, backend) = (shared.broker.info(), shared.backend.shown());
+    let (broker, backend) = (core.broker.info(), core.backend.shown());
     let transport = &broker.transport;
     celery_protocol::control::ok(format!(
         "\nsoftware -> celery-runtime:{version}\nplatform -> system:{os} arch:{arch}\nsettings -> transport:{transport} \
          results:{backend}\n\nbroker_url: '{}'\nresult_backend: '{backend}'\ndeprecated_settings: None\n\
          accept_content: ['json']\nresult_expires: 86400\nremote_control: '{}'\n",
         broker.masked_url(),
-        shared.remote_control,
+        core.remote_control,
     ))
 }

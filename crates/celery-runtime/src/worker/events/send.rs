@@ -1,4 +1,4 @@
-//! The task that sends events.
+//! Sending the events of a worker.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -16,30 +16,30 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Events;
+use super::queue::EventQueue;
 use crate::{
     broker::{Broadcast, BrokerError, Guarantee, Publish, PublishError},
     clock,
-    worker::Shared,
+    worker::worker_core::WorkerCore,
 };
 
-/// How long a task event waits for others.
-const GATHER: Duration = Duration::from_millis(100);
-/// How long one message may take to be handed to the broker.
-const HAND_OVER: Duration = Duration::from_secs(5);
+/// How long a task event waits for others to travel with.
+const BATCH_WAIT: Duration = Duration::from_millis(100);
+/// How long the broker may take to accept one message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// The wait before another attempt after the broker could not be reached.
-const AGAIN: Duration = Duration::from_secs(1);
+const EVENTS_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Sends events until `stop`, and then that the worker is offline.
 pub(in crate::worker) async fn run(
-    shared: Arc<Shared>,
-    events: Arc<Events>,
+    core: Arc<WorkerCore>,
+    events: Arc<EventQueue>,
     waiting: mpsc::Receiver<Event>,
     stop: CancellationToken,
 ) {
-    let mut sender = Sender { shared, events, waiting, batch: Vec::with_capacity(BATCH), since: Instant::now() };
-    let mut connection = sender.shared.broker.connection_state();
-    let mut told = false;
+    let mut sender = EventSender { core, events, waiting, batch: Vec::with_capacity(BATCH), since: Instant::now() };
+    let mut connection = sender.core.broker.connection_state();
+    let mut logged = false;
     loop {
         let connected = connection.wait_for(|state| state.connected);
         let generation = tokio::select! {
@@ -62,11 +62,11 @@ pub(in crate::worker) async fn run(
                 }
                 continue;
             }
-            Err(Trouble::Closed) => return,
-            Err(Trouble::Refused(reason)) => {
-                if !told {
-                    tracing::info!(worker = sender.shared.name, reason, "working without events");
-                    told = true;
+            Err(EventsUnavailable::Closed) => return,
+            Err(error) if error.is_refusal() => {
+                if !logged {
+                    tracing::info!(%error, "working without events: the broker refuses them");
+                    logged = true;
                 }
                 // Another connection may have other rights.
                 let other = connection.wait_for(|state| state.generation != generation);
@@ -75,54 +75,66 @@ pub(in crate::worker) async fn run(
                     changed = other => if changed.is_err() { return },
                 }
             }
-            Err(Trouble::Away(reason)) => tracing::debug!(worker = sender.shared.name, reason, "no events yet"),
+            Err(error) => tracing::debug!(%error, "no events yet"),
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(AGAIN) => {}
+            () = tokio::time::sleep(EVENTS_RETRY_WAIT) => {}
         }
     }
 }
 
-/// Why there are no events.
-enum Trouble {
+/// Why no events can be sent.
+#[derive(Debug, thiserror::Error)]
+enum EventsUnavailable {
+    /// This process closed the broker.
+    #[error("the broker was closed")]
     Closed,
-    Refused(String),
-    Away(String),
+    /// The exchange of events cannot be declared.
+    #[error(transparent)]
+    Declare(BrokerError),
+    /// The first event cannot be published.
+    #[error(transparent)]
+    Publish(PublishError),
 }
 
-struct Sender {
-    shared: Arc<Shared>,
-    events: Arc<Events>,
+impl EventsUnavailable {
+    /// Whether another attempt on the same connection is in vain.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Declare(error) => !matches!(error, BrokerError::Unavailable { .. }),
+            Self::Publish(error) => matches!(error, PublishError::Refused { .. } | PublishError::Invalid { .. }),
+        }
+    }
+}
+
+struct EventSender {
+    core: Arc<WorkerCore>,
+    events: Arc<EventQueue>,
     waiting: mpsc::Receiver<Event>,
     batch: Vec<Event>,
     /// When the oldest of the batch came.
     since: Instant,
 }
 
-impl Sender {
-    /// Says so with a confirm, so that it is known whether the broker takes events at all.
-    async fn come_online(&self) -> Result<(), Trouble> {
-        match self.shared.broker.declare_broadcast(Broadcast::Events).await {
-            Ok(()) => {}
-            Err(BrokerError::Closed) => return Err(Trouble::Closed),
-            Err(BrokerError::Unavailable { reason }) => return Err(Trouble::Away(reason)),
-            Err(error) => return Err(Trouble::Refused(error.to_string())),
-        }
+impl EventSender {
+    /// Sends that the worker is online, with a confirm, which shows whether the broker takes events at all.
+    async fn come_online(&self) -> Result<(), EventsUnavailable> {
+        self.core.broker.declare_broadcast(Broadcast::Events).await.map_err(|error| match error {
+            BrokerError::Closed => EventsUnavailable::Closed,
+            error => EventsUnavailable::Declare(error),
+        })?;
         let online = self.events.make(EventKind::WorkerOnline(self.state()), None, clock::now());
         let guarantee = Guarantee::Confirmed { mandatory: false };
-        let publish = self.publish(online.kind.routing_key(), worker_message(&online), guarantee);
-        match self.shared.broker.publish(publish).await {
-            Ok(()) => Ok(()),
-            Err(PublishError::Closed) => Err(Trouble::Closed),
-            Err(error @ (PublishError::Refused { .. } | PublishError::Invalid { .. })) => {
-                Err(Trouble::Refused(error.to_string()))
-            }
-            Err(error) => Err(Trouble::Away(error.to_string())),
-        }
+        let publish = publish(online.kind.routing_key(), worker_message(&online), guarantee);
+        self.core.broker.publish(publish).await.map_err(|error| match error {
+            PublishError::Closed => EventsUnavailable::Closed,
+            error => EventsUnavailable::Publish(error),
+        })
     }
 
-    /// Until the connection changes or the worker ends; whether it was the latter.
+    /// Sends until the connection changes or the worker ends; whether it was the latter.
     async fn serve(&mut self, moved: impl Future<Output = ()>, stop: &CancellationToken) -> bool {
         let mut beat = tokio::time::interval(Duration::from_secs_f64(HEARTBEAT_SECONDS));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,12 +145,12 @@ impl Sender {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
-                    // What was told up to now, then the end.
+                    // The waiting events first, then the end.
                     while let Ok(event) = self.waiting.try_recv() {
                         self.add(event).await;
                     }
                     self.flush().await;
-                    self.say(EventKind::WorkerOffline).await;
+                    self.send_state(EventKind::WorkerOffline).await;
                     return true;
                 }
                 () = &mut moved => {
@@ -146,9 +158,9 @@ impl Sender {
                     while self.waiting.try_recv().is_ok() {}
                     return false;
                 }
-                _ = beat.tick() => self.say(EventKind::WorkerHeartbeat).await,
-                () = events.beat.notified() => self.say(EventKind::WorkerHeartbeat).await,
-                () = tokio::time::sleep_until(self.since + GATHER), if !self.batch.is_empty() => self.flush().await,
+                _ = beat.tick() => self.send_state(EventKind::WorkerHeartbeat).await,
+                () = events.beat.notified() => self.send_state(EventKind::WorkerHeartbeat).await,
+                () = tokio::time::sleep_until(self.since + BATCH_WAIT), if !self.batch.is_empty() => self.flush().await,
                 event = self.waiting.recv() => match event {
                     Some(event) => self.add(event).await,
                     None => return true,
@@ -169,32 +181,28 @@ impl Sender {
 
     async fn flush(&mut self) {
         if !self.batch.is_empty() {
-            let message = task_message(&self.shared.name, &self.batch);
+            let message = task_message(&self.core.name, &self.batch);
             self.batch.clear();
             self.send(TASK_MULTI.to_owned(), message).await;
         }
     }
 
-    async fn say(&self, kind: fn(WorkerState) -> EventKind) {
+    async fn send_state(&self, kind: fn(WorkerState) -> EventKind) {
         let event = self.events.make(kind(self.state()), None, clock::now());
         self.send(event.kind.routing_key(), worker_message(&event)).await;
     }
 
     async fn send(&self, routing_key: String, message: Message) {
-        let publish = self.publish(routing_key, message, Guarantee::FireAndForget);
-        match tokio::time::timeout(HAND_OVER, self.shared.broker.publish(publish)).await {
+        let publish = publish(routing_key, message, Guarantee::FireAndForget);
+        match tokio::time::timeout(SEND_TIMEOUT, self.core.broker.publish(publish)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(worker = self.shared.name, %error, "an event was not sent"),
-            Err(_) => tracing::debug!(worker = self.shared.name, "an event was not sent in time"),
+            Ok(Err(error)) => tracing::debug!(%error, "event not sent"),
+            Err(_) => tracing::debug!("event not sent in time"),
         }
     }
 
-    fn publish(&self, routing_key: String, message: Message, guarantee: Guarantee) -> Publish {
-        Publish { exchange: EVENT_EXCHANGE.to_owned(), routing_key, message, guarantee }
-    }
-
     fn state(&self) -> WorkerState {
-        let counts = self.shared.counters.snapshot();
+        let counts = self.core.counters.snapshot();
         WorkerState {
             active: counts.in_flight,
             processed: counts.received,
@@ -206,10 +214,14 @@ impl Sender {
     }
 }
 
+fn publish(routing_key: String, message: Message, guarantee: Guarantee) -> Publish {
+    Publish { exchange: EVENT_EXCHANGE.to_owned(), routing_key, message, guarantee }
+}
+
 /// The system's load, with two decimals as Python's.
 fn load() -> [f64; 3] {
-    /// The kernel tells fractions of this.
-    const ONE: f64 = 65_536.0;
+    /// The kernel reports loads as multiples of one part in this.
+    const LOAD_SCALE: f64 = 65_536.0;
     #[allow(clippy::cast_precision_loss, reason = "a load has a few digits")]
-    rustix::system::sysinfo().loads.map(|load| (load as f64 / ONE * 100.0).round() / 100.0)
+    rustix::system::sysinfo().loads.map(|load| (load as f64 / LOAD_SCALE * 100.0).round() / 100.0)
 }

@@ -1,42 +1,42 @@
-//! What is told about tasks while they happen (`reference §4`).
+//! Events about tasks.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use celery_protocol::TaskRequest;
 use jiff::Timestamp;
 
-/// Is told what happens to tasks. Called from the middle of the work: implementations hand over and return.
+/// A listener to events about tasks. Called from the middle of the work: implementations hand the event over and return.
 pub trait TaskEvents: Send + Sync + fmt::Debug {
-    /// Whether anybody listens; while nobody does, no event is even made.
+    /// Whether events are wanted now; while they are not, none is made.
     fn wanted(&self) -> bool;
 
-    /// Something happened. Must neither block nor wait.
+    /// Takes an event. Must neither block nor wait.
     fn event(&self, event: TaskEvent);
 }
 
-/// One thing that happened to one task.
+/// An event about one task.
 #[derive(Debug, Clone)]
 pub struct TaskEvent {
     /// The task's id.
     pub id: String,
     /// The task, where its message could be read.
     pub task: Option<Arc<TaskRequest>>,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     pub kind: TaskEventKind,
 }
 
-/// What happened, with what Celery tells about it. Texts are Python's `repr`s, cut to a bounded length.
+/// The kind of an event, with the fields that Celery sends. Texts are Python's `repr`s, cut to a bounded length.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskEventKind {
     /// The worker took it from the queue.
     Received,
-    /// It runs.
+    /// It started to run.
     Started,
     /// It returned.
     Succeeded {
-        /// What it returned.
+        /// The value it returned.
         result: String,
         /// How long it ran.
         runtime: Duration,
@@ -48,7 +48,7 @@ pub enum TaskEventKind {
         /// Its traceback, if it had one.
         traceback: Option<String>,
     },
-    /// It is to be tried again.
+    /// It is tried again.
     Retried {
         /// The exception it had this time.
         exception: String,
@@ -61,15 +61,15 @@ pub enum TaskEventKind {
         terminated: bool,
         /// The signal it was stopped with, in Celery's words.
         signum: Option<String>,
-        /// Whether it was too late for it.
+        /// Whether it had expired.
         expired: bool,
     },
-    /// The message was refused.
+    /// The message was rejected.
     Rejected {
         /// Whether it goes back to its queue.
         requeue: bool,
     },
-    /// It was stopped with the worker and is delivered again.
+    /// It was stopped with the worker and is redelivered.
     Cancelled,
 }
 

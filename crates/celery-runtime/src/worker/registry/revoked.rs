@@ -1,4 +1,4 @@
-//! Which tasks are not to be run any more. In memory, as in Celery: bounded in number and in time.
+//! The tasks that were revoked. In memory, as in Celery: bounded in number and in time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,28 +9,28 @@ use celery_protocol::TaskRequest;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// The newest so many are kept, of ids and of stamps each.
-const KEPT: usize = 50_000;
-/// For so long.
-const EXPIRES: Duration = Duration::from_secs(3 * 3600);
-/// An id or a stamp longer than this is nothing we would ever run.
-const MAX_BYTES: usize = 1024;
+/// The most ids kept, and the most stamps; the oldest are dropped first.
+const MAX_REVOKED: usize = 50_000;
+/// How long an id or a stamp is kept.
+const REVOKED_LIFETIME: Duration = Duration::from_secs(3 * 3600);
+/// The longest id or stamp: this worker runs no task with a longer one.
+const MAX_NAME_BYTES: usize = 1024;
 
-/// Names with the time they were added, the oldest first out.
+/// Names with the time they were added; the oldest are dropped first.
 #[derive(Default)]
-struct Recent {
+struct RecentNames {
     times: HashMap<String, Instant>,
     order: VecDeque<(Instant, String)>,
 }
 
-impl Recent {
+impl RecentNames {
     fn add(&mut self, name: String, now: Instant) {
-        if name.len() > MAX_BYTES {
+        if name.len() > MAX_NAME_BYTES {
             return;
         }
         self.times.insert(name.clone(), now);
         self.order.push_back((now, name));
-        while self.order.len() > KEPT {
+        while self.order.len() > MAX_REVOKED {
             self.forget_oldest();
         }
     }
@@ -45,19 +45,19 @@ impl Recent {
     }
 
     fn expire(&mut self, now: Instant) {
-        while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= EXPIRES) {
+        while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= REVOKED_LIFETIME) {
             self.forget_oldest();
         }
     }
 }
 
 #[derive(Default)]
-pub(super) struct Revoked {
-    ids: Recent,
-    stamps: Recent,
+pub(super) struct RevokedTasks {
+    ids: RecentNames,
+    stamps: RecentNames,
 }
 
-impl Revoked {
+impl RevokedTasks {
     pub fn add_id(&mut self, id: String, now: Instant) {
         self.ids.add(id, now);
     }
@@ -101,26 +101,26 @@ mod tests {
 
     #[test]
     fn ids_are_bounded_in_number_and_time() {
-        let (mut revoked, now) = (Revoked::default(), Instant::now());
+        let (mut revoked, now) = (RevokedTasks::default(), Instant::now());
         revoked.add_id("again".into(), now);
-        for number in 0..KEPT {
+        for number in 0..MAX_REVOKED {
             revoked.add_id(number.to_string(), now);
         }
         revoked.add_id("again".into(), now);
         let ids = revoked.ids(now);
-        assert_eq!(ids.len(), KEPT);
-        assert_eq!((ids[0].as_str(), ids[KEPT - 1].as_str()), ("1", "again"));
+        assert_eq!(ids.len(), MAX_REVOKED);
+        assert_eq!((ids[0].as_str(), ids[MAX_REVOKED - 1].as_str()), ("1", "again"));
         let task = TaskRequest::builder("t", "again").build();
         assert!(revoked.covers(&task, now));
-        assert!(!revoked.covers(&task, now + EXPIRES));
+        assert!(!revoked.covers(&task, now + REVOKED_LIFETIME));
         assert!(revoked.ids(now).is_empty());
-        revoked.add_id("x".repeat(MAX_BYTES + 1), now);
+        revoked.add_id("x".repeat(MAX_NAME_BYTES + 1), now);
         assert!(revoked.ids(now).is_empty());
     }
 
     #[test]
     fn a_stamp_covers_tasks_that_have_it_among_their_values() {
-        let (mut revoked, now) = (Revoked::default(), Instant::now());
+        let (mut revoked, now) = (RevokedTasks::default(), Instant::now());
         revoked.add_stamp("release", &json!("r1"), now);
         let stamped = |value: Value| TaskRequest::builder("t", "a").stamp("release", value).build();
         assert!(revoked.covers(&stamped(json!("r1")), now));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use tuf_core::audit::{self, Options, Progress, Report, Stage};
+use tuf_core::audit::{self, AuditOptions, AuditProgress, Report, AuditStage};
 
 use self::plan::ValidationPlan;
 use self::report::ValidateReport;
@@ -49,14 +49,14 @@ async fn audit_repository(
     targets: Option<RepositoryDirectory>,
     output: Output,
 ) -> Result<Report, CliError> {
-    let mut options = Options::at(plan.at);
+    let mut options = AuditOptions::at(plan.at);
     options.trusted_root = plan.trusted_root.as_ref().map(|(_, bytes)| bytes.clone());
     // On a server each name would cost a round trip.
     options.tough_names = targets.as_ref().is_some_and(RepositoryDirectory::is_local);
-    let bar = output.count_bar(progress_label(Stage::Roots), 0);
+    let bar = output.count_bar(progress_label(AuditStage::Roots), 0);
     let audit = tokio::task::spawn_blocking(move || {
-        let mut stage = Stage::Roots;
-        let mut progress = |at: Progress| {
+        let mut stage = AuditStage::Roots;
+        let mut progress = |at: AuditProgress| {
             if at.stage != stage {
                 stage = at.stage;
                 bar.set_message(progress_label(stage));
@@ -77,11 +77,11 @@ async fn audit_repository(
     })
 }
 
-fn progress_label(stage: Stage) -> &'static str {
+fn progress_label(stage: AuditStage) -> &'static str {
     match stage {
-        Stage::Roots => "reading roots",
-        Stage::Roles => "reading roles",
-        Stage::Search => "finding targets",
-        Stage::TargetFiles => "hashing targets",
+        AuditStage::Roots => "reading roots",
+        AuditStage::Roles => "reading roles",
+        AuditStage::Search => "finding targets",
+        AuditStage::TargetFiles => "hashing targets",
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use durable_fs::{Fs, durable};
 use fleet::Config;
 use service::clock::{Clock as _, SystemClock};
-use tuf_core::audit::Ceilings;
+use tuf_core::audit::AuditCeilings;
 use tuf_core::time::UtcTime;
 
 use super::args::ValidateArgs;
@@ -53,7 +53,7 @@ impl ValidationPlan {
 
 fn read_root(fs: &dyn Fs, path: &Path) -> Result<(String, Vec<u8>), CliError> {
     // The audit reports a root that is too large.
-    let bytes = durable::read_bounded(fs, path, Ceilings::default().root_bytes).map_err(|error| {
+    let bytes = durable::read_bounded(fs, path, AuditCeilings::default().root_bytes).map_err(|error| {
         CliError::reading(path, error)
             .hint("name the trusted root with --trusted-root, or create one with `rugged initialize`")
     })?;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use tuf_core::audit::{Checked, Report, Severity};
+use tuf_core::names::TopRole;
 
 use super::plan::ValidationPlan;
 use crate::output::{bytes, count, one_line};
@@ -24,7 +25,7 @@ pub struct ValidateReport {
     /// The time of the expiry checks.
     at: String,
     /// The versions of root, timestamp, snapshot and targets that could be read.
-    versions: BTreeMap<&'static str, u64>,
+    versions: BTreeMap<TopRole, u64>,
     checked: CheckedCounts,
     counts: SeverityCounts,
     findings: Vec<ReportedFinding>,
@@ -152,7 +153,7 @@ pub fn text(report: &ValidateReport) -> String {
         }
         out.push('\n');
     }
-    let versions: Vec<String> = ["root", "timestamp", "snapshot", "targets"]
+    let versions: Vec<String> = [TopRole::Root, TopRole::Timestamp, TopRole::Snapshot, TopRole::Targets]
         .iter()
         .filter_map(|role| report.versions.get(role).map(|version| format!("{role} {version}")))
         .collect();

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _};
 
-use tuf_core::audit::{Ceilings, Report, Severity, rules};
+use tuf_core::audit::{AuditCeilings, Report, Severity, rules};
 
 use super::plan::ValidationPlan;
 use crate::error::describe;
@@ -54,7 +54,7 @@ async fn check(
 }
 
 fn first_root(metadata: &RepositoryDirectory) -> Result<Vec<u8>, SecondOpinionError> {
-    let max = Ceilings::default().root_bytes;
+    let max = AuditCeilings::default().root_bytes;
     let file = metadata.open(FIRST_ROOT, max).map_err(SecondOpinionError::UnreadableRoot)?;
     let file = file.ok_or(SecondOpinionError::MissingRoot)?;
     let mut bytes = Vec::new();

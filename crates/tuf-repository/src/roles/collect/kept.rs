@@ -173,8 +173,7 @@ impl<'a> Kept<'a> {
     fn roles_of(&self, path: &TargetPath) -> Result<Vec<RoleName>, RoleError> {
         let mut roles = vec![RoleName::targets()];
         if let Layout::Bins(bins) = self.layout {
-            let bin = RoleName::new(&bins.name(bins.index_of(path)));
-            roles.push(bin.map_err(|error| RoleError::Alarm(error.to_string()))?);
+            roles.push(bins.name(bins.index_of(path)));
         }
         Ok(roles)
     }
@@ -226,12 +225,10 @@ fn layout_of(roles: &BTreeMap<RoleName, u64>) -> Option<Layout> {
         return Some(Layout::Flat);
     }
     let layout = BinLayout::of_roles(roles.keys())?;
-    let bins = roles.keys().filter(|role| is_bin(role.as_str()));
-    let mut expected: Vec<String> = layout.names().collect();
+    let bins = roles.keys().filter(|role| is_bin(role));
+    let mut expected: Vec<RoleName> = layout.names().collect();
     expected.sort_unstable();
-    let whole = has("targets")
-        && has(BINS_ROLE)
-        && roles.len() == layout.count() as usize + 2
-        && bins.map(RoleName::as_str).eq(expected.iter().map(String::as_str));
+    let whole =
+        has("targets") && has(BINS_ROLE) && roles.len() == layout.count() as usize + 2 && bins.eq(expected.iter());
     whole.then_some(Layout::Bins(layout))
 }

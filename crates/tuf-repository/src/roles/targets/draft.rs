@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::super::parallel::try_map;
 use super::super::{MAX_TARGETS, RoleError, versioned};
 use super::{Change, Layout, Submission, TargetsRole};
-use crate::log::{Digest, Outcome, RoleRef};
+use crate::log::{Outcome, RoleRef};
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
 use tuf_core::names::{RoleName, TargetPath};
+use tuf_core::sha256::Sha256;
 use tuf_core::store::Store;
 use tuf_core::time::UtcTime;
 
@@ -49,7 +50,7 @@ impl TargetsRole {
         let layout = self.layout();
         let role_of = |path: &TargetPath| match layout {
             Layout::Flat => "targets".to_owned(),
-            Layout::Bins(bins) => bins.name(bins.index_of(path)),
+            Layout::Bins(bins) => bins.name(bins.index_of(path)).to_string(),
         };
         let mut touched: BTreeMap<String, Vec<(usize, &TargetPath, Change)>> = BTreeMap::new();
         for (index, submission) in pending.iter().enumerate() {
@@ -141,7 +142,7 @@ pub(super) fn read_listed(metadata: &dyn Store, role: &RoleName, entry: &RoleRef
     let bytes = metadata
         .read(&name, MAX_TARGETS)?
         .ok_or_else(|| alarm("the commit log names it but it is not there".into()))?;
-    if bytes.len() as u64 != entry.length || Digest::of(&bytes) != entry.sha256 {
+    if bytes.len() as u64 != entry.length || Sha256::of(&bytes) != entry.sha256 {
         return Err(alarm("its bytes are not those the commit log names".into()));
     }
     let envelope = Envelope::parse(bytes).map_err(|error| alarm(error.to_string()))?;
@@ -149,7 +150,7 @@ pub(super) fn read_listed(metadata: &dyn Store, role: &RoleName, entry: &RoleRef
 }
 
 /// The sha256 in the canonical JSON of a target's entry.
-pub(in super::super) fn sha256_of(entry: &[u8]) -> Option<Digest> {
+pub(in super::super) fn sha256_of(entry: &[u8]) -> Option<Sha256> {
     #[derive(serde::Deserialize)]
     struct Entry {
         hashes: BTreeMap<String, String>,

@@ -30,9 +30,10 @@ impl TargetsRole {
             Layout::Flat => empty("targets".into(), expires, BTreeMap::new())?,
             Layout::Bins(layout) => {
                 for name in layout.names() {
-                    empty(name, self.policy.bins.expiry(now), BTreeMap::new())?;
+                    empty(name.to_string(), self.policy.bins.expiry(now), BTreeMap::new())?;
                 }
-                let bins = (0..layout.count()).map(|index| (layout.name(index), layout.prefixes(index))).collect();
+                let bins =
+                    (0..layout.count()).map(|index| (layout.name(index).to_string(), layout.prefixes(index))).collect();
                 empty(BINS_ROLE.into(), expires, delegating(bins)?)?;
                 // Every path: the sixteen one-digit prefixes, which all clients match alike (`*` stops at a slash).
                 let all = (0..16).map(|digit| format!("{digit:x}")).collect();

@@ -15,10 +15,11 @@ pub(super) use state::check_log_floor;
 
 use super::{Lifetime, Repository, RoleError, Trust};
 use crate::floor::FloorFile;
-use crate::log::{Digest, Log, Outcome, RoleRef};
+use crate::log::{Log, Outcome, RoleRef};
 use tuf_core::bins::{BINS_ROLE, BinLayout, is_bin};
 use tuf_core::document::Document;
 use tuf_core::names::{RoleName, TargetPath};
+use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
 
 /// Most roles renewed by one record, so that a renewal never holds a release up for long.
@@ -52,7 +53,7 @@ pub struct TargetEntry {
     /// Length in bytes.
     pub length: u64,
     /// SHA-256 of its bytes.
-    pub sha256: Digest,
+    pub sha256: Sha256,
 }
 
 impl TargetEntry {
@@ -69,7 +70,7 @@ pub enum Change {
     /// Removes it; with a hash only if it still has that one.
     Remove {
         /// The SHA-256 the caller believes it has.
-        expected: Option<Digest>,
+        expected: Option<Sha256>,
     },
 }
 
@@ -166,7 +167,7 @@ impl TargetsRole {
         if self.layout() == Layout::Flat {
             return None;
         }
-        let bins = self.log.roles().iter().filter(|(role, _)| role.as_str() == BINS_ROLE || is_bin(role.as_str()));
+        let bins = self.log.roles().iter().filter(|(role, _)| role.as_str() == BINS_ROLE || is_bin(role));
         bins.map(|(_, entry)| entry.expires).min()
     }
 
@@ -267,10 +268,10 @@ impl TargetsRole {
             let (drafts, results) = self.draft(&pending, now)?;
             if let Some((record, versions)) = self.publish(drafts, results, now, None)? {
                 commit.record = Some(record);
-                commit.bins_changed = versions.keys().filter(|role| is_bin(role.as_str())).count() as u64;
+                commit.bins_changed = versions.keys().filter(|role| is_bin(role)).count() as u64;
                 commit.versions = versions
                     .into_iter()
-                    .filter(|(role, _)| !is_bin(role.as_str()))
+                    .filter(|(role, _)| !is_bin(role))
                     .map(|(role, version)| (role.to_string(), version))
                     .collect();
             } else {
@@ -299,7 +300,7 @@ impl TargetsRole {
         for path in paths {
             let role = match layout {
                 Layout::Flat => "targets".to_owned(),
-                Layout::Bins(bins) => bins.name(bins.index_of(path)),
+                Layout::Bins(bins) => bins.name(bins.index_of(path)).to_string(),
             };
             let role = RoleName::new(&role).map_err(|error| RoleError::Alarm(error.to_string()))?;
             wanted.entry(role).or_default().push(path);
@@ -336,6 +337,6 @@ impl TargetsRole {
     }
 
     fn lifetime(&self, role: &RoleName) -> Lifetime {
-        if is_bin(role.as_str()) { self.policy.bins } else { self.policy.targets }
+        if is_bin(role) { self.policy.bins } else { self.policy.targets }
     }
 }

@@ -7,8 +7,9 @@ use super::super::signed_file::{SignedFile, length};
 use super::super::{RoleError, free_version, versioned};
 use super::draft::Draft;
 use super::{Layout, TargetsRole};
-use crate::log::{Appended, Digest, Outcome, RoleRef};
+use crate::log::{Appended, Outcome, RoleRef};
 use tuf_core::names::RoleName;
+use tuf_core::sha256::Sha256;
 use tuf_core::store::Created;
 use tuf_core::time::UtcTime;
 
@@ -47,7 +48,7 @@ impl TargetsRole {
             let (created, described) = beside(
                 pieces.iter().map(|&file| length(file)).sum(),
                 || metadata.create_all(files),
-                || pieces.iter().map(|&file| (length(file), Digest::of_pieces(file))).collect::<Vec<_>>(),
+                || pieces.iter().map(|&file| (length(file), Sha256::of_pieces(file))).collect::<Vec<_>>(),
             );
             let created = created?;
             drop(signed);

@@ -1,0 +1,37 @@
+//! What all parts of one worker share.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use celery_protocol::Routes;
+
+use super::{
+    control::RemoteControl,
+    counters::WorkerCounters,
+    events::WorkerEvents,
+    handler::{RegisteredTask, TaskGuard},
+    registry::WorkerRegistry,
+    run_table::RunTable,
+};
+use crate::{backend::SharedBackend, broker::SharedBroker};
+
+/// The connections, settings and tables of one worker.
+pub(super) struct WorkerCore {
+    pub broker: SharedBroker,
+    pub backend: SharedBackend,
+    /// The node name, `name@host`.
+    pub name: String,
+    /// Sent as the origin of the tasks that follow a task.
+    pub origin: String,
+    pub registry: Arc<WorkerRegistry>,
+    pub routes: Routes,
+    pub grace: Duration,
+    pub hold: Duration,
+    pub tasks: HashMap<String, RegisteredTask>,
+    pub track_started: bool,
+    pub result_extended: bool,
+    pub runs: RunTable,
+    pub guard: Option<TaskGuard>,
+    pub counters: Arc<WorkerCounters>,
+    pub remote_control: RemoteControl,
+    pub events: WorkerEvents,
+}

@@ -1,0 +1,98 @@
+//! A running audit: its input and its report.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+
+use super::options::AuditOptions;
+use super::progress::{AuditProgress, AuditStage};
+use super::report::{Report, Severity, Unread};
+use super::rules::{self, Rule};
+use super::source::MetadataSource;
+use crate::client::FetchError;
+use crate::names::TopRole;
+
+/// The name of the timestamp file, which never has a version in front.
+pub(super) const TIMESTAMP_FILE: &str = "timestamp.json";
+
+/// A running audit.
+pub(super) struct RunningAudit<'a> {
+    pub(super) metadata: &'a dyn MetadataSource,
+    pub(super) options: &'a AuditOptions,
+    pub(super) listing: Option<BTreeSet<String>>,
+    pub(super) report: Report,
+    pub(super) progress: &'a mut dyn FnMut(AuditProgress),
+    /// Rules and keys already reported: a key occurs in many files and is reported once.
+    pub(super) reported_keys: BTreeSet<(&'static str, String)>,
+    /// The timestamp that was read, if there was one.
+    pub(super) seen: Option<Vec<u8>>,
+}
+
+/// The outcome of reading a metadata file.
+pub(super) enum MetadataFile {
+    Read(Vec<u8>),
+    Missing,
+    /// Already reported.
+    TooLarge,
+    /// Already reported.
+    Unreadable(FetchError),
+}
+
+impl<'a> RunningAudit<'a> {
+    pub(super) fn error(&mut self, rule: &'static Rule, subject: &str, message: impl Into<String>) {
+        self.report.add(rule, Severity::Error, subject, message);
+    }
+
+    pub(super) fn warn(&mut self, rule: &'static Rule, subject: &str, message: impl Into<String>) {
+        self.report.add(rule, Severity::Warning, subject, message);
+    }
+
+    pub(super) fn note(&mut self, rule: &'static Rule, subject: &str, message: impl Into<String>) {
+        self.report.add(rule, Severity::Note, subject, message);
+    }
+
+    pub(super) fn progress(&mut self, stage: AuditStage, done: u64, total: u64) {
+        (self.progress)(AuditProgress { stage, done, total });
+    }
+
+    /// Reads a whole metadata file. A file that is too large or cannot be read is reported.
+    pub(super) fn get(&mut self, path: &str, max: u64) -> MetadataFile {
+        match self.fetch(path, max) {
+            Ok(None) => MetadataFile::Missing,
+            Ok(Some(bytes)) if bytes.len() as u64 > max => {
+                self.error(rules::L1, path, format!("is larger than {max} bytes and was not read"));
+                MetadataFile::TooLarge
+            }
+            Ok(Some(bytes)) => MetadataFile::Read(bytes),
+            Err(error) => {
+                self.report.unread.push(Unread { subject: path.to_owned(), reason: error.to_string() });
+                MetadataFile::Unreadable(error)
+            }
+        }
+    }
+
+    /// The bytes of a metadata file, at most one more than `max`.
+    fn fetch(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, FetchError> {
+        let Some(file) = self.metadata.fetch(path, max)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(FetchError::new)?;
+        Ok(Some(bytes))
+    }
+
+    /// Whether the timestamp changed since it was read.
+    pub(super) fn has_changed(&self) -> bool {
+        let now = self.fetch(TIMESTAMP_FILE, self.options.ceilings.timestamp_bytes);
+        now.is_ok_and(|now| now != self.seen)
+    }
+
+    /// Versions of `VERSION.ROLE.json` on disk, sorted; empty if the directory cannot be listed.
+    pub(super) fn versions_on_disk(&self, role: TopRole) -> Vec<u64> {
+        let suffix = format!(".{role}.json");
+        let number = |name: &String| {
+            let digits = name.strip_suffix(&suffix)?;
+            (!digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+        };
+        let mut versions: Vec<u64> = self.listing.iter().flatten().filter_map(number).collect();
+        versions.sort_unstable();
+        versions
+    }
+}

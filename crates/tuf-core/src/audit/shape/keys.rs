@@ -1,0 +1,64 @@
+//! Keys, key ids and thresholds.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::super::quote::quote;
+use super::super::rules;
+use super::check::{Object, ShapeCheck};
+use crate::names::KeyId;
+
+impl ShapeCheck {
+    pub(super) fn keys(&mut self, parent: &mut Object, whose: &str) {
+        let Some(keys) = self.object(parent, "keys", whose) else { return };
+        keys.retain(|keyid, key| {
+            if let Err(error) = KeyId::new(keyid) {
+                self.error(rules::C7, format!("in `keys`{whose}: {error}"));
+                return false;
+            }
+            let text = |member: &str| key.get(member).is_some_and(Value::is_string);
+            let public = key.get("keyval").and_then(|keyval| keyval.get("public")).is_some_and(Value::is_string);
+            let whole = text("keytype") && text("scheme") && public;
+            if !whole {
+                let message =
+                    format!("key {keyid} lacks `keytype`, `scheme` or `keyval.public`, or one of them is not a string");
+                self.error(rules::K6, message);
+            }
+            whole
+        });
+    }
+
+    /// Checks `keyids` and `threshold` of a role.
+    pub(super) fn role_keys(&mut self, role: &mut Object, whose: &str) {
+        match role.get_mut("keyids").and_then(Value::as_array_mut) {
+            Some(keyids) => {
+                let mut seen = BTreeSet::new();
+                keyids.retain(|keyid| {
+                    let Some(Ok(keyid)) = keyid.as_str().map(KeyId::new) else {
+                        self.error(rules::C7, format!("{whose} lists {} as a key id", quote(&keyid.to_string())));
+                        return false;
+                    };
+                    if !seen.insert(keyid.clone()) {
+                        let message = format!("{whose} lists key {keyid} twice; some clients count it twice");
+                        self.error(rules::S6, message);
+                        return false;
+                    }
+                    true
+                });
+            }
+            None => {
+                self.error(rules::C7, format!("{whose} has no list `keyids`"));
+                role.insert("keyids".into(), json!([]));
+            }
+        }
+        let found = role.get("threshold");
+        if !found.and_then(Value::as_u64).is_some_and(|n| (1..=u64::from(u32::MAX)).contains(&n)) {
+            let found = found.map_or_else(|| "missing".to_owned(), |value| quote(&value.to_string()));
+            let message =
+                format!("the threshold of {whose} is {found}; it must be at least 1, or unsigned metadata is accepted");
+            self.error(rules::S5, message);
+            role.insert("threshold".into(), 1.into());
+        }
+    }
+}
