@@ -201,7 +201,7 @@ fn label(error: Option<&RoleError>) -> WorkOutcome {
 
 fn publish(health: &Health, metrics: &FleetMetrics, role: WorkerRole, report: &RoleReport) {
     if let Some(version) = report.role_version {
-        metrics.role_version(role.as_str(), version);
+        metrics.role_version(role, version);
     }
     if let Some(expires) = report.expires {
         metrics.role_expiry(role.as_str(), expires);

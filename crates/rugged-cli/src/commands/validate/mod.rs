@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use tuf_core::audit::{self, AuditOptions, AuditProgress, Report, AuditStage};
+use tuf_core::audit::{self, AuditOptions, AuditProgress, AuditStage, Report};
 
 use self::plan::ValidationPlan;
 use self::report::ValidateReport;
