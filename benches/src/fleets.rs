@@ -169,8 +169,8 @@ impl Processes {
             let private = dir.join(worker.name);
             std::fs::create_dir_all(private.join("state"))?;
             std::fs::create_dir_all(private.join("keys"))?;
-            if worker.role != "monitor" {
-                std::fs::rename(config.signing_keys_of(worker.role), private.join("keys").join(worker.role))?;
+            if let Some(role) = worker.role.key_role() {
+                std::fs::rename(config.signing_keys_of(role), private.join("keys").join(role.as_str()))?;
             }
         }
         Ok(Self { dir: dir.to_owned(), config, vhost, running: BTreeMap::new() })

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
-use fleet::{Config, repository};
+use fleet::{Config, KeyRole, WorkerRole, repository};
 use root_worker::KeyRequest;
 use service::clock::{Clock as _, SystemClock};
 use tuf_core::bins::BinLayout;
@@ -71,8 +71,13 @@ pub fn targets(config: &Config) -> Result<TargetsRole> {
         targets: repository::lifetime(&config.roles.targets),
         bins: repository::lifetime(&config.roles.bins),
     };
-    let trust = repository::trust(&fs, config, "targets", &config.keys.targets)?;
-    Ok(TargetsRole::new(repository::stores(&fs, config), trust, policy, repository::floor(&fs, config, "targets")?))
+    let trust = repository::trust(&fs, config, KeyRole::Targets, &config.keys.targets)?;
+    Ok(TargetsRole::new(
+        repository::stores(&fs, config),
+        trust,
+        policy,
+        repository::floor(&fs, config, WorkerRole::Targets)?,
+    ))
 }
 
 /// Opens all three roles.
@@ -83,9 +88,9 @@ pub fn roles(config: &Config) -> Result<Roles> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let snapshot = SnapshotRole::new(
         repository::stores(&fs, config),
-        repository::trust(&fs, config, "snapshot", &config.keys.snapshot)?,
+        repository::trust(&fs, config, KeyRole::Snapshot, &config.keys.snapshot)?,
         repository::lifetime(&config.roles.snapshot),
-        repository::floor(&fs, config, "snapshot")?,
+        repository::floor(&fs, config, WorkerRole::Snapshot)?,
     );
     let policy = TimestampPolicy {
         lifetime: repository::lifetime(&config.roles.timestamp),
@@ -93,9 +98,9 @@ pub fn roles(config: &Config) -> Result<Roles> {
     };
     let timestamp = TimestampRole::new(
         repository::stores(&fs, config),
-        repository::trust(&fs, config, "timestamp", &config.keys.timestamp)?,
+        repository::trust(&fs, config, KeyRole::Timestamp, &config.keys.timestamp)?,
         policy,
-        repository::floor(&fs, config, "timestamp")?,
+        repository::floor(&fs, config, WorkerRole::Timestamp)?,
     );
     Ok(Roles { targets: targets(config)?, snapshot, timestamp })
 }

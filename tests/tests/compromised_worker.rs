@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
-use fleet::{Config, repository};
+use fleet::{Config, KeyRole, WorkerRole, repository};
 use serde_json::{Value, json};
 use service::clock::{Clock as _, SystemClock};
 use service::config::Sources;
@@ -99,7 +99,7 @@ impl Attacker {
         };
         let config = Config::load(&sources, &RealFs).unwrap();
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        let mut trust = repository::trust(&fs, &config, role, &[role.to_owned()]).unwrap();
+        let mut trust = repository::trust(&fs, &config, role.parse().unwrap(), &[role.to_owned()]).unwrap();
         trust.refresh(0, SystemClock.now()).unwrap();
         Self { fs, config, trust }
     }
@@ -108,8 +108,8 @@ impl Attacker {
     fn targets(&self) -> TargetsRole {
         let lifetime = Lifetime { seconds: 86_400, renew_before: 3_600 };
         let policy = TargetsPolicy { layout: Layout::Flat, targets: lifetime, bins: lifetime };
-        let trust = repository::trust(&self.fs, &self.config, "targets", &["targets".to_owned()]).unwrap();
-        let floor = repository::floor(&self.fs, &self.config, "targets").unwrap();
+        let trust = repository::trust(&self.fs, &self.config, KeyRole::Targets, &["targets".to_owned()]).unwrap();
+        let floor = repository::floor(&self.fs, &self.config, WorkerRole::Targets).unwrap();
         TargetsRole::new(repository::stores(&self.fs, &self.config), trust, policy, floor)
     }
 

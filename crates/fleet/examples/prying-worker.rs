@@ -11,20 +11,20 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{fs, thread};
 
-use fleet::{Context, FleetError, WorkerInfo, keys, places, process};
-use service::health::WorkerState;
+use fleet::{Context, FleetError, WorkerInfo, WorkerRole, keys, process};
+use service::health::HealthState;
 
 /// Where Linux has the program that loads programs. It needs no other itself.
 const LOADERS: [&str; 2] = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
 
 fn main() -> ExitCode {
     let asked = std::env::var("PRYING_ROLE").unwrap_or_default();
-    let role = places::ROLES.into_iter().find(|role| *role == asked).unwrap_or("snapshot");
+    let role = asked.parse().unwrap_or(WorkerRole::Snapshot);
     process::main(WorkerInfo { name: "prying-worker", role, about: "Tries what it is told" }, run)
 }
 
 async fn run(context: Context) -> Result<(), FleetError> {
-    context.health.set_state(WorkerState::Ready);
+    context.health.set_state(HealthState::Ready);
     if context.config.process.instance == "idle" {
         context.shutdown.cancelled().await;
         return Ok(());
@@ -56,12 +56,12 @@ fn attempt(context: &Context, line: &str) -> io::Result<()> {
         "symlink" => std::os::unix::fs::symlink("/etc/passwd", path),
         "run" => Command::new(path).status().map(drop),
         "sh" => shell(context, argument),
-        "keys" => keys::signers(context.fs.as_ref(), &context.config.signing_keys_of(argument), &[]).map(drop).map_err(
-            |error| match error {
+        "keys" => keys::signers(context.fs.as_ref(), &context.config.signing_keys_path.join(argument), &[])
+            .map(drop)
+            .map_err(|error| match error {
                 keys::KeysError::Io { source, .. } => source,
                 error => io::Error::other(error),
-            },
-        ),
+            }),
         "resolve" => (argument, 1).to_socket_addrs().map(drop),
         "connect" => {
             let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -14,25 +14,26 @@ use tracing::Span;
 use crate::config::Config;
 use crate::contract::WorkerStatus;
 use crate::metrics::FleetMetrics;
+use crate::roles::WorkerRole;
 
-/// The version all workers and the CLI carry.
+/// The version of all workers and of the CLI.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The health of a worker of the fleet.
-pub type Health = service::health::Health<WorkerStatus>;
+pub type Health = service::health::WorkerHealth<WorkerStatus>;
 
 /// The name, the role and the purpose of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerInfo {
     /// Its name, which is also the name of its queue and its program: `targets-worker`.
     pub name: &'static str,
-    /// Its role: `monitor`, `targets`, `snapshot`, `timestamp`.
-    pub role: &'static str,
+    /// Its role.
+    pub role: WorkerRole,
     /// Its purpose, for `--help`.
     pub about: &'static str,
 }
 
-/// Everything a worker works with. Clones share it.
+/// The configuration, the services and the health of one worker. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The worker.
@@ -51,17 +52,17 @@ pub struct Context {
     pub metrics: FleetMetrics,
     /// Cancelled when the worker has to finish its work in hand and end.
     pub shutdown: CancellationToken,
-    /// The span the worker logs in; spawned tasks have to be put into it.
+    /// The span the worker logs in. Spawned tasks must be instrumented with it.
     pub span: Span,
 }
 
 /// A loop may be silent for this many of its periods.
 const SILENT_PERIODS: u32 = 5;
-/// However short its period, a loop may be silent for this long: one piece of work on a slow disk takes its time.
+/// A loop may be silent for this long, however short its period: one piece of work on a slow disk takes long.
 const LEAST_SILENCE: Duration = Duration::from_secs(300);
 
 impl Context {
-    /// A context for `worker`, with health and metrics of its own. For processes that host workers, and for tests.
+    /// A context for `worker`, with its own health and metrics. For processes that host workers, and for tests.
     #[must_use]
     pub fn new(
         worker: WorkerInfo,
@@ -76,7 +77,7 @@ impl Context {
         let metrics = FleetMetrics::new(&identity);
         let period = config.reconcile_period.max(config.scheduler_scan_period);
         let silence = period.saturating_mul(SILENT_PERIODS).max(LEAST_SILENCE);
-        let status = WorkerStatus { role: worker.role.into(), ..WorkerStatus::default() };
+        let status = WorkerStatus { role: worker.role.to_string(), ..WorkerStatus::default() };
         let span = telemetry::worker_span(worker.name, instance);
         let health = Health::new(identity, status, silence, metrics.process().clone());
         Self { worker, config, fs, broker, clock, health, metrics, shutdown, span }

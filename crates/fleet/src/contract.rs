@@ -1,8 +1,8 @@
 //! The task contract: queues, task names, arguments and results, in one place.
 //!
-//! A queue is named like its worker. Arguments travel as keyword arguments (positional ones are accepted in the
-//! order of the fields), results are JSON objects. A task is a hint: it names things and never carries anything
-//! that gets signed.
+//! A queue has the name of its worker. Arguments travel as keyword arguments (positional ones are accepted in the order of
+//! the fields), results are JSON objects. A task is a hint: it names drops, files and roles, and never carries a value
+//! that is signed.
 
 use std::collections::BTreeMap;
 
@@ -18,31 +18,31 @@ pub const SNAPSHOT_QUEUE: &str = "snapshot-worker";
 /// Queue (and worker name) of the timestamp role.
 pub const TIMESTAMP_QUEUE: &str = "timestamp-worker";
 
-/// The exchange for what only an operator may ask: only the operator's broker user may write to it. The routing key is
-/// the queue.
+/// The exchange for tasks that only an operator may send: only the operator's broker user may write to it. The routing
+/// key is the queue.
 pub const ADMIN_EXCHANGE: &str = "rugged.admin";
 
-/// The header in which our clients name the repository a task is for; absent where it is not configured, and in tasks
-/// of Python clients.
+/// The header in which our clients name the repository of a task; absent where it is not configured, and in tasks of
+/// Python clients.
 pub const REPOSITORY_HEADER: &str = "rugged_repository";
 
 /// Every worker: answers `"pong"`.
 pub const PING: &str = "ping";
 /// Every worker: answers a [`WorkerStatus`].
 pub const STATUS: &str = "status";
-/// Monitor: takes in and publishes what is ready; answers a [`FindNewTargets`].
+/// Monitor: takes ready drops in and publishes them; answers a [`FindNewTargets`].
 pub const FIND_NEW_TARGETS: &str = "find-new-targets";
 /// Monitor: stops intake, durably; arguments [`Pause`]; answers a [`Processing`].
 pub const PAUSE_PROCESSING: &str = "pause-processing";
-/// Monitor: takes intake up again, durably; arguments [`Pause`]; answers a [`Processing`].
+/// Monitor: resumes intake, durably; arguments [`Pause`]; answers a [`Processing`].
 pub const RESUME_PROCESSING: &str = "resume-processing";
 /// Monitor and signing roles: renews metadata; arguments [`RefreshExpiry`]; answers a [`RefreshExpiryResult`].
 pub const REFRESH_EXPIRY: &str = "refresh-expiry";
 /// Targets: signs inbound files; arguments [`AddTargets`]; answers an [`AddTargetsResult`].
 pub const ADD_TARGETS: &str = "add-targets";
-/// Targets: takes targets out; arguments [`RemoveTargets`]; answers a [`RemoveTargetsResult`].
+/// Targets: removes targets; arguments [`RemoveTargets`]; answers a [`RemoveTargetsResult`].
 pub const REMOVE_TARGETS: &str = "remove-targets";
-/// Snapshot: folds new records; answers an [`UpdateResult`].
+/// Snapshot: signs new records into the snapshot; answers an [`UpdateResult`].
 pub const UPDATE_SNAPSHOT: &str = "update-snapshot";
 /// Timestamp: makes the newest snapshot visible; answers an [`UpdateResult`].
 pub const UPDATE_TIMESTAMP: &str = "update-timestamp";
@@ -59,34 +59,34 @@ pub struct AddTargets {
     pub targets: Option<Vec<String>>,
 }
 
-/// What became of one drop.
+/// The outcome of one drop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropVerdict {
     /// The drop's name (`X` of `tuf_ready_X`).
     pub name: String,
     /// Digest of its file list, hex.
     pub digest: String,
-    /// Why it was rejected; absent when it is in.
+    /// The reason of a rejection; absent when the drop was added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
-    /// How many of its files became targets.
+    /// Number of its files that became targets.
     pub targets: u64,
 }
 
 /// Result of [`ADD_TARGETS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddTargetsResult {
-    /// The newest commit record that holds the outcome; absent when nothing changed.
+    /// The newest commit record of this call; absent when nothing changed.
     pub record: Option<u64>,
     /// Version per changed role other than bins; changed bins are counted under `bins_changed`.
     pub versions: BTreeMap<String, u64>,
-    /// How many bins changed.
+    /// Number of bins that changed.
     pub bins_changed: u64,
-    /// How many targets were added or replaced.
+    /// Number of targets that were added or replaced.
     pub targets_added: u64,
     /// One verdict per drop of the batch (bounded by the batch).
     pub drops: Vec<DropVerdict>,
-    /// True when an earlier delivery had done all of it.
+    /// True when an earlier delivery had done all the work.
     #[serde(default)]
     pub already_done: bool,
 }
@@ -97,9 +97,9 @@ pub struct AddTargetsResult {
 pub struct RemoveTargets {
     /// Target paths.
     pub targets: Vec<String>,
-    /// Makes the call idempotent: a request already in a record returns its stored result.
+    /// Makes the call idempotent: a request that is in a record already returns its stored result.
     pub request_id: String,
-    /// Precondition: sha256 (hex) per target path; when a target has another hash nothing is removed.
+    /// Precondition: SHA-256 (hex) per target path. When a target has another hash, no target is removed.
     #[serde(default)]
     pub expected: BTreeMap<String, String>,
 }
@@ -109,11 +109,11 @@ pub struct RemoveTargets {
 pub struct RemoveTargetsResult {
     /// The commit record; absent when nothing changed.
     pub record: Option<u64>,
-    /// How many targets were removed.
+    /// Number of targets that were removed.
     pub removed: u64,
-    /// How many were not there.
+    /// Number of targets that did not exist.
     pub not_found: u64,
-    /// True when an earlier delivery had done it.
+    /// True when an earlier delivery had done the work.
     #[serde(default)]
     pub already_done: bool,
 }
@@ -123,7 +123,7 @@ pub struct RemoveTargetsResult {
 pub struct UpdateResult {
     /// The role's current version.
     pub version: u64,
-    /// Whether this call wrote it.
+    /// Whether this call wrote that version.
     pub changed: bool,
 }
 
@@ -131,7 +131,7 @@ pub struct UpdateResult {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshExpiry {
-    /// Renew even when nothing is near its expiry.
+    /// Renew even when no metadata is near its expiry.
     #[serde(default)]
     pub force: bool,
 }
@@ -139,9 +139,9 @@ pub struct RefreshExpiry {
 /// Result of [`REFRESH_EXPIRY`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshExpiryResult {
-    /// New version per role renewed, bins excepted.
+    /// New version per renewed role other than bins.
     pub renewed: BTreeMap<String, u64>,
-    /// How many bins were renewed.
+    /// Number of bins that were renewed.
     pub bins_renewed: u64,
 }
 
@@ -149,20 +149,20 @@ pub struct RefreshExpiryResult {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pause {
-    /// Shown by `status`.
+    /// The reason, which `status` shows.
     #[serde(default)]
     pub reason: Option<String>,
 }
 
-/// Whether the monitor takes drops in.
+/// Whether the monitor takes drops in, or is paused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Processing {
     /// True while intake is stopped.
     pub paused: bool,
-    /// Why.
+    /// The operator's reason.
     #[serde(default)]
     pub reason: Option<String>,
-    /// Since when, `YYYY-MM-DDTHH:MM:SSZ`.
+    /// The time of the change, `YYYY-MM-DDTHH:MM:SSZ`.
     #[serde(default)]
     pub since: Option<String>,
 }
@@ -183,10 +183,10 @@ pub struct FindNewTargets {
 /// Result of [`STATUS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStatus {
-    /// The worker's name, which is its queue's.
+    /// The worker's name, which is also its queue's.
     #[serde(default)]
     pub worker: String,
-    /// This process among its kind.
+    /// The name of this process among its kind.
     #[serde(default)]
     pub instance: String,
     /// Software version.
@@ -195,7 +195,7 @@ pub struct WorkerStatus {
     pub role: String,
     /// `starting`, `waiting` (see `detail`), `ready`, `working` or `alarm` (see `detail`).
     pub state: String,
-    /// What it waits for or what is wrong.
+    /// The missing thing, or the reason of the alarm.
     #[serde(default)]
     pub detail: Option<String>,
     /// Whether the broker is connected; absent for a worker without one.
@@ -207,19 +207,19 @@ pub struct WorkerStatus {
     /// The role's own metadata version; for the targets role that of `targets`.
     #[serde(default)]
     pub role_version: Option<u64>,
-    /// When the metadata of this role expires.
+    /// Expiry of this role's metadata.
     #[serde(default)]
     pub expires: Option<String>,
-    /// When it will be renewed.
+    /// Time of the next renewal.
     #[serde(default)]
     pub next_renewal: Option<String>,
-    /// The floor: below these the worker never signs.
+    /// The floor: the worker never signs below these numbers.
     #[serde(default)]
     pub floor: BTreeMap<String, u64>,
-    /// Monitor only.
+    /// Whether intake is paused. Monitor only.
     #[serde(default)]
     pub processing: Option<Processing>,
-    /// Monitor only: drops ready, in processing, rejected and held back.
+    /// Number of drops that are ready, in processing, rejected and held back. Monitor only.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
 }
@@ -236,23 +236,23 @@ impl StatusBody for WorkerStatus {
     }
 }
 
-/// Name of the description in a batch directory.
+/// Name of the file that describes a batch, in its directory.
 pub const BATCH_FILE: &str = "BATCH.json";
 /// Prefix of a batch directory in the inbound directory; the batch's id follows.
 pub const BATCH_PREFIX: &str = "batch_";
-/// The version of [`BATCH_FILE`] that is written.
+/// The format version of [`BATCH_FILE`] that is written.
 pub const BATCH_FORMAT: u64 = 1;
 /// Largest [`BATCH_FILE`] read, in bytes.
 pub const MAX_BATCH_FILE: u64 = 64 << 20;
 
-/// [`BATCH_FILE`]: what a batch directory holds. The monitor writes it, the targets-worker reads it.
+/// The contents of a batch directory, as [`BATCH_FILE`] lists them. The monitor writes it, the targets-worker reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Format version, [`BATCH_FORMAT`].
     pub format: u64,
     /// The batch's id.
     pub id: String,
-    /// The drops, in the order in which they apply: of two with the same path, the later one wins.
+    /// The drops, in the order in which they apply: of two files with the same path, the later one wins.
     pub drops: Vec<BatchDrop>,
 }
 
@@ -267,6 +267,6 @@ pub struct BatchDrop {
     pub digest: String,
     /// Number of files.
     pub files: u64,
-    /// Their bytes.
+    /// Number of bytes in these files.
     pub bytes: u64,
 }

@@ -5,33 +5,33 @@ use celery_runtime::TaskError;
 
 /// The module of all of them.
 pub const MODULE: &str = "tuf_fleet.exceptions";
-/// Something the work needs is not there yet; asking again later may succeed.
+/// A prerequisite does not exist yet; a later attempt may succeed.
 pub const NOT_READY: &str = "NotReady";
-/// Something is wrong that an operator has to look at; asking again will not help.
+/// An operator has to act; another attempt does not help.
 pub const ALARM: &str = "Alarm";
-/// The world failed (space, mount, lock, key device); asking again may succeed.
+/// The machine failed (space, mount, lock, key device); another attempt may succeed.
 pub const INFRASTRUCTURE: &str = "Infrastructure";
-/// What was asked for cannot be done; asking for the same again will fail again.
+/// The request cannot be fulfilled; the same request fails again.
 pub const REFUSED: &str = "Refused";
-/// A batch directory is not there, or not whole; the monitor makes it again.
+/// A batch directory is missing or incomplete; the monitor creates it again.
 pub const BATCH_MISSING: &str = "BatchMissing";
 /// A bug of ours, contained.
 pub const INTERNAL: &str = "Internal";
 /// The task may only be sent by an operator, through the administrators' exchange.
 pub const NOT_PERMITTED: &str = "NotPermitted";
 
-/// What a caller should do about a failed task.
+/// The reaction of a caller to a failed task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
-    /// Ask again, after a while.
+    /// Send the task again, after a while.
     Again,
-    /// Wait for an operator; ask again at a slow pace.
+    /// Wait for an operator; send the task again at a slow pace.
     Operator,
-    /// Do not ask for the same again.
+    /// Do not send the same task again.
     Never,
 }
 
-/// What to do about `error`. An exception that is not ours (unknown task, bad arguments, a revoked task) is
+/// The reaction to `error`. An exception that is not ours (unknown task, bad arguments, a revoked task) is
 /// [`Advice::Never`].
 #[must_use]
 pub fn advice(error: &TaskError) -> Advice {

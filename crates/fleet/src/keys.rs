@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable_fs::{FileKind, Fs, durable};
-use tuf_core::key::{FileSigner, PublicKey, Signer};
+use tuf_core::key::{FileSigner, KeyError, PublicKey, Signer};
 
 /// Largest key file read, in bytes.
 pub const MAX_KEY_FILE: u64 = 64 << 10;
-/// Where orchestrators mount secrets with modes of their own choosing.
+/// Directories where orchestrators mount secrets, with modes that they choose.
 const SECRETS: [&str; 2] = ["/run/secrets", "/run/credentials"];
 
 /// Why keys cannot be used. Never holds key material.
@@ -22,11 +22,11 @@ pub enum KeysError {
     Io {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The directory holds no key.
-    #[error("{0} holds no key: make one with `rugged generate-keys`, or mount the role's key there")]
+    #[error("{0} holds no key: generate one with `rugged generate-keys`, or mount the role's key there")]
     None(PathBuf),
     /// Others can read a private key.
     #[error("{path} can be read by others (mode {mode:03o}): run `chmod 400 {path}`")]
@@ -37,12 +37,12 @@ pub enum KeysError {
         mode: u32,
     },
     /// The file is not a key.
-    #[error("{path}: {reason}")]
+    #[error("{path}: {source}")]
     Malformed {
         /// The path.
         path: PathBuf,
-        /// Why.
-        reason: String,
+        /// The reason.
+        source: KeyError,
     },
 }
 
@@ -63,8 +63,8 @@ pub fn signers(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<Vec<Arc<dyn 
             tracing::warn!(key.path = %path.display(), "{} can be read by others (mode {mode:03o})", path.display());
         }
         let pem = zeroizing(durable::read_bounded(fs, &path, MAX_KEY_FILE).map_err(io)?);
-        let signer = FileSigner::from_pem(&pem.0)
-            .map_err(|error| KeysError::Malformed { path: path.clone(), reason: error.to_string() })?;
+        let signer =
+            FileSigner::from_pem(&pem.0).map_err(|source| KeysError::Malformed { path: path.clone(), source })?;
         signers.push(Arc::new(signer));
     }
     if signers.is_empty() {
@@ -82,8 +82,7 @@ pub fn public_keys(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<Vec<Publ
     for path in key_files(fs, dir, names, ".json")? {
         let bytes = durable::read_bounded(fs, &path, MAX_KEY_FILE)
             .map_err(|source| KeysError::Io { path: path.clone(), source })?;
-        let key = PublicKey::from_json(&bytes)
-            .map_err(|error| KeysError::Malformed { path: path.clone(), reason: error.to_string() })?;
+        let key = PublicKey::from_json(&bytes).map_err(|source| KeysError::Malformed { path: path.clone(), source })?;
         keys.push(key);
     }
     if keys.is_empty() {

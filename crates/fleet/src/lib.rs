@@ -15,6 +15,7 @@ pub mod preflight;
 pub mod process;
 pub mod recover;
 pub mod repository;
+pub mod roles;
 pub mod signing;
 pub mod tasks;
 
@@ -24,3 +25,4 @@ mod error;
 pub use config::Config;
 pub use context::{Context, Health, VERSION, WorkerInfo};
 pub use error::FleetError;
+pub use roles::{KeyRole, UnknownRole, WorkerRole};

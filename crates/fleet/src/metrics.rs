@@ -15,6 +15,8 @@ use service::identity::ProcessIdentity;
 use service::metrics::{DurationHistogram, ProcessMetrics};
 use tuf_core::time::UtcTime;
 
+use crate::roles::WorkerRole;
+
 /// The prefix of every metric's name.
 pub const METRIC_PREFIX: &str = "tuf_fleet";
 
@@ -111,14 +113,14 @@ impl FleetMetrics {
         &self.process
     }
 
-    /// The metadata version of `role`.
-    pub fn role_version(&self, role: &'static str, version: u64) {
-        self.own.versions.get_or_create(&RoleLabel { role }).set(gauge(version));
+    /// The version of the metadata that the worker of `role` signs.
+    pub fn role_version(&self, role: WorkerRole, version: u64) {
+        self.own.versions.get_or_create(&RoleLabel { role: role.as_str() }).set(gauge(version));
     }
 
-    /// When the metadata of `role` expires.
-    pub fn role_expiry(&self, role: &'static str, expires: UtcTime) {
-        self.own.expiries.get_or_create(&RoleLabel { role }).set(expires.unix());
+    /// The expiry of `metadata`: `root`, `targets`, `bins` (the earliest of all), `snapshot` or `timestamp`.
+    pub fn role_expiry(&self, metadata: &'static str, expires: UtcTime) {
+        self.own.expiries.get_or_create(&RoleLabel { role: metadata }).set(expires.unix());
     }
 
     /// One entry of the floor.
@@ -167,7 +169,7 @@ mod tests {
     fn counted_events_are_rendered() {
         let metrics = FleetMetrics::new(&ProcessIdentity::new("targets-worker", "1.2.3", "host"));
         metrics.process().task("add-targets", WorkOutcome::Success, Duration::from_millis(3));
-        metrics.role_version("targets", 7);
+        metrics.role_version(WorkerRole::Targets, 7);
         metrics.role_expiry("targets", UtcTime::from_unix(1_000));
         metrics.floor("record", 12);
         metrics.drops_finished("published", 3);

@@ -1,11 +1,11 @@
-//! Which target paths may be added, and which may be replaced.
+//! Patterns of target paths that may be added, or replaced.
 
 use tuf_core::names::TargetPath;
 use tuf_core::schema::PathPattern;
 
 /// The component that stands for any number of components.
 const ANY_DEPTH: &str = "**";
-/// More `**` than that in one pattern would make matching slow and mean nothing.
+/// The most `**` in one pattern: more make matching slow and match no other paths.
 const MAX_DEPTHS: usize = 4;
 
 /// A list of patterns of target paths: `*`, `?` and `[…]` within one component, `**` as a component for any number of
@@ -20,7 +20,7 @@ enum Component {
 }
 
 impl PathPatterns {
-    /// The patterns; what is none ([`PathPatterns::is_pattern`]) matches nothing.
+    /// The patterns in `patterns`. A text that is no pattern ([`PathPatterns::is_pattern`]) matches no path.
     #[must_use]
     pub fn new(patterns: &[String]) -> Self {
         Self(patterns.iter().filter_map(|pattern| components(pattern)).collect())
@@ -32,13 +32,13 @@ impl PathPatterns {
         components(text).is_some()
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether every path matches without looking.
+    /// Whether the list matches every path.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.0.iter().any(|pattern| matches!(pattern.as_slice(), [Component::AnyDepth]))

@@ -18,6 +18,8 @@ use crate::config::{Config, SETTINGS};
 use crate::context::{Context, VERSION, WorkerInfo};
 use crate::contract::WorkerStatus;
 use crate::error::FleetError;
+use crate::preflight::FindingScope;
+use crate::roles::WorkerRole;
 use crate::{places, preflight};
 
 /// A worker that has just started reports an unreachable broker after this time.
@@ -100,8 +102,10 @@ where
     }
 }
 
-async fn warn_of_broker(broker: SharedBroker, config: Arc<Config>, role: &'static str) {
-    if let Some(finding) = preflight::reachable(broker.as_ref(), &config, role, BROKER_REPORT_DELAY).await {
+async fn warn_of_broker(broker: SharedBroker, config: Arc<Config>, role: WorkerRole) {
+    if let Some(finding) =
+        preflight::reachable(broker.as_ref(), &config, FindingScope::Role(role), BROKER_REPORT_DELAY).await
+    {
         tracing::warn!(preflight.check = finding.check, "preflight: {finding}");
     }
 }

@@ -8,17 +8,15 @@ use tuf_core::time::UtcTime;
 use tuf_repository::floor::{Floor, FloorFile};
 use tuf_repository::roles::{MAX_ROOT, Repository, Trust, recover};
 
+use crate::roles::WorkerRole;
 use crate::signing::SigningError;
 use crate::{Config, repository};
-
-/// The roles that keep a floor, in the order in which they resume.
-pub const ROLES: [&str; 3] = ["targets", "snapshot", "timestamp"];
 
 /// How the repository compares with the floor of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FloorStanding {
     /// The role.
-    pub role: String,
+    pub role: WorkerRole,
     /// Its floor.
     pub floor: Floor,
     /// The reasons why the repository is below the floor. Empty when it is not.
@@ -35,14 +33,14 @@ pub struct FloorStanding {
 pub fn inspect(
     fs: &Arc<dyn Fs>,
     config: &Config,
-    role: &str,
+    role: WorkerRole,
     now: UtcTime,
 ) -> Result<Option<FloorStanding>, SigningError> {
     let Some(file) = open(fs, config, role)? else { return Ok(None) };
     let Some(floor) = file.get() else { return Ok(None) };
     let (name, stores, mut trust) = open_repository(fs, config, role)?;
     let below = recover::below_floor(&name, &stores, &mut trust, &floor, now)?;
-    Ok(Some(FloorStanding { role: role.to_owned(), floor, below, granted: file.recovery_granted()? }))
+    Ok(Some(FloorStanding { role, floor, below, granted: file.recovery_granted()? }))
 }
 
 /// Replaces a lost floor by one `numbers` above the state of the repository. An existing floor is only raised. The worker must
@@ -50,13 +48,13 @@ pub fn inspect(
 ///
 /// # Errors
 /// [`SigningError`] when the floor or the repository cannot be read or written, or when the role cannot resume from it.
-pub fn raise(fs: &Arc<dyn Fs>, config: &Config, role: &str, numbers: u64, now: UtcTime) -> Result<(), SigningError> {
+pub fn raise(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole, numbers: u64, now: UtcTime) -> Result<(), SigningError> {
     let mut file = repository::floor(fs, config, role)?;
     let (name, stores, mut trust) = open_repository(fs, config, role)?;
     let known = file.get().unwrap_or_default();
     let above = recover::floor_above(&name, &stores, &mut trust, &known, numbers, now)?;
     file.raise(|floor| *floor = above)?;
-    tracing::warn!(role = role, numbers = numbers, "floor raised above the repository");
+    tracing::warn!(role = role.as_str(), numbers = numbers, "floor raised above the repository");
     Ok(())
 }
 
@@ -65,22 +63,22 @@ pub fn raise(fs: &Arc<dyn Fs>, config: &Config, role: &str, numbers: u64, now: U
 /// # Errors
 /// [`SigningError::FloorChanged`], also when the floor is gone; [`SigningError::Role`] when the grant cannot be written.
 pub fn grant(fs: &Arc<dyn Fs>, config: &Config, standing: &FloorStanding) -> Result<(), SigningError> {
-    let role = &standing.role;
+    let role = standing.role;
     let file = open(fs, config, role)?
         .filter(|file| file.get() == Some(standing.floor))
-        .ok_or_else(|| SigningError::FloorChanged { role: role.clone() })?;
+        .ok_or_else(|| SigningError::FloorChanged { role })?;
     file.grant_recovery()?;
     let below = standing.below.join("; ");
-    tracing::warn!(role = role, below = below, "recovery granted");
+    tracing::warn!(role = role.as_str(), below = below, "recovery granted");
     Ok(())
 }
 
 fn open_repository(
     fs: &Arc<dyn Fs>,
     config: &Config,
-    role: &str,
+    role: WorkerRole,
 ) -> Result<(RoleName, Repository, Trust), SigningError> {
-    let name = RoleName::new(role)?;
+    let name = RoleName::new(role.as_str())?;
     let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT)
         .map_err(|source| SigningError::PinnedRootUnreadable { source })?;
     let stores = repository::stores(fs, config);
@@ -88,7 +86,7 @@ fn open_repository(
     Ok((name, stores, trust))
 }
 
-fn open(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<Option<FloorFile>, SigningError> {
+fn open(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole) -> Result<Option<FloorFile>, SigningError> {
     let dir = config.state_of(role);
     if durable::stat_if_there(fs.as_ref(), &dir.join("")).is_ok_and(|stat| stat.is_none()) {
         return Ok(None);

@@ -10,6 +10,7 @@ use tuf_repository::roles::{Lifetime, MAX_ROOT, Repository, Trust};
 
 use crate::config::{Config, RoleConfig};
 use crate::keys;
+use crate::roles::{KeyRole, WorkerRole};
 use crate::signing::SigningError;
 
 /// The stores of the repository at `repo_path`. Reads and writes nothing.
@@ -27,7 +28,7 @@ pub fn stores(fs: &Arc<dyn Fs>, config: &Config) -> Repository {
 ///
 /// # Errors
 /// [`SigningError::PinnedRootMissing`]; [`SigningError::Keys`] for keys that cannot be used; [`SigningError`].
-pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: &str, names: &[String]) -> Result<Trust, SigningError> {
+pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, names: &[String]) -> Result<Trust, SigningError> {
     let pinned = match durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -43,7 +44,7 @@ pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: &str, names: &[String]) ->
 ///
 /// # Errors
 /// [`SigningError::StatePathMissing`], [`SigningError::StateDir`]; [`SigningError::Role`].
-pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<FloorFile, SigningError> {
+pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole) -> Result<FloorFile, SigningError> {
     let dir = config.state_of(role);
     if let Err(source) = fs.stat(&config.state_path) {
         return Err(SigningError::StatePathMissing { path: config.state_path.clone(), source });
@@ -57,7 +58,7 @@ pub fn floor(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<FloorFile,
 ///
 /// # Errors
 /// [`SigningError::RetentionMarks`] when the marks are there and cannot be read.
-pub fn retention(fs: &Arc<dyn Fs>, config: &Config, role: &str) -> Result<Option<Retention>, SigningError> {
+pub fn retention(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole) -> Result<Option<Retention>, SigningError> {
     let Some(keep) = config.retention else { return Ok(None) };
     let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
     let policy = RetentionPolicy::new(keep, config.roles.timestamp.expiry_seconds);

@@ -1,18 +1,19 @@
-//! What every worker answers, and what its tasks have in common.
+//! The tasks every worker answers, the guards in front of all tasks, and the serving of a queue.
 
 use celery_runtime::client::Client;
 use celery_runtime::worker::{RemoteControl, TaskContext, Worker, WorkerBuilder, WorkerEvents};
 use celery_runtime::{Arguments, TaskError};
 use serde::Serialize;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::contract::{ADMIN_EXCHANGE, PING, REPOSITORY_HEADER, STATUS};
 use crate::{Config, Context, FleetError, exceptions};
 
-/// Tasks of a role are few, and its replicas share a queue.
+/// Few messages: a role has few tasks, and its replicas share the queue.
 const PREFETCH: u16 = 64;
 
-/// A worker on `queue` that answers `ping` and `status` without waiting for anything, and that operators reach through
+/// A worker on `queue` that answers `ping` and `status` without waiting for work, and that operators reach through
 /// [`ADMIN_EXCHANGE`].
 #[must_use]
 pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
@@ -45,12 +46,28 @@ pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
         })
 }
 
-/// The worker that was described.
+/// Serves `queue` until `shutdown`. However serving ends, it cancels `shutdown`, so that the worker's loops end too: a
+/// worker that no task reaches has to be restarted.
 ///
 /// # Errors
-/// When the same task was added twice.
-pub fn build(builder: WorkerBuilder) -> Result<Worker, FleetError> {
-    builder.build().map_err(|error| FleetError::Internal(error.to_string()))
+/// When the same task was added twice, when the broker refuses the queue, or when serving ends without `shutdown`.
+pub async fn serve(
+    builder: WorkerBuilder,
+    queue: &'static str,
+    shutdown: &CancellationToken,
+) -> Result<(), FleetError> {
+    let worker = builder.build().inspect_err(|_| shutdown.cancel())?;
+    let served = worker.run(shutdown.clone()).await;
+    let asked = shutdown.is_cancelled();
+    shutdown.cancel();
+    match served {
+        // A broker that ends during the shutdown is no failure.
+        Err(error) if asked => tracing::debug!(task.queue = queue, "serving ended during shutdown: {error}"),
+        Err(source) => return Err(FleetError::Queue { queue, source }),
+        Ok(()) if !asked => return Err(FleetError::ServingEnded { queue }),
+        Ok(()) => {}
+    }
+    Ok(())
 }
 
 /// A result as JSON.
@@ -70,7 +87,7 @@ pub fn for_repository(client: Client, config: &Config) -> Client {
     }
 }
 
-/// Lets a task pass unless it names another repository than ours. Where one of the two names none, nothing is compared.
+/// Refuses a task that names another repository than ours. Where one of the two names none, the task passes.
 fn of_our_repository(task: &TaskContext, ours: Option<&str>) -> Result<(), TaskError> {
     let named = task.headers.get(REPOSITORY_HEADER).map(|value| value.to_json());
     match (ours, named) {
@@ -83,12 +100,12 @@ fn of_our_repository(task: &TaskContext, ours: Option<&str>) -> Result<(), TaskE
     }
 }
 
-/// Lets a task pass only if it came through [`ADMIN_EXCHANGE`], which only the operator's broker user may write: under
-/// `rpc://` every worker can write to every queue by the default exchange, so that a queue tells nobody apart.
+/// Refuses a task that did not come through [`ADMIN_EXCHANGE`], which only the operator's broker user may write: under
+/// `rpc://` every worker can write to every queue by the default exchange, so a queue does not show who sent a task.
 ///
 /// # Errors
-/// `tuf_fleet.exceptions.NotPermitted` for any other way in, and for all of them on a broker where the exchange is only what
-/// the sender says (Redis).
+/// `tuf_fleet.exceptions.NotPermitted` for every other exchange, and for every task on a broker where the sender names the
+/// exchange freely (Redis).
 pub fn operator_only(task: &TaskContext) -> Result<(), TaskError> {
     let message = if !task.exchange_is_guarded {
         format!("{} is for operators alone, and this broker cannot tell who sent it: use RabbitMQ", task.task_name)

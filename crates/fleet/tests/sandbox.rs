@@ -13,7 +13,8 @@ use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use fleet::Config;
+use fleet::WorkerRole::{Monitor, Snapshot, Targets};
+use fleet::{Config, KeyRole, WorkerRole};
 use service::exit_code::WorkerExit;
 
 fn example() -> PathBuf {
@@ -44,7 +45,7 @@ impl Scene {
             fs::create_dir_all(dir.path().join(below)).unwrap();
         }
         fs::create_dir_all(&config.inbound_targets_path).unwrap();
-        for role in KEYED {
+        for role in KeyRole::ALL {
             fs::create_dir_all(config.signing_keys_of(role)).unwrap();
         }
         Self { dir, config }
@@ -54,10 +55,10 @@ impl Scene {
         self.dir.path().join(below)
     }
 
-    fn key(&self, role: &str) -> PathBuf {
+    fn key(&self, role: KeyRole) -> PathBuf {
         use std::os::unix::fs::PermissionsExt as _;
         let pair = tuf_core::key::ed25519(&ring::rand::SystemRandom::new()).unwrap();
-        let path = self.config.signing_keys_of(role).join(role);
+        let path = self.config.signing_keys_of(role).join(role.as_str());
         fs::write(&path, pair.private_pem.as_bytes()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         path
@@ -78,11 +79,11 @@ impl Scene {
     }
 
     fn start(&self, mode: &str) -> Taken {
-        self.start_as("snapshot", mode)
+        self.start_as(WorkerRole::Snapshot, mode)
     }
 
-    fn start_as(&self, role: &str, mode: &str) -> Taken {
-        let mut child = self.command(mode).env("PRYING_ROLE", role).stderr(Stdio::inherit()).spawn().unwrap();
+    fn start_as(&self, role: WorkerRole, mode: &str) -> Taken {
+        let mut child = self.command(mode).env("PRYING_ROLE", role.as_str()).stderr(Stdio::inherit()).spawn().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut taken = Taken { child, answers };
         assert_eq!(taken.answers.next().unwrap().unwrap(), "ready");
@@ -111,8 +112,7 @@ impl Taken {
 }
 
 const DENIED: &str = "permission denied";
-const KEYED: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
-const SIGNING: &[&str] = &["targets", "snapshot", "timestamp"];
+const SIGNING: &[WorkerRole] = &WorkerRole::SIGNING;
 
 #[test]
 fn a_worker_that_was_taken_over_reaches_its_own_places_only() {
@@ -121,13 +121,13 @@ fn a_worker_that_was_taken_over_reaches_its_own_places_only() {
         return;
     }
     let scene = Scene::new();
-    scene.key("snapshot");
+    scene.key(KeyRole::Snapshot);
     for file in ["repo/log/1.record.json", "repo/targets/a", "post_to_tuf/x", "secret"] {
         fs::write(scene.at(file), "x").unwrap();
     }
     let mut taken = scene.start("required");
     // Mounted after the start, where the check at the start could not see it.
-    let other = scene.key("targets");
+    let other = scene.key(KeyRole::Targets);
     let config = scene.at("config.yaml");
     for (what, path) in [
         ("read", other.as_path()),
@@ -162,42 +162,43 @@ fn a_shell_in_a_workers_sandbox_and_whatever_it_starts_reach_only_what_the_role_
     if !kernel_has_landlock() {
         return;
     }
-    for role in fleet::places::ROLES {
+    for role in WorkerRole::ALL {
         let scene = Scene::new();
-        for each in fleet::places::ROLES {
+        for each in WorkerRole::ALL {
             fs::create_dir_all(scene.config.state_of(each)).unwrap();
             fs::write(scene.config.state_of(each).join("floor.json"), "x").unwrap();
         }
         // The attacker brings it; the system's own cannot even be read.
         fs::copy("/bin/sh", scene.config.state_of(role).join("sh")).unwrap();
-        if role != "monitor" {
+        if let Some(role) = role.key_role() {
             scene.key(role);
         }
         // File, whose worker may read it, whose may write it and make others beside it.
-        let mut files: Vec<(PathBuf, &[&str], &[&str])> = vec![
+        let mut files: Vec<(PathBuf, &[WorkerRole], &[WorkerRole])> = vec![
             (scene.at("repo/metadata/1.root.json"), SIGNING, SIGNING),
-            (scene.at("repo/log/1.record.json"), &["targets", "snapshot"], &["targets"]),
-            (scene.at("repo/targets/a"), &["targets"], &["targets"]),
+            (scene.at("repo/log/1.record.json"), &[Targets, Snapshot], &[Targets]),
+            (scene.at("repo/targets/a"), &[Targets], &[Targets]),
             (scene.at("keys/verification/root.json"), SIGNING, &[]),
-            (scene.at("incoming_targets/a"), &["monitor", "targets"], &["monitor", "targets"]),
-            (scene.at("post_to_tuf/a"), &["monitor"], &["monitor"]),
+            (scene.at("incoming_targets/a"), &[Monitor, Targets], &[Monitor, Targets]),
+            (scene.at("post_to_tuf/a"), &[Monitor], &[Monitor]),
             (scene.at("secret"), &[], &[]),
         ];
         for (file, ..) in &files {
             fs::write(file, "x").unwrap();
         }
         let mut taken = scene.start_as(role, "required");
-        let states = fleet::places::ROLES.map(|each| (each, scene.config.state_of(each).join("floor.json")));
-        let keys = KEYED.map(|each| {
+        let states = WorkerRole::ALL.map(|each| (each, scene.config.state_of(each).join("floor.json")));
+        let keys = KeyRole::ALL.map(|each| {
             // Another's is put there only now: the worker would not have started.
-            let path = scene.config.signing_keys_of(each).join(each);
-            (each, if each == role { path } else { scene.key(each) })
+            let own = Some(each) == role.key_role();
+            let path = scene.config.signing_keys_of(each).join(each.as_str());
+            (own, if own { path } else { scene.key(each) })
         });
         for (each, path) in &states {
             files.push((path.clone(), std::slice::from_ref(each), std::slice::from_ref(each)));
         }
-        for (each, path) in &keys {
-            files.push((path.clone(), std::slice::from_ref(each), &[]));
+        for (own, path) in &keys {
+            files.push((path.clone(), if *own { std::slice::from_ref(&role) } else { &[] }, &[]));
         }
         for system in ["/etc/passwd", "/etc/shadow", "/etc/hostname", "/usr/bin/env"] {
             files.push((system.into(), &[], &[]));
@@ -237,7 +238,7 @@ fn name_of(file: &Path) -> String {
 #[test]
 fn a_sandboxed_worker_can_still_do_its_work() {
     let scene = Scene::new();
-    scene.key("snapshot");
+    scene.key(KeyRole::Snapshot);
     fs::write(scene.at("repo/log/1.record.json"), "x").unwrap();
     fs::write(scene.at("keys/verification/root.json"), "x").unwrap();
     let mut taken = scene.start("auto");
@@ -266,7 +267,7 @@ fn a_sandboxed_worker_can_still_do_its_work() {
 #[test]
 fn without_a_sandbox_the_worker_says_so() {
     let scene = Scene::new();
-    scene.key("snapshot");
+    scene.key(KeyRole::Snapshot);
     let run = |mode: &str| scene.command(mode).stdin(Stdio::null()).output().unwrap();
     let off = run("off");
     assert!(String::from_utf8_lossy(&off.stderr).contains("sandbox not entered: `sandbox` is off"));
@@ -288,7 +289,7 @@ fn a_worker_that_starts_before_its_directories_sandboxes_itself_when_they_are_th
         return;
     }
     let scene = Scene::new();
-    scene.key("snapshot");
+    scene.key(KeyRole::Snapshot);
     fs::remove_dir(scene.at("repo/log")).unwrap();
     let mut child = scene.command("auto").args(["--set", "instance=idle"]).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -297,9 +298,9 @@ fn a_worker_that_starts_before_its_directories_sandboxes_itself_when_they_are_th
     fs::create_dir(scene.at("repo/log")).unwrap();
     until("restarts in place");
     until("sandbox entered");
-    until("starts");
+    until("worker started");
     // The same process all the time.
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
-    until("prying-worker ended");
+    until("worker ended");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

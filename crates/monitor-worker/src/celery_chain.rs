@@ -14,7 +14,7 @@ use fleet::exceptions::{BATCH_MISSING, INTERNAL, MODULE, REFUSED};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use service::health::WorkerState;
+use service::health::HealthState;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, ChainError};
@@ -78,7 +78,7 @@ impl CeleryChain {
                 },
             };
             tracing::warn!(step = task, error = %problem, retry_in_ms = millis(pause), "chain step failed; retrying");
-            self.health.set_state(WorkerState::Waiting(problem.to_string()));
+            self.health.set_state(HealthState::Waiting(problem.to_string()));
             self.unless_stopped(task, tokio::time::sleep(pause)).await?;
             pause = pause.saturating_mul(2).clamp(FIRST_STEP_RETRY, LONGEST_STEP_RETRY);
         }

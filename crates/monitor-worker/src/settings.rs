@@ -91,7 +91,7 @@ impl Settings {
         let mut settings = Self::new(
             config.post_to_tuf_path.clone(),
             config.inbound_targets_path.clone(),
-            config.state_of("monitor"),
+            config.state_of(fleet::WorkerRole::Monitor),
             &config.process.instance,
         );
         settings.abandoned_after = config.tuf_tmp_cleanup_after;

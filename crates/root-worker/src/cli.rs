@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use durable_fs::{Fs, RealFs};
-use fleet::Config;
+use fleet::{Config, KeyRole};
 use root_worker::{CeremonyError, KeyKind, KeyRequest, generate_keys, initialize};
 use service::clock::{Clock as _, SystemClock};
 use service::config::Sources;
@@ -38,7 +38,7 @@ enum CeremonyCommand {
     GenerateKeys {
         /// Role to generate keys for; may be repeated [default: all roles]
         #[arg(long = "role")]
-        roles: Vec<String>,
+        roles: Vec<KeyRole>,
         /// Type of the keys
         #[arg(long = "type", value_enum, default_value = "ed25519")]
         kind: CeremonyKeyType,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use fleet::KeyRole;
 use fleet::keys::KeysError;
 use tuf_core::key::{KeyError, SignError};
 use tuf_core::names::NameError;
@@ -13,12 +14,6 @@ use tuf_core::store::{InvalidFileName, StoreError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CeremonyError {
-    /// The request names a role that has no keys.
-    #[error("unknown role `{role}`: choose one of root, targets, snapshot, timestamp")]
-    UnknownRole {
-        /// The requested role.
-        role: String,
-    },
     /// The request names a key that cannot be a file name.
     #[error("invalid key name `{name}`: use 1 to 64 letters, digits, `-` and `_`")]
     InvalidKeyName {
@@ -29,7 +24,7 @@ pub enum CeremonyError {
     #[error("the threshold of {role} is too large (roles.{role}.threshold)")]
     ThresholdTooLarge {
         /// The role.
-        role: String,
+        role: KeyRole,
     },
     /// The name of a role is invalid.
     #[error(transparent)]
@@ -47,7 +42,7 @@ pub enum CeremonyError {
     #[error("role {role} needs {threshold} keys (roles.{role}.threshold), but has {found}")]
     TooFewKeys {
         /// The role.
-        role: String,
+        role: KeyRole,
         /// Keys needed.
         threshold: u64,
         /// Keys found.
@@ -89,11 +84,7 @@ impl CeremonyError {
     pub fn is_invalid_request(&self) -> bool {
         matches!(
             self,
-            Self::UnknownRole { .. }
-                | Self::InvalidKeyName { .. }
-                | Self::ThresholdTooLarge { .. }
-                | Self::RoleName(_)
-                | Self::FileName(_)
+            Self::InvalidKeyName { .. } | Self::ThresholdTooLarge { .. } | Self::RoleName(_) | Self::FileName(_)
         )
     }
 }

@@ -4,15 +4,12 @@ use std::io;
 use std::path::PathBuf;
 
 use durable_fs::{Fs, durable};
-use fleet::Config;
+use fleet::{Config, KeyRole};
 use ring::rand::SystemRandom;
 use tuf_core::canonical::to_json;
 use tuf_core::key;
 
 use crate::error::CeremonyError;
-
-/// The roles that have keys. Bins are signed with the targets key.
-pub const ROLES_WITH_KEYS: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
 
 /// The type of a new key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +24,8 @@ pub enum KeyKind {
 /// The keys to generate.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRequest {
-    /// Roles; if empty, all of [`ROLES_WITH_KEYS`].
-    pub roles: Vec<String>,
+    /// Roles; if empty, all of [`KeyRole::ALL`]. Bins are signed with the targets key.
+    pub roles: Vec<KeyRole>,
     /// The type of the keys.
     pub kind: KeyKind,
     /// Names of the keys of each role. If empty, the names in the configuration (`keys.ROLE`); without these, as many as
@@ -40,7 +37,7 @@ pub struct KeyRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GeneratedKey {
     /// Its role.
-    pub role: String,
+    pub role: KeyRole,
     /// Its name.
     pub name: String,
     /// Its key id in the repository's format.
@@ -57,24 +54,21 @@ pub struct GeneratedKey {
 /// [`CeremonyError`].
 pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Result<Vec<GeneratedKey>, CeremonyError> {
     let mut wanted = Vec::new();
-    let all = ROLES_WITH_KEYS.map(str::to_owned);
-    for role in if request.roles.is_empty() { &all[..] } else { &request.roles } {
-        let Some((threshold, configured)) = role_settings(config, role) else {
-            return Err(CeremonyError::UnknownRole { role: role.clone() });
-        };
+    for &role in if request.roles.is_empty() { &KeyRole::ALL[..] } else { &request.roles } {
+        let (threshold, configured) = role_settings(config, role);
         let names: Vec<String> = if !request.names.is_empty() {
             request.names.clone()
         } else if !configured.is_empty() {
             configured.to_vec()
         } else {
-            (0..threshold.max(1)).map(|n| if n == 0 { role.clone() } else { format!("{role}{n}") }).collect()
+            (0..threshold.max(1)).map(|n| if n == 0 { role.to_string() } else { format!("{role}{n}") }).collect()
         };
         for name in names {
             if !is_key_name(&name) {
                 return Err(CeremonyError::InvalidKeyName { name });
             }
             let private = config.signing_keys_of(role).join(&name);
-            let public = config.verification_keys_path.join(role).join(format!("{name}.json"));
+            let public = config.verification_keys_path.join(role.as_str()).join(format!("{name}.json"));
             for path in [&private, &public] {
                 match fs.stat(path) {
                     Ok(_) => return Err(CeremonyError::Exists(path.clone())),
@@ -82,7 +76,7 @@ pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Resu
                     Err(source) => return Err(CeremonyError::Io { path: path.clone(), source }),
                 }
             }
-            wanted.push((role.clone(), name, private, public));
+            wanted.push((role, name, private, public));
         }
     }
     let rng = SystemRandom::new();
@@ -110,14 +104,13 @@ pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Resu
 }
 
 /// Threshold and configured key names of a role.
-pub(crate) fn role_settings<'a>(config: &'a Config, role: &str) -> Option<(u64, &'a [String])> {
-    Some(match role {
-        "root" => (config.roles.root.threshold.into(), &config.keys.root),
-        "targets" => (config.roles.targets.threshold.into(), &config.keys.targets),
-        "snapshot" => (config.roles.snapshot.threshold.into(), &config.keys.snapshot),
-        "timestamp" => (config.roles.timestamp.threshold.into(), &config.keys.timestamp),
-        _ => return None,
-    })
+pub(crate) fn role_settings<'a>(config: &'a Config, role: KeyRole) -> (u64, &'a [String]) {
+    match role {
+        KeyRole::Root => (config.roles.root.threshold.into(), &config.keys.root),
+        KeyRole::Targets => (config.roles.targets.threshold.into(), &config.keys.targets),
+        KeyRole::Snapshot => (config.roles.snapshot.threshold.into(), &config.keys.snapshot),
+        KeyRole::Timestamp => (config.roles.timestamp.threshold.into(), &config.keys.timestamp),
+    }
 }
 
 fn is_key_name(name: &str) -> bool {

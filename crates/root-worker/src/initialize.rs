@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
-use fleet::{Config, keys, repository};
+use fleet::{Config, KeyRole, keys, repository};
 use tuf_core::canonical::Extra;
 use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::names::RoleName;
@@ -15,7 +15,7 @@ use tuf_core::store::{Created, FileName};
 use tuf_core::time::UtcTime;
 
 use crate::error::CeremonyError;
-use crate::generate::{ROLES_WITH_KEYS, role_settings};
+use crate::generate::role_settings;
 
 /// A role in the new root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,10 +51,9 @@ pub struct Initialized {
 pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Initialized, CeremonyError> {
     let mut public = BTreeMap::new();
     let mut roles = BTreeMap::new();
-    for role in ROLES_WITH_KEYS {
-        let (threshold, names) =
-            role_settings(config, role).ok_or_else(|| CeremonyError::UnknownRole { role: role.to_owned() })?;
-        let found = keys::public_keys(fs.as_ref(), &config.verification_keys_path.join(role), names)?;
+    for role in KeyRole::ALL {
+        let (threshold, names) = role_settings(config, role);
+        let found = keys::public_keys(fs.as_ref(), &config.verification_keys_path.join(role.as_str()), names)?;
         let mut keyids = Vec::with_capacity(found.len());
         for key in found {
             let id = key.key_id(config.keyid_format);
@@ -64,14 +63,13 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
             public.insert(id, key);
         }
         if (keyids.len() as u64) < threshold {
-            return Err(CeremonyError::TooFewKeys { role: role.into(), threshold, found: keyids.len() });
+            return Err(CeremonyError::TooFewKeys { role, threshold, found: keyids.len() });
         }
-        let name = RoleName::new(role)?;
-        let threshold =
-            u32::try_from(threshold).map_err(|_| CeremonyError::ThresholdTooLarge { role: role.to_owned() })?;
+        let name = RoleName::new(role.as_str())?;
+        let threshold = u32::try_from(threshold).map_err(|_| CeremonyError::ThresholdTooLarge { role })?;
         roles.insert(name, RoleKeys::new(keyids, threshold));
     }
-    let signers = keys::signers(fs.as_ref(), &config.signing_keys_of("root"), &config.keys.root)?;
+    let signers = keys::signers(fs.as_ref(), &config.signing_keys_of(KeyRole::Root), &config.keys.root)?;
     let root = Root {
         version: 1,
         expires: repository::lifetime(&config.roles.root).expiry(now),

@@ -5,5 +5,5 @@ mod generate;
 mod initialize;
 
 pub use error::CeremonyError;
-pub use generate::{GeneratedKey, KeyKind, KeyRequest, ROLES_WITH_KEYS, generate_keys};
+pub use generate::{GeneratedKey, KeyKind, KeyRequest, generate_keys};
 pub use initialize::{Initialized, InitializedRole, initialize};

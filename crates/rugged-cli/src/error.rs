@@ -9,7 +9,7 @@ use fleet::FleetError;
 use root_worker::CeremonyError;
 use service::config::ConfigError;
 
-use service::exit_code::CommandExit;
+use service::exit_code::{CommandExit, WorkerExit};
 
 /// Any error that a command can end with.
 pub type BoxedError = Box<dyn Error + Send + Sync>;
@@ -153,8 +153,8 @@ impl From<FleetError> for CliError {
     fn from(error: FleetError) -> Self {
         match error {
             FleetError::Config(error) => error.into(),
-            FleetError::Refused(_) => Self::request_refused(error),
-            FleetError::Broker(_) => {
+            error if error.exit() == WorkerExit::Refused => Self::request_refused(error),
+            FleetError::Client(_) | FleetError::Queue { .. } => {
                 Self::invalid_input(error).hint("set broker_url to memory://, amqp://… or amqps://…")
             }
             _ => Self::local_failure(error),
@@ -193,7 +193,8 @@ mod tests {
         let error = CliError::reading(Path::new("/x"), missing).during("cannot load");
         assert_eq!(error.message(), "cannot load: cannot read /x: entity not found");
         assert_eq!(error.to_string(), "cannot load");
-        let twice = CliError::no_answer(FleetError::Broker("closed".to_owned())).during("broker: closed, again");
-        assert_eq!(twice.message(), "broker: closed, again");
+        let missing = FleetError::KeyDirectory { path: "/x".into(), source: io::ErrorKind::NotFound.into() };
+        let twice = CliError::no_answer(missing).during("listing /x: entity not found, again");
+        assert_eq!(twice.message(), "listing /x: entity not found, again");
     }
 }

@@ -13,6 +13,7 @@ mod fleet_connection;
 mod output;
 mod percent;
 mod producer;
+mod role_arguments;
 mod serve;
 mod settings;
 mod signals;

@@ -12,9 +12,9 @@ use durable_fs::{Fs, RealFs};
 use serde::Serialize;
 use service::ProcessError;
 use service::clock::Clock;
-use service::config::{ConfigError, KeySpec, Kind, Layers, SettingsReader, SettingsTable, Sources};
+use service::config::{ConfigError, KeySpec, Layers, SettingKind, SettingsReader, SettingsTable, Sources};
 use service::exit_code::WorkerExit;
-use service::health::{Health, ProcessStatus, StatusBody, WorkerState};
+use service::health::{HealthState, ProcessStatus, StatusBody, WorkerHealth};
 use service::identity::ProcessIdentity;
 use service::metrics::ProcessMetrics;
 use service::process::{Program, StartedWorker, WorkerProcess, WorkerResources};
@@ -37,7 +37,7 @@ static SETTINGS: SettingsTable = SettingsTable {
         settings::HEALTH_ADDRESS,
         settings::LOG_FORMAT,
         settings::LOG_LEVEL,
-        KeySpec::new("bed_path", Kind::Path, "/var/idle/bed", "Where the worker lies."),
+        KeySpec::new("bed_path", SettingKind::Path, "/var/idle/bed", "Where the worker lies."),
     ],
     variable_prefix: "IDLE_",
     default_file: "/etc/idle/config.yaml",
@@ -108,7 +108,7 @@ impl WorkerProcess for IdleWorker {
         let identity = ProcessIdentity::new(NAME, VERSION, &instance);
         let metrics = ProcessMetrics::new("idle", &identity, |_| ());
         let status = IdleStatus { bed: self.bed, ..IdleStatus::default() };
-        let health = Health::new(identity, status, Duration::from_secs(60), metrics);
+        let health = WorkerHealth::new(identity, status, Duration::from_secs(60), metrics);
         let span = worker_span(NAME, &instance);
         StartedWorker { health: health.clone(), span, work: idle(instance, health, resources) }
     }
@@ -122,13 +122,13 @@ impl WorkerProcess for IdleWorker {
     }
 }
 
-async fn idle(instance: String, health: Health<IdleStatus>, resources: WorkerResources) -> Result<(), IdleError> {
+async fn idle(instance: String, health: WorkerHealth<IdleStatus>, resources: WorkerResources) -> Result<(), IdleError> {
     match instance.as_str() {
         "refusing" => return Err(IdleError::Refused),
         "panicking" => panic!("a bug"),
         _ => {}
     }
-    health.set_state(WorkerState::Ready);
+    health.set_state(HealthState::Ready);
     resources.shutdown.cancelled().await;
     if instance == "stubborn" {
         std::future::pending::<()>().await;

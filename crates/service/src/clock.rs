@@ -1,11 +1,11 @@
-//! The time, passed in.
+//! The time, passed in as a parameter.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tuf_core::time::UtcTime;
 
-/// Tells the time. Everything that decides by the time of day gets one of these, so that tests own the time.
+/// A source of the time. Code that decides by the time of day takes one of these, so that tests set the time.
 pub trait Clock: Debug + Send + Sync {
     /// Milliseconds since the Unix epoch.
     fn unix_millis(&self) -> i64;
@@ -31,7 +31,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that stands still until it is moved, for tests.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     millis: AtomicI64,
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manual_clock_moves_only_when_told() {
+    fn a_manual_clock_moves_only_when_it_is_moved() {
         let clock = ManualClock::at(1_000);
         assert_eq!(clock.now(), UtcTime::from_unix(1_000));
         clock.advance(-1);

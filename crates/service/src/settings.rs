@@ -7,13 +7,13 @@ use celery_runtime::broker::TlsFiles;
 use celery_runtime::worker::RemoteControl;
 
 use crate::broker::BrokerSettings;
-use crate::config::{ConfigError, KeySpec, Kind, Origin, SettingsReader};
+use crate::config::{ConfigError, KeySpec, Origin, SettingKind, SettingsReader};
 use crate::sandbox::SandboxMode;
 
 /// Where tasks come from.
 pub const BROKER_URL: KeySpec = KeySpec::new(
     "broker_url",
-    Kind::Url,
+    SettingKind::Url,
     "memory://",
     "Address of the broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `redis://…`, `rediss://…`, or `memory://` \
      for one process. Several addresses, as a list or separated by `;`, are tried in turn, and the first that answers is \
@@ -23,7 +23,7 @@ pub const BROKER_URL: KeySpec = KeySpec::new(
 /// Certificates the broker is checked against.
 pub const BROKER_TLS_CA: KeySpec = KeySpec::new(
     "broker_tls.ca",
-    Kind::OptionalPath,
+    SettingKind::OptionalPath,
     "",
     "Certificates (PEM) of the authorities that `amqps://` and `rediss://` trust. The server's certificate and its name \
      are always checked. Empty: the authorities of the system.",
@@ -31,7 +31,7 @@ pub const BROKER_TLS_CA: KeySpec = KeySpec::new(
 /// The client certificate.
 pub const BROKER_TLS_CERT: KeySpec = KeySpec::new(
     "broker_tls.cert",
-    Kind::OptionalPath,
+    SettingKind::OptionalPath,
     "",
     "Client certificate (PEM) for brokers that ask for one. Like the authorities and the key it is read for every \
      connection, so that it can be replaced. Under the sandbox, put it into a directory that holds nothing else.",
@@ -39,14 +39,14 @@ pub const BROKER_TLS_CERT: KeySpec = KeySpec::new(
 /// The private key of the client certificate.
 pub const BROKER_TLS_KEY: KeySpec = KeySpec::new(
     "broker_tls.key",
-    Kind::OptionalPath,
+    SettingKind::OptionalPath,
     "",
     "Private key (PEM) of `broker_tls.cert`, readable by the worker's user alone. Empty: it is in the certificate's file.",
 );
 /// What Celery's remote control may do.
 pub const REMOTE_CONTROL: KeySpec = KeySpec::new(
     "remote_control",
-    Kind::Choice(&["off", "inspect", "full"]),
+    SettingKind::Choice(&["off", "inspect", "full"]),
     "inspect",
     "Which of Celery's remote control commands the worker obeys. `inspect`: commands that read its state (task arguments \
      are shown as text), and it sends events; commands that change it are refused. `full`: also shutdown, revoke, \
@@ -55,7 +55,7 @@ pub const REMOTE_CONTROL: KeySpec = KeySpec::new(
 /// The name of one process among its kind.
 pub const INSTANCE: KeySpec = KeySpec::new(
     "instance",
-    Kind::Optional,
+    SettingKind::Optional,
     "",
     "Name of this process, which tells it from other processes of the same worker in logs, status and names of \
      directories. Empty: the host name.",
@@ -63,7 +63,7 @@ pub const INSTANCE: KeySpec = KeySpec::new(
 /// Whether the worker confines itself.
 pub const SANDBOX: KeySpec = KeySpec::new(
     "sandbox",
-    Kind::Choice(&["auto", "off", "required"]),
+    SettingKind::Choice(&["auto", "off", "required"]),
     "auto",
     "Whether a worker confines itself to its own directories (Landlock). `auto`: as far as the kernel can, with a \
      warning where it cannot. `required`: the worker refuses to start where the kernel cannot.",
@@ -71,21 +71,21 @@ pub const SANDBOX: KeySpec = KeySpec::new(
 /// Where health is served.
 pub const HEALTH_ADDRESS: KeySpec = KeySpec::new(
     "health_address",
-    Kind::Address,
+    SettingKind::Address,
     "",
     "Address and port of `/livez`, `/readyz`, `/status` and `/metrics`, such as `0.0.0.0:9440`. Empty: not served.",
 );
 /// The format of log lines.
 pub const LOG_FORMAT: KeySpec = KeySpec::new(
     "log_format",
-    Kind::Choice(&["human", "json"]),
+    SettingKind::Choice(&["human", "json"]),
     "human",
     "Format of the log: lines for people, or one JSON object per line.",
 );
 /// How much is logged.
 pub const LOG_LEVEL: KeySpec = KeySpec::new(
     "log_level",
-    Kind::LogFilter,
+    SettingKind::LogFilter,
     "info",
     "`error`, `warn`, `info`, `debug` or `trace`, with exceptions per module: `info,lapin=debug`.",
 );

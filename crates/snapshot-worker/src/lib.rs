@@ -2,7 +2,7 @@
 
 use fleet::contract::{SNAPSHOT_QUEUE, UPDATE_SNAPSHOT};
 use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
-use fleet::{Context, FleetError, WorkerInfo, repository};
+use fleet::{Context, FleetError, KeyRole, WorkerInfo, WorkerRole, repository};
 use tuf_core::time::UtcTime;
 use tuf_repository::retention::Retention;
 use tuf_repository::roles::SnapshotRole;
@@ -10,7 +10,7 @@ use tuf_repository::roles::SnapshotRole;
 /// The name and purpose of this worker.
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: SNAPSHOT_QUEUE,
-    role: "snapshot",
+    role: WorkerRole::Snapshot,
     about: "Signs the snapshot role of a TUF repository: folds commit records into snapshot.json",
 };
 
@@ -22,7 +22,7 @@ struct SnapshotWorker {
 
 impl SigningRole for SnapshotWorker {
     fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
-        Ok(ReconcileOutcome::of("snapshot", &self.role.update(now, force)?))
+        Ok(ReconcileOutcome::of(WorkerRole::Snapshot, &self.role.update(now, force)?))
     }
 
     fn tidy(&mut self, now: UtcTime) -> Result<bool, SigningError> {
@@ -54,11 +54,11 @@ impl SigningRole for SnapshotWorker {
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let (fs, config) = (context.fs.clone(), context.config.clone());
     let open = move || {
-        let trust = repository::trust(&fs, &config, "snapshot", &config.keys.snapshot)?;
-        let floor = repository::floor(&fs, &config, "snapshot")?;
+        let trust = repository::trust(&fs, &config, KeyRole::Snapshot, &config.keys.snapshot)?;
+        let floor = repository::floor(&fs, &config, WorkerRole::Snapshot)?;
         let lifetime = repository::lifetime(&config.roles.snapshot);
         let role = SnapshotRole::new(repository::stores(&fs, &config), trust, lifetime, floor);
-        Ok(SnapshotWorker { role, retention: repository::retention(&fs, &config, "snapshot")? })
+        Ok(SnapshotWorker { role, retention: repository::retention(&fs, &config, WorkerRole::Snapshot)? })
     };
     let add_tasks = |builder, shared| signing::add_update(builder, UPDATE_SNAPSHOT, shared);
     signing::run(context, SNAPSHOT_QUEUE, open, add_tasks).await

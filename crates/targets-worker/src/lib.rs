@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use celery_runtime::Arguments;
 use fleet::contract::{ADD_TARGETS, AddTargets, REMOVE_TARGETS, RemoveTargets, TARGETS_QUEUE};
-use fleet::{Context, FleetError, WorkerInfo, signing, tasks};
+use fleet::{Context, FleetError, WorkerInfo, WorkerRole, signing, tasks};
 
 pub use fault::TargetFault;
 pub use ingest::{IngestError, list_digest};
@@ -25,7 +25,7 @@ pub use role::TargetsWorker;
 /// The name and purpose of this worker.
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: TARGETS_QUEUE,
-    role: "targets",
+    role: WorkerRole::Targets,
     about: "Signs the targets role of a TUF repository: hashes target files and lists them, in bins if configured",
 };
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durable_fs::Fs;
 use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
-use fleet::{Config, repository};
+use fleet::{Config, KeyRole, WorkerRole, repository};
 use tuf_core::bins::{BinLayout, is_bin};
 use tuf_core::key::KeyIdFormat;
 use tuf_core::store::Store;
@@ -44,8 +44,8 @@ impl TargetsWorker {
             targets: repository::lifetime(&config.roles.targets),
             bins: repository::lifetime(&config.roles.bins),
         };
-        let trust = repository::trust(fs, config, "targets", &config.keys.targets)?;
-        let floor = repository::floor(fs, config, "targets")?;
+        let trust = repository::trust(fs, config, KeyRole::Targets, &config.keys.targets)?;
+        let floor = repository::floor(fs, config, WorkerRole::Targets)?;
         let stores = repository::stores(fs, config);
         Ok(Self {
             store: config.store_targets.then(|| Arc::clone(&stores.targets)),
@@ -53,7 +53,7 @@ impl TargetsWorker {
             fs: Arc::clone(fs),
             inbound: config.inbound_targets_path.clone(),
             configured: layout,
-            retention: repository::retention(fs, config, "targets")?,
+            retention: repository::retention(fs, config, WorkerRole::Targets)?,
             policy: ReleasePolicy {
                 allowed: config.allowed_targets.clone(),
                 overwrite: config.overwrite.clone(),

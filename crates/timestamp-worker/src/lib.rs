@@ -2,7 +2,7 @@
 
 use fleet::contract::{TIMESTAMP_QUEUE, UPDATE_TIMESTAMP};
 use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
-use fleet::{Context, FleetError, WorkerInfo, repository};
+use fleet::{Context, FleetError, KeyRole, WorkerInfo, WorkerRole, repository};
 use tuf_core::time::UtcTime;
 use tuf_repository::retention::Retention;
 use tuf_repository::roles::{TimestampPolicy, TimestampRole};
@@ -10,7 +10,7 @@ use tuf_repository::roles::{TimestampPolicy, TimestampRole};
 /// The name and purpose of this worker.
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: TIMESTAMP_QUEUE,
-    role: "timestamp",
+    role: WorkerRole::Timestamp,
     about: "Signs the timestamp role of a TUF repository: makes the newest snapshot visible to clients",
 };
 
@@ -22,7 +22,7 @@ struct TimestampWorker {
 
 impl SigningRole for TimestampWorker {
     fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
-        Ok(ReconcileOutcome::of("timestamp", &self.role.update(now, force)?))
+        Ok(ReconcileOutcome::of(WorkerRole::Timestamp, &self.role.update(now, force)?))
     }
 
     fn tidy(&mut self, now: UtcTime) -> Result<bool, SigningError> {
@@ -54,14 +54,14 @@ impl SigningRole for TimestampWorker {
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let (fs, config) = (context.fs.clone(), context.config.clone());
     let open = move || {
-        let trust = repository::trust(&fs, &config, "timestamp", &config.keys.timestamp)?;
-        let floor = repository::floor(&fs, &config, "timestamp")?;
+        let trust = repository::trust(&fs, &config, KeyRole::Timestamp, &config.keys.timestamp)?;
+        let floor = repository::floor(&fs, &config, WorkerRole::Timestamp)?;
         let policy = TimestampPolicy {
             lifetime: repository::lifetime(&config.roles.timestamp),
             store_targets: config.store_targets,
         };
         let role = TimestampRole::new(repository::stores(&fs, &config), trust, policy, floor);
-        Ok(TimestampWorker { role, retention: repository::retention(&fs, &config, "timestamp")? })
+        Ok(TimestampWorker { role, retention: repository::retention(&fs, &config, WorkerRole::Timestamp)? })
     };
     let add_tasks = |builder, shared| signing::add_update(builder, UPDATE_TIMESTAMP, shared);
     signing::run(context, TIMESTAMP_QUEUE, open, add_tasks).await

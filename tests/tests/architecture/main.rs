@@ -32,7 +32,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("celery-protocol", &[]),
     ("celery-runtime", &["celery-protocol"]),
     ("celery-conformance", &["celery-runtime", "celery-protocol"]),
-    ("service", &["celery-runtime", "durable-fs"]),
+    // Of tuf-core it takes the time alone: status and metrics show times as metadata has them.
+    ("service", &["celery-runtime", "tuf-core", "durable-fs"]),
     ("fleet", &["service", "celery-runtime", "tuf-repository", "tuf-core", "durable-fs"]),
     ("monitor-worker", &["fleet", "service", "celery-runtime", "tuf-core", "durable-fs"]),
     ("targets-worker", &["fleet", "service", "celery-runtime", "tuf-repository", "tuf-core", "durable-fs"]),

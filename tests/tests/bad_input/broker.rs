@@ -21,7 +21,7 @@ fn a_broker_that_is_down_at_start_is_waited_for_and_delays_only_what_needs_it() 
     for worker in WORKERS {
         let line = logged(&fleet, worker, "preflight: amqp://");
         assert!(
-            line.contains("\"warn\"") && line.contains(":***@") && line.contains("start it, or mend broker_url"),
+            line.contains("\"warn\"") && line.contains(":***@") && line.contains("start it, or correct broker_url"),
             "{line}"
         );
     }

@@ -1,6 +1,6 @@
 //! The table of settings: parsing, `rugged config` and the reference are made from it.
 
-use service::config::{KeySpec, Kind, SettingsTable};
+use service::config::{KeySpec, SettingKind, SettingsTable};
 use service::settings::{
     BROKER_TLS_CA, BROKER_TLS_CERT, BROKER_TLS_KEY, BROKER_URL, HEALTH_ADDRESS, INSTANCE, LOG_FORMAT, LOG_LEVEL,
     REMOTE_CONTROL, SANDBOX,
@@ -12,58 +12,58 @@ use super::kinds::{BIN_COUNT, PATTERNS, SCHEDULE};
 pub static SETTINGS: SettingsTable =
     SettingsTable { keys: KEYS, variable_prefix: "RUGGED_", default_file: "/etc/rugged/config.yaml" };
 
-const fn spec(key: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> KeySpec {
+const fn spec(key: &'static str, kind: SettingKind, default: &'static str, doc: &'static str) -> KeySpec {
     KeySpec::new(key, kind, default, doc)
 }
 
-const COUNT: Kind = Kind::Count { min: 1, max: u32::MAX as u64 };
+const ANY_COUNT: SettingKind = SettingKind::Count { min: 1, max: u32::MAX as u64 };
 /// Ten years: longer lifetimes are typing errors.
-const LIFETIME: Kind = Kind::Count { min: 1, max: 315_576_000 };
-const RENEWAL: Kind = Kind::Count { min: 0, max: 315_576_000 };
-const THRESHOLD: Kind = Kind::Count { min: 1, max: 1024 };
+const LIFETIME_SECONDS: SettingKind = SettingKind::Count { min: 1, max: 315_576_000 };
+const RENEWAL_SECONDS: SettingKind = SettingKind::Count { min: 0, max: 315_576_000 };
+const THRESHOLD: SettingKind = SettingKind::Count { min: 1, max: 1024 };
 /// A period a loop sleeps: a millisecond at least, so that a loop never spins.
-const PERIOD: Kind = Kind::Seconds { min_millis: 1, max_millis: 86_400_000 };
-const INTERVAL: Kind = Kind::Seconds { min_millis: 0, max_millis: 86_400_000 };
+const PERIOD: SettingKind = SettingKind::Seconds { min_millis: 1, max_millis: 86_400_000 };
+const INTERVAL: SettingKind = SettingKind::Seconds { min_millis: 0, max_millis: 86_400_000 };
 
 macro_rules! role {
     ($role:literal, $lifetime:literal, $threshold_doc:literal, $expiry_doc:literal, $renew_doc:literal) => {
         [
             spec(concat!("roles.", $role, ".threshold"), THRESHOLD, "1", $threshold_doc),
-            spec(concat!("roles.", $role, ".expiry"), LIFETIME, $lifetime, $expiry_doc),
-            spec(concat!("roles.", $role, ".renew_before"), RENEWAL, "0", $renew_doc),
+            spec(concat!("roles.", $role, ".expiry"), LIFETIME_SECONDS, $lifetime, $expiry_doc),
+            spec(concat!("roles.", $role, ".renew_before"), RENEWAL_SECONDS, "0", $renew_doc),
         ]
     };
 }
 
-const ROOT: [KeySpec; 3] = role!(
+const ROOT_KEYS: [KeySpec; 3] = role!(
     "root",
     "31536000",
     "Number of root keys that must sign a root.",
     "Lifetime of a root in seconds.",
     "Seconds before its expiry at which a root is reported as due. A root is renewed by a ceremony only. 0: a third of the lifetime."
 );
-const TARGETS: [KeySpec; 3] = role!(
+const TARGETS_KEYS: [KeySpec; 3] = role!(
     "targets",
     "2592000",
     "Number of targets keys that must sign targets metadata.",
     "Lifetime of targets metadata in seconds.",
     "Seconds before its expiry at which targets metadata is renewed. 0: a third of the lifetime."
 );
-const SNAPSHOT: [KeySpec; 3] = role!(
+const SNAPSHOT_KEYS: [KeySpec; 3] = role!(
     "snapshot",
     "604800",
     "Number of snapshot keys that must sign a snapshot.",
     "Lifetime of a snapshot in seconds.",
     "Seconds before its expiry at which a snapshot is renewed. 0: a third of the lifetime."
 );
-const TIMESTAMP: [KeySpec; 3] = role!(
+const TIMESTAMP_KEYS: [KeySpec; 3] = role!(
     "timestamp",
     "86400",
     "Number of timestamp keys that must sign a timestamp.",
     "Lifetime of a timestamp in seconds. An attacker can hide new releases from a client for that long.",
     "Seconds before its expiry at which a timestamp is renewed. 0: a third of the lifetime."
 );
-const BINS: [KeySpec; 3] = role!(
+const BINS_KEYS: [KeySpec; 3] = role!(
     "bins",
     "2592000",
     "Number of targets keys that must sign a hashed bin.",
@@ -75,7 +75,7 @@ const BINS: [KeySpec; 3] = role!(
 pub const KEYS: &[KeySpec] = &[
     spec(
         "environment",
-        Kind::Choice(&["development", "testing", "staging", "production"]),
+        SettingKind::Choice(&["development", "testing", "staging", "production"]),
         "development",
         "Use of the repository. In `production` no process may run several roles.",
     ),
@@ -85,7 +85,7 @@ pub const KEYS: &[KeySpec] = &[
     BROKER_TLS_KEY,
     spec(
         "result_backend",
-        Kind::Choice(&["rpc://", "memory://"]),
+        SettingKind::Choice(&["rpc://", "memory://"]),
         "rpc://",
         "Where workers send the results of tasks. `rpc://`: over the broker, to the sender. `memory://`: the same within one process.",
     ),
@@ -93,63 +93,63 @@ pub const KEYS: &[KeySpec] = &[
     INSTANCE,
     spec(
         "post_to_tuf_path",
-        Kind::Path,
+        SettingKind::Path,
         "/var/rugged/post_to_tuf",
         "Directory of the drops. The pipeline renames `tuf_tmp_X` to `tuf_ready_X` here.",
     ),
     spec(
         "inbound_targets_path",
-        Kind::Path,
+        SettingKind::Path,
         "/var/rugged/incoming_targets",
         "Directory of the targets that wait for the targets-worker: batches of the monitor, and loose files for `rugged add-targets`.",
     ),
     spec(
         "repo_path",
-        Kind::Path,
+        SettingKind::Path,
         "/var/rugged/tuf_repo",
         "The repository. Serve `metadata/` and `targets/` in it, never `log/`.",
     ),
     spec(
         "signing_keys_path",
-        Kind::Path,
+        SettingKind::Path,
         "/var/rugged/signing_keys",
         "Directory of the private keys, each as `<role>/<name>`.",
     ),
     spec(
         "verification_keys_path",
-        Kind::Path,
+        SettingKind::Path,
         "/var/rugged/verification_keys",
         "Directory of the public keys, each as `<role>/<name>.json`.",
     ),
     spec(
         "state_path",
-        Kind::Path,
+        SettingKind::Path,
         "/var/lib/rugged",
         "Private directory of this worker: its floor, the monitor's receipts. Two workers must never share it.",
     ),
     spec(
         "trusted_root",
-        Kind::OptionalPath,
+        SettingKind::OptionalPath,
         "",
         "The pinned root metadata, where every worker begins the root chain. No role may be able to write it. Empty: \
          `root.json` in `verification_keys_path`, which only the administrator can write.",
     ),
     spec(
         "consistent_snapshot",
-        Kind::Bool,
+        SettingKind::Bool,
         "true",
         "Whether names of files contain their version or hash. `false`: for clients that cannot resolve such names, such as php-tuf.",
     ),
     spec(
         "keyid_format",
-        Kind::Choice(&["spec", "legacy"]),
+        SettingKind::Choice(&["spec", "legacy"]),
         "spec",
         "How the key ids of new keys are computed. `spec`: as the specification says. `legacy`: as Rugged computed them and \
          php-tuf requires; empty target files are then rejected, because php-tuf cannot download them.",
     ),
     spec(
         "store_targets",
-        Kind::Bool,
+        SettingKind::Bool,
         "true",
         "Whether the repository holds the target files. `false`: it holds metadata only, and the files are served elsewhere.",
     ),
@@ -189,45 +189,60 @@ pub const KEYS: &[KeySpec] = &[
     ),
     spec(
         "max_clock_skew",
-        Kind::Count { min: 1, max: 86_400 },
+        SettingKind::Count { min: 1, max: 86_400 },
         "300",
         "Seconds the local clock may differ from the clock of the shared mount. Beyond that, signing stops with an alarm.",
     ),
     spec(
         "retention.enabled",
-        Kind::Bool,
+        SettingKind::Bool,
         "true",
         "Whether files that no client can still use are deleted: old versions of metadata, target files that no metadata \
          lists, old commit records. Roots are never deleted.",
     ),
     spec(
         "retention.keep_seconds",
-        Kind::Count { min: 86_400, max: 315_576_000 },
+        SettingKind::Count { min: 86_400, max: 315_576_000 },
         "172800",
         "Seconds for which a file is kept after it went out of use, and at least the lifetime of a timestamp plus one day.",
     ),
-    ROOT[0],
-    ROOT[1],
-    ROOT[2],
-    TARGETS[0],
-    TARGETS[1],
-    TARGETS[2],
-    SNAPSHOT[0],
-    SNAPSHOT[1],
-    SNAPSHOT[2],
-    TIMESTAMP[0],
-    TIMESTAMP[1],
-    TIMESTAMP[2],
-    BINS[0],
-    BINS[1],
-    BINS[2],
-    spec("keys.root", Kind::Names, "", "Names of the root keys. Empty: every key in the role's directory."),
-    spec("keys.targets", Kind::Names, "", "Names of the targets keys. Empty: every key in the role's directory."),
-    spec("keys.snapshot", Kind::Names, "", "Names of the snapshot keys. Empty: every key in the role's directory."),
-    spec("keys.timestamp", Kind::Names, "", "Names of the timestamp keys. Empty: every key in the role's directory."),
+    ROOT_KEYS[0],
+    ROOT_KEYS[1],
+    ROOT_KEYS[2],
+    TARGETS_KEYS[0],
+    TARGETS_KEYS[1],
+    TARGETS_KEYS[2],
+    SNAPSHOT_KEYS[0],
+    SNAPSHOT_KEYS[1],
+    SNAPSHOT_KEYS[2],
+    TIMESTAMP_KEYS[0],
+    TIMESTAMP_KEYS[1],
+    TIMESTAMP_KEYS[2],
+    BINS_KEYS[0],
+    BINS_KEYS[1],
+    BINS_KEYS[2],
+    spec("keys.root", SettingKind::Names, "", "Names of the root keys. Empty: every key in the role's directory."),
+    spec(
+        "keys.targets",
+        SettingKind::Names,
+        "",
+        "Names of the targets keys. Empty: every key in the role's directory.",
+    ),
+    spec(
+        "keys.snapshot",
+        SettingKind::Names,
+        "",
+        "Names of the snapshot keys. Empty: every key in the role's directory.",
+    ),
+    spec(
+        "keys.timestamp",
+        SettingKind::Names,
+        "",
+        "Names of the timestamp keys. Empty: every key in the role's directory.",
+    ),
     spec(
         "repository_id",
-        Kind::Optional,
+        SettingKind::Optional,
         "",
         "Name of this repository. Workers refuse a task that names another repository. Empty: not checked.",
     ),
@@ -245,16 +260,16 @@ pub const KEYS: &[KeySpec] = &[
         "Patterns of target paths whose content may be replaced. The log shows the number of replacements, and each path at \
          level `debug`. Empty: no target may be replaced.",
     ),
-    spec("batch_max_drops", COUNT, "4096", "Maximum number of drops in one batch."),
+    spec("batch_max_drops", ANY_COUNT, "4096", "Maximum number of drops in one batch."),
     spec(
         "batch_max_bytes",
-        Kind::Count { min: 1, max: i64::MAX as u64 },
+        SettingKind::Count { min: 1, max: i64::MAX as u64 },
         "4294967296",
         "Maximum number of bytes in one batch. A larger drop becomes a batch of its own.",
     ),
     spec(
         "batch_max_files",
-        COUNT,
+        ANY_COUNT,
         "65536",
         "Maximum number of files in one batch. A drop with more files becomes a batch of its own.",
     ),
@@ -266,13 +281,13 @@ pub const KEYS: &[KeySpec] = &[
     ),
     spec(
         "prefix_case_insensitive",
-        Kind::Bool,
+        SettingKind::Bool,
         "false",
         "Whether `TUF_READY_X` is read as `tuf_ready_X`, for producers on systems that change the case of names.",
     ),
     spec(
         "tuf_tmp_cleanup_after",
-        Kind::Count { min: 0, max: 315_576_000 },
+        SettingKind::Count { min: 0, max: 315_576_000 },
         "0",
         "Seconds without a write after which a `tuf_tmp_*` directory is removed as abandoned. 0: never.",
     ),

@@ -1,6 +1,6 @@
 //! The kinds of values that only the fleet has.
 
-use service::config::{CustomKind, Kind, SettingValue, WrittenValue};
+use service::config::{CustomKind, SettingKind, SettingValue, WrittenValue};
 
 use super::schedule;
 use crate::policy::PathPatterns;
@@ -9,21 +9,21 @@ use crate::policy::PathPatterns;
 const MAX_PATTERNS: usize = 1024;
 
 /// 0, or a power of two from 2 to 16384.
-pub(super) const BIN_COUNT: Kind = Kind::Custom(&CustomKind {
+pub(super) const BIN_COUNT: SettingKind = SettingKind::Custom(&CustomKind {
     expected: "0 or a power of two from 2 to 16384",
     parse: parse_bin_count,
     takes_mapping: false,
 });
 
 /// A list of patterns of target paths; in an environment variable separated by commas.
-pub(super) const PATTERNS: Kind = Kind::Custom(&CustomKind {
+pub(super) const PATTERNS: SettingKind = SettingKind::Custom(&CustomKind {
     expected: "a list of patterns of target paths such as `packages/*/*.zip` or `**`",
     parse: parse_patterns,
     takes_mapping: false,
 });
 
 /// A mapping of names to tasks and their times; in an environment variable as JSON.
-pub(super) const SCHEDULE: Kind = Kind::Custom(&CustomKind {
+pub(super) const SCHEDULE: SettingKind = SettingKind::Custom(&CustomKind {
     expected: "a mapping of names to `task`, `queue`, one of `crontab` (five fields) and `every` (seconds, at least 1), \
                and optionally `kwargs` (JSON), `expires` and `jitter` (seconds)",
     parse: parse_schedule,

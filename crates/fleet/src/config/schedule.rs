@@ -1,4 +1,4 @@
-//! Tasks that the monitor sends at their times.
+//! Periodic tasks that the monitor sends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,17 +23,17 @@ pub struct ScheduledTask {
     pub task: String,
     /// The queue it is sent to.
     pub queue: String,
-    /// When.
+    /// Its times.
     pub schedule: Schedule,
     /// The task's keyword arguments.
     pub kwargs: Map<String, Value>,
-    /// After this it is not started any more; `None`: when it is due again.
+    /// The task is not started after this time; `None`: until it is due again.
     pub expires: Option<Duration>,
-    /// Each time is delayed by up to this.
+    /// The longest random delay of each time.
     pub jitter: Duration,
 }
 
-/// As it is written. Scalars of a configuration file are text.
+/// An entry as it is written. Scalars of a configuration file are text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -46,7 +46,7 @@ struct Written {
     jitter: Option<Value>,
 }
 
-/// The entries in JSON text; `None` if it is not understood.
+/// The entries in JSON text; `None` if it is malformed.
 pub(super) fn parse(text: &str) -> Option<Vec<ScheduledTask>> {
     if text.is_empty() {
         return Some(Vec::new());

@@ -12,6 +12,7 @@ use tuf_core::key::KeyIdFormat;
 use super::roles::{KeyNames, Roles};
 use super::schedule::ScheduledTask;
 use crate::policy::PathPatterns;
+use crate::roles::{KeyRole, WorkerRole};
 
 /// A complete, valid configuration. Its `Debug` shows no secret.
 #[derive(Clone)]
@@ -84,7 +85,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Every value with its origin, in the order of [`KEYS`], secrets masked.
+    /// Every value with its origin, in the order of [`KEYS`](super::KEYS), secrets masked.
     #[must_use]
     pub fn settings(&self) -> &[Setting] {
         &self.settings
@@ -126,17 +127,17 @@ impl Config {
         self.repo_path.join("log")
     }
 
-    /// The private keys of `role` (`root`, `targets`, `snapshot` or `timestamp`).
+    /// The directory of the private keys of `role`.
     #[must_use]
-    pub fn signing_keys_of(&self, role: &str) -> PathBuf {
-        self.signing_keys_path.join(role)
+    pub fn signing_keys_of(&self, role: KeyRole) -> PathBuf {
+        self.signing_keys_path.join(role.as_str())
     }
 
     /// The private directory of the worker of `role` below [`Config::state_path`]; the volume is one worker's own, the
     /// directory keeps them apart where one process holds several.
     #[must_use]
-    pub fn state_of(&self, role: &str) -> PathBuf {
-        self.state_path.join(role)
+    pub fn state_of(&self, role: WorkerRole) -> PathBuf {
+        self.state_path.join(role.as_str())
     }
 
     /// The `broker_url` without its password.

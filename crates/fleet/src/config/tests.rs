@@ -6,6 +6,7 @@ use durable_fs::RealFs;
 use service::config::{ConfigError, Origin, Sources};
 
 use super::*;
+use crate::roles::{KeyRole, WorkerRole};
 
 fn load(yaml: Option<&str>, env: &[(&str, &str)], set: &[&str]) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
@@ -242,8 +243,8 @@ fn tasks_to_be_sent_again_and_again_are_configured_by_name() {
         "[a]",
         "word",
     ] {
-        let told = refused(&format!("schedule: {bad}\n"));
-        assert!(told.contains("`schedule`") && told.contains("expected a mapping of names"), "{bad}: {told}");
+        let message = refused(&format!("schedule: {bad}\n"));
+        assert!(message.contains("`schedule`") && message.contains("expected a mapping of names"), "{bad}: {message}");
     }
 }
 
@@ -308,9 +309,9 @@ fn yaml_values_read_as_they_are_written() {
 fn an_embedded_fleet_keeps_everything_beneath_its_directory() {
     let config = Config::beneath(Path::new("/demo")).set("number_of_bins", "16").build().unwrap();
     assert_eq!(config.metadata_path(), Path::new("/demo/repo/metadata"));
-    assert_eq!(config.signing_keys_of("targets"), Path::new("/demo/keys/signing/targets"));
+    assert_eq!(config.signing_keys_of(KeyRole::Targets), Path::new("/demo/keys/signing/targets"));
     assert_eq!(config.trusted_root, Path::new("/demo/keys/verification/root.json"));
-    assert_eq!(config.state_of("targets"), Path::new("/demo/state/targets"));
+    assert_eq!(config.state_of(WorkerRole::Targets), Path::new("/demo/state/targets"));
     assert_eq!(config.setting("number_of_bins").unwrap().origin, Origin::Code);
     assert!(Config::builder().set("nonsense", "").build().is_err());
 }

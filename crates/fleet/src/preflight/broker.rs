@@ -1,4 +1,4 @@
-//! The broker: whether it can be reached, and whether this user may do what it must and nothing more.
+//! Checks of the broker: whether it can be reached, and whether this user has the rights of its worker and no more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,16 +6,23 @@ use std::time::Duration;
 use celery_runtime::broker::{Broker, ConnectOptions, PublishError, TaskQueue, connect};
 use celery_runtime::client::{Client, SendOptions};
 
-use super::{Finding, Findings, Severity};
+use super::finding::{FindingScope, FindingSeverity, Findings, PreflightFinding};
 use crate::Config;
 use crate::contract::{ADMIN_EXCHANGE, PING};
+use crate::roles::WorkerRole;
 
-/// Where nobody listens.
-const NOBODY: &str = "rugged.preflight.nobody";
-const ADVICE: &str = "start it, or mend broker_url; what is inside already is signed and renewed without it";
+/// A queue that no worker serves.
+const UNSERVED_QUEUE: &str = "rugged.preflight.nobody";
+const UNREACHABLE_ADVICE: &str =
+    "start it, or correct broker_url; releases already taken in are signed and renewed without it";
 
-/// Waits up to `deadline` for the broker; a finding if it cannot be reached.
-pub async fn reachable(broker: &dyn Broker, config: &Config, role: &str, deadline: Duration) -> Option<Finding> {
+/// Waits up to `deadline` for the broker; returns a finding if it cannot be reached.
+pub async fn reachable(
+    broker: &dyn Broker,
+    config: &Config,
+    scope: FindingScope,
+    deadline: Duration,
+) -> Option<PreflightFinding> {
     let mut state = broker.connection_state();
     let connected = tokio::time::timeout(deadline, state.wait_for(|state| state.connected)).await;
     if matches!(connected, Ok(Ok(_))) {
@@ -23,17 +30,18 @@ pub async fn reachable(broker: &dyn Broker, config: &Config, role: &str, deadlin
     }
     let reason = broker.connection_state().borrow().last_error.clone();
     let message = format!("the broker cannot be reached: {}", reason.as_deref().unwrap_or("no answer"));
-    Some(finding(role, config, Severity::Warn, message, ADVICE))
+    Some(finding(scope, config, FindingSeverity::Warn, message, UNREACHABLE_ADVICE))
 }
 
-/// Connects as `role`'s worker would, declares its queue, and tries whether its user may do what only an operator should.
-pub async fn broker(config: &Config, role: &str, deadline: Duration) -> Vec<Finding> {
-    let mut findings = Findings { role: role.to_owned(), all: Vec::new() };
+/// Connects as the worker of `role` does, declares its queue, and checks that its user has no right of an operator.
+pub async fn broker(config: &Config, role: WorkerRole, deadline: Duration) -> Vec<PreflightFinding> {
+    let scope = FindingScope::Role(role);
+    let mut findings = Findings::new(scope);
     if config.process.broker.is_in_memory() {
         return Vec::new();
     }
     let add = |findings: &mut Findings, message: String, advice: &str| {
-        findings.all.push(finding(role, config, Severity::Warn, message, advice));
+        findings.all.push(finding(scope, config, FindingSeverity::Warn, message, advice));
     };
     let options = ConnectOptions {
         operation_timeout: deadline,
@@ -42,15 +50,15 @@ pub async fn broker(config: &Config, role: &str, deadline: Duration) -> Vec<Find
     let connection = match connect(&config.process.broker.url, options).await {
         Ok(connection) => connection,
         Err(error) => {
-            add(&mut findings, error.to_string(), ADVICE);
+            add(&mut findings, error.to_string(), UNREACHABLE_ADVICE);
             return findings.all;
         }
     };
-    if let Some(unreachable) = reachable(connection.as_ref(), config, role, deadline).await {
+    if let Some(unreachable) = reachable(connection.as_ref(), config, scope, deadline).await {
         findings.all.push(unreachable);
     } else {
-        let queue = format!("{role}-worker");
-        if let Err(error) = connection.declare_task_queue(&TaskQueue::new(&queue)).await {
+        let queue = role.queue();
+        if let Err(error) = connection.declare_task_queue(&TaskQueue::new(queue)).await {
             let message = format!("the queue {queue} cannot be declared: {error}");
             add(&mut findings, message, "give this broker user the rights to configure and read its own queue");
         }
@@ -63,11 +71,12 @@ pub async fn broker(config: &Config, role: &str, deadline: Duration) -> Vec<Find
                     drop_expired: true,
                     ..SendOptions::default()
                 };
-                let sent = client.send(NOBODY, PING, Vec::new(), serde_json::Map::new(), options).await;
-                // Only the routing failed: the user may write there.
+                let sent = client.send(UNSERVED_QUEUE, PING, Vec::new(), serde_json::Map::new(), options).await;
+                // Only the routing failed: the user may write to the exchange.
                 if matches!(sent, Ok(_) | Err(PublishError::Unroutable { .. })) {
-                    let message = format!("this broker user may write to {ADMIN_EXCHANGE}, as only an operator should");
-                    add(&mut findings, message, "take the right to write to that exchange from the worker's user");
+                    let message =
+                        format!("this broker user may write to {ADMIN_EXCHANGE}, which is for operators only");
+                    add(&mut findings, message, "withdraw the worker's user the right to write to that exchange");
                 }
             }
             Err(error) => {
@@ -80,9 +89,15 @@ pub async fn broker(config: &Config, role: &str, deadline: Duration) -> Vec<Find
     findings.all
 }
 
-fn finding(role: &str, config: &Config, severity: Severity, message: String, advice: &str) -> Finding {
-    let mut findings = Findings { role: role.to_owned(), all: Vec::new() };
+fn finding(
+    scope: FindingScope,
+    config: &Config,
+    severity: FindingSeverity,
+    message: String,
+    advice: &str,
+) -> PreflightFinding {
+    let mut findings = Findings::new(scope);
     let subject = config.shown_broker_url();
     findings.add(severity, "broker", Path::new(&subject), message, advice);
-    Finding { subject, ..findings.all.remove(0) }
+    PreflightFinding { subject, ..findings.all.remove(0) }
 }

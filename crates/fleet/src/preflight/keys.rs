@@ -1,4 +1,4 @@
-//! The role's own keys, against the newest root.
+//! Checks of the role's keys against the newest root.
 
 use std::sync::Arc;
 
@@ -8,17 +8,19 @@ use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
 use tuf_repository::roles::Trust;
 
-use super::{Findings, Severity};
+use super::finding::{FindingSeverity, Findings};
 use crate::keys::{self, KeysError};
 use crate::signing::{SigningError, SigningErrorKind};
+use crate::roles::KeyRole;
 use crate::{Config, repository};
 
-pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime, findings: &mut Findings) {
+pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTime, findings: &mut Findings) {
     let dir = config.signing_keys_of(role);
     let names = match role {
-        "targets" => &config.keys.targets,
-        "snapshot" => &config.keys.snapshot,
-        _ => &config.keys.timestamp,
+        KeyRole::Root => &config.keys.root,
+        KeyRole::Targets => &config.keys.targets,
+        KeyRole::Snapshot => &config.keys.snapshot,
+        KeyRole::Timestamp => &config.keys.timestamp,
     };
     let signers = match keys::signers(fs.as_ref(), &dir, names) {
         Ok(signers) => signers,
@@ -27,7 +29,7 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime,
             match &error {
                 KeysError::Exposed { path, .. } => {
                     let advice = "only the worker itself may read it";
-                    findings.add(Severity::Refuse, "keys", path, message, advice);
+                    findings.add(FindingSeverity::Refuse, "keys", path, message, advice);
                 }
                 // Reported as a place that is missing.
                 KeysError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound && names.is_empty() => {}
@@ -40,15 +42,15 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime,
     let trust = match repository::trust(fs, config, role, names).and_then(|trust| newest(trust, now)) {
         Ok(trust) => trust,
         Err(error) if error.kind() == SigningErrorKind::Waiting => {
-            findings.add(Severity::Info, "root", trusted, error.to_string(), "the worker waits for it");
+            findings.add(FindingSeverity::Info, "root", trusted, error.to_string(), "the worker waits for it");
             return;
         }
         Err(error) => {
-            findings.warn("root", trusted, error.to_string(), "the role does not sign until this is mended");
+            findings.warn("root", trusted, error.to_string(), "the role does not sign until this is repaired");
             return;
         }
     };
-    let Ok(name) = RoleName::new(role) else { return };
+    let Ok(name) = RoleName::new(role.as_str()) else { return };
     let in_root = |signer: &dyn tuf_core::key::Signer| {
         trust.role_keys(&name).is_ok_and(|keys| {
             keys.keyids
@@ -59,7 +61,7 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime,
     for signer in signers.iter().filter(|signer| !in_root(signer.as_ref())) {
         let id = signer.public_key().key_id(KeyIdFormat::Spec);
         let message = format!("key {id} is staged: root version {} does not give it to {role}", trust.version());
-        findings.add(Severity::Info, "keys", &dir, message, "it signs once a root ceremony has added it");
+        findings.add(FindingSeverity::Info, "keys", &dir, message, "it signs once a root ceremony has added it");
     }
     if let Err(error) = trust.signers_of(&name) {
         findings.warn(
@@ -72,7 +74,12 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: &str, now: UtcTime,
     let left = trust.root().expires.seconds_since(now);
     if left < config.roles.root.renew_before_seconds {
         let message = format!("root version {} expires at {}", trust.version(), trust.root().expires);
-        findings.warn("root", trusted, message, "renew it by a root ceremony: nothing is trusted after that");
+        findings.warn(
+            "root",
+            trusted,
+            message,
+            "renew it by a root ceremony: after the expiry clients trust no metadata",
+        );
     }
 }
 

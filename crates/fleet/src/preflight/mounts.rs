@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{Fs, durable};
 
-use super::Findings;
-use crate::places::{Place, Use};
+use super::finding::Findings;
+use crate::places::{PlaceUse, RolePlace};
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 const MAX_MOUNTINFO: u64 = 16 << 20;
@@ -15,7 +15,7 @@ const MAX_MOUNTINFO: u64 = 16 << 20;
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it is mounted.
+    /// Its mount point.
     pub point: PathBuf,
     /// The file system's type, such as `ext4` or `nfs4`.
     pub kind: String,
@@ -38,14 +38,14 @@ impl Mount {
 pub struct Mounts(Vec<Mount>);
 
 impl Mounts {
-    /// Those of this process; `None` where the system does not tell.
+    /// The mounts of this process; `None` where the system does not list them.
     #[must_use]
     pub fn of_this_process(fs: &dyn Fs) -> Option<Self> {
         let bytes = durable::read_bounded(fs, Path::new(MOUNTINFO), MAX_MOUNTINFO).ok()?;
         Some(Self::parse(&bytes))
     }
 
-    /// Reads the lines of a `mountinfo`; lines that are not understood are passed over.
+    /// Reads the lines of a `mountinfo`; malformed lines are skipped.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         Self(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
@@ -95,8 +95,8 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reports options that break what the fleet builds on.
-pub(super) fn check(mount: &Mount, place: &Place, findings: &mut Findings) {
+/// Reports options that break an assumption of the fleet.
+pub(super) fn check(mount: &Mount, place: &RolePlace, findings: &mut Findings) {
     let path = place.path.as_path();
     if mount.is_nfs() && (mount.has("soft") || mount.has("softerr")) {
         findings.warn(
@@ -114,13 +114,13 @@ pub(super) fn check(mount: &Mount, place: &Place, findings: &mut Findings) {
             "mount it without `nocto`",
         );
     }
-    if place.usage == Use::Write && mount.has("ro") {
+    if place.usage == PlaceUse::Write && mount.has("ro") {
         findings.warn("mount", path, "mounted read-only, and the role has to write there", "mount it read-write");
     }
-    if place.usage == Use::Write && matches!(mount.kind.as_str(), "tmpfs" | "ramfs") {
+    if place.usage == PlaceUse::Write && matches!(mount.kind.as_str(), "tmpfs" | "ramfs") {
         findings.warn("mount", path, "kept in memory: it does not survive a reboot", "use a disk outside tests");
     }
-    if place.usage == Use::Write && mount.kind == "overlay" {
+    if place.usage == PlaceUse::Write && mount.kind == "overlay" {
         findings.warn(
             "mount",
             path,
@@ -132,34 +132,37 @@ pub(super) fn check(mount: &Mount, place: &Place, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Severity;
+    use super::super::finding::{FindingScope, FindingSeverity};
     use super::*;
+    use crate::roles::WorkerRole;
 
     const INFO: &str = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
         30 22 0:26 / /srv/a\\040b rw,relatime shared:7 - nfs4 host:/x rw,vers=4.2,soft,nocto\n\
         31 22 0:27 / /srv/a\\040b/log ro,relatime - nfs4 host:/y rw,hard\n\
         nonsense\n";
 
-    fn found(path: &str, usage: Use) -> Vec<String> {
+    fn found(path: &str, usage: PlaceUse) -> Vec<String> {
         let mounts = Mounts::parse(INFO.as_bytes());
-        let place = Place { path: path.into(), key: "repo_path", usage, shared: true, needed: true };
-        let mut findings = Findings { role: "targets".into(), all: Vec::new() };
+        let place = RolePlace { path: path.into(), key: "repo_path", usage, shared: true, needed: true };
+        let mut findings = Findings::new(FindingScope::Role(WorkerRole::Targets));
         check(mounts.of(&place.path).unwrap(), &place, &mut findings);
-        assert!(findings.all.iter().all(|finding| finding.severity == Severity::Warn && !finding.advice.is_empty()));
+        assert!(
+            findings.all.iter().all(|finding| finding.severity == FindingSeverity::Warn && !finding.advice.is_empty())
+        );
         findings.all.into_iter().map(|finding| finding.message).collect()
     }
 
     #[test]
     fn soft_and_nocto_nfs_mounts_are_reported() {
-        let messages = found("/srv/a b/metadata", Use::Write);
+        let messages = found("/srv/a b/metadata", PlaceUse::Write);
         assert_eq!(messages.len(), 2, "{messages:?}");
         assert!(messages[0].contains("`soft`") && messages[1].contains("`nocto`"));
     }
 
     #[test]
     fn a_read_only_mount_is_reported_where_the_role_has_to_write() {
-        assert!(found("/srv/a b/log", Use::Write)[0].contains("read-only"));
-        assert_eq!(found("/srv/a b/log", Use::Read), [""; 0]);
-        assert_eq!(found("/var/lib", Use::Write), [""; 0]);
+        assert!(found("/srv/a b/log", PlaceUse::Write)[0].contains("read-only"));
+        assert_eq!(found("/srv/a b/log", PlaceUse::Read), [""; 0]);
+        assert_eq!(found("/var/lib", PlaceUse::Write), [""; 0]);
     }
 }

@@ -1,14 +1,15 @@
-//! Trying out what the role will have to do, with files nobody else looks at.
+//! Probes of a role's file operations, with files that every worker ignores.
 
 use std::io;
 
 use durable_fs::{FileKind, Fs, durable};
 
-use super::Findings;
-use crate::places::Place;
+use super::finding::Findings;
+use crate::places::RolePlace;
 
-/// Writes, links, renames and removes a file, and makes and removes a directory. The modification time the mount gave.
-pub(super) fn write(fs: &dyn Fs, place: &Place, findings: &mut Findings) -> Option<i64> {
+/// Writes, links, renames and removes a file, and creates and removes a directory. Returns the modification time that the
+/// mount gave.
+pub(super) fn write(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) -> Option<i64> {
     let dir = place.path.as_path();
     // Names of temporary files, which are collected if this process dies here.
     let [file, link, renamed, below] = std::array::from_fn(|_| durable::temp_path(dir));
@@ -18,8 +19,10 @@ pub(super) fn write(fs: &dyn Fs, place: &Place, findings: &mut Findings) -> Opti
             let advice = match error.kind() {
                 io::ErrorKind::PermissionDenied => "give this worker's user (or its group) the right to write there",
                 io::ErrorKind::ReadOnlyFilesystem => "mount it read-write",
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room: what does not fit waits",
-                _ => "see what the system says of this mount",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free space: releases that do not fit wait"
+                }
+                _ => "check this mount in the system's log",
             };
             findings.warn("write", dir, format!("{doing} there fails: {error}"), advice);
             false
@@ -41,15 +44,15 @@ pub(super) fn write(fs: &dyn Fs, place: &Place, findings: &mut Findings) -> Opti
         step("removing a file", fs.remove_file(left));
     }
     step("removing a file", fs.remove_file(&file));
-    if step("making a directory", fs.create_dir(&below, 0o700)) {
+    if step("creating a directory", fs.create_dir(&below, 0o700)) {
         step("removing a directory", fs.remove_dir(&below));
     }
     step("syncing the directory", fs.sync_dir(dir));
     mtime
 }
 
-/// Looks into a directory that is only read.
-pub(super) fn read(fs: &dyn Fs, place: &Place, findings: &mut Findings) {
+/// Opens a directory or file that is only read.
+pub(super) fn read(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) {
     let readable = match fs.stat(&place.path) {
         Ok(stat) if stat.kind == FileKind::File => fs.open(&place.path).map(drop),
         _ => fs.read_dir(&place.path.join("")).map(drop),

@@ -1,10 +1,15 @@
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use durable_fs::RealFs;
+use durable_fs::{Fs, RealFs};
 use tuf_core::key::ed25519;
 
+use super::checks::space;
+use super::finding::Findings;
 use super::*;
+use crate::roles::{KeyRole, WorkerRole};
+use crate::{Config, FleetError, places};
 use service::clock::{Clock as _, SystemClock};
 use service::exit_code::WorkerExit;
 
@@ -18,7 +23,7 @@ impl Scene {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::beneath(dir.path()).build().unwrap();
-        for role in places::ROLES {
+        for role in WorkerRole::ALL {
             for place in places::of_role(&config, role) {
                 std::fs::create_dir_all(&place.path).unwrap();
                 if place.key == "state_path" {
@@ -29,15 +34,15 @@ impl Scene {
         Self { dir, config }
     }
 
-    fn key(&self, role: &str, mode: u32) -> PathBuf {
+    fn key(&self, role: KeyRole, mode: u32) -> PathBuf {
         let pair = ed25519(&ring::rand::SystemRandom::new()).unwrap();
-        let path = self.config.signing_keys_of(role).join(role);
+        let path = self.config.signing_keys_of(role).join(role.as_str());
         std::fs::write(&path, pair.private_pem.as_bytes()).unwrap();
         chmod(&path, mode);
         path
     }
 
-    fn findings(&self, role: &str) -> Vec<Finding> {
+    fn findings(&self, role: WorkerRole) -> Vec<PreflightFinding> {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let mut all = for_role(&fs, &self.config, role, SystemClock.now(), true);
         // Where tests keep their files, and how full that is, is the machine's affair.
@@ -45,7 +50,7 @@ impl Scene {
         all
     }
 
-    fn at_start(&self, role: &str) -> Result<(), FleetError> {
+    fn at_start(&self, role: WorkerRole) -> Result<(), FleetError> {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         at_start(&fs, &self.config, role, SystemClock.now())
     }
@@ -75,7 +80,7 @@ fn chmod(path: &Path, mode: u32) {
 fn a_sound_monitor_has_nothing_to_report_and_nothing_is_left_behind() {
     let scene = Scene::new();
     let before = scene.everything();
-    assert_eq!(scene.findings("monitor"), []);
+    assert_eq!(scene.findings(WorkerRole::Monitor), []);
     assert_eq!(scene.everything(), before);
 }
 
@@ -83,12 +88,12 @@ fn a_sound_monitor_has_nothing_to_report_and_nothing_is_left_behind() {
 fn a_missing_place_is_a_warning_and_the_worker_starts() {
     let scene = Scene::new();
     std::fs::remove_dir(scene.config.metadata_path()).unwrap();
-    scene.key("snapshot", 0o400);
-    let findings = scene.findings("snapshot");
+    scene.key(KeyRole::Snapshot, 0o400);
+    let findings = scene.findings(WorkerRole::Snapshot);
     let place = findings.iter().find(|finding| finding.check == "place").unwrap();
-    assert_eq!(place.severity, Severity::Warn);
+    assert_eq!(place.severity, FindingSeverity::Warn);
     assert!(place.subject.ends_with("repo/metadata") && place.advice.contains("waits"), "{place}");
-    scene.at_start("snapshot").unwrap();
+    scene.at_start(WorkerRole::Snapshot).unwrap();
 }
 
 #[test]
@@ -96,44 +101,44 @@ fn a_place_that_is_a_file_is_reported() {
     let scene = Scene::new();
     std::fs::remove_dir(&scene.config.post_to_tuf_path).unwrap();
     std::fs::write(&scene.config.post_to_tuf_path, "").unwrap();
-    assert!(scene.findings("monitor")[0].message.contains("not a directory"));
+    assert!(scene.findings(WorkerRole::Monitor)[0].message.contains("not a directory"));
 }
 
 #[test]
 fn a_group_readable_key_refuses_the_start() {
     let scene = Scene::new();
-    let path = scene.key("targets", 0o440);
-    let error = scene.at_start("targets").unwrap_err();
+    let path = scene.key(KeyRole::Targets, 0o440);
+    let error = scene.at_start(WorkerRole::Targets).unwrap_err();
     assert_eq!(error.exit(), WorkerExit::Refused);
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     chmod(&path, 0o400);
-    scene.at_start("targets").unwrap();
+    scene.at_start(WorkerRole::Targets).unwrap();
 }
 
 #[test]
 fn another_roles_readable_key_refuses_a_signing_worker_and_warns_a_monitor() {
     let scene = Scene::new();
-    scene.key("targets", 0o400);
-    scene.key("snapshot", 0o400);
-    assert_eq!(scene.at_start("snapshot").unwrap_err().exit(), WorkerExit::Refused);
-    scene.at_start("monitor").unwrap();
-    let findings = scene.findings("monitor");
+    scene.key(KeyRole::Targets, 0o400);
+    scene.key(KeyRole::Snapshot, 0o400);
+    assert_eq!(scene.at_start(WorkerRole::Snapshot).unwrap_err().exit(), WorkerExit::Refused);
+    scene.at_start(WorkerRole::Monitor).unwrap();
+    let findings = scene.findings(WorkerRole::Monitor);
     assert!(findings.iter().any(|finding| finding.check == "isolation"), "{findings:?}");
 }
 
 #[test]
 fn loose_modes_are_reported_with_what_to_do() {
     let scene = Scene::new();
-    scene.key("timestamp", 0o400);
-    chmod(&scene.config.state_of("timestamp"), 0o755);
+    scene.key(KeyRole::Timestamp, 0o400);
+    chmod(&scene.config.state_of(WorkerRole::Timestamp), 0o755);
     chmod(&scene.config.metadata_path(), 0o777);
     chmod(&scene.config.verification_keys_path, 0o777);
-    let findings = scene.findings("timestamp");
+    let findings = scene.findings(WorkerRole::Timestamp);
     let modes: Vec<_> = findings.iter().filter(|finding| finding.check == "mode").collect();
     assert_eq!(modes.len(), 3, "{findings:?}");
     assert!(modes.iter().all(|finding| !finding.advice.is_empty()));
     chmod(&scene.config.metadata_path(), 0o1777);
-    assert_eq!(scene.findings("timestamp").iter().filter(|finding| finding.check == "mode").count(), 2);
+    assert_eq!(scene.findings(WorkerRole::Timestamp).iter().filter(|finding| finding.check == "mode").count(), 2);
 }
 
 #[test]
@@ -142,7 +147,7 @@ fn a_clock_far_from_the_mounts_is_reported() {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     for (seconds, word) in [(86_400 * 365, "ahead of"), (-86_400, "behind")] {
         let now = SystemClock.now().plus_seconds(seconds);
-        let findings = for_role(&fs, &scene.config, "monitor", now, true);
+        let findings = for_role(&fs, &scene.config, WorkerRole::Monitor, now, true);
         let clock: Vec<_> = findings.iter().filter(|finding| finding.check == "clock").collect();
         assert_eq!(clock.len(), 2, "{findings:?}");
         assert!(clock[0].message.contains(word), "{}", clock[0]);
@@ -153,8 +158,8 @@ fn a_clock_far_from_the_mounts_is_reported() {
 fn a_full_read_only_or_forbidden_mount_is_a_warning_that_says_which() {
     let sim = refusing::Denying;
     let config = Config::beneath(Path::new("/nowhere")).build().unwrap();
-    let place = places::of_role(&config, "monitor").remove(0);
-    let mut findings = Findings { role: "monitor".into(), all: Vec::new() };
+    let place = places::of_role(&config, WorkerRole::Monitor).remove(0);
+    let mut findings = Findings::new(FindingScope::Role(WorkerRole::Monitor));
     assert_eq!(probe::write(&sim, &place, &mut findings), None);
     assert!(findings.all[0].advice.contains("read-write"), "{:?}", findings.all);
     space(&sim, &place, &mut findings);

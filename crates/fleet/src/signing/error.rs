@@ -10,6 +10,7 @@ use tuf_repository::roles::{RoleError, RoleErrorKind};
 
 use crate::exceptions;
 use crate::keys::KeysError;
+use crate::roles::WorkerRole;
 
 /// The reaction to a [`SigningError`]: it decides the exception, the worker's health and the next try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ pub enum SigningError {
     #[error("the floor of {role} has changed since it was inspected: run the command again")]
     FloorChanged {
         /// The role.
-        role: String,
+        role: WorkerRole,
     },
     /// The name of a role is not valid.
     #[error(transparent)]

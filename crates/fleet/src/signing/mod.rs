@@ -38,7 +38,7 @@ const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When the worker cannot be built, or stops serving its queue without being asked to.
-pub async fn run<R, O, T>(context: Context, queue: &str, open: O, add_tasks: T) -> Result<(), FleetError>
+pub async fn run<R, O, T>(context: Context, queue: &'static str, open: O, add_tasks: T) -> Result<(), FleetError>
 where
     R: SigningRole,
     O: FnMut() -> Result<R, SigningError> + Send + 'static,
@@ -56,26 +56,13 @@ where
             }
         }
     });
-    let worker = tasks::build(add_tasks(builder, shared.clone()))?;
+    let builder = add_tasks(builder, shared.clone());
     let shutdown = context.shutdown.clone();
     let reconciling = tokio::spawn(keep_reconciled(context.clone(), shared).instrument(context.span.clone()));
-    let served = worker.run(shutdown.clone()).await;
-    let asked = shutdown.is_cancelled();
-    // The loop ends with the serving, however that ended: a worker without tasks must be restarted.
-    shutdown.cancel();
+    let served = tasks::serve(builder, queue, &shutdown).await;
     let reconciled = reconciling.await;
-    match served {
-        // A broker that ends during the shutdown is no failure.
-        Err(error) if asked => tracing::debug!("serving {queue} ended with: {error}"),
-        Err(error) => {
-            return Err(FleetError::Broker(format!("{queue} cannot be served: {error}")));
-        }
-        Ok(()) if !asked => {
-            return Err(FleetError::Internal(format!("{queue} is no longer served")));
-        }
-        Ok(()) => {}
-    }
-    reconciled.map_err(|error| FleetError::Internal(format!("the loop of {queue} ended: {error}")))
+    served?;
+    reconciled.map_err(|source| FleetError::LoopEnded { name: "reconciliation", source })
 }
 
 /// The task of a role whose whole work is to reconcile, such as `update-snapshot`: no arguments, an [`UpdateResult`].

@@ -7,6 +7,7 @@ use tuf_repository::retention::Collected;
 use tuf_repository::roles::RoleUpdate;
 
 use super::error::SigningError;
+use crate::roles::WorkerRole;
 
 /// One role that signs. Every method may block. The harness calls them on a blocking thread, one at a time.
 pub trait SigningRole: Send + 'static {
@@ -47,8 +48,8 @@ pub struct ReconcileOutcome {
 impl ReconcileOutcome {
     /// The result for a role of one file.
     #[must_use]
-    pub fn of(role: &str, update: &RoleUpdate) -> Self {
-        let renewed = update.changed.then(|| (role.to_owned(), update.version));
+    pub fn of(role: WorkerRole, update: &RoleUpdate) -> Self {
+        let renewed = update.changed.then(|| (role.to_string(), update.version));
         Self {
             version: update.version,
             changed: update.changed,

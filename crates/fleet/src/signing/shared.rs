@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use durable_fs::Fs;
 use service::clock::Clock;
-use service::health::WorkerState;
+use service::health::HealthState;
 use service::metrics::WorkOutcome;
 use tokio::sync::{Mutex, Notify};
 use tracing::Span;
@@ -19,6 +19,7 @@ use super::error::{SigningError, SigningErrorKind};
 use super::role::{ReconcileOutcome, RoleReport, SigningRole};
 use super::skew::SkewProbe;
 use crate::metrics::FleetMetrics;
+use crate::roles::WorkerRole;
 use crate::{Context, Health};
 
 type OpenRole<R> = Box<dyn FnMut() -> Result<R, SigningError> + Send>;
@@ -43,7 +44,7 @@ pub struct SharedRole<R> {
     slot: Arc<Mutex<RoleSlot<R>>>,
     fs: Arc<dyn Fs>,
     metadata: PathBuf,
-    worker_role: &'static str,
+    worker_role: WorkerRole,
     clock: Arc<dyn Clock>,
     health: Health,
     metrics: FleetMetrics,
@@ -53,7 +54,7 @@ pub struct SharedRole<R> {
 
 impl<R> fmt::Debug for SharedRole<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedRole").field("role", &self.worker_role).finish_non_exhaustive()
+        f.debug_struct("SharedRole").field("role", &self.worker_role.as_str()).finish_non_exhaustive()
     }
 }
 
@@ -152,7 +153,7 @@ impl<R: SigningRole> SharedRole<R> {
         let blocking = tokio::task::spawn_blocking(move || {
             span.in_scope(|| {
                 let before = health.settled();
-                health.set_state(WorkerState::Working);
+                health.set_state(HealthState::Working);
                 let started = Instant::now();
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     slot.skew.check(fs.as_ref(), &metadata, &|| clock.now())?;
@@ -177,14 +178,14 @@ impl<R: SigningRole> SharedRole<R> {
     }
 }
 
-fn state_after(before: WorkerState, error: Option<&SigningError>, reconciled: bool) -> WorkerState {
+fn state_after(before: HealthState, error: Option<&SigningError>, reconciled: bool) -> HealthState {
     let Some(error) = error else {
-        return if reconciled || !matches!(before, WorkerState::Alarm(_)) { WorkerState::Ready } else { before };
+        return if reconciled || !matches!(before, HealthState::Alarm(_)) { HealthState::Ready } else { before };
     };
     match error.kind() {
         SigningErrorKind::Refused => before,
-        SigningErrorKind::Waiting | SigningErrorKind::Infrastructure => WorkerState::Waiting(error.to_string()),
-        SigningErrorKind::Alarm | SigningErrorKind::Internal => WorkerState::Alarm(error.to_string()),
+        SigningErrorKind::Waiting | SigningErrorKind::Infrastructure => HealthState::Waiting(error.to_string()),
+        SigningErrorKind::Alarm | SigningErrorKind::Internal => HealthState::Alarm(error.to_string()),
     }
 }
 
@@ -199,12 +200,12 @@ fn label(error: Option<&SigningError>) -> WorkOutcome {
     }
 }
 
-fn publish(health: &Health, metrics: &FleetMetrics, role: &'static str, report: &RoleReport) {
+fn publish(health: &Health, metrics: &FleetMetrics, role: WorkerRole, report: &RoleReport) {
     if let Some(version) = report.role_version {
         metrics.role_version(role, version);
     }
     if let Some(expires) = report.expires {
-        metrics.role_expiry(role, expires);
+        metrics.role_expiry(role.as_str(), expires);
     }
     for (name, expires) in &report.also_expire {
         metrics.role_expiry(name, *expires);

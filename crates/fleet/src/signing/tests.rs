@@ -9,12 +9,13 @@ use celery_runtime::client::Client;
 use durable_fs::RealFs;
 use serde_json::{Map, Value, json};
 use service::clock::ManualClock;
-use service::health::WorkerState;
+use service::health::HealthState;
 use tokio::sync::mpsc as channel;
 use tokio_util::sync::CancellationToken;
 use tuf_core::time::UtcTime;
 
 use super::*;
+use crate::roles::WorkerRole;
 use crate::{Config, WorkerInfo, exceptions};
 
 const QUEUE: &str = "snapshot-worker";
@@ -86,7 +87,7 @@ impl Fleet {
         renewal: Option<UtcTime>,
     ) -> Self {
         let config = Config::beneath(Path::new("/nonexistent")).set("reconcile_period", period).build().unwrap();
-        let worker = WorkerInfo { name: QUEUE, role: "snapshot", about: "" };
+        let worker = WorkerInfo { name: QUEUE, role: WorkerRole::Snapshot, about: "" };
         let clock = Arc::new(ManualClock::at(0));
         let context = Context::new(worker, Arc::new(config), Arc::new(RealFs), broker, clock, CancellationToken::new());
         let (sender, events) = channel::unbounded_channel();
@@ -153,7 +154,7 @@ async fn a_role_reconciles_at_start_and_periodically_while_the_broker_is_away() 
     for _ in 0..3 {
         assert_eq!(fleet.next().await, "reconcile 1 false");
     }
-    assert_eq!(fleet.context.health.settled(), WorkerState::Ready);
+    assert_eq!(fleet.context.health.settled(), HealthState::Ready);
     assert_eq!(fleet.context.health.missing(), ["the broker is not connected"]);
     fleet.end().await.unwrap();
 }
@@ -240,10 +241,10 @@ async fn a_panic_opens_the_role_again_and_poisons_nothing() {
     let client = Client::new(Arc::new(broker.connect())).await.unwrap();
     let error = call(&client, "refresh-expiry", json!({"force": true})).await.unwrap_err();
     assert!(error.contains(exceptions::INTERNAL) && error.contains("out of paper"), "{error}");
-    assert!(matches!(fleet.context.health.settled(), WorkerState::Alarm(_)));
+    assert!(matches!(fleet.context.health.settled(), HealthState::Alarm(_)));
     let result = call(&client, "refresh-expiry", json!({"force": true})).await.unwrap();
     assert_eq!(result, json!({"renewed": {"snapshot": 8}, "bins_renewed": 0}));
-    assert_eq!(fleet.context.health.settled(), WorkerState::Ready);
+    assert_eq!(fleet.context.health.settled(), HealthState::Ready);
     assert_eq!(fleet.context.health.status().last_work.as_deref(), Some("1970-01-01T00:00:00Z"));
     assert_eq!(fleet.next().await, "reconcile 1 true");
     assert_eq!(fleet.next().await, "open 2");
@@ -262,7 +263,7 @@ async fn a_callers_fault_is_a_typed_exception_and_says_nothing_of_the_role() {
     let client = Client::new(Arc::new(broker.connect())).await.unwrap();
     let error = call(&client, "fail", json!({})).await.unwrap_err();
     assert!(error.contains("Refused") && error.contains("not like that"), "{error}");
-    assert_eq!(fleet.context.health.settled(), WorkerState::Ready);
+    assert_eq!(fleet.context.health.settled(), HealthState::Ready);
     let error = call(&client, "refresh-expiry", json!({"forse": true})).await.unwrap_err();
     assert!(error.contains("TypeError") && error.contains("forse"), "{error}");
     fleet.end().await.unwrap();
@@ -280,9 +281,9 @@ async fn an_alarm_stays_until_a_reconciliation_succeeds() {
     assert_eq!(fleet.next().await, "reconcile 1 false");
     let client = Client::new(Arc::new(broker.connect())).await.unwrap();
     assert_eq!(call(&client, "wait", json!({"gate": "alarmed"})).await, Ok(1.into()));
-    assert_eq!(fleet.context.health.settled(), WorkerState::Alarm("a bad signature".into()));
+    assert_eq!(fleet.context.health.settled(), HealthState::Alarm("a bad signature".into()));
     call(&client, "refresh-expiry", json!({})).await.unwrap();
-    assert_eq!(fleet.context.health.settled(), WorkerState::Ready);
+    assert_eq!(fleet.context.health.settled(), HealthState::Ready);
     fleet.end().await.unwrap();
 }
 
@@ -297,7 +298,7 @@ async fn tidying_that_fails_says_nothing_of_the_role() {
     let open = move || Ok(Scripted { opening: 1, script: script.clone(), events: sender.clone(), renewal: None });
     let shared = SharedRole::new(&fleet.context, Box::new(open));
     assert!(!shared.tidy().await);
-    assert_eq!(fleet.context.health.settled(), WorkerState::Ready);
+    assert_eq!(fleet.context.health.settled(), HealthState::Ready);
     assert!(shared.tidy().await, "there is more to do");
     assert_eq!([events.recv().await.unwrap(), events.recv().await.unwrap()], ["tidy", "tidy"]);
     fleet.end().await.unwrap();

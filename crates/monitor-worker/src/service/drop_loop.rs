@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::health::WorkerState;
+use service::health::HealthState;
 use tokio::time::Instant;
 
 use super::drop_watch::DropWatch;
@@ -60,7 +60,7 @@ impl MonitorService {
                     }
                     self.account(report, started);
                     log_newly_held(report, &mut held);
-                    context.health.set_state(WorkerState::Ready);
+                    context.health.set_state(HealthState::Ready);
                     if !tidied || report.did_something() {
                         tidied = true;
                         self.tidy.notify_one();
@@ -69,7 +69,7 @@ impl MonitorService {
                 }
                 Err(error) if matches!(**error, CycleError::Chain(ChainError::Stopped(_))) => break,
                 Err(error) => {
-                    context.health.set_state(WorkerState::Waiting(error.to_string()));
+                    context.health.set_state(HealthState::Waiting(error.to_string()));
                     let now = pause;
                     pause = self.longer(pause);
                     // A new drop does not mend the fault, so no notification cuts the pause short.
@@ -134,7 +134,7 @@ impl MonitorService {
                 Err(error) => CycleError::Interrupted(error),
             };
             context.health.progress();
-            context.health.set_state(WorkerState::Waiting(format!("the state directory cannot be used: {problem}")));
+            context.health.set_state(HealthState::Waiting(format!("the state directory cannot be used: {problem}")));
             if !self.sleep_until(Instant::now() + pause).await {
                 return None;
             }

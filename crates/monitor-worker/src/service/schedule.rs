@@ -7,6 +7,7 @@ use std::time::Duration;
 use celery_runtime::client::{Client, SendOptions};
 use celery_runtime::scheduler::{ScheduleEntry, Scheduler};
 use durable_fs::Fs;
+use fleet::WorkerRole;
 use fleet::config::{Config, ScheduledTask};
 use tokio::sync::Notify;
 
@@ -77,7 +78,7 @@ fn configured(config: &Config, client: Client, fs: Arc<dyn Fs>) -> Option<Schedu
     if config.schedule.is_empty() {
         return None;
     }
-    let last_runs = Arc::new(FileLastRuns::new(fs, &config.state_of("monitor")));
+    let last_runs = Arc::new(FileLastRuns::new(fs, &config.state_of(WorkerRole::Monitor)));
     let name = format!("rugged.schedule.{}", config.repository_id.as_deref().unwrap_or_default());
     let scheduler = Scheduler::new(name).client(client).exclusive().last_runs(last_runs);
     Some(config.schedule.iter().map(entry).fold(scheduler, Scheduler::entry))

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 use durable_fs::{Fs, RealFs};
-use fleet::preflight::{self, Finding, Severity};
-use fleet::{Config, places};
+use fleet::preflight::{self, FindingScope, FindingSeverity, PreflightFinding};
+use fleet::{Config, WorkerRole};
 use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
 
 use crate::error::CliError;
 use crate::output::{Output, count, one_line};
+use crate::role_arguments::worker_role;
 use service::exit_code::CommandExit;
 
 /// Check this machine: mounts, permissions, space, keys, clock, broker
@@ -32,8 +33,8 @@ Examples:
   rugged doctor --role targets")]
 pub struct DoctorArgs {
     /// Check one worker only
-    #[arg(long, value_name = "ROLE", value_parser = fleet::places::ROLES)]
-    pub role: Option<String>,
+    #[arg(long, value_name = "ROLE", value_parser = worker_role())]
+    pub role: Option<WorkerRole>,
     /// Seconds to wait for the broker
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     pub timeout: u64,
@@ -43,8 +44,8 @@ pub struct DoctorArgs {
 #[derive(Serialize)]
 struct DoctorReport {
     ok: bool,
-    roles: Vec<String>,
-    findings: Vec<Finding>,
+    roles: Vec<WorkerRole>,
+    findings: Vec<PreflightFinding>,
 }
 
 /// Runs the checks of one worker, or of all.
@@ -52,9 +53,9 @@ struct DoctorReport {
 /// # Errors
 /// When `broker_url` is malformed, or the checks end early.
 pub async fn run(config: &Arc<Config>, args: DoctorArgs, output: Output) -> Result<CommandExit, CliError> {
-    let roles: Vec<String> = match args.role {
+    let roles: Vec<WorkerRole> = match args.role {
         Some(role) => vec![role],
-        None => places::ROLES.map(str::to_owned).into(),
+        None => WorkerRole::ALL.into(),
     };
     // With one role the command stands in for its worker; with all it is the administrator, who can read every key.
     let alone = roles.len() == 1;
@@ -65,23 +66,23 @@ pub async fn run(config: &Arc<Config>, args: DoctorArgs, output: Output) -> Resu
         tokio::task::spawn_blocking(move || {
             let fs: Arc<dyn Fs> = Arc::new(RealFs);
             let now = SystemClock.now();
-            roles.iter().flat_map(|role| preflight::for_role(&fs, &config, role, now, alone)).collect::<Vec<_>>()
+            roles.iter().flat_map(|role| preflight::for_role(&fs, &config, *role, now, alone)).collect::<Vec<_>>()
         })
     };
     let mut findings =
         checking.await.map_err(|error| CliError::local_failure(error).during("the checks ended early"))?;
     if let ([role], true) = (roles.as_slice(), alone) {
-        findings.extend(preflight::broker(config, role, deadline).await);
+        findings.extend(preflight::broker(config, *role, deadline).await);
     } else if !config.process.broker.is_in_memory() {
         // The administrator's user may have more rights than a worker's, so only the connection itself is checked.
         let broker =
             celery_runtime::broker::connect(&config.process.broker.url, config.connect_options("rugged".into()))
                 .await
                 .map_err(|error| CliError::invalid_input(error).during("invalid broker_url"))?;
-        findings.extend(preflight::reachable(broker.as_ref(), config, "all", deadline).await);
+        findings.extend(preflight::reachable(broker.as_ref(), config, FindingScope::AllRoles, deadline).await);
         let _ = tokio::time::timeout(deadline, broker.close()).await;
     }
-    let ok = findings.iter().all(|finding| finding.severity == Severity::Info);
+    let ok = findings.iter().all(|finding| finding.severity == FindingSeverity::Info);
     let report = DoctorReport { ok, roles, findings };
     output.result(&report, text)?;
     Ok(if ok { CommandExit::Success } else { CommandExit::NegativeAnswer })
@@ -97,9 +98,12 @@ fn text(report: &DoctorReport) -> String {
             out.push_str(&format!("     {}\n", one_line(&finding.advice)));
         }
     }
-    let serious = report.findings.iter().filter(|finding| finding.severity != Severity::Info).count();
+    let serious = report.findings.iter().filter(|finding| finding.severity != FindingSeverity::Info).count();
     if report.ok {
-        out.push_str(&format!("{}: all checks passed\n", report.roles.join(", ")));
+        out.push_str(&format!(
+            "{}: all checks passed\n",
+            report.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ));
     } else {
         let verb = if serious == 1 { "needs" } else { "need" };
         out.push_str(&format!("{} {verb} action\n", count(serious as u64, "finding")));

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use durable_fs::RealFs;
-use fleet::Config;
+use fleet::{Config, KeyRole};
 use root_worker::{CeremonyError, GeneratedKey, KeyKind, KeyRequest};
 use serde::Serialize;
 
 use crate::error::CliError;
 use crate::output::{Output, table};
+use crate::role_arguments::key_role;
 use service::exit_code::CommandExit;
 
 /// Generate key pairs for the roles
@@ -23,8 +24,8 @@ Examples:
   rugged generate-keys --role root --type ecdsa --name root-2027")]
 pub struct GenerateKeysArgs {
     /// Role to generate keys for; may be repeated [default: all roles]
-    #[arg(long = "role", value_name = "ROLE", value_parser = root_worker::ROLES_WITH_KEYS)]
-    pub roles: Vec<String>,
+    #[arg(long = "role", value_name = "ROLE", value_parser = key_role())]
+    pub roles: Vec<KeyRole>,
     /// Type of the keys
     #[arg(long = "type", value_name = "TYPE", default_value = "ed25519")]
     pub kind: KeyType,
@@ -45,7 +46,7 @@ pub enum KeyType {
 /// A new key, as `--json` prints it.
 #[derive(Serialize)]
 struct NewKeyReport {
-    role: String,
+    role: KeyRole,
     name: String,
     keyid: String,
     private_path: PathBuf,
@@ -80,7 +81,7 @@ pub fn run(config: &Config, args: GenerateKeysArgs, output: Output) -> Result<Co
         rows.extend(keys.iter().map(|key| {
             let paths = [&key.private_path, &key.public_path].map(|path| path.display().to_string());
             let [private, public] = paths;
-            vec![key.role.clone(), key.name.clone(), key.keyid.clone(), private, public]
+            vec![key.role.to_string(), key.name.clone(), key.keyid.clone(), private, public]
         }));
         table(&rows)
     })?;

@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use fleet::Config;
 use fleet::contract::PING;
+use fleet::{Config, WorkerRole};
 use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::fleet_connection::{FleetConnection, WORKER_NAMES, explain_call_error};
+use crate::fleet_connection::{FleetConnection, explain_call_error};
 use crate::output::{Output, one_line, table};
+use crate::role_arguments::worker_name;
 use service::exit_code::CommandExit;
 
 /// Ping workers
@@ -25,8 +26,8 @@ Examples:
   rugged ping targets-worker --timeout 1")]
 pub struct PingArgs {
     /// Workers to ping [default: all]
-    #[arg(value_name = "WORKER", value_parser = WORKER_NAMES)]
-    pub workers: Vec<String>,
+    #[arg(value_name = "WORKER", value_parser = worker_name())]
+    pub workers: Vec<WorkerRole>,
     /// Seconds to wait for each answer
     #[arg(long, value_name = "SECONDS", default_value = "5")]
     pub timeout: u64,
@@ -46,23 +47,27 @@ struct PingAnswer {
 /// # Errors
 /// When no fleet runs.
 pub async fn run(config: &Config, args: PingArgs, output: Output) -> Result<CommandExit, CliError> {
-    let all = || WORKER_NAMES.map(str::to_owned).to_vec();
-    let workers = if args.workers.is_empty() { all() } else { args.workers };
+    let workers = if args.workers.is_empty() { WorkerRole::ALL.to_vec() } else { args.workers };
     let fleet = FleetConnection::require_running(config).await?;
     let deadline = Duration::from_secs(args.timeout.max(1));
     let client = fleet.client().clone();
-    let answers: Vec<PingAnswer> = join_all(workers.into_iter().map(|worker| {
+    let answers: Vec<PingAnswer> = join_all(workers.into_iter().map(WorkerRole::worker_name).map(|worker| {
         let client = &client;
         async move {
             let start = Instant::now();
-            match FleetConnection::ask(client, &worker, PING, deadline).await {
+            match FleetConnection::ask(client, worker, PING, deadline).await {
                 Ok(_) => {
                     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
-                    PingAnswer { worker, answered: true, milliseconds: Some(milliseconds), problem: None }
+                    PingAnswer {
+                        worker: worker.into(),
+                        answered: true,
+                        milliseconds: Some(milliseconds),
+                        problem: None,
+                    }
                 }
                 Err(error) => {
-                    let problem = Some(explain_call_error(&worker, PING, error, deadline).message());
-                    PingAnswer { worker, answered: false, milliseconds: None, problem }
+                    let problem = Some(explain_call_error(worker, PING, error, deadline).message());
+                    PingAnswer { worker: worker.into(), answered: false, milliseconds: None, problem }
                 }
             }
         }

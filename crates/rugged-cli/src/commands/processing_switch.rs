@@ -47,7 +47,7 @@ pub async fn set(config: &Config, change: SwitchChange, output: Output) -> Resul
 
 /// Sets the switch in the state that the next monitor-worker reads. A hosted one would first take in drops.
 fn set_in_state(config: &Config, change: SwitchChange) -> Result<Processing, CliError> {
-    let state = config.state_of("monitor");
+    let state = config.state_of(fleet::WorkerRole::Monitor);
     let failed = |error: io::Error| {
         CliError::writing(&state, error).hint(
             "no fleet is running on memory://, so the command writes the monitor's state itself; check state_path",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use durable_fs::{Fs, RealFs};
-use fleet::Config;
+use fleet::{Config, WorkerRole};
 use fleet::recover::{self, FloorStanding};
 use fleet::signing::{SigningError, SigningErrorKind};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use service::clock::{Clock as _, SystemClock};
 
 use crate::error::CliError;
 use crate::output::{Output, note, one_line};
+use crate::role_arguments::signing_role;
 use service::exit_code::CommandExit;
 
 /// Resume roles after a restore
@@ -37,8 +38,8 @@ Examples:
   rugged recover --role targets --beyond 1000000")]
 pub struct RecoverArgs {
     /// Resume one role only [default: every role below its floor]
-    #[arg(long, value_name = "ROLE", value_parser = fleet::recover::ROLES)]
-    pub role: Option<String>,
+    #[arg(long, value_name = "ROLE", value_parser = signing_role())]
+    pub role: Option<WorkerRole>,
     /// Replace a lost floor, or raise an existing one, to this many versions above the repository
     #[arg(long, value_name = "NUMBER", requires = "role", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub beyond: Option<u64>,
@@ -56,7 +57,7 @@ struct RecoverReport {
 /// A role, with the reasons why it is below its floor, and whether it may resume.
 #[derive(Serialize)]
 struct RecoveredRole {
-    role: String,
+    role: WorkerRole,
     below: Vec<String>,
     granted: bool,
 }
@@ -67,31 +68,31 @@ struct RecoveredRole {
 /// When no floor is found, the user does not confirm, or a file cannot be read or written.
 pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<CommandExit, CliError> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let wanted: Vec<&str> = match &args.role {
+    let wanted: Vec<WorkerRole> = match args.role {
         Some(role) => vec![role],
-        None => recover::ROLES.into(),
+        None => WorkerRole::SIGNING.into(),
     };
     if let Some(numbers) = args.beyond {
-        for role in &wanted {
+        for &role in &wanted {
             note(&format!("{role}: new floor at least {numbers} versions above the repository"));
         }
         if !args.yes {
             confirm()?;
         }
-        for role in &wanted {
+        for &role in &wanted {
             recover::raise(&fs, config, role, numbers, SystemClock.now())
                 .map_err(|error| explain_role_error(role, error))?;
         }
     }
     let mut standings = Vec::new();
-    for role in &wanted {
+    for &role in &wanted {
         let standing = recover::inspect(&fs, config, role, SystemClock.now());
         standings.extend(standing.map_err(|error| explain_role_error(role, error))?);
     }
     if standings.is_empty() {
         return Err(CliError::invalid_input(format!(
             "found no floor of {} below {}",
-            wanted.join(", "),
+            wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             config.state_path.display()
         ))
         .hint("run the command where the worker's state_path is mounted, as the worker's user; for a lost floor use --beyond"));
@@ -105,13 +106,13 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
             confirm()?;
         }
         for standing in &below {
-            recover::grant(&fs, config, standing).map_err(|error| explain_role_error(&standing.role, error))?;
+            recover::grant(&fs, config, standing).map_err(|error| explain_role_error(standing.role, error))?;
         }
     }
     let roles = standings
         .iter()
         .map(|standing| RecoveredRole {
-            role: standing.role.clone(),
+            role: standing.role,
             below: standing.below.clone(),
             granted: !standing.below.is_empty(),
         })
@@ -127,7 +128,7 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
     Ok(CommandExit::Success)
 }
 
-fn explain_role_error(role: &str, error: SigningError) -> CliError {
+fn explain_role_error(role: WorkerRole, error: SigningError) -> CliError {
     let failure = match error.kind() {
         SigningErrorKind::Infrastructure | SigningErrorKind::Waiting => CliError::local_failure(error),
         _ => CliError::request_refused(error),

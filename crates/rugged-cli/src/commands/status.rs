@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use clap::Args;
 use durable_fs::{Fs, RealFs};
-use fleet::Config;
 use fleet::contract::{STATUS, WorkerStatus};
+use fleet::{Config, WorkerRole};
 use futures_util::future::join_all;
 use monitor_worker::drop_dir;
 use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
 
 use crate::error::{CliError, describe};
-use crate::fleet_connection::{FleetConnection, WORKER_NAMES, explain_call_error};
+use crate::fleet_connection::{FleetConnection, explain_call_error};
 use crate::output::{Output, one_line, table};
 use crate::verify::{RepositoryCheck, RepositoryPaths, VisibleRole, check_repository, is_directory, visible_roles};
 use service::exit_code::CommandExit;
@@ -78,18 +78,18 @@ pub async fn run(config: &Config, args: StatusArgs, output: Output) -> Result<Co
     let deadline = Duration::from_secs(args.timeout.max(1));
     let (via, workers) = match FleetConnection::to_running(config).await? {
         Some(fleet) => {
-            let workers = join_all(WORKER_NAMES.map(|worker| ask(&fleet, worker, deadline))).await;
+            let workers = join_all(WorkerRole::ALL.map(|role| ask(&fleet, role.worker_name(), deadline))).await;
             let via = fleet.via().to_owned();
             fleet.close().await;
             (Some(via), workers)
         }
         None => {
-            let absent = |worker: &str| WorkerReport {
-                worker: worker.into(),
+            let absent = |role: WorkerRole| WorkerReport {
+                worker: role.worker_name().into(),
                 status: None,
                 problem: Some("not running".into()),
             };
-            (None, WORKER_NAMES.map(absent).into())
+            (None, WorkerRole::ALL.map(absent).into())
         }
     };
     let fs: Arc<dyn Fs> = Arc::new(RealFs);

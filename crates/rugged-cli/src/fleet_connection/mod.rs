@@ -6,11 +6,9 @@ mod connection;
 mod embedded;
 mod hosted_worker;
 mod local_broker;
-mod worker_names;
 
 pub use call_error::explain_call_error;
 pub use connection::FleetConnection;
 pub use embedded::EmbeddedFleet;
 pub use hosted_worker::HostedWorker;
 pub use local_broker::{fleet_socket_path, uses_memory_broker};
-pub use worker_names::WORKER_NAMES;

@@ -25,7 +25,7 @@ impl fmt::Debug for CustomKind {
 
 /// The values a key takes.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum SettingKind {
     /// Text that may be empty.
     Optional,
     /// An address, or a list of them, that may hold a password: masked wherever it is shown, and settable through a `*_FILE` variable.
@@ -65,7 +65,7 @@ pub enum Kind {
 /// The most addresses in a list.
 const MAX_URLS: usize = 32;
 
-impl Kind {
+impl SettingKind {
     /// Whether values may hold secrets.
     #[must_use]
     pub fn is_secret(self) -> bool {
@@ -168,13 +168,13 @@ fn decimal(millis: u64) -> String {
 mod tests {
     use super::*;
 
-    fn parse(kind: Kind, text: &str) -> Option<SettingValue> {
+    fn parse(kind: SettingKind, text: &str) -> Option<SettingValue> {
         kind.parse(&WrittenValue::Text(text.into()))
     }
 
     #[test]
     fn seconds_take_decimals_and_refuse_what_is_no_duration() {
-        let kind = Kind::Seconds { min_millis: 1, max_millis: 10_000 };
+        let kind = SettingKind::Seconds { min_millis: 1, max_millis: 10_000 };
         assert_eq!(parse(kind, "0.25"), Some(SettingValue::Duration(Duration::from_millis(250))));
         for bad in ["0", "-1", "NaN", "inf", "11", "5s", "1e400"] {
             assert!(parse(kind, bad).is_none(), "{bad}");
@@ -184,14 +184,17 @@ mod tests {
     #[test]
     fn names_cannot_leave_their_directory() {
         for bad in ["../root", "a/b", ".hidden", "a b", "ä"] {
-            assert!(parse(Kind::Names, bad).is_none(), "{bad}");
+            assert!(parse(SettingKind::Names, bad).is_none(), "{bad}");
         }
-        assert_eq!(parse(Kind::Names, "root, root1,"), Some(SettingValue::Names(vec!["root".into(), "root1".into()])));
+        assert_eq!(
+            parse(SettingKind::Names, "root, root1,"),
+            Some(SettingValue::Names(vec!["root".into(), "root1".into()]))
+        );
     }
 
     #[test]
     fn control_characters_are_refused_everywhere() {
-        for kind in [Kind::Optional, Kind::Url, Kind::Path, Kind::OptionalPath] {
+        for kind in [SettingKind::Optional, SettingKind::Url, SettingKind::Path, SettingKind::OptionalPath] {
             assert!(parse(kind, "memory://\u{1b}[31m").is_none(), "{kind:?}");
         }
     }

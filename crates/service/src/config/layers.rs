@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use durable_fs::Fs;
 
 use super::error::ConfigError;
-use super::kind::Kind;
+use super::kind::SettingKind;
 use super::origin::Origin;
 use super::sources::Sources;
 use super::table::{KeySpec, SettingsTable};
 use super::value::WrittenValue;
-use super::yaml::{self, Node};
+use super::yaml::{self, YamlNode};
 
 /// The largest configuration file that is read.
-const MAX_FILE: u64 = 1024 * 1024;
+const MAX_CONFIG_FILE_BYTES: u64 = 1024 * 1024;
 /// The largest file a `*_FILE` variable may name.
-const MAX_SECRET: u64 = 64 * 1024;
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// The winning text of each key of one table.
 #[derive(Clone)]
@@ -95,7 +95,7 @@ impl Layers {
         });
         let optional = named.is_none();
         let path = named.unwrap_or_else(|| PathBuf::from(self.table.default_file));
-        let text = match read_text(fs, &path, MAX_FILE) {
+        let text = match read_text(fs, &path, MAX_CONFIG_FILE_BYTES) {
             Ok(text) => text,
             Err(error) if optional && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(None);
@@ -103,9 +103,9 @@ impl Layers {
             Err(source) => return Err(ConfigError::Unreadable { path, source }),
         };
         match yaml::parse(&path, &text)? {
-            Node::Empty => {}
-            Node::Map(entries) => self.add_map(fs, &path, "", entries)?,
-            Node::Scalar(_) | Node::List(_) => {
+            YamlNode::Empty => {}
+            YamlNode::Map(entries) => self.add_map(fs, &path, "", entries)?,
+            YamlNode::Scalar(_) | YamlNode::List(_) => {
                 let message = "a configuration is a mapping of keys to values".into();
                 return Err(ConfigError::Yaml { path, line: None, message });
             }
@@ -118,14 +118,16 @@ impl Layers {
         fs: &dyn Fs,
         path: &Path,
         prefix: &str,
-        entries: Vec<(serde_saphyr::Spanned<String>, Node)>,
+        entries: Vec<(serde_saphyr::Spanned<String>, YamlNode)>,
     ) -> Result<(), ConfigError> {
         for (name, node) in entries {
             let origin = Origin::File { path: path.to_owned(), line: name.referenced.line() };
             let key = if prefix.is_empty() { name.value } else { format!("{prefix}.{}", name.value) };
             if let Some(spec) = self.table.find(&key) {
                 let raw = match spec.kind {
-                    Kind::Custom(custom) if custom.takes_mapping => Some(WrittenValue::Text(as_json(node).to_string())),
+                    SettingKind::Custom(custom) if custom.takes_mapping => {
+                        Some(WrittenValue::Text(as_json(node).to_string()))
+                    }
                     _ => leaf(node),
                 };
                 let raw = raw.ok_or_else(|| ConfigError::invalid(spec, origin.clone(), "a mapping"))?;
@@ -149,9 +151,9 @@ impl Layers {
                 .any(|spec| spec.key.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.')))
             {
                 match node {
-                    Node::Map(entries) => self.add_map(fs, path, &key, entries)?,
-                    Node::Empty => {}
-                    Node::Scalar(_) | Node::List(_) => {
+                    YamlNode::Map(entries) => self.add_map(fs, path, &key, entries)?,
+                    YamlNode::Empty => {}
+                    YamlNode::Scalar(_) | YamlNode::List(_) => {
                         let expected = "a mapping of further keys".into();
                         return Err(ConfigError::Invalid { key, origin, value: "a value".into(), expected });
                     }
@@ -213,8 +215,8 @@ impl Layers {
 
 fn read_secret(fs: &dyn Fs, path: &str, named_by: Origin) -> Result<(WrittenValue, Origin), ConfigError> {
     let path = PathBuf::from(path);
-    let text =
-        read_text(fs, &path, MAX_SECRET).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+    let text = read_text(fs, &path, MAX_SECRET_BYTES)
+        .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
     let origin = Origin::NamedFile { named_by: named_by.to_string(), path };
     Ok((WrittenValue::Text(text.trim_end_matches(['\r', '\n']).to_owned()), origin))
 }
@@ -237,28 +239,28 @@ fn read_text(fs: &dyn Fs, path: &Path, max: u64) -> std::io::Result<String> {
     String::from_utf8(bytes).map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "not UTF-8 text"))
 }
 
-fn leaf(node: Node) -> Option<WrittenValue> {
+fn leaf(node: YamlNode) -> Option<WrittenValue> {
     match node {
-        Node::Empty => Some(WrittenValue::Text(String::new())),
-        Node::Scalar(text) => Some(WrittenValue::Text(text)),
-        Node::List(items) => {
+        YamlNode::Empty => Some(WrittenValue::Text(String::new())),
+        YamlNode::Scalar(text) => Some(WrittenValue::Text(text)),
+        YamlNode::List(items) => {
             let texts = items.into_iter().map(|item| match item {
-                Node::Scalar(text) => Some(text),
+                YamlNode::Scalar(text) => Some(text),
                 _ => None,
             });
             texts.collect::<Option<Vec<_>>>().map(WrittenValue::List)
         }
-        Node::Map(_) => None,
+        YamlNode::Map(_) => None,
     }
 }
 
 /// A mapping as JSON; every scalar is text.
-fn as_json(node: Node) -> serde_json::Value {
+fn as_json(node: YamlNode) -> serde_json::Value {
     match node {
-        Node::Empty => serde_json::Value::Object(serde_json::Map::new()),
-        Node::Scalar(text) => text.into(),
-        Node::List(items) => items.into_iter().map(as_json).collect(),
-        Node::Map(entries) => entries.into_iter().map(|(name, node)| (name.value, as_json(node))).collect(),
+        YamlNode::Empty => serde_json::Value::Object(serde_json::Map::new()),
+        YamlNode::Scalar(text) => text.into(),
+        YamlNode::List(items) => items.into_iter().map(as_json).collect(),
+        YamlNode::Map(entries) => entries.into_iter().map(|(name, node)| (name.value, as_json(node))).collect(),
     }
 }
 

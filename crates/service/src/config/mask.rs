@@ -1,4 +1,4 @@
-//! Showing an address without its secrets.
+//! Addresses without their secrets.
 
 /// `amqp://user:secret@host/vhost?password=x` as `amqp://user:***@host/vhost?password=***`.
 ///

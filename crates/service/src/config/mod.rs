@@ -16,7 +16,7 @@ mod value;
 mod yaml;
 
 pub use error::ConfigError;
-pub use kind::{CustomKind, Kind};
+pub use kind::{CustomKind, SettingKind};
 pub use layers::Layers;
 pub use mask::mask_url;
 pub use origin::Origin;

@@ -1,6 +1,6 @@
 //! The table of settings of one system: parsing, listings and the reference are made from it.
 
-use super::kind::Kind;
+use super::kind::SettingKind;
 
 /// One configuration key.
 #[derive(Clone, Copy, Debug)]
@@ -8,7 +8,7 @@ pub struct KeySpec {
     /// The dotted key, as in the file.
     pub key: &'static str,
     /// The values it takes.
-    pub kind: Kind,
+    pub kind: SettingKind,
     /// The default as one would write it; empty when there is none or when it is derived (see `doc`).
     pub default: &'static str,
     /// The meaning, in one or two sentences.
@@ -18,7 +18,7 @@ pub struct KeySpec {
 impl KeySpec {
     /// A key with its kind, its default and its meaning.
     #[must_use]
-    pub const fn new(key: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Self {
+    pub const fn new(key: &'static str, kind: SettingKind, default: &'static str, doc: &'static str) -> Self {
         Self { key, kind, default, doc }
     }
 }

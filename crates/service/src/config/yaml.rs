@@ -8,15 +8,15 @@ use serde_saphyr::Spanned;
 use super::error::ConfigError;
 
 /// The content of a configuration file: scalars as text, each key with its line.
-pub(super) enum Node {
+pub(super) enum YamlNode {
     Empty,
     Scalar(String),
-    List(Vec<Node>),
-    Map(Vec<(Spanned<String>, Node)>),
+    List(Vec<YamlNode>),
+    Map(Vec<(Spanned<String>, YamlNode)>),
 }
 
 /// Parses one document within bounds that no configuration needs to exceed.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Node, ConfigError> {
+pub(super) fn parse(path: &Path, text: &str) -> Result<YamlNode, ConfigError> {
     let mut options = serde_saphyr::Options::default();
     options.with_snippet = false;
     options.strict_booleans = true;
@@ -30,7 +30,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Node, ConfigError> {
         max_merge_keys: 64,
     };
     if text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(Node::Empty);
+        return Ok(YamlNode::Empty);
     }
     serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::Yaml {
         path: path.to_owned(),
@@ -39,74 +39,74 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Node, ConfigError> {
     })
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for YamlNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
+        deserializer.deserialize_any(YamlNodeVisitor)
     }
 }
 
-struct NodeVisitor;
+struct YamlNodeVisitor;
 
-impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
+impl<'de> Visitor<'de> for YamlNodeVisitor {
+    type Value = YamlNode;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a value, a list or a mapping")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    fn visit_bool<E>(self, value: bool) -> Result<YamlNode, E> {
+        Ok(YamlNode::Scalar(value.to_string()))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    fn visit_i64<E>(self, value: i64) -> Result<YamlNode, E> {
+        Ok(YamlNode::Scalar(value.to_string()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    fn visit_u64<E>(self, value: u64) -> Result<YamlNode, E> {
+        Ok(YamlNode::Scalar(value.to_string()))
     }
 
-    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    fn visit_i128<E>(self, value: i128) -> Result<YamlNode, E> {
+        Ok(YamlNode::Scalar(value.to_string()))
     }
 
-    fn visit_u128<E>(self, value: u128) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    fn visit_u128<E>(self, value: u128) -> Result<YamlNode, E> {
+        Ok(YamlNode::Scalar(value.to_string()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+    fn visit_f64<E>(self, value: f64) -> Result<YamlNode, E> {
+        Ok(YamlNode::Scalar(value.to_string()))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<YamlNode, E> {
+        Ok(YamlNode::Scalar(value.to_owned()))
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Empty)
+    fn visit_unit<E>(self) -> Result<YamlNode, E> {
+        Ok(YamlNode::Empty)
     }
 
-    fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Empty)
+    fn visit_none<E>(self) -> Result<YamlNode, E> {
+        Ok(YamlNode::Empty)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        Node::deserialize(deserializer)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<YamlNode, D::Error> {
+        YamlNode::deserialize(deserializer)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<YamlNode, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(Node::List(items))
+        Ok(YamlNode::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut entries: Vec<(Spanned<String>, Node)> = Vec::new();
-        while let Some((key, value)) = map.next_entry::<Spanned<String>, Node>()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<YamlNode, A::Error> {
+        let mut entries: Vec<(Spanned<String>, YamlNode)> = Vec::new();
+        while let Some((key, value)) = map.next_entry::<Spanned<String>, YamlNode>()? {
             entries.push((key, value));
         }
-        Ok(Node::Map(entries))
+        Ok(YamlNode::Map(entries))
     }
 }

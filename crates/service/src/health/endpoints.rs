@@ -19,11 +19,11 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::status::StatusBody;
-use super::worker::Health;
+use super::worker::WorkerHealth;
 use crate::error::ProcessError;
 
-/// HealthConnections served at once; further ones wait in the kernel.
-const MAX_CONNECTIONS: usize = 32;
+/// Connections served at a time; further ones wait in the kernel.
+const MAX_HEALTH_CONNECTIONS: usize = 32;
 /// How long one connection may live, idle ones and slow ones included. Scrapers connect again.
 const MAX_CONNECTION_TIME: Duration = Duration::from_secs(60);
 
@@ -41,7 +41,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ProcessError> {
 /// [`ProcessError::Io`] when serving ends for another reason.
 pub async fn serve<S: StatusBody>(
     listener: TcpListener,
-    health: Health<S>,
+    health: WorkerHealth<S>,
     shutdown: CancellationToken,
 ) -> Result<(), ProcessError> {
     let router = Router::new()
@@ -50,26 +50,26 @@ pub async fn serve<S: StatusBody>(
         .route("/status", get(status::<S>))
         .route("/metrics", get(metrics::<S>))
         .with_state(health);
-    let listener = BoundedListener { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
+    let listener = BoundedListener { listener, permits: Arc::new(Semaphore::new(MAX_HEALTH_CONNECTIONS)) };
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
         .map_err(|source| ProcessError::Io { action: "serving health".into(), source })
 }
 
-async fn livez<S: StatusBody>(State(health): State<Health<S>>) -> Response {
+async fn livez<S: StatusBody>(State(health): State<WorkerHealth<S>>) -> Response {
     answer(&health.stuck(), "no progress: ")
 }
 
-async fn readyz<S: StatusBody>(State(health): State<Health<S>>) -> Response {
+async fn readyz<S: StatusBody>(State(health): State<WorkerHealth<S>>) -> Response {
     answer(&health.missing(), "")
 }
 
-async fn status<S: StatusBody>(State(health): State<Health<S>>) -> Response {
+async fn status<S: StatusBody>(State(health): State<WorkerHealth<S>>) -> Response {
     Json(health.status()).into_response()
 }
 
-async fn metrics<S: StatusBody>(State(health): State<Health<S>>) -> Response {
+async fn metrics<S: StatusBody>(State(health): State<WorkerHealth<S>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], health.metrics().render()).into_response()
 }

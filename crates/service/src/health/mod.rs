@@ -17,6 +17,6 @@ mod tests;
 
 pub use endpoints::{bind, serve};
 pub use probe::{ProbeAnswer, probe};
-pub use state::WorkerState;
+pub use state::HealthState;
 pub use status::{ProcessStatus, StatusBody};
-pub use worker::{Health, Heartbeat};
+pub use worker::{Heartbeat, WorkerHealth};

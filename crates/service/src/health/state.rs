@@ -2,7 +2,7 @@
 
 /// The state of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WorkerState {
+pub enum HealthState {
     /// It has not finished its first piece of work.
     Starting,
     /// It waits for something that is not wrong but missing (no root, no record); the text names it.
@@ -15,7 +15,7 @@ pub enum WorkerState {
     Alarm(String),
 }
 
-impl WorkerState {
+impl HealthState {
     /// The word for this state in `/status`.
     #[must_use]
     pub fn name(&self) -> &'static str {

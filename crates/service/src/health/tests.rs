@@ -28,13 +28,13 @@ impl StatusBody for ExampleStatus {
     }
 }
 
-fn health(max_silence: Duration) -> Health<ExampleStatus> {
+fn health(max_silence: Duration) -> WorkerHealth<ExampleStatus> {
     let identity = ProcessIdentity::new("targets-worker", "1.0.0", "host");
     let metrics = ProcessMetrics::new("tuf_fleet", &identity, |_| ());
-    Health::new(identity, ExampleStatus::default(), max_silence, metrics)
+    WorkerHealth::new(identity, ExampleStatus::default(), max_silence, metrics)
 }
 
-async fn served(health: &Health<ExampleStatus>) -> (std::net::SocketAddr, CancellationToken) {
+async fn served(health: &WorkerHealth<ExampleStatus>) -> (std::net::SocketAddr, CancellationToken) {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -51,15 +51,15 @@ async fn ready_names_the_obstacles_and_live_ignores_them() {
     let health = health(Duration::MAX);
     let (address, _shutdown) = served(&health).await;
     assert_eq!(ask(address, "/readyz").await, ProbeAnswer { status: 503, body: "starting\n".into() });
-    health.set_state(WorkerState::Waiting("no root yet".into()));
+    health.set_state(HealthState::Waiting("no root yet".into()));
     health.set_broker_connected(false);
     let answer = ask(address, "/readyz").await;
     assert_eq!(answer, ProbeAnswer { status: 503, body: "the broker is not connected\nwaiting: no root yet\n".into() });
     assert!(ask(address, "/livez").await.is_ok());
     health.set_broker_connected(true);
-    health.set_state(WorkerState::Ready);
+    health.set_state(HealthState::Ready);
     assert_eq!(ask(address, "/readyz").await, ProbeAnswer { status: 200, body: "ok\n".into() });
-    health.set_state(WorkerState::Alarm("below the floor".into()));
+    health.set_state(HealthState::Alarm("below the floor".into()));
     assert!(!ask(address, "/readyz").await.is_ok());
     assert!(ask(address, "/livez").await.is_ok());
 }
@@ -79,7 +79,7 @@ async fn status_and_metrics_show_the_same_as_the_task() {
     let health = health(Duration::MAX);
     let (address, _shutdown) = served(&health).await;
     health.set_broker_connected(true);
-    health.set_state(WorkerState::Ready);
+    health.set_state(HealthState::Ready);
     health.worked(UtcTime::from_unix(0));
     health.update(|status| {
         status.role_version = Some(3);
@@ -98,7 +98,7 @@ async fn status_and_metrics_show_the_same_as_the_task() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_do_not_keep_a_probe_out() {
     let health = health(Duration::MAX);
-    health.set_state(WorkerState::Ready);
+    health.set_state(HealthState::Ready);
     let (address, _shutdown) = served(&health).await;
     let idle: Vec<_> = (0..16).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     assert!(ask(address, "/readyz").await.is_ok());
@@ -108,11 +108,11 @@ async fn idle_connections_do_not_keep_a_probe_out() {
 #[test]
 fn trying_again_does_not_end_an_alarm() {
     let health = health(Duration::MAX);
-    health.set_state(WorkerState::Alarm("a bad signature".into()));
-    health.set_state(WorkerState::Working);
+    health.set_state(HealthState::Alarm("a bad signature".into()));
+    health.set_state(HealthState::Working);
     assert_eq!(health.missing(), ["alarm: a bad signature"]);
     assert_eq!(health.status().state, "working");
-    health.set_state(WorkerState::Ready);
+    health.set_state(HealthState::Ready);
     assert!(health.missing().is_empty());
 }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use tuf_core::time::UtcTime;
 
-use super::state::WorkerState;
+use super::state::HealthState;
 use super::status::{ProcessStatus, StatusBody};
 use crate::identity::ProcessIdentity;
 use crate::metrics::ProcessMetrics;
 
 /// The health of one worker; clones share it. No method waits for work.
 #[derive(Debug)]
-pub struct Health<S> {
+pub struct WorkerHealth<S> {
     shared: Arc<SharedHealth<S>>,
 }
 
@@ -26,9 +26,9 @@ struct SharedHealth<S> {
 
 #[derive(Debug)]
 struct HealthFacts<S> {
-    state: WorkerState,
-    /// The last state that was not [`WorkerState::Working`], so that the same finding is logged once.
-    settled: WorkerState,
+    state: HealthState,
+    /// The last state that was not [`HealthState::Working`], so that the same finding is logged once.
+    settled: HealthState,
     body: S,
     last_work: Option<UtcTime>,
     /// `None` for a worker without a broker.
@@ -44,24 +44,24 @@ struct LoopProgress {
     last: Instant,
 }
 
-/// The loop that [`Health::progress`] speaks of.
+/// The loop that [`WorkerHealth::progress`] speaks of.
 const MAIN_LOOP: u64 = 0;
 
-impl<S> Clone for Health<S> {
+impl<S> Clone for WorkerHealth<S> {
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone() }
     }
 }
 
-impl<S: StatusBody> Health<S> {
-    /// Health of the process `identity`, in [`WorkerState::Starting`], with the system's own fields as `body` has them.
-    /// The main loop may be silent for `max_silence` before `/livez` fails; it calls [`Health::progress`].
+impl<S: StatusBody> WorkerHealth<S> {
+    /// Health of the process `identity`, in [`HealthState::Starting`], with the system's own fields as `body` has them.
+    /// The main loop may be silent for `max_silence` before `/livez` fails; it calls [`WorkerHealth::progress`].
     #[must_use]
     pub fn new(identity: ProcessIdentity, body: S, max_silence: Duration, metrics: ProcessMetrics) -> Self {
         let main = LoopProgress { name: "main".into(), max_silence, last: Instant::now() };
         let facts = HealthFacts {
-            state: WorkerState::Starting,
-            settled: WorkerState::Starting,
+            state: HealthState::Starting,
+            settled: HealthState::Starting,
             body,
             last_work: None,
             broker_connected: None,
@@ -92,42 +92,42 @@ impl<S: StatusBody> Health<S> {
         Heartbeat { health: self.clone(), id }
     }
 
-    /// Changes the state. A state other than [`WorkerState::Working`] is logged when it differs from the last such state;
+    /// Changes the state. A state other than [`HealthState::Working`] is logged when it differs from the last such state;
     /// work in between is not a change.
-    pub fn set_state(&self, state: WorkerState) {
+    pub fn set_state(&self, state: HealthState) {
         let changed = {
             let mut facts = self.facts();
             facts.state = state.clone();
-            if state == WorkerState::Working {
+            if state == HealthState::Working {
                 return;
             }
             let before = std::mem::replace(&mut facts.settled, state.clone());
             before != state
         };
-        self.shared.metrics.alarm(matches!(state, WorkerState::Alarm(_)));
+        self.shared.metrics.alarm(matches!(state, HealthState::Alarm(_)));
         self.shared.metrics.ready(self.missing().is_empty());
         if !changed {
             return;
         }
         match &state {
-            WorkerState::Alarm(detail) => {
+            HealthState::Alarm(detail) => {
                 tracing::error!(worker.state = "alarm", "alarm, an operator has to act: {detail}");
             }
-            WorkerState::Waiting(detail) => tracing::warn!(worker.state = "waiting", "waiting: {detail}"),
-            WorkerState::Ready => tracing::info!(worker.state = "ready", "ready"),
-            WorkerState::Starting | WorkerState::Working => {}
+            HealthState::Waiting(detail) => tracing::warn!(worker.state = "waiting", "waiting: {detail}"),
+            HealthState::Ready => tracing::info!(worker.state = "ready", "ready"),
+            HealthState::Starting | HealthState::Working => {}
         }
     }
 
     /// The current state.
     #[must_use]
-    pub fn state(&self) -> WorkerState {
+    pub fn state(&self) -> HealthState {
         self.facts().state.clone()
     }
 
-    /// The last state that was not [`WorkerState::Working`].
+    /// The last state that was not [`HealthState::Working`].
     #[must_use]
-    pub fn settled(&self) -> WorkerState {
+    pub fn settled(&self) -> HealthState {
         self.facts().settled.clone()
     }
 
@@ -187,12 +187,12 @@ impl<S: StatusBody> Health<S> {
             missing.push("the broker is not connected".to_owned());
         }
         // Trying again does not end an alarm or a wait; its outcome does.
-        let state = if facts.state == WorkerState::Working { &facts.settled } else { &facts.state };
+        let state = if facts.state == HealthState::Working { &facts.settled } else { &facts.state };
         match state {
-            WorkerState::Ready | WorkerState::Working => {}
-            WorkerState::Starting => missing.push("starting".to_owned()),
-            WorkerState::Waiting(detail) => missing.push(format!("waiting: {detail}")),
-            WorkerState::Alarm(detail) => missing.push(format!("alarm: {detail}")),
+            HealthState::Ready | HealthState::Working => {}
+            HealthState::Starting => missing.push("starting".to_owned()),
+            HealthState::Waiting(detail) => missing.push(format!("waiting: {detail}")),
+            HealthState::Alarm(detail) => missing.push(format!("alarm: {detail}")),
         }
         missing
     }
@@ -212,7 +212,7 @@ impl<S: StatusBody> Health<S> {
 /// The sign of life of one loop; dropped when the loop ends.
 #[derive(Debug)]
 pub struct Heartbeat<S: StatusBody> {
-    health: Health<S>,
+    health: WorkerHealth<S>,
     id: u64,
 }
 

@@ -34,7 +34,7 @@ pub fn main<P: WorkerProcess>(program: Program, load: impl FnOnce(&Sources) -> R
         let exit = P::exit(&error);
         // Before the configuration is known there is no log yet.
         if telemetry::is_installed() {
-            tracing::error!(exit.code = exit.code(), "{} failed: {error}", program.name);
+            tracing::error!(exit.code = exit.code(), "worker failed: {error}");
         } else {
             complain(&format!("{}: {error}", program.name));
         }
@@ -103,9 +103,7 @@ async fn serve<P: WorkerProcess>(
         worker.version = program.version,
         broker.url = settings.broker.shown_url(),
         config.file = settings.file.as_ref().map(|path| path.display().to_string()),
-        "{} {} starts",
-        program.name,
-        program.version
+        "worker started"
     );
     if settings.broker.is_in_memory() {
         tracing::warn!("broker_url is memory://: no task from outside this process reaches this worker");
@@ -152,11 +150,11 @@ async fn serve<P: WorkerProcess>(
     outcome?;
     match outdated.await.unwrap_or(None) {
         None => {
-            tracing::info!("{} ended", program.name);
+            tracing::info!("worker ended");
             Ok(ProcessEnd::Asked)
         }
         Some(RestartReason::PlacesComplete) => {
-            tracing::info!("all places of the sandbox exist: {} restarts in place", program.name);
+            tracing::info!("all places of the sandbox exist: the worker restarts in place");
             Ok(ProcessEnd::Restart)
         }
         Some(RestartReason::PlaceReplaced(path)) => Err(ProcessError::PlaceReplaced(path).into()),

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::SettingsTable;
 use crate::error::ProcessError;
 use crate::exit_code::WorkerExit;
-use crate::health::{Health, StatusBody};
+use crate::health::{StatusBody, WorkerHealth};
 use crate::sandbox::SandboxPlace;
 use crate::settings::ProcessSettings;
 
@@ -46,7 +46,7 @@ pub struct WorkerResources {
 #[derive(Debug)]
 pub struct StartedWorker<S, W> {
     /// Its health, which the process serves.
-    pub health: Health<S>,
+    pub health: WorkerHealth<S>,
     /// The span it logs in.
     pub span: Span,
     /// Its work, until it ends; the worker must end soon after `shutdown` is cancelled.

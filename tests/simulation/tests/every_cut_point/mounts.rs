@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use celery_runtime::broker::memory::Duplicates;
-use fleet::Config;
+use fleet::{Config, WorkerRole};
 
 use crate::rules;
 use crate::simulated::Simulated;
@@ -59,11 +59,11 @@ both! {
         Config::targets_path;
     a_full_log_directory_delays_releases, a_read_only_log_directory_delays_releases, false: Config::log_path;
     a_full_state_of_the_monitor_delays_receipts_alone, a_read_only_state_of_the_monitor_delays_receipts_alone, true:
-        |config| config.state_of("monitor");
+        |config| config.state_of(WorkerRole::Monitor);
     a_full_state_of_targets_stops_what_it_cannot_note, a_read_only_state_of_targets_stops_what_it_cannot_note, false:
-        |config| config.state_of("targets");
+        |config| config.state_of(WorkerRole::Targets);
     a_full_state_of_the_snapshot_stops_what_it_cannot_note, a_read_only_state_of_the_snapshot_stops_what_it_cannot_note,
-        false: |config| config.state_of("snapshot");
+        false: |config| config.state_of(WorkerRole::Snapshot);
     a_full_state_of_the_timestamp_delays_receipts_once, a_read_only_state_of_the_timestamp_delays_receipts_once, true:
-        |config| config.state_of("timestamp");
+        |config| config.state_of(WorkerRole::Timestamp);
 }

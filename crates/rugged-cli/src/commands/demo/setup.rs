@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
-use fleet::Config;
-use root_worker::{KeyRequest, ROLES_WITH_KEYS};
+use fleet::{Config, KeyRole};
+use root_worker::KeyRequest;
 use service::clock::{Clock as _, SystemClock};
 use service::config::Sources;
 
@@ -78,12 +78,12 @@ fn config_text(dir: &Path) -> Result<String, CliError> {
 /// # Errors
 /// When they cannot be written.
 pub fn prepare_keys(fs: &dyn Fs, config: &Config) -> Result<String, CliError> {
-    let has_key =
-        |role: &&str| fs.read_dir(&config.verification_keys_path.join(role)).is_ok_and(|entries| !entries.is_empty());
-    let missing: Vec<String> =
-        ROLES_WITH_KEYS.iter().filter(|role| !has_key(role)).map(|role| (*role).to_owned()).collect();
+    let has_key = |role: &KeyRole| {
+        fs.read_dir(&config.verification_keys_path.join(role.as_str())).is_ok_and(|entries| !entries.is_empty())
+    };
+    let missing: Vec<KeyRole> = KeyRole::ALL.into_iter().filter(|role| !has_key(role)).collect();
     if missing.is_empty() {
-        return Ok(format!("{} found", count(ROLES_WITH_KEYS.len() as u64, "role key")));
+        return Ok(format!("{} found", count(KeyRole::ALL.len() as u64, "role key")));
     }
     let made = root_worker::generate_keys(fs, config, &KeyRequest { roles: missing, ..KeyRequest::default() })?;
     Ok(format!("{} generated in keys/", count(made.len() as u64, "Ed25519 key")))
