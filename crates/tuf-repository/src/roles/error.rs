@@ -11,6 +11,7 @@ use crate::log::LogError;
 use tuf_core::key::SignError;
 use tuf_core::names::{KeyId, NameError, RoleName, TargetPath};
 use tuf_core::root_chain::RootError;
+use tuf_core::schema::InvalidHashPrefix;
 use tuf_core::sha256::Sha256;
 use tuf_core::store::{FileName, InvalidFileName, StoreError};
 use tuf_core::time::UtcTime;
@@ -268,12 +269,12 @@ pub enum RoleError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A bin has a path hash prefix that is not valid.
-    #[error("invalid path hash prefix {prefix:?}: {reason}")]
+    #[error("invalid path hash prefix {prefix:?}: {source}")]
     HashPrefix {
         /// The prefix.
         prefix: String,
         /// The reason.
-        reason: &'static str,
+        source: InvalidHashPrefix,
     },
     /// A role and version make no file name.
     #[error(transparent)]

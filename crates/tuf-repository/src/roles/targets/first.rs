@@ -75,5 +75,5 @@ impl TargetsRole {
 }
 
 fn hash_prefix(prefix: String) -> Result<HashPrefix, RoleError> {
-    HashPrefix::new(&prefix).map_err(|reason| RoleError::HashPrefix { prefix, reason })
+    HashPrefix::new(&prefix).map_err(|source| RoleError::HashPrefix { prefix, source })
 }
