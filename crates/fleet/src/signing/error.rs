@@ -50,7 +50,7 @@ pub enum SigningError {
     #[error(transparent)]
     Keys(#[from] KeysError),
     /// The repository is not initialized, or the mount of the pinned root is missing.
-    #[error("there is no pinned root at {} (trusted_root): run `rugged initialize`", path.display())]
+    #[error("no pinned root at {} (trusted_root): run `rugged initialize`", path.display())]
     PinnedRootMissing {
         /// `trusted_root`.
         path: PathBuf,
@@ -109,7 +109,7 @@ pub enum SigningError {
     /// The worker's own work failed, such as reading an inbound file.
     #[error("{source}")]
     Worker {
-        /// What to do about it.
+        /// The reaction to it.
         kind: SigningErrorKind,
         /// The reason.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -157,7 +157,7 @@ impl SigningError {
         Self::Refused(exceptions::exception(exceptions::REFUSED, message))
     }
 
-    /// What to do about it.
+    /// The reaction to it.
     #[must_use]
     pub fn kind(&self) -> SigningErrorKind {
         match self {

@@ -21,7 +21,7 @@ use crate::{Config, WorkerInfo, exceptions};
 const QUEUE: &str = "snapshot-worker";
 const LONG: Duration = Duration::from_secs(30);
 
-/// What one call of the role does.
+/// One call of the role.
 enum Step {
     Do(ReconcileOutcome),
     Fail(SigningError),
