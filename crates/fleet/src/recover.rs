@@ -48,7 +48,13 @@ pub fn inspect(
 ///
 /// # Errors
 /// [`SigningError`] when the floor or the repository cannot be read or written, or when the role cannot resume from it.
-pub fn raise(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole, numbers: u64, now: UtcTime) -> Result<(), SigningError> {
+pub fn raise(
+    fs: &Arc<dyn Fs>,
+    config: &Config,
+    role: WorkerRole,
+    numbers: u64,
+    now: UtcTime,
+) -> Result<(), SigningError> {
     let mut file = repository::floor(fs, config, role)?;
     let (name, stores, mut trust) = open_repository(fs, config, role)?;
     let known = file.get().unwrap_or_default();

@@ -47,7 +47,7 @@ pub struct Cli {
     pub global: GlobalOptions,
     /// The command to run.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: RuggedCommand,
 }
 
 /// Options of every command.
@@ -76,7 +76,7 @@ pub struct GlobalOptions {
 /// The commands, in the order in which the help lists them. Each takes its help from its arguments.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "documentation here would replace the help that stands beside each command")]
-pub enum Command {
+pub enum RuggedCommand {
     Demo(DemoArgs),
     Up(UpArgs),
     Post(PostArgs),

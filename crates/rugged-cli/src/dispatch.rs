@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use service::telemetry;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, RuggedCommand};
 use crate::commands::{
     add_targets, completions, config, demo, doctor, events, exit_codes, generate_keys, initialize, inspect, man,
     pause_processing, ping, post, recover, reference, refresh_expiry, remove_targets, resume_processing, revoke,
@@ -25,46 +25,46 @@ pub fn run(cli: Cli) -> Result<CommandExit, CliError> {
     let output = Output::new(cli.global.json);
     let command = match cli.command {
         // The demo has a configuration of its own.
-        Command::Demo(args) => {
+        RuggedCommand::Demo(args) => {
             telemetry::init(if cli.global.verbose { "info" } else { "error" }, false);
             return block_on(demo::run(args, output));
         }
-        Command::ExitCodes(_) => return exit_codes::run(output),
-        Command::Completions(args) => return completions::run(&args, Cli::command()),
-        Command::Man(args) => return man::run(&args, Cli::command(), output),
-        Command::Reference(args) => return reference::run(&args, Cli::command(), output),
+        RuggedCommand::ExitCodes(_) => return exit_codes::run(output),
+        RuggedCommand::Completions(args) => return completions::run(&args, Cli::command()),
+        RuggedCommand::Man(args) => return man::run(&args, Cli::command(), output),
+        RuggedCommand::Reference(args) => return reference::run(&args, Cli::command(), output),
         configured => configured,
     };
     let config = settings::load(&cli.global)?;
     match command {
-        Command::Up(_) => telemetry::init(&config.process.log_level, config.process.log_json),
+        RuggedCommand::Up(_) => telemetry::init(&config.process.log_level, config.process.log_json),
         _ => settings::start_log(&cli.global, &config),
     }
     match command {
-        Command::Up(args) => block_on(up::run(config, args, output)),
-        Command::Post(args) => block_on(post::run(&config, args, output)),
-        Command::Status(args) => block_on(status::run(&config, args, output)),
-        Command::Validate(args) => block_on(validate::run(&config, args, output)),
-        Command::GenerateKeys(args) => generate_keys::run(&config, args, output),
-        Command::Initialize(args) => block_on(initialize::run(&config, args, output)),
-        Command::AddTargets(args) => block_on(add_targets::run(&config, args, output)),
-        Command::RemoveTargets(args) => block_on(remove_targets::run(&config, args, output)),
-        Command::RefreshExpiry(args) => block_on(refresh_expiry::run(&config, args, output)),
-        Command::PauseProcessing(args) => block_on(pause_processing::run(&config, args, output)),
-        Command::ResumeProcessing(args) => block_on(resume_processing::run(&config, args, output)),
-        Command::Ping(args) => block_on(ping::run(&config, args, output)),
-        Command::Inspect(args) => block_on(inspect::run(&config, args, output)),
-        Command::Events(args) => block_on(events::run(&config, args, output)),
-        Command::Revoke(args) => block_on(revoke::run(&config, args, output)),
-        Command::Doctor(args) => block_on(doctor::run(&config, args, output)),
-        Command::Recover(args) => recover::run(&config, args, output),
-        Command::Config(_) => config::run(&config, output),
+        RuggedCommand::Up(args) => block_on(up::run(config, args, output)),
+        RuggedCommand::Post(args) => block_on(post::run(&config, args, output)),
+        RuggedCommand::Status(args) => block_on(status::run(&config, args, output)),
+        RuggedCommand::Validate(args) => block_on(validate::run(&config, args, output)),
+        RuggedCommand::GenerateKeys(args) => generate_keys::run(&config, args, output),
+        RuggedCommand::Initialize(args) => block_on(initialize::run(&config, args, output)),
+        RuggedCommand::AddTargets(args) => block_on(add_targets::run(&config, args, output)),
+        RuggedCommand::RemoveTargets(args) => block_on(remove_targets::run(&config, args, output)),
+        RuggedCommand::RefreshExpiry(args) => block_on(refresh_expiry::run(&config, args, output)),
+        RuggedCommand::PauseProcessing(args) => block_on(pause_processing::run(&config, args, output)),
+        RuggedCommand::ResumeProcessing(args) => block_on(resume_processing::run(&config, args, output)),
+        RuggedCommand::Ping(args) => block_on(ping::run(&config, args, output)),
+        RuggedCommand::Inspect(args) => block_on(inspect::run(&config, args, output)),
+        RuggedCommand::Events(args) => block_on(events::run(&config, args, output)),
+        RuggedCommand::Revoke(args) => block_on(revoke::run(&config, args, output)),
+        RuggedCommand::Doctor(args) => block_on(doctor::run(&config, args, output)),
+        RuggedCommand::Recover(args) => recover::run(&config, args, output),
+        RuggedCommand::Config(_) => config::run(&config, output),
         // These ran above, without a configuration.
-        Command::Demo(_)
-        | Command::ExitCodes(_)
-        | Command::Completions(_)
-        | Command::Man(_)
-        | Command::Reference(_) => Ok(CommandExit::Success),
+        RuggedCommand::Demo(_)
+        | RuggedCommand::ExitCodes(_)
+        | RuggedCommand::Completions(_)
+        | RuggedCommand::Man(_)
+        | RuggedCommand::Reference(_) => Ok(CommandExit::Success),
     }
 }
 

@@ -10,7 +10,7 @@ use tuf_core::canonical::Extra;
 use tuf_core::client::{Client, ClientError, ClientLimits, Fetch, FetchError};
 use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::key::{FileSigner, KeyIdFormat, Signer, ed25519};
-use tuf_core::names::{RoleName, TargetPath};
+use tuf_core::names::{RoleName, TargetPath, TopRole};
 use tuf_core::schema::{Metadata, RoleKeys, Root, SpecVersion};
 use tuf_core::sha256::Sha256;
 use tuf_core::store::{LocalStore, NewFile};
@@ -54,7 +54,7 @@ pub struct Scratch {
     pub options: Options,
     /// `1.root.json`.
     pub root: Vec<u8>,
-    signers: BTreeMap<&'static str, Arc<dyn Signer>>,
+    signers: BTreeMap<TopRole, Arc<dyn Signer>>,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -74,12 +74,12 @@ impl Scratch {
         let dir = dir.into();
         let rng = ring::rand::SystemRandom::new();
         let (mut keys, mut roles, mut signers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        for role in ["root", "targets", "snapshot", "timestamp"] {
+        for role in TopRole::ALL {
             let pair = ed25519(&rng)?;
             let id = pair.public.key_id(KeyIdFormat::Spec);
             signers.insert(role, Arc::new(FileSigner::from_pem(pair.private_pem.as_bytes())?) as Arc<dyn Signer>);
             keys.insert(id.clone(), pair.public);
-            roles.insert(RoleName::new(role)?, RoleKeys::new(vec![id], 1));
+            roles.insert(RoleName::new(role.as_str())?, RoleKeys::new(vec![id], 1));
         }
         let root = Root {
             spec_version: SpecVersion::default(),
@@ -91,7 +91,7 @@ impl Scratch {
             extra: Extra::new(),
         };
         let signed = root.to_canonical();
-        let sig = signers["root"].sign(&signed)?;
+        let sig = signers[&TopRole::Root].sign(&signed)?;
         let keyid = root.roles[&RoleName::root()].keyids[0].clone();
         let bytes = Envelope::to_bytes(&signed, &[Signature { keyid, sig }]);
         let below = ["metadata", "targets", "log", "state-targets", "state-snapshot", "state-timestamp"];
@@ -105,8 +105,8 @@ impl Scratch {
 
     /// The key of a role: `root`, `targets` (bins too), `snapshot` or `timestamp`.
     #[must_use]
-    pub fn signer(&self, role: &str) -> Option<Arc<dyn Signer>> {
-        self.signers.get(role).cloned()
+    pub fn signer(&self, role: TopRole) -> Option<Arc<dyn Signer>> {
+        self.signers.get(&role).cloned()
     }
 
     /// The same repository on another file system, such as a fork of a simulated one.
@@ -121,9 +121,9 @@ impl Scratch {
         Repository { metadata: store("metadata"), targets: store("targets"), log: store("log") }
     }
 
-    fn open(&self, role: &str) -> Result<(Repository, Trust, FloorFile)> {
+    fn open(&self, role: TopRole) -> Result<(Repository, Trust, FloorFile)> {
         let repository = self.repository();
-        let trust = Trust::new(&self.root, Arc::clone(&repository.metadata), vec![Arc::clone(&self.signers[role])])?;
+        let trust = Trust::new(&self.root, Arc::clone(&repository.metadata), vec![Arc::clone(&self.signers[&role])])?;
         let floor = FloorFile::open(Arc::clone(&self.fs), &self.dir.join(format!("state-{role}")))?;
         Ok((repository, trust, floor))
     }
@@ -133,7 +133,7 @@ impl Scratch {
     /// # Errors
     /// Any error.
     pub fn targets(&self) -> Result<TargetsRole> {
-        let (repository, trust, floor) = self.open("targets")?;
+        let (repository, trust, floor) = self.open(TopRole::Targets)?;
         let Options { layout, lifetime, .. } = self.options;
         Ok(TargetsRole::new(repository, trust, TargetsPolicy { layout, targets: lifetime, bins: lifetime }, floor))
     }
@@ -143,7 +143,7 @@ impl Scratch {
     /// # Errors
     /// Any error.
     pub fn snapshot(&self) -> Result<SnapshotRole> {
-        let (repository, trust, floor) = self.open("snapshot")?;
+        let (repository, trust, floor) = self.open(TopRole::Snapshot)?;
         Ok(SnapshotRole::new(repository, trust, self.options.lifetime, floor))
     }
 
@@ -152,7 +152,7 @@ impl Scratch {
     /// # Errors
     /// Any error.
     pub fn timestamp(&self) -> Result<TimestampRole> {
-        let (repository, trust, floor) = self.open("timestamp")?;
+        let (repository, trust, floor) = self.open(TopRole::Timestamp)?;
         let policy = TimestampPolicy { lifetime: self.options.lifetime, store_targets: true };
         Ok(TimestampRole::new(repository, trust, policy, floor))
     }

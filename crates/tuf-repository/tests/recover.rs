@@ -12,7 +12,7 @@ use tuf_core::canonical::value_to_canonical;
 use tuf_core::client::{Client, ClientLimits, TrustedState};
 use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::key::KeyIdFormat;
-use tuf_core::names::RoleName;
+use tuf_core::names::{RoleName, TopRole};
 use tuf_core::time::UtcTime;
 use tuf_repository::floor::FloorFile;
 use tuf_repository::roles::{Layout, RoleError, RoleErrorKind, Trust, recover};
@@ -242,7 +242,7 @@ fn a_record_of_a_newer_version_stops_its_readers_with_the_word_to_upgrade() {
     let next = fs.files().into_keys().filter(|path| path.starts_with("/repo/log")).count() + 1;
     let record = serde_json::json!({"_type": "record", "format": 9, "number": next, "and": {"more": true}});
     let signed = value_to_canonical(&record).unwrap();
-    let signer = scratch.signer("targets").unwrap();
+    let signer = scratch.signer(TopRole::Targets).unwrap();
     let keyid = signer.public_key().key_id(KeyIdFormat::Spec);
     let signature = Signature { keyid, sig: signer.sign(&signed).unwrap() };
     fs.plant(format!("/repo/log/{next}.record.json"), Envelope::to_bytes(&signed, &[signature]));

@@ -10,7 +10,7 @@ pub fn text_errors(one: &Crate) -> Vec<String> {
     let is_text = |signature: &Signature| match &signature.output {
         ReturnType::Type(_, output) => {
             let output = output.to_token_stream().to_string();
-            output.contains("Result <") && (output.contains(", String >") || output.contains(", & 'static str >"))
+            output.contains("Result <") && output.contains(", String >")
         }
         ReturnType::Default => false,
     };

@@ -10,8 +10,8 @@ use tuf_repository::roles::Trust;
 
 use super::finding::{FindingSeverity, Findings};
 use crate::keys::{self, KeysError};
-use crate::signing::{SigningError, SigningErrorKind};
 use crate::roles::KeyRole;
+use crate::signing::{SigningError, SigningErrorKind};
 use crate::{Config, repository};
 
 pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTime, findings: &mut Findings) {

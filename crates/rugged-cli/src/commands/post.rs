@@ -88,7 +88,11 @@ pub async fn run(config: &Config, args: PostArgs, output: Output) -> Result<Comm
     match producer::await_receipt(fs, post, &name, &posted, &earlier, deadline).await? {
         ReceiptWait::Received(receipt) => {
             output.result(&PostReport { posted: &posted, receipt: Some(&receipt) }, |_| text(&receipt))?;
-            Ok(if receipt.outcome == DropOutcome::Published { CommandExit::Success } else { CommandExit::NegativeAnswer })
+            Ok(if receipt.outcome == DropOutcome::Published {
+                CommandExit::Success
+            } else {
+                CommandExit::NegativeAnswer
+            })
         }
         ReceiptWait::TimedOut { taken_in } => {
             output.result(&PostReport { posted: &posted, receipt: None }, |_| String::new())?;

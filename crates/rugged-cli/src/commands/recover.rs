@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use durable_fs::{Fs, RealFs};
-use fleet::{Config, WorkerRole};
 use fleet::recover::{self, FloorStanding};
 use fleet::signing::{SigningError, SigningErrorKind};
+use fleet::{Config, WorkerRole};
 use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
 

@@ -215,7 +215,7 @@ fn a_pretty_printed_file_is_as_good_as_any() {
     let mut repo = Repo::new();
     let file = repo.current("targets");
     let signed = repo.signed(&file);
-    let signer = repo.scratch.signer("targets").unwrap();
+    let signer = repo.scratch.signer(tuf_core::names::TopRole::Targets).unwrap();
     let json = serde_json::to_vec(&signed).unwrap();
     let sig = hex::encode(signer.sign(&canonicalize(&json).unwrap()).unwrap());
     let keyid = signer.public_key().key_id(KeyIdFormat::Spec).to_string();

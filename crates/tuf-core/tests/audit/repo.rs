@@ -12,6 +12,7 @@ use tuf_core::bins::BinLayout;
 use tuf_core::canonical::canonicalize;
 use tuf_core::client::{Fetch, FetchError};
 use tuf_core::key::{FileSigner, KeyIdFormat, Signer, ed25519};
+use tuf_core::names::TopRole;
 use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
 
@@ -146,11 +147,7 @@ impl Repo {
 
     /// The file that holds this signed part, signed with the key of a role.
     pub fn envelope(&self, role: &str, signed: &Value) -> Vec<u8> {
-        let key = match role {
-            "root" | "snapshot" | "timestamp" => role,
-            _ => "targets",
-        };
-        let signer = self.scratch.signer(key).unwrap();
+        let signer = self.scratch.signer(signed_by(role)).unwrap();
         let id = signer.public_key().key_id(KeyIdFormat::Spec).to_string();
         envelope(signed, &[(&id, signer.as_ref())])
     }
@@ -231,7 +228,7 @@ impl Repo {
 
     /// Delegates from the top-level role, with the targets key.
     pub fn delegate(&mut self, roles: &[Value]) {
-        let signer = self.scratch.signer("targets").unwrap();
+        let signer = self.scratch.signer(TopRole::Targets).unwrap();
         let id = signer.public_key().key_id(KeyIdFormat::Spec).to_string();
         let roles: Vec<Value> = roles
             .iter()
@@ -258,7 +255,7 @@ impl Repo {
 
     /// A key the scratch repository was made with.
     pub fn key(&self, role: &str) -> Key {
-        let signer = self.scratch.signer(role).unwrap();
+        let signer = self.scratch.signer(signed_by(role)).unwrap();
         Key { id: signer.public_key().key_id(KeyIdFormat::Spec).to_string(), signer }
     }
 
@@ -314,4 +311,9 @@ pub fn says(report: &Report, rule: &str, text: &str) {
     let said: Vec<String> =
         report.findings.iter().filter(|finding| finding.rule.id == rule).map(ToString::to_string).collect();
     assert!(said.iter().any(|finding| finding.contains(text)), "{text:?} not in {said:#?}");
+}
+
+/// The top-level role whose key signs a role: every delegated one is signed with the targets key.
+fn signed_by(role: &str) -> TopRole {
+    TopRole::ALL.into_iter().find(|top| top.as_str() == role).unwrap_or(TopRole::Targets)
 }
