@@ -37,7 +37,7 @@ impl TargetsWorker {
     pub fn open(fs: &Arc<dyn Fs>, config: &Config) -> Result<Self, SigningError> {
         let layout = match config.number_of_bins {
             0 => Layout::Flat,
-            count => Layout::Bins(BinLayout::new(count).map_err(|error| SigningError::alarm(error))?),
+            count => Layout::Bins(BinLayout::new(count).map_err(SigningError::alarm)?),
         };
         let policy = TargetsPolicy {
             layout,
