@@ -12,7 +12,8 @@ use tuf_core::names::TargetPath;
 use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
 use tuf_repository::roles::{
-    Change, Layout, SnapshotRole, Submission, TargetEntry, TargetsPolicy, TargetsRole, TimestampPolicy, TimestampRole,
+    Layout, SnapshotRole, Submission, TargetChange, TargetEntry, TargetsPolicy, TargetsRole, TimestampPolicy,
+    TimestampRole,
 };
 
 use crate::Result;
@@ -113,7 +114,7 @@ pub fn additions(prefix: &str, count: usize) -> Result<Submission> {
     for index in 0..count {
         let path: TargetPath = format!("{prefix:0>9}/package-{index:011}.tar.gz").parse()?;
         let entry = TargetEntry { length: 4096 + index as u64, sha256: Sha256::of(path.as_str().as_bytes()) };
-        changes.push((path, Change::Put(entry)));
+        changes.push((path, TargetChange::Put(entry)));
     }
     Ok(Submission { request: format!("bench-{prefix}"), changes })
 }

@@ -23,8 +23,8 @@ use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
 use tuf_core::sha256::Sha256;
-use tuf_repository::log::{Appended, Log, RoleRef};
-use tuf_repository::roles::{Change, Layout, Lifetime, Submission, TargetsPolicy, TargetsRole, Trust};
+use tuf_repository::log::{Appended, Log, RoleRef, SignerError};
+use tuf_repository::roles::{Layout, Lifetime, Submission, TargetChange, TargetsPolicy, TargetsRole, Trust};
 
 fn release(number: u8) -> Files {
     [(format!("{number}/file"), vec![number; 100]), ("latest".to_owned(), vec![number])].into()
@@ -117,7 +117,7 @@ impl Attacker {
     fn append_record(&self, roles: BTreeMap<RoleName, RoleRef>) {
         let role = RoleName::targets();
         let verify = |envelope: &Envelope| self.trust.verify(&role, envelope).is_ok();
-        let sign = |bytes: &[u8]| self.trust.sign(&role, bytes).map_err(|error| error.to_string());
+        let sign = |bytes: &[u8]| self.trust.sign(&role, bytes).map_err(SignerError::from);
         let mut log = Log::new(repository::stores(&self.fs, &self.config).log);
         log.refresh(&verify).unwrap();
         let appended = log.append(roles, BTreeMap::new(), SystemClock.now(), None, &verify, &sign);
@@ -198,7 +198,7 @@ fn whoever_has_the_targets_key_cannot_make_the_snapshot_role_go_back() {
     // Yesterday's log, gone on from by records that are as many as are missing, and more, and properly signed.
     let mut role = attacker.targets();
     for number in 0..=removed.len() {
-        let changes = vec![("nothing".parse().unwrap(), Change::Remove { expected: None })];
+        let changes = vec![("nothing".parse().unwrap(), TargetChange::Remove { expected: None })];
         let submission = Submission { request: format!("forged-{number}"), changes };
         role.commit(&[submission], SystemClock.now()).unwrap();
     }

@@ -85,12 +85,12 @@ fn names(replies: &[ControlReply]) -> Vec<&str> {
     replies.iter().map(|reply| reply.node.as_str()).collect()
 }
 
-pub async fn every_worker_answers_and_a_named_one_immediately(fixture: &impl Fixture) {
+pub async fn every_worker_answers_and_a_named_one_ends_the_wait(fixture: &impl Fixture) {
     let (first, client) = one(fixture, RemoteControl::Inspect).await;
     let second = start(fixture.connect().await, "b@h", "q2", RemoteControl::Inspect);
     let silent = start(fixture.connect().await, "c@h", "q3", RemoteControl::Off);
     listens(&client, "b@h").await;
-    // It waits the whole time, because the number of workers is unknown.
+    // It waits the whole time, since the number of workers is unknown.
     let all = client.control().timeout(Duration::from_secs(2)).inspect("ping").await.unwrap();
     assert_eq!(names(&all), ["a@h", "b@h"]);
     assert!(all.iter().all(|reply| reply.value == json!({"ok": "pong"})));
@@ -142,7 +142,7 @@ pub async fn a_worker_shows_its_tasks(fixture: &impl Fixture) {
     running.end().await;
 }
 
-pub async fn changes_of_a_worker_are_refused_unless_allowed(fixture: &impl Fixture) {
+pub async fn a_command_that_changes_a_worker_is_refused_unless_allowed(fixture: &impl Fixture) {
     let (running, client) = one(fixture, RemoteControl::Inspect).await;
     for (method, arguments) in [
         ("shutdown", json!({})),
@@ -223,7 +223,7 @@ pub async fn a_busy_worker_answers(fixture: &impl Fixture) {
     assert_eq!(ask(&client, "ping", json!({})).await, json!({"ok": "pong"}));
     for mut waits in waiting {
         running.let_go.notify_one();
-        // Another task may have been released; in the end every waiting one is.
+        // Another one may have been released: the waiting one is, in the end.
         while waits.get(A_WHILE).await.is_err() {
             running.let_go.notify_one();
         }
@@ -241,7 +241,7 @@ pub async fn a_request_through_another_exchange_is_ignored(fixture: &impl Fixtur
     running.end().await;
 }
 
-pub async fn a_worker_announces_its_start_and_its_end(fixture: &impl Fixture) {
+pub async fn a_worker_sends_online_heartbeat_and_offline_events(fixture: &impl Fixture) {
     let client = Client::new(fixture.connect().await).await.unwrap();
     let mut events = client.events("worker.#").await.unwrap();
     let running = start(fixture.connect().await, "a@h", "q", RemoteControl::Inspect);
@@ -268,7 +268,7 @@ async fn of_type(events: &mut EventStream, kind: &str) -> Map<String, Value> {
     tokio::time::timeout(SOON, searching).await.unwrap_or_else(|_| panic!("no {kind} came"))
 }
 
-pub async fn a_starting_worker_learns_the_revoked_ids(fixture: &impl Fixture) {
+pub async fn a_starting_worker_learns_the_revoked_tasks(fixture: &impl Fixture) {
     let (first, client) = one(fixture, RemoteControl::Full).await;
     to(&client, "a@h").revoke(&["gone".to_owned()], false).await.unwrap();
     let second = start(fixture.connect().await, "b@h", "q2", RemoteControl::Full);

@@ -2,8 +2,8 @@
 //!
 //! [`conformance!`]`(fixture)` and [`backend_conformance!`]`(fixture)` make one test per rule; `fixture` is an async function
 //! without arguments that returns a [`Fixture`] or a [`BackendFixture`]. A rule is an async function of [`brokers`],
-//! [`broadcasts`], [`workers`], [`workflows`], [`retries`], [`limits`], [`control`] or [`backends`] that takes the fixture. Its
-//! name states the rule, and it panics if the rule is broken.
+//! [`broadcasts`], [`workers`], [`waiting`], [`ending`], [`workflows`], [`retries`], [`limits`], [`control`] or [`backends`] that
+//! takes the fixture; its name states the rule, and it panics if the rule does not hold.
 #![allow(
     missing_docs,
     missing_debug_implementations,
@@ -18,8 +18,11 @@ pub mod backends;
 pub mod broadcasts;
 pub mod brokers;
 pub mod control;
+pub mod ending;
 pub mod limits;
 pub mod retries;
+pub mod running_worker;
+pub mod waiting;
 pub mod workers;
 pub mod workflows;
 
@@ -148,69 +151,73 @@ macro_rules! conformance {
             a_subscription_listens_again_after_a_cut,
         );
         $crate::conformance!(@ $fixture, control:
-            every_worker_answers_and_a_named_one_immediately,
+            every_worker_answers_and_a_named_one_ends_the_wait,
             a_worker_shows_its_tasks,
-            changes_of_a_worker_are_refused_unless_allowed,
+            a_command_that_changes_a_worker_is_refused_unless_allowed,
             a_worker_that_allows_changes_is_controlled,
             a_busy_worker_answers,
             a_request_through_another_exchange_is_ignored,
-            a_worker_announces_its_start_and_its_end,
-            a_starting_worker_learns_the_revoked_ids,
+            a_worker_sends_online_heartbeat_and_offline_events,
+            a_starting_worker_learns_the_revoked_tasks,
         );
         $crate::conformance!(@ $fixture, workers:
             a_call_returns_the_result,
             a_failure_arrives_typed,
-            an_unknown_task_is_told,
+            an_unknown_task_fails_as_not_registered,
             wrong_arguments_are_a_type_error,
             pickle_and_garbage_are_refused_with_a_result,
             a_panic_is_a_failure_and_the_worker_lives,
             an_expired_task_is_not_run,
-            a_chord_is_refused_unrun_where_results_are_messages,
-            progress_is_seen_on_the_way,
+            a_chord_is_refused_before_it_runs_where_results_are_messages,
+            progress_is_reported_before_the_result,
+            a_dead_reply_queue_stops_nothing,
+            an_ignored_result_is_not_sent,
+            a_call_without_an_answer_times_out,
+        );
+        $crate::conformance!(@ $fixture, waiting:
             fast_tasks_do_not_wait_behind_exclusive_ones,
             exclusive_tasks_run_one_at_a_time_in_order,
             a_task_waits_for_its_eta_without_blocking_others,
-            a_task_for_much_later_leaves_a_full_queue_to_the_others,
+            a_task_with_a_distant_eta_does_not_block_a_full_queue,
             a_held_task_is_not_doubled_by_a_lost_connection,
+        );
+        $crate::conformance!(@ $fixture, ending:
             a_task_that_ignores_its_soft_limit_can_be_terminated,
-            only_what_is_stamped_is_terminated_by_a_stamp,
-            a_dead_reply_queue_stops_nothing,
-            an_ignored_result_is_not_sent,
+            a_stamp_terminates_only_stamped_tasks,
             a_cut_in_the_middle_of_a_task_loses_nothing,
-            a_warm_shutdown_finishes_what_runs_and_gives_back_the_rest,
-            what_outlives_the_grace_period_is_cancelled_and_delivered_again,
-            a_call_nobody_answers_times_out,
+            a_warm_shutdown_finishes_running_tasks_and_requeues_the_rest,
+            a_task_that_outlives_the_grace_period_is_cancelled_and_redelivered,
         );
         $crate::conformance!(@ $fixture, workflows:
-            a_chain_hands_its_results_on_to_the_caller,
+            a_chain_passes_its_results_on_to_the_caller,
             callbacks_and_errbacks_are_sent_and_are_children,
-            a_group_runs_beside_and_its_results_are_in_order,
+            a_group_runs_concurrently_and_its_results_are_in_order,
             a_chain_that_ends_in_a_group_is_unrolled,
-            a_failure_in_a_chain_reaches_whoever_waits_for_its_end,
-            a_chain_whose_next_queue_is_missing_is_told_and_not_lost,
-            a_step_without_a_queue_goes_where_the_routes_say,
-            stamps_and_lineage_are_handed_on,
+            a_failure_in_a_chain_becomes_the_result_of_its_end,
+            a_chain_whose_next_queue_is_missing_fails_and_is_not_lost,
+            a_step_without_a_queue_follows_the_routes,
+            stamps_and_lineage_are_inherited,
             a_compressed_task_is_read,
         );
         $crate::conformance!(@ $fixture, retries:
-            a_task_is_tried_again_until_it_ends_well,
+            a_task_is_tried_again_until_it_succeeds,
             after_the_last_try_the_caller_gets_the_exception_itself,
-            what_follows_a_task_follows_its_last_try,
+            follow_up_tasks_are_sent_after_the_last_try,
             a_retry_that_expires_is_revoked,
-            a_task_that_is_to_be_ignored_is_acknowledged_and_tells_nothing,
-            a_task_that_is_rejected_comes_back_only_if_asked,
+            an_ignored_task_is_acknowledged_without_a_result,
+            a_rejected_task_returns_only_with_requeue,
         );
         $crate::conformance!(@ $fixture, limits:
             a_hard_time_limit_is_a_failure,
-            a_soft_time_limit_tells_the_task_to_stop,
+            a_soft_time_limit_asks_the_task_to_stop,
             a_revoked_task_is_not_run,
-            a_terminated_task_is_told_and_ends,
+            a_terminated_task_is_cancelled_and_ends,
             a_rate_limit_spreads_tasks_and_blocks_no_others,
-            started_is_told_and_results_may_be_extended,
-            a_result_nobody_wants_is_not_stored_and_its_chain_goes_on,
+            started_is_reported_and_results_may_be_extended,
+            an_unwanted_result_is_not_stored_and_its_chain_continues,
             queues_and_prefetch_change_while_it_runs,
-            a_cold_shutdown_gives_back_what_runs,
-            events_tell_what_happens,
+            a_cold_shutdown_requeues_running_tasks,
+            events_report_each_step_of_a_task,
         );
     };
     (@ $fixture:path, $module:ident: $($test:ident,)*) => {

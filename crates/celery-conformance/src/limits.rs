@@ -1,4 +1,4 @@
-//! Rules for time limits, revoking, rates, and everything that is steered from outside.
+//! Rules for time limits, revoking, rates, and steering from outside.
 
 use std::{
     sync::{Arc, Mutex},
@@ -16,7 +16,7 @@ use celery_runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{A_WHILE, Fixture, SOON, assert_empty, eventually, next, no_kwargs, workers::start};
+use super::{A_WHILE, Fixture, SOON, assert_empty, eventually, next, no_kwargs, running_worker::start};
 
 fn raised(outcome: Result<Value, CallError>) -> (String, Vec<Value>) {
     match outcome {
@@ -25,7 +25,7 @@ fn raised(outcome: Result<Value, CallError>) -> (String, Vec<Value>) {
     }
 }
 
-/// `deaf` never ends; `obedient` ends when it is told to.
+/// `deaf` never ends; `obedient` ends when it is cancelled.
 fn endless(worker: WorkerBuilder) -> WorkerBuilder {
     worker.task("deaf", |_, _| std::future::pending()).task("obedient", |context, _| async move {
         context.cancelled().cancelled().await;
@@ -47,7 +47,7 @@ pub async fn a_hard_time_limit_is_a_failure(fixture: &impl Fixture) {
     assert_empty(&broker, "w").await;
 }
 
-pub async fn a_soft_time_limit_tells_the_task_to_stop(fixture: &impl Fixture) {
+pub async fn a_soft_time_limit_asks_the_task_to_stop(fixture: &impl Fixture) {
     let running = start(fixture, |worker| {
         endless(worker).task("tidy", |context, _| async move {
             context.cancelled().cancelled().await;
@@ -92,7 +92,7 @@ pub async fn a_revoked_task_is_not_run(fixture: &impl Fixture) {
     assert_empty(&broker, "w").await;
 }
 
-pub async fn a_terminated_task_is_told_and_ends(fixture: &impl Fixture) {
+pub async fn a_terminated_task_is_cancelled_and_ends(fixture: &impl Fixture) {
     let running = start(fixture, endless).await;
     for task in ["obedient", "deaf"] {
         let options = SendOptions { task_id: Some(task.into()), ..SendOptions::default() };
@@ -106,7 +106,7 @@ pub async fn a_terminated_task_is_told_and_ends(fixture: &impl Fixture) {
         }
         eventually("it is gone", || running.registry.find(task).is_none()).await;
     }
-    assert!(!running.registry.terminate("nobody"));
+    assert!(!running.registry.terminate("unknown"));
     let broker = running.broker.clone();
     running.stop().await;
     assert_empty(&broker, "w").await;
@@ -125,7 +125,7 @@ pub async fn a_rate_limit_spreads_tasks_and_blocks_no_others(fixture: &impl Fixt
     running.stop().await;
 }
 
-pub async fn started_is_told_and_results_may_be_extended(fixture: &impl Fixture) {
+pub async fn started_is_reported_and_results_may_be_extended(fixture: &impl Fixture) {
     let running = start(fixture, |worker| worker.track_started(true).result_extended(true)).await;
     let mut replies = running.broker.consume_replies("replies").await.unwrap();
     running.broker.declare_reply_queue("replies").await.unwrap();
@@ -144,7 +144,7 @@ pub async fn started_is_told_and_results_may_be_extended(fixture: &impl Fixture)
     running.stop().await;
 }
 
-pub async fn a_result_nobody_wants_is_not_stored_and_its_chain_goes_on(fixture: &impl Fixture) {
+pub async fn an_unwanted_result_is_not_stored_and_its_chain_continues(fixture: &impl Fixture) {
     let running = start(fixture, |worker| {
         worker.task_with("quiet", TaskOptions::new().ignore_result(), |_, _| async { Ok(json!(1)) })
     })
@@ -159,8 +159,8 @@ pub async fn a_result_nobody_wants_is_not_stored_and_its_chain_goes_on(fixture: 
         let task = TaskRequest::builder("quiet", id).ignore_result(wish).reply_to("replies").build();
         running.send_raw(task.to_message().unwrap()).await;
     }
-    let told = ResultMeta::decode(&next(&mut replies).await.message, &Limits::default()).unwrap();
-    assert_eq!(told.task_id, "wanted");
+    let stored = ResultMeta::decode(&next(&mut replies).await.message, &Limits::default()).unwrap();
+    assert_eq!(stored.task_id, "wanted");
     running.stop().await;
 }
 
@@ -187,7 +187,7 @@ pub async fn queues_and_prefetch_change_while_it_runs(fixture: &impl Fixture) {
     assert!(matches!(long.get(SOON).await, Err(CallError::Revoked { .. })));
 
     assert!(running.registry.cancel_queue("extra"));
-    // Sooner or later nobody but us gets what is sent there.
+    // Eventually this consumer alone gets the messages sent there.
     let mut consumer = running.broker.consume(&"extra".into(), 1).await.unwrap();
     let ours = async {
         loop {
@@ -204,7 +204,7 @@ pub async fn queues_and_prefetch_change_while_it_runs(fixture: &impl Fixture) {
     assert_empty(&broker, "w").await;
 }
 
-pub async fn a_cold_shutdown_gives_back_what_runs(fixture: &impl Fixture) {
+pub async fn a_cold_shutdown_requeues_running_tasks(fixture: &impl Fixture) {
     let running = start(fixture, endless).await;
     for task in ["obedient", "deaf"] {
         let options = SendOptions { task_id: Some(task.into()), ..SendOptions::default() };
@@ -231,7 +231,7 @@ impl TaskEvents for Seen {
     }
 }
 
-pub async fn events_tell_what_happens(fixture: &impl Fixture) {
+pub async fn events_report_each_step_of_a_task(fixture: &impl Fixture) {
     let running = start(fixture, |worker| {
         worker.task("fail", |_, _| async { Err(TaskError::value_error("x")) }).task("again", |context, _| async move {
             match context.retries {

@@ -17,7 +17,7 @@ use celery_runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{Fixture, SOON, assert_empty, eventually, next, no_kwargs, workers::start};
+use super::{Fixture, SOON, assert_empty, eventually, next, no_kwargs, running_worker::start};
 
 /// A task that fails `times` times and then returns how often it was tried before.
 fn flaky(worker: WorkerBuilder, times: u32, tries: Arc<AtomicUsize>) -> WorkerBuilder {
@@ -30,7 +30,7 @@ fn flaky(worker: WorkerBuilder, times: u32, tries: Arc<AtomicUsize>) -> WorkerBu
     })
 }
 
-pub async fn a_task_is_tried_again_until_it_ends_well(fixture: &impl Fixture) {
+pub async fn a_task_is_tried_again_until_it_succeeds(fixture: &impl Fixture) {
     let tries = Arc::new(AtomicUsize::new(0));
     let running = start(fixture, |worker| flaky(worker, 2, tries.clone())).await;
     let mut replies = running.broker.consume_replies("replies").await.unwrap();
@@ -72,7 +72,7 @@ pub async fn after_the_last_try_the_caller_gets_the_exception_itself(fixture: &i
     running.stop().await;
 }
 
-pub async fn what_follows_a_task_follows_its_last_try(fixture: &impl Fixture) {
+pub async fn follow_up_tasks_are_sent_after_the_last_try(fixture: &impl Fixture) {
     let tries = Arc::new(AtomicUsize::new(0));
     let running = start(fixture, |worker| flaky(worker, 1, tries.clone())).await;
     let chain = Signature::chain(vec![Signature::new("flaky", vec![]), Signature::new("add", vec![json!(10)])]);
@@ -80,7 +80,7 @@ pub async fn what_follows_a_task_follows_its_last_try(fixture: &impl Fixture) {
     running.stop().await;
 }
 
-/// Loss point 9 of Celery: a broker that drops an expired message tells nobody.
+/// A broker that drops an expired message sends no result.
 pub async fn a_retry_that_expires_is_revoked(fixture: &impl Fixture) {
     let running = start(fixture, |worker| {
         worker.task("later", |_, _| async {
@@ -102,7 +102,7 @@ pub async fn a_retry_that_expires_is_revoked(fixture: &impl Fixture) {
 }
 
 /// As `celery.exceptions.Ignore` from a Python task, which `Task.replace` raises: somebody else answers.
-pub async fn a_task_that_is_to_be_ignored_is_acknowledged_and_tells_nothing(fixture: &impl Fixture) {
+pub async fn an_ignored_task_is_acknowledged_without_a_result(fixture: &impl Fixture) {
     let running = start(fixture, |worker| {
         worker.task_with("ignored", TaskOptions::new().retry(RetryPolicy::auto()), |context, _| async move {
             context.update_state("HANDED_OVER", json!("to another")).await;
@@ -118,7 +118,7 @@ pub async fn a_task_that_is_to_be_ignored_is_acknowledged_and_tells_nothing(fixt
     let meta = ResultMeta::decode(&next(&mut replies).await.message, &Limits::default()).unwrap();
     assert_eq!((meta.task_id.as_str(), meta.result), ("i", json!("to another")));
     eventually("acknowledged", || running.counters.snapshot().in_flight == 0).await;
-    // Whatever it might have told or sent comes before this.
+    // Any result or task that it might have sent comes before this.
     assert_eq!(running.call("add", json!({"x": 2, "y": 3})).await.unwrap(), 5);
     let broker = running.broker.clone();
     let done = running.counters.snapshot();
@@ -128,11 +128,11 @@ pub async fn a_task_that_is_to_be_ignored_is_acknowledged_and_tells_nothing(fixt
     let marker = ResultMeta::success("marker", Value::Null, jiff::Timestamp::UNIX_EPOCH);
     broker.publish(Publish::reply("replies", marker.to_message("marker"))).await.unwrap();
     let last = ResultMeta::decode(&next(&mut replies).await.message, &Limits::default()).unwrap();
-    assert_eq!(last.task_id, "marker", "nothing else was told");
+    assert_eq!(last.task_id, "marker", "nothing else was sent");
 }
 
 /// As `celery.exceptions.Reject` from a Python task.
-pub async fn a_task_that_is_rejected_comes_back_only_if_asked(fixture: &impl Fixture) {
+pub async fn a_rejected_task_returns_only_with_requeue(fixture: &impl Fixture) {
     let tries = Arc::new(AtomicUsize::new(0));
     let counted = tries.clone();
     let running = start(fixture, |worker| {

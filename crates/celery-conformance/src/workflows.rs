@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Fixture, SOON, assert_empty, eventually, next, no_kwargs,
-    workers::{RunningWorker, start},
+    running_worker::{RunningWorker, start},
 };
 
 fn add(x: i64, y: i64) -> Signature {
@@ -29,9 +29,9 @@ fn failing(worker: WorkerBuilder) -> WorkerBuilder {
     worker.task("fail", |_, _| async { Err(TaskError::value_error("boom")) })
 }
 
-/// A task that tells what it was called with.
-fn told(worker: WorkerBuilder) -> WorkerBuilder {
-    worker.task("told", |context, arguments: Arguments| async move {
+/// A task that returns its arguments and headers.
+fn report_headers(worker: WorkerBuilder) -> WorkerBuilder {
+    worker.task("report", |context, arguments: Arguments| async move {
         let request = context.request().unwrap();
         let stamps = Value::Object(request.headers.stamps.to_json());
         Ok(json!({
@@ -45,7 +45,7 @@ async fn apply(running: &RunningWorker, signature: Signature) -> Result<Value, C
     running.client.apply(signature).await.unwrap().get(SOON).await
 }
 
-pub async fn a_chain_hands_its_results_on_to_the_caller(fixture: &impl Fixture) {
+pub async fn a_chain_passes_its_results_on_to_the_caller(fixture: &impl Fixture) {
     let running = start(fixture, |worker| worker).await;
     let chain = Signature::chain(vec![add(1, 2), plus(10), plus(100).with_option("priority", 3)]);
     assert_eq!(apply(&running, chain).await.unwrap(), 113);
@@ -99,7 +99,7 @@ pub async fn callbacks_and_errbacks_are_sent_and_are_children(fixture: &impl Fix
     running.stop().await;
 }
 
-pub async fn a_group_runs_beside_and_its_results_are_in_order(fixture: &impl Fixture) {
+pub async fn a_group_runs_concurrently_and_its_results_are_in_order(fixture: &impl Fixture) {
     let running = start(fixture, failing).await;
     let late = add(1, 1).with_option("countdown", 0.1);
     let mut sent = running.client.apply(Signature::group(vec![late, add(2, 2), add(3, 3)])).await.unwrap();
@@ -118,7 +118,7 @@ pub async fn a_chain_that_ends_in_a_group_is_unrolled(fixture: &impl Fixture) {
     running.stop().await;
 }
 
-pub async fn a_failure_in_a_chain_reaches_whoever_waits_for_its_end(fixture: &impl Fixture) {
+pub async fn a_failure_in_a_chain_becomes_the_result_of_its_end(fixture: &impl Fixture) {
     let running = start(fixture, failing).await;
     let chain = Signature::chain(vec![add(1, 2), Signature::new("fail", vec![]), plus(10), plus(100)]);
     match apply(&running, chain).await.unwrap_err() {
@@ -134,8 +134,8 @@ pub async fn a_failure_in_a_chain_reaches_whoever_waits_for_its_end(fixture: &im
     running.stop().await;
 }
 
-/// Loss point 2 of Celery: published without a confirm, to a queue that is not there.
-pub async fn a_chain_whose_next_queue_is_missing_is_told_and_not_lost(fixture: &impl Fixture) {
+/// A Python worker publishes the next step without a confirm, to a queue that does not exist.
+pub async fn a_chain_whose_next_queue_is_missing_fails_and_is_not_lost(fixture: &impl Fixture) {
     let running = start(fixture, |worker| worker).await;
     let chain = Signature::chain(vec![add(1, 2), plus(1).with_option("queue", "nowhere")]);
     match apply(&running, chain).await.unwrap_err() {
@@ -150,7 +150,7 @@ pub async fn a_chain_whose_next_queue_is_missing_is_told_and_not_lost(fixture: &
     assert_empty(&broker, "w").await;
 }
 
-pub async fn a_step_without_a_queue_goes_where_the_routes_say(fixture: &impl Fixture) {
+pub async fn a_step_without_a_queue_follows_the_routes(fixture: &impl Fixture) {
     let routes = Routes::to("w").route("there.*", "there");
     let running = start(fixture, |worker| worker.routes(routes)).await;
     let broker = fixture.connect().await;
@@ -173,16 +173,16 @@ pub async fn a_step_without_a_queue_goes_where_the_routes_say(fixture: &impl Fix
     running.stop().await;
 }
 
-pub async fn stamps_and_lineage_are_handed_on(fixture: &impl Fixture) {
-    let running = start(fixture, told).await;
+pub async fn stamps_and_lineage_are_inherited(fixture: &impl Fixture) {
+    let running = start(fixture, report_headers).await;
     let stamped = add(1, 2)
         .with_option("task_id", "first")
         .with_option("stamped_headers", json!(["release"]))
         .with_option("release", "r1");
-    let chain = Signature::chain(vec![stamped, Signature::new("told", vec![]).with_option("priority", 5)]);
-    let told = apply(&running, chain).await.unwrap();
+    let chain = Signature::chain(vec![stamped, Signature::new("report", vec![]).with_option("priority", 5)]);
+    let reported = apply(&running, chain).await.unwrap();
     let wanted = json!({"args": [3], "root": "first", "parent": "first", "stamps": {"release": "r1"}, "priority": 5});
-    assert_eq!(told, wanted);
+    assert_eq!(reported, wanted);
     running.stop().await;
 }
 

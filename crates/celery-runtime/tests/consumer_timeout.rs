@@ -127,7 +127,7 @@ async fn a_task_that_runs_longer_than_the_consumer_timeout_runs_once() {
 
 /// Tasks for later are held for less than the timeout, so that the channel is never taken, however late they are due.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_for_much_later_than_the_consumer_timeout_costs_no_channel() {
+async fn a_task_with_an_eta_beyond_the_consumer_timeout_costs_no_channel() {
     let lab = Lab::open(LONG, Duration::from_millis(500)).await;
     // More of them than the worker may have in hand.
     let later = Some(Duration::from_secs(u64::from(LONG + LONG / 2)));

@@ -165,7 +165,7 @@ async fn noted(last_runs: &MemoryLastRuns, entry: &str, at: Timestamp) {
 }
 
 #[tokio::test]
-async fn entries_are_done_at_their_times_and_in_their_order() {
+async fn entries_are_done_at_their_times_and_in_order() {
     let last_runs = Arc::new(MemoryLastRuns::default());
     let minutes = Schedule::Crontab(Crontab::parse("*/2 * * * *").unwrap());
     let start = at("2026-11-25T04:00:30Z");
@@ -186,7 +186,7 @@ async fn entries_are_done_at_their_times_and_in_their_order() {
 }
 
 #[tokio::test]
-async fn what_was_missed_is_done_once_and_what_was_done_is_not_done_again() {
+async fn a_missed_run_is_done_once_and_a_done_run_is_not_repeated() {
     let last_runs = Arc::new(MemoryLastRuns::default());
     let entry = [("tidy", every(10))];
     let mut bench = Bench::start(&entry, seconds(0), last_runs.clone());
@@ -299,7 +299,7 @@ fn replica(
     (shutdown.clone(), tokio::spawn(scheduler.run(shutdown)))
 }
 
-/// One of two sends, and when it ends the other goes on.
+/// One of two sends, and when it ends the other continues.
 async fn one_of_two(one: SharedBroker, other: SharedBroker) {
     let queue = "reports";
     one.declare_task_queue(&queue.into()).await.unwrap();
@@ -317,7 +317,7 @@ async fn one_of_two(one: SharedBroker, other: SharedBroker) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(SOON, locked).await.expect("nobody took the lock");
+    tokio::time::timeout(SOON, locked).await.expect("no replica took the lock");
     let (stop_second, second) = replica(&other, second, &clock, &last_runs);
     for _ in 0..3 {
         now += 10;
@@ -330,7 +330,7 @@ async fn one_of_two(one: SharedBroker, other: SharedBroker) {
     noted(&last_runs, "report", seconds(now)).await;
     stop_first.cancel();
     first.await.unwrap().unwrap();
-    // The other one takes over after it has looked again, and goes on from then.
+    // The other one takes over at its next attempt, and continues from there.
     let took_over = async {
         loop {
             now += 10;
@@ -341,7 +341,7 @@ async fn one_of_two(one: SharedBroker, other: SharedBroker) {
             }
         }
     };
-    let request = tokio::time::timeout(SOON, took_over).await.expect("nobody took over");
+    let request = tokio::time::timeout(SOON, took_over).await.expect("no replica took over");
     ids.push(request.id().to_owned());
     let mut unique = ids.clone();
     unique.sort();
@@ -375,7 +375,7 @@ async fn one_of_two_replicas_is_active_over_redis() {
     blocking(move || drop(server)).await;
 }
 
-/// Tells when it is asked whether it is shared: first when the scheduler knows what became of its first look at the lock.
+/// Notifies the test when the scheduler asks whether it is shared: first after the first attempt to take the lock.
 #[derive(Debug, Default)]
 struct Asked {
     runs: MemoryLastRuns,

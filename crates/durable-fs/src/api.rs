@@ -1,11 +1,11 @@
-//! The operations, and what each promises.
+//! The operations and their promises.
 
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// What a directory entry is. Nothing but files and directories is ever followed or opened.
+/// The kind of a directory entry. Only files and directories are ever opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// A regular file.
@@ -23,14 +23,14 @@ pub enum FileKind {
 pub struct DirEntry {
     /// The entry's name, without its directory.
     pub name: OsString,
-    /// What it is (`lstat`, links are not followed).
+    /// Its kind (`lstat`, links are not followed).
     pub kind: FileKind,
 }
 
-/// What `lstat` or `fstat` says of a file.
+/// The result of `lstat` or `fstat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// What it is.
+    /// The kind of the file.
     pub kind: FileKind,
     /// Length in bytes.
     pub len: u64,
@@ -61,10 +61,10 @@ pub struct Space {
 
 /// A file being written.
 pub trait WriteFile: Write + Send {
-    /// `fsync`: when it returns, the bytes written so far survive a power cut.
-    /// The *name* of the file does not, until its directory is synced.
+    /// `fsync`: when it returns, the bytes written so far survive a power cut. The *name* of the file does not survive until
+    /// its directory is synced.
     fn sync(&mut self) -> io::Result<()>;
-    /// Writes all of `bytes` over the first bytes of the file; where the next `write` goes does not change.
+    /// Writes all of `bytes` over the first bytes of the file. The position of the next `write` does not change.
     fn write_first(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
@@ -74,7 +74,7 @@ pub trait ReadFile: Read + Send {
     fn stat(&self) -> io::Result<Stat>;
 }
 
-/// An exclusive lock, released when dropped.
+/// An exclusive lock; dropping it releases the lock.
 pub trait LockGuard: Send {}
 
 /// A file system. Paths are absolute or relative to the process; nothing follows a symbolic link in
@@ -82,19 +82,19 @@ pub trait LockGuard: Send {}
 /// configured directory that may itself be a link is passed with a trailing slash: `dir.join("")`.
 pub trait Fs: Debug + Send + Sync {
     /// Creates a file exclusively (`O_CREAT|O_EXCL|O_NOFOLLOW`) with `mode` (less the umask).
-    /// `AlreadyExists` if anything has that name.
+    /// `AlreadyExists` if any file has that name.
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WriteFile>>;
     /// Opens a regular file for reading without following a link in the last component.
     /// Anything that is not a regular file is an `InvalidInput` error, and opening never blocks (FIFOs).
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
     /// Opens a regular file at `relative` beneath `dir` without following a link in *any* component
-    /// below `dir` and without leaving it; for files that someone else put there.
+    /// below `dir` and without leaving it, for files of other users.
     fn open_beneath(&self, dir: &Path, relative: &Path) -> io::Result<Box<dyn ReadFile>>;
     /// `fsync` of a directory: the names made, changed and removed in it so far survive a power cut.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// `syncfs` of the mount that holds `dir`: all data and all names on it so far survive a power cut.
     fn sync_all(&self, dir: &Path) -> io::Result<()>;
-    /// Gives a file a second name; `AlreadyExists` if the name is taken (it is never overwritten).
+    /// Gives a file a second name. `AlreadyExists` if another file has the name; it is never overwritten.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Renames atomically; replaces a file, or an empty directory by a directory. A non-empty target
     /// directory is `DirectoryNotEmpty` (or `AlreadyExists`).
@@ -114,6 +114,6 @@ pub trait Fs: Debug + Send + Sync {
     /// Free space of the mount that holds `dir`.
     fn space(&self, dir: &Path) -> io::Result<Space>;
     /// Takes an exclusive lock on the file at `path` (created when missing), waiting for it.
-    /// An optimisation, never the reason that something is correct: it may fail on network mounts.
+    /// An optimisation: correctness must not depend on it, because locks may fail on network mounts.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
 }

@@ -1,9 +1,8 @@
-//! The only crate that touches files.
+//! The operations on files, each with its durability. The only crate that touches files.
 //!
-//! [`Fs`] is the small set of operations the fleet needs, each with the durability it promises.
-//! [`RealFs`] is the operating system; `testkit::SimFs` is a simulated one that can stop at any
-//! operation, lose what was not synced and repeat operations whose reply was lost.
-//! [`durable`] holds the few sequences built on top of it: *write, sync, link, sync the directory*.
+//! [`Fs`] is the small set of operations, each with the durability that it promises. [`RealFs`] is the operating system. A
+//! simulated file system (in the tests) can stop at any operation, lose unsynced data, and repeat operations whose reply
+//! was lost. [`durable`] holds the sequences built on [`Fs`]: *write, sync, link, sync the directory*.
 
 mod api;
 pub mod durable;

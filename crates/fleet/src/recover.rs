@@ -1,4 +1,4 @@
-//! `rugged recover`: state below the floor, and the administrator's word that a role goes on above it.
+//! `rugged recover`: how a role compares with its floor, and the grant to resume above it.
 
 use std::sync::Arc;
 
@@ -6,79 +6,87 @@ use durable_fs::{Fs, durable};
 use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
 use tuf_repository::floor::{Floor, FloorFile};
-use tuf_repository::roles::{MAX_ROOT, Repository, RoleError, Trust, recover};
+use tuf_repository::roles::{MAX_ROOT, Repository, Trust, recover};
 
 use crate::roles::WorkerRole;
+use crate::signing::SigningError;
 use crate::{Config, repository};
 
-/// How a role stands to its floor.
+/// How the repository compares with the floor of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct FloorStanding {
     /// The role.
     pub role: WorkerRole,
     /// Its floor.
     pub floor: Floor,
-    /// What is below it; nothing when all is well.
+    /// The reasons why the repository is below the floor. Empty when it is not.
     pub below: Vec<String>,
-    /// Whether it was granted already that the role goes on.
+    /// Whether the recovery has been granted.
     pub granted: bool,
 }
 
-/// Looks how `role` stands; `None` where its floor is not kept below this `state_path`. Writes nothing, needs no key.
+/// Compares the repository with the floor of `role`. `None` where its floor is not below this `state_path`. Writes nothing and
+/// needs no key.
 ///
 /// # Errors
-/// [`RoleError`] when floor or repository cannot be read, or there is nothing to go on from.
-pub fn look(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole, now: UtcTime) -> Result<Option<Standing>, RoleError> {
+/// [`SigningError`] when the floor or the repository cannot be read, or when the role cannot resume from it.
+pub fn inspect(
+    fs: &Arc<dyn Fs>,
+    config: &Config,
+    role: WorkerRole,
+    now: UtcTime,
+) -> Result<Option<FloorStanding>, SigningError> {
     let Some(file) = open(fs, config, role)? else { return Ok(None) };
     let Some(floor) = file.get() else { return Ok(None) };
-    let (name, stores, mut trust) = look_at(fs, config, role)?;
+    let (name, stores, mut trust) = open_repository(fs, config, role)?;
     let below = recover::below_floor(&name, &stores, &mut trust, &floor, now)?;
-    Ok(Some(Standing { role, floor, below, granted: file.recovery_granted()? }))
+    Ok(Some(FloorStanding { role, floor, below, granted: file.recovery_granted()? }))
 }
 
-/// Puts a floor in the place of one that is lost, `numbers` above what the repository shows; an existing one is raised at
-/// most. The worker must not run: it would not notice. [`look`] then finds the repository below it.
+/// Replaces a lost floor by one `numbers` above the state of the repository. An existing floor is only raised. The worker must
+/// not run, because it would not notice. [`inspect`] then finds the repository below the floor.
 ///
 /// # Errors
-/// [`RoleError`] when floor or repository cannot be read or written, or there is nothing to go on from.
-pub fn raise(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole, numbers: u64, now: UtcTime) -> Result<(), RoleError> {
+/// [`SigningError`] when the floor or the repository cannot be read or written, or when the role cannot resume from it.
+pub fn raise(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole, numbers: u64, now: UtcTime) -> Result<(), SigningError> {
     let mut file = repository::floor(fs, config, role)?;
-    let (name, stores, mut trust) = look_at(fs, config, role)?;
+    let (name, stores, mut trust) = open_repository(fs, config, role)?;
     let known = file.get().unwrap_or_default();
     let above = recover::floor_above(&name, &stores, &mut trust, &known, numbers, now)?;
     file.raise(|floor| *floor = above)?;
-    tracing::warn!(
-        role = role.as_str(),
-        "the floor of {role} was put {numbers} numbers above what the repository shows"
-    );
+    tracing::warn!(role = role.as_str(), numbers = numbers, "floor raised above the repository");
     Ok(())
 }
 
-/// Grants that `role` goes on, once, above its floor as it is now. A running worker takes it up by itself.
+/// Lets the role resume once above its present floor. A running worker notices the grant at its next reconciliation.
 ///
 /// # Errors
-/// [`RoleError::Infrastructure`]; [`RoleError::Refused`] without a floor.
-pub fn grant(fs: &Arc<dyn Fs>, config: &Config, standing: &Standing) -> Result<(), RoleError> {
+/// [`SigningError::FloorChanged`], also when the floor is gone; [`SigningError::Role`] when the grant cannot be written.
+pub fn grant(fs: &Arc<dyn Fs>, config: &Config, standing: &FloorStanding) -> Result<(), SigningError> {
     let role = standing.role;
-    let file = open(fs, config, role)?.filter(|file| file.get() == Some(standing.floor)).ok_or_else(|| {
-        RoleError::Refused(format!("the floor of {role} has changed since it was looked at: look again"))
-    })?;
+    let file = open(fs, config, role)?
+        .filter(|file| file.get() == Some(standing.floor))
+        .ok_or_else(|| SigningError::FloorChanged { role })?;
     file.grant_recovery()?;
     let below = standing.below.join("; ");
-    tracing::warn!(role = role.as_str(), "granted: {role} goes on above its floor, from state below it: {below}");
+    tracing::warn!(role = role.as_str(), below = below, "recovery granted");
     Ok(())
 }
 
-fn look_at(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole) -> Result<(RoleName, Repository, Trust), RoleError> {
-    let name = RoleName::new(role.as_str()).map_err(|error| RoleError::Refused(error.to_string()))?;
+fn open_repository(
+    fs: &Arc<dyn Fs>,
+    config: &Config,
+    role: WorkerRole,
+) -> Result<(RoleName, Repository, Trust), SigningError> {
+    let name = RoleName::new(role.as_str())?;
     let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT)
-        .map_err(|error| RoleError::Infrastructure(format!("trusted_root: {error}")))?;
+        .map_err(|source| SigningError::PinnedRootUnreadable { source })?;
     let stores = repository::stores(fs, config);
     let trust = Trust::new(&pinned, stores.metadata.clone(), Vec::new())?;
     Ok((name, stores, trust))
 }
 
-fn open(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole) -> Result<Option<FloorFile>, RoleError> {
+fn open(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole) -> Result<Option<FloorFile>, SigningError> {
     let dir = config.state_of(role);
     if durable::stat_if_there(fs.as_ref(), &dir.join("")).is_ok_and(|stat| stat.is_none()) {
         return Ok(None);

@@ -19,16 +19,16 @@ pub fn dir_name(batch: &Batch) -> String {
     format!("{BATCH_PREFIX}{}", batch.id)
 }
 
-/// Whether `name` is that of a batch directory: nobody else's directory looks like it by chance.
+/// Whether `name` is that of a batch directory. No other directory has such a name by chance.
 pub fn is_dir_name(name: &OsStr) -> bool {
     let id = name.to_str().and_then(|name| name.strip_prefix(BATCH_PREFIX));
     id.is_some_and(|id| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// Reads the description in the batch directory `dir`; `None` when there is none this version can read.
+/// Reads the description in the batch directory `dir`; `None` when it is missing or this version cannot read it.
 ///
 /// # Errors
-/// Whatever the file system said.
+/// The error from the file system.
 pub fn read(fs: &dyn Fs, dir: &Path) -> io::Result<Option<Batch>> {
     match durable::read_bounded(fs, &dir.join(BATCH_FILE), MAX_BATCH_FILE) {
         Ok(bytes) => Ok(serde_json::from_slice::<Batch>(&bytes).ok().filter(|batch| batch.format == BATCH_FORMAT)),
@@ -37,19 +37,19 @@ pub fn read(fs: &dyn Fs, dir: &Path) -> io::Result<Option<Batch>> {
     }
 }
 
-/// Whether `dir` holds `batch`, whole: the same drops, and below each as many files and bytes as it should have. Its
-/// content needs no second look: the id covers every hash, and the directory became visible after a sync.
+/// Whether `dir` holds the whole of `batch`: the same drops, each with as many files and bytes as it should have. The
+/// content is not read again: the id covers every hash, and the directory became visible after a sync.
 ///
 /// # Errors
-/// Whatever the file system said, other than that something is missing.
+/// The error from the file system; a missing file is no error.
 pub fn is_whole_in(fs: &dyn Fs, dir: &Path, batch: &Batch) -> io::Result<bool> {
-    let Some(there) = read(fs, dir)? else {
+    let Some(found) = read(fs, dir)? else {
         return Ok(false);
     };
-    if there.id != batch.id || there.drops.len() != batch.drops.len() {
+    if found.id != batch.id || found.drops.len() != batch.drops.len() {
         return Ok(false);
     }
-    for drop in &there.drops {
+    for drop in &found.drops {
         if drop.dir.is_empty() || !drop.dir.bytes().all(|b| b.is_ascii_digit()) {
             return Ok(false);
         }
@@ -63,7 +63,7 @@ pub fn is_whole_in(fs: &dyn Fs, dir: &Path, batch: &Batch) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The id of the set of drops `(name, digest)`: the same whichever monitor forms it, and in whichever order.
+/// The id of a set of drops `(name, digest)`. It depends neither on the monitor nor on the order.
 pub fn batch_id<'a>(drops: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut drops: Vec<_> = drops.collect();
     drops.sort_unstable();

@@ -1,4 +1,4 @@
-//! The chain over Celery tasks: each step is sent until it is answered.
+//! The chain over Celery tasks: each step is sent until there is an answer.
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,12 +19,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, ChainError};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How long an answer may still take once the process is stopping: what is nearly done is better done than repeated.
-const GRACE: Duration = Duration::from_secs(3);
-/// How often a wait shows that it is alive.
-const BEAT: Duration = Duration::from_secs(20);
+const FIRST_STEP_RETRY: Duration = Duration::from_millis(200);
+const LONGEST_STEP_RETRY: Duration = Duration::from_secs(15);
+/// How long an answer may still take once the process is stopping: a step that is nearly done need not be repeated.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How often a wait reports progress to the health check.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Why a step is repeated: a fault of the machine or of the deployment, which passes or is repaired meanwhile.
+#[derive(Debug, thiserror::Error)]
+enum StepProblem {
+    #[error("{queue} answered {task} with an unexpected result: {source}")]
+    UnexpectedResult { queue: &'static str, task: &'static str, source: serde_json::Error },
+    #[error("{queue} does not answer {task}")]
+    Timeout { queue: &'static str, task: &'static str },
+    #[error(transparent)]
+    Call(CallError),
+}
 
 /// The chain over a Celery client.
 #[allow(missing_debug_implementations, reason = "a client has nothing to show")]
@@ -36,37 +47,40 @@ pub struct CeleryChain {
 }
 
 impl CeleryChain {
-    /// A chain that waits for each answer for `timeout` before it asks again; a task that was not started by then expires.
+    /// A chain that waits up to `timeout` for each answer before it asks again; a task that was not started by then expires.
     pub fn new(client: Client, timeout: Duration, shutdown: CancellationToken, health: Health) -> Self {
         Self { client, timeout, shutdown, health }
     }
 
-    /// Asks until there is an answer that asking again cannot change.
+    /// Asks until there is a result, or an error that asking again cannot change.
     async fn ask<T: DeserializeOwned>(
         &self,
         queue: &'static str,
         task: &'static str,
         arguments: Map<String, Value>,
     ) -> Result<T, ChainError> {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = FIRST_STEP_RETRY;
         loop {
             let call = self.client.call(queue, task, arguments.clone(), self.timeout);
             let problem = match self.unless_stopped(task, call).await? {
                 Ok(value) => match serde_json::from_value(value) {
                     Ok(result) => return Ok(result),
-                    Err(e) => format!("{queue} answers {task} with something else: {e}"),
+                    Err(source) => StepProblem::UnexpectedResult { queue, task, source },
                 },
                 Err(CallError::Timeout { .. }) => {
-                    // The wait was long enough already.
+                    // The wait for the answer was long enough.
                     pause = Duration::ZERO;
-                    format!("{queue} does not answer {task}")
+                    StepProblem::Timeout { queue, task }
                 }
-                Err(error) => judge(task, error)?,
+                Err(error) => match final_answer(task, &error) {
+                    Some(answer) => return Err(answer),
+                    None => StepProblem::Call(error),
+                },
             };
-            tracing::warn!(task = task, "{problem}; asking again");
-            self.health.set_state(HealthState::Waiting(problem));
+            tracing::warn!(step = task, error = %problem, retry_in_ms = millis(pause), "chain step failed; retrying");
+            self.health.set_state(HealthState::Waiting(problem.to_string()));
             self.unless_stopped(task, tokio::time::sleep(pause)).await?;
-            pause = pause.saturating_mul(2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            pause = pause.saturating_mul(2).clamp(FIRST_STEP_RETRY, LONGEST_STEP_RETRY);
         }
     }
 
@@ -74,35 +88,38 @@ impl CeleryChain {
         let mut work = std::pin::pin!(work);
         let mut stopped = std::pin::pin!(async {
             self.shutdown.cancelled().await;
-            tokio::time::sleep(GRACE).await;
+            tokio::time::sleep(STOP_GRACE).await;
         });
         loop {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
                 () = &mut stopped => return Err(ChainError::Stopped(task)),
-                () = tokio::time::sleep(BEAT) => self.health.progress(),
+                () = tokio::time::sleep(PROGRESS_INTERVAL) => self.health.progress(),
             }
         }
     }
 }
 
-/// What an error means: `Ok` is a problem of the machine or of the deployment, which passes or is repaired while we ask
-/// again; `Err` is an answer.
-fn judge(task: &'static str, error: CallError) -> Result<String, ChainError> {
-    match &error {
+/// The error that ends a step, if asking again cannot change it; `None` for a fault of the machine or of the deployment.
+fn final_answer(task: &'static str, error: &CallError) -> Option<ChainError> {
+    match error {
         CallError::TaskFailed { exc_type, exc_module, messages, .. } if exc_module.as_deref() == Some(MODULE) => {
             let text = messages.first().and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned);
             match exc_type.as_str() {
-                BATCH_MISSING => Err(ChainError::BatchMissing(text)),
-                // A bug may be set off by what is in a drop: found by halving, like a refusal.
-                REFUSED | INTERNAL if task == ADD_TARGETS => Err(ChainError::Failed { task, reason: text }),
-                _ => Ok(error.to_string()),
+                BATCH_MISSING => Some(ChainError::BatchMissing(text)),
+                // A drop may trigger a bug. It is found by halving, like a refusal.
+                REFUSED | INTERNAL if task == ADD_TARGETS => Some(ChainError::Failed { task, reason: text }),
+                _ => None,
             }
         }
-        CallError::Closed => Err(ChainError::Stopped(task)),
-        _ => Ok(error.to_string()),
+        CallError::Closed => Some(ChainError::Stopped(task)),
+        _ => None,
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[async_trait]
@@ -121,8 +138,8 @@ impl Chain for CeleryChain {
     }
 
     async fn backoff(&self, attempt: u32) -> Result<(), ChainError> {
-        let pause = FIRST_PAUSE.saturating_mul(1 << attempt.min(6));
-        self.unless_stopped(ADD_TARGETS, tokio::time::sleep(pause.min(LONGEST_PAUSE))).await
+        let pause = FIRST_STEP_RETRY.saturating_mul(1 << attempt.min(6));
+        self.unless_stopped(ADD_TARGETS, tokio::time::sleep(pause.min(LONGEST_STEP_RETRY))).await
     }
 }
 
@@ -152,9 +169,9 @@ mod tests {
     #[test]
     fn only_refusals_and_bugs_of_add_targets_speak_against_a_drop() {
         for class in [REFUSED, INTERNAL] {
-            let judged = judge(ADD_TARGETS, failed(MODULE, class));
-            assert_eq!(judged, Err(ChainError::Failed { task: ADD_TARGETS, reason: "no".into() }));
-            assert!(judge(UPDATE_SNAPSHOT, failed(MODULE, class)).is_ok());
+            let answer = final_answer(ADD_TARGETS, &failed(MODULE, class));
+            assert_eq!(answer, Some(ChainError::Failed { task: ADD_TARGETS, reason: "no".into() }));
+            assert_eq!(final_answer(UPDATE_SNAPSHOT, &failed(MODULE, class)), None);
         }
         for (module, class) in [
             (MODULE, fleet::exceptions::INFRASTRUCTURE),
@@ -163,8 +180,9 @@ mod tests {
             ("celery.exceptions", "NotRegistered"),
             ("builtins", "TypeError"),
         ] {
-            assert!(judge(ADD_TARGETS, failed(module, class)).is_ok(), "{module}.{class}");
+            assert_eq!(final_answer(ADD_TARGETS, &failed(module, class)), None, "{module}.{class}");
         }
-        assert_eq!(judge(ADD_TARGETS, failed(MODULE, BATCH_MISSING)), Err(ChainError::BatchMissing("no".into())));
+        let missing = final_answer(ADD_TARGETS, &failed(MODULE, BATCH_MISSING));
+        assert_eq!(missing, Some(ChainError::BatchMissing("no".into())));
     }
 }

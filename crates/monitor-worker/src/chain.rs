@@ -1,4 +1,4 @@
-//! What happens to a batch outside the monitor: three tasks, each awaited.
+//! The chain: the three tasks of the signing roles that publish a batch.
 
 use async_trait::async_trait;
 use fleet::contract::{AddTargetsResult, UpdateResult};
@@ -6,34 +6,34 @@ use fleet::contract::{AddTargetsResult, UpdateResult};
 /// Why a step of the chain has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
-    /// This process is stopping; the step is done again after the next start.
+    /// This process is stopping; the step is repeated after the next start.
     #[error("stopped while waiting for {0}")]
     Stopped(&'static str),
-    /// The machine is at fault (broker, space, key, mount, expiry): never a reason to reject a drop.
+    /// A fault of the machine (broker, space, key, mount, expiry), which never rejects a drop.
     #[error("{task} is not possible now: {reason}")]
     Unavailable {
         /// The task.
         task: &'static str,
-        /// What stands in the way.
+        /// The fault.
         reason: String,
     },
-    /// The targets-worker does not find the batch, or not whole: it has to be staged again.
-    #[error("the targets-worker does not find the batch: {0}")]
+    /// The batch is missing or damaged, so it has to be staged again.
+    #[error("the targets-worker cannot find the batch: {0}")]
     BatchMissing(String),
-    /// The task failed for a reason of its own: a drop may be bad.
+    /// The task failed through no fault of the machine: a drop may be bad.
     #[error("{task} failed: {reason}")]
     Failed {
         /// The task.
         task: &'static str,
-        /// What it said.
+        /// The text of the failure.
         reason: String,
     },
 }
 
-/// The chain: each step is idempotent and may be asked for again.
+/// The chain. Each step is idempotent and may be repeated.
 #[async_trait]
 pub trait Chain: Send + Sync {
-    /// Signs what is in the inbound directory `batch`, a directory name; one verdict per drop.
+    /// Signs the drops in the inbound directory's `batch`, a directory name; answers with one verdict per drop.
     async fn add_targets(&self, batch: &str) -> Result<AddTargetsResult, ChainError>;
     /// Folds new records into the snapshot.
     async fn update_snapshot(&self) -> Result<UpdateResult, ChainError>;

@@ -1,4 +1,4 @@
-//! Names in the post-to-tuf directory: which stage of its life a directory is in, and whose it is.
+//! Names in the drop directory (`post_to_tuf_path`): each prefix is a stage of a drop, and says who owns the directory.
 //!
 //! ```text
 //! tuf_tmp_X  ->  tuf_ready_X  ->  tuf_processing_X  ->  .tuf_done_X.BATCH    (and tuf_receipt_X.json)
@@ -14,12 +14,14 @@ use std::path::Path;
 use durable_fs::{FileKind, Fs, durable};
 use tuf_core::sha256::Sha256;
 
-/// Longest accepted drop name in bytes: with the longest decoration it still fits a file name (255 bytes).
+use crate::unusable_dir::unusable_dir;
+
+/// Longest drop name in bytes: with the longest prefix and suffix it still fits a file name (255 bytes).
 pub const MAX_NAME_BYTES: usize = 200;
 
-/// Prefix of a directory that its producer still writes.
+/// Prefix of a directory to which its producer still writes.
 pub const UNFINISHED: &str = "tuf_tmp_";
-/// Prefix of a directory that is ready to be taken in.
+/// Prefix of a directory that its producer has finished.
 pub const READY: &str = "tuf_ready_";
 /// Prefix of a directory that was taken in.
 pub const PROCESSING: &str = "tuf_processing_";
@@ -27,8 +29,25 @@ pub const PROCESSING: &str = "tuf_processing_";
 pub const REJECTED: &str = "tuf_rejected_";
 /// Prefix of a receipt.
 pub const RECEIPT: &str = "tuf_receipt_";
-/// Prefix of a directory that was published and waits to be removed.
+/// Prefix of a directory that was published and is yet to be removed.
 pub const DONE: &str = ".tuf_done_";
+
+/// Why a name cannot be that of a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DropNameError {
+    /// Nothing follows the prefix.
+    #[error("the drop has no name")]
+    Empty,
+    /// It leaves no room for the prefixes and suffixes of a drop's files.
+    #[error("the drop's name is longer than {MAX_NAME_BYTES} bytes")]
+    TooLong,
+    /// It would not be shown safely, or would be a path.
+    #[error("the drop's name holds a control character or a slash")]
+    ForbiddenCharacter,
+    /// It is not text.
+    #[error("the drop's name is not UTF-8")]
+    NotUtf8,
+}
 
 /// The name of a drop, the `X` of `tuf_ready_X`: 1 to [`MAX_NAME_BYTES`] bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,21 +57,21 @@ impl DropName {
     /// Accepts `name` as a drop name.
     ///
     /// # Errors
-    /// A lower-case fragment saying what is wrong with it.
-    pub fn new(name: &str) -> Result<Self, &'static str> {
+    /// [`DropNameError`].
+    pub fn new(name: &str) -> Result<Self, DropNameError> {
         if name.is_empty() {
-            return Err("the drop has no name");
+            return Err(DropNameError::Empty);
         }
         if name.len() > MAX_NAME_BYTES {
-            return Err("the drop's name is longer than 200 bytes");
+            return Err(DropNameError::TooLong);
         }
         if name.chars().any(|c| c.is_control() || c == '/') {
-            return Err("the drop's name holds a control character or a slash");
+            return Err(DropNameError::ForbiddenCharacter);
         }
         Ok(Self(name.to_owned()))
     }
 
-    /// A valid name that stands for the invalid one `raw`: readable where possible, and another one for other bytes.
+    /// A valid name that stands for the invalid one `raw`: readable where possible, and different for different bytes.
     fn standing_for(raw: &[u8]) -> Self {
         let mut name: String = raw
             .iter()
@@ -87,45 +106,45 @@ impl fmt::Display for DropName {
     }
 }
 
-/// A drop found in the post-to-tuf directory.
+/// A drop in the drop directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DropDir {
     /// Its name.
     pub name: DropName,
-    /// The directory's name in the post-to-tuf directory.
+    /// The directory's name in the drop directory.
     pub dir: OsString,
     /// Modification time of the directory (seconds, nanoseconds): drops are taken in this order.
     pub mtime: (i64, u32),
     /// Device and inode of the directory.
     pub id: (u64, u64),
-    /// Why the name cannot be used as it is; `name` is then one that stands for it.
-    pub bad_name: Option<&'static str>,
+    /// Why the name cannot be used as it is; `name` then stands for it.
+    pub bad_name: Option<DropNameError>,
 }
 
-/// What the post-to-tuf directory holds.
+/// The contents of the drop directory.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// Ready drops, oldest first by modification time, then by name.
     pub ready: Vec<DropDir>,
     /// Drops taken in, in the same order.
     pub processing: Vec<DropDir>,
-    /// Rejected directories not yet cleared away by their producer.
+    /// Number of rejected directories that their producers have not removed yet.
     pub rejected: u64,
-    /// Published directories that wait to be removed.
+    /// Published directories that are yet to be removed.
     pub done: Vec<OsString>,
-    /// Public receipts, and temporary files that may be receipts never finished.
+    /// Public receipts, and temporary files, which may be unfinished receipts.
     pub receipts: Vec<OsString>,
 }
 
-/// Lists the post-to-tuf directory. What is neither a directory with one of the prefixes nor a receipt is ignored:
-/// `tuf_tmp_*`, `.nfs*`, files and links that merely have a drop's name. With `any_case`, `TUF_READY_*` and
-/// `TUF_PROCESSING_*` are matched too; what the monitor writes itself is always lower case.
+/// Lists the drop directory. Everything but directories with one of the prefixes and receipts is ignored: `tuf_tmp_*`,
+/// `.nfs*`, and files and links that have a drop's name. With `any_case`, `TUF_READY_*` and `TUF_PROCESSING_*` are matched
+/// too; the monitor itself always writes lower case.
 ///
 /// # Errors
-/// Whatever listing the directory said; a drop that vanishes meanwhile is left out.
+/// The directory cannot be listed. A drop that vanishes meanwhile is left out.
 pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<Listing> {
     let mut found = Listing::default();
-    for entry in fs.read_dir(post).map_err(|error| unusable("post_to_tuf_path", post, &error))? {
+    for entry in fs.read_dir(post).map_err(|error| unusable_dir("post_to_tuf_path", post, error))? {
         let raw = entry.name.as_bytes();
         let is_dir = entry.kind == FileKind::Dir;
         if let Some(rest) = strip(raw, READY, any_case).filter(|_| is_dir) {
@@ -148,17 +167,12 @@ pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<Listing> {
     Ok(found)
 }
 
-/// An error of a whole directory, with the key that configures it: nobody can tell from the system's words which is meant.
-pub(crate) fn unusable(key: &str, dir: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{key} {} cannot be used: {error}: mount or create it", dir.display()))
-}
-
-/// Whether a change of `name` in the post-to-tuf directory can mean new work.
+/// Whether a change of `name` in the drop directory can mean new work.
 pub fn is_ready_name(name: &OsStr, any_case: bool) -> bool {
     strip(name.as_bytes(), READY, any_case).is_some()
 }
 
-/// Whether `name` is that of a drop its producer still writes.
+/// Whether `name` is that of a drop that its producer still writes.
 pub fn is_unfinished(name: &OsStr, any_case: bool) -> bool {
     strip(name.as_bytes(), UNFINISHED, any_case).is_some()
 }
@@ -173,7 +187,7 @@ fn drop_dir(fs: &dyn Fs, post: &Path, dir: &OsStr, rest: &[u8]) -> io::Result<Op
     let Some(stat) = durable::stat_if_there(fs, &post.join(dir))? else {
         return Ok(None);
     };
-    let parsed = std::str::from_utf8(rest).map_err(|_| "the drop's name is not UTF-8").and_then(DropName::new);
+    let parsed = std::str::from_utf8(rest).map_err(|_| DropNameError::NotUtf8).and_then(DropName::new);
     let (name, bad_name) = match parsed {
         Ok(name) => (name, None),
         Err(reason) => (DropName::standing_for(rest), Some(reason)),

@@ -3,33 +3,39 @@
 //! It has no keys and cannot see the repository. A release enters as `tuf_ready_X` and ends as exactly one of published or
 //! rejected, with a receipt its producer can read; no crash in between loses one or leaves one that needs a reset.
 //!
-//! - [`run`] is the worker: tasks, loop and health around the state machine.
-//! - [`Monitor`] is the state machine; [`Monitor::run_cycle`] does one round over `&dyn` [`Chain`].
-//! - [`drop_dir`], [`staging`], [`manifest`] and [`batch`] are what a drop goes through on its way in.
-//! - [`receipt`] and [`reject`] are how it ends.
+//! - [`run`] is the worker: tasks, loops and health around the state machine.
+//! - [`Monitor`] is the state machine; [`Monitor::run_cycle`] runs one cycle over `&dyn` [`Chain`].
+//! - [`drop_dir`], [`staging`], [`manifest`] and [`batch`] are the stations of a drop on its way in.
+//! - [`receipt`] and [`rejection`] are its end.
 
 pub mod batch;
 mod celery_chain;
 pub mod chain;
-mod core;
 mod cycle;
 pub mod drop_dir;
-mod format;
+mod file_work;
+mod hold_reason;
+mod inbound_dir;
 mod intake;
 pub mod manifest;
+mod memory;
+mod monitor;
 pub mod pause;
+mod progress_hook;
 pub mod receipt;
-pub mod reject;
-mod schedule;
+pub mod rejection;
 mod service;
 pub mod settings;
 mod settle;
 pub mod staging;
+mod stored_format;
 mod tidy;
-mod watch;
+mod unusable_dir;
 
 pub use celery_chain::CeleryChain;
 pub use chain::{Chain, ChainError};
-pub use cycle::{CycleError, CycleReport, Monitor};
+pub use cycle::{CycleError, CycleReport};
+pub use hold_reason::HoldReason;
+pub use monitor::Monitor;
 pub use service::{WORKER, run};
-pub use settings::{Limits, Settings};
+pub use settings::{BatchLimits, Settings};

@@ -12,6 +12,59 @@ pub const MANIFEST: &str = "SHA256SUMS";
 /// Longest manifest that is read, in bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 
+/// Why a manifest rejects its drop.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It is too long to be read.
+    #[error("{MANIFEST} is longer than {MAX_MANIFEST_BYTES} bytes")]
+    TooLong,
+    /// It is not text.
+    #[error("{MANIFEST} is not UTF-8")]
+    NotUtf8(#[source] std::str::Utf8Error),
+    /// A line is not as `sha256sum` writes it.
+    #[error("{MANIFEST} line {line} is malformed")]
+    Malformed {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A line lists the manifest, which cannot hold its own sum.
+    #[error("{MANIFEST} line {line} lists the manifest itself")]
+    ListsItself {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A path is listed twice.
+    #[error("{MANIFEST} line {line} lists {path:?} again")]
+    ListedAgain {
+        /// The second line, from 1.
+        line: usize,
+        /// The path.
+        path: String,
+    },
+    /// A file of the drop is not listed.
+    #[error("{path:?} is not listed in {MANIFEST}")]
+    NotListed {
+        /// The file.
+        path: String,
+    },
+    /// A file has another sum than the one listed.
+    #[error("{path:?} does not match {MANIFEST}: its sha256 is {actual}, the one listed is {listed}")]
+    Mismatch {
+        /// The file.
+        path: String,
+        /// Its SHA-256.
+        actual: Sha256,
+        /// The SHA-256 that is listed.
+        listed: Sha256,
+    },
+    /// A file is listed and not in the drop.
+    #[error("{path:?} is listed in {MANIFEST} and missing")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+}
+
 /// A parsed manifest: path to SHA-256.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -23,21 +76,21 @@ impl Manifest {
     /// escapes; a leading `./` of a path is dropped, as `find . -exec sha256sum` writes it.
     ///
     /// # Errors
-    /// What is wrong, with the line number.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| format!("{MANIFEST} is not UTF-8"))?;
+    /// [`ManifestError`], with the line number.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let text = std::str::from_utf8(bytes).map_err(ManifestError::NotUtf8)?;
         let mut sums = BTreeMap::new();
         for (index, line) in text.split('\n').enumerate() {
             if line.is_empty() {
                 continue;
             }
             let number = index + 1;
-            let (path, sum) = parse_line(line).ok_or_else(|| format!("{MANIFEST} line {number} is malformed"))?;
+            let (path, sum) = parse_line(line).ok_or(ManifestError::Malformed { line: number })?;
             if path == MANIFEST {
-                return Err(format!("{MANIFEST} line {number} lists the manifest itself"));
+                return Err(ManifestError::ListsItself { line: number });
             }
             if sums.insert(path.clone(), sum).is_some() {
-                return Err(format!("{MANIFEST} line {number} lists {path:?} again"));
+                return Err(ManifestError::ListedAgain { line: number, path });
             }
         }
         Ok(Self { sums })
@@ -46,22 +99,22 @@ impl Manifest {
     /// Checks that `files`, sorted by path, and the manifest agree exactly.
     ///
     /// # Errors
-    /// The first disagreement, naming the file.
-    pub fn check(&self, files: &[StagedFile]) -> Result<(), String> {
+    /// The first disagreement, with the path of the file.
+    pub fn check(&self, files: &[StagedFile]) -> Result<(), ManifestError> {
         for file in files {
             let path = file.path.as_str();
             match self.sums.get(path) {
-                None => return Err(format!("{path:?} is not listed in {MANIFEST}")),
+                None => return Err(ManifestError::NotListed { path: path.to_owned() }),
                 Some(listed) if *listed != file.sha256 => {
-                    let has = file.sha256;
-                    return Err(format!("{path:?} does not match {MANIFEST}: it has sha256 {has}, listed is {listed}"));
+                    let (actual, listed) = (file.sha256, *listed);
+                    return Err(ManifestError::Mismatch { path: path.to_owned(), actual, listed });
                 }
                 Some(_) => {}
             }
         }
         let absent = |path: &&String| files.binary_search_by(|file| file.path.as_str().cmp(path)).is_err();
         match self.sums.keys().find(absent) {
-            Some(path) => Err(format!("{path:?} is listed in {MANIFEST} and missing")),
+            Some(path) => Err(ManifestError::Missing { path: path.clone() }),
             None => Ok(()),
         }
     }
@@ -113,11 +166,13 @@ mod tests {
         let text = format!("{SUM}  a\n{SUM} *b/c d\n{}  ./e\n\n", SUM.to_uppercase());
         let manifest = Manifest::parse(text.as_bytes()).unwrap();
         manifest.check(&files(&["a", "b/c d", "e"])).unwrap();
-        assert!(manifest.check(&files(&["a", "b/c d"])).unwrap_err().contains("\"e\" is listed"));
-        assert!(manifest.check(&files(&["a", "b/c d", "e", "f"])).unwrap_err().contains("\"f\" is not listed"));
+        assert!(manifest.check(&files(&["a", "b/c d"])).unwrap_err().to_string().contains("\"e\" is listed"));
+        assert!(
+            manifest.check(&files(&["a", "b/c d", "e", "f"])).unwrap_err().to_string().contains("\"f\" is not listed")
+        );
         let mut other = files(&["a", "b/c d", "e"]);
         other[1].sha256 = Sha256::of(b"other");
-        assert!(manifest.check(&other).unwrap_err().starts_with("\"b/c d\" does not match"));
+        assert!(manifest.check(&other).unwrap_err().to_string().starts_with("\"b/c d\" does not match"));
     }
 
     #[test]
@@ -130,11 +185,11 @@ mod tests {
     #[test]
     fn malformed_lines_are_named() {
         for bad in ["abc", &SUM[1..], &format!("{SUM} a"), &format!("{SUM}  "), &format!("\\{SUM}  a\\x")] {
-            let error = Manifest::parse(format!("{SUM}  ok\n{bad}\n").as_bytes()).unwrap_err();
+            let error = Manifest::parse(format!("{SUM}  ok\n{bad}\n").as_bytes()).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{bad}: {error}");
         }
-        assert!(Manifest::parse(format!("{SUM}  a\n{SUM}  a\n").as_bytes()).unwrap_err().contains("again"));
-        assert!(Manifest::parse(format!("{SUM}  {MANIFEST}\n").as_bytes()).unwrap_err().contains("itself"));
+        assert!(Manifest::parse(format!("{SUM}  a\n{SUM}  a\n").as_bytes()).unwrap_err().to_string().contains("again"));
+        assert!(Manifest::parse(format!("{SUM}  {MANIFEST}\n").as_bytes()).unwrap_err().to_string().contains("itself"));
         assert!(Manifest::parse(b"\xff").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What the state machine needs to know, apart from where the broker is.
+//! The settings of the state machine: directories, limits and periods.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,42 +14,42 @@ pub struct Settings {
     pub inbound: PathBuf,
     /// The private state directory.
     pub state: PathBuf,
-    /// This process among its kind: letters, digits, `-` and `_`; in the names of staging directories.
+    /// Name of this process among the monitors: letters, digits, `-` and `_`. Staging directories carry it.
     pub instance: String,
     /// Whether `TUF_READY_X` counts as `tuf_ready_X`.
     pub any_case: bool,
     /// Bounds of a batch.
-    pub limits: Limits,
-    /// How often a batch may fail for a reason of its own before it is halved, or its only drop rejected.
+    pub limits: BatchLimits,
+    /// How often a batch may fail through no fault of the machine before it is halved, or its only drop rejected.
     pub attempts: u32,
-    /// Age after which staging and batch directories nobody works on are removed.
+    /// Age after which staging and batch directories that no monitor works on are removed.
     pub collect_after: Duration,
-    /// Age after which a `tuf_tmp_*` that nobody has written to is removed; `None`: never.
+    /// Age after which a `tuf_tmp_*` is removed if nothing in it has changed; `None`: never.
     pub abandoned_after: Option<Duration>,
     /// How long public receipts stay in the drop directory.
     pub keep_public_receipts: Duration,
-    /// How long receipts stay in the private state, which is how long a repeated drop is recognised here.
+    /// How long receipts stay in the private state, and so how long the monitor recognises a repeated drop.
     pub keep_state_receipts: Duration,
 }
 
-/// Bounds of a batch. A drop that exceeds the files or bytes by itself makes a batch of its own.
+/// Bounds of a batch. A drop that alone exceeds the files or bytes makes a batch of its own.
 #[derive(Clone, Debug)]
-pub struct Limits {
-    /// Drops.
+pub struct BatchLimits {
+    /// Most drops.
     pub drops: usize,
-    /// Files.
+    /// Most files.
     pub files: u64,
-    /// Bytes.
+    /// Most bytes.
     pub bytes: u64,
-    /// Files of a single drop; one with more is rejected.
+    /// Most files of a single drop; one with more is rejected.
     pub files_per_drop: u64,
-    /// Bytes of free space that staging leaves untouched.
+    /// Bytes of free space that staging leaves free.
     pub reserve_bytes: u64,
-    /// Inodes that staging leaves untouched.
+    /// Inodes that staging leaves free.
     pub reserve_inodes: u64,
 }
 
-impl Default for Limits {
+impl Default for BatchLimits {
     fn default() -> Self {
         Self {
             drops: 4096,
@@ -77,7 +77,7 @@ impl Settings {
             state,
             instance: if instance.is_empty() { "monitor".to_owned() } else { instance },
             any_case: false,
-            limits: Limits::default(),
+            limits: BatchLimits::default(),
             attempts: 3,
             collect_after: DAY,
             abandoned_after: None,

@@ -1,37 +1,43 @@
 //! The second half of a cycle: receipts, then the directories' last names.
 //!
-//! The order is: own state, durable; receipt for the producer, durable; then the directory gets its last name. At any
-//! point in between, the next cycle finds the processing directory and what the state says of it, and finishes.
+//! The order is: own state, durable; receipt for the producer, durable; then the directory gets its last name. After a crash
+//! at any point in between, the next cycle finds the processing directory and the note in the state, and finishes.
 
+use std::collections::HashMap;
 use std::io;
 
 use durable_fs::durable;
-use fleet::contract::AddTargetsResult;
+use fleet::contract::{AddTargetsResult, DropVerdict};
 
 use crate::batch;
-use crate::core::Core;
 use crate::drop_dir::{DONE, DropDir};
-use crate::intake::Staged;
-use crate::receipt::{self, FORMAT, Outcome, Receipt};
-use crate::reject;
+use crate::file_work::FileWork;
+use crate::intake::StagedBatch;
+use crate::receipt::{self, DropOutcome, RECEIPT_FORMAT, Receipt};
+use crate::rejection::{self, RejectReason};
 
-/// Versions with which a batch became visible.
+/// The versions that made a batch visible to clients.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Versions {
+pub(crate) struct PublishedVersions {
     pub(crate) snapshot: Option<u64>,
     pub(crate) timestamp: Option<u64>,
 }
 
-/// How the drops of a batch ended.
+/// How many drops of a batch were published and rejected.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Settled {
+pub(crate) struct SettledCounts {
     pub(crate) published: u64,
     pub(crate) rejected: u64,
 }
 
-impl Core {
+impl FileWork {
     /// Ends every drop of a batch by its verdict. `added` holds a verdict for each of them.
-    pub(crate) fn settle(&self, staged: Staged, added: &AddTargetsResult, versions: Versions) -> io::Result<Settled> {
+    pub(crate) fn settle(
+        &self,
+        staged: StagedBatch,
+        added: &AddTargetsResult,
+        versions: PublishedVersions,
+    ) -> io::Result<SettledCounts> {
         let mut published = Vec::new();
         let mut rejected = Vec::new();
         let verdicts = verdicts(added);
@@ -42,15 +48,16 @@ impl Core {
             match &verdict.rejected {
                 Some(reason) => {
                     let digest = Some(listed.digest.clone());
-                    let receipt = Receipt::rejected(&dir.name, digest, reason.clone(), self.now());
+                    let reason = RejectReason::TargetsWorker(reason.clone());
+                    let receipt = Receipt::rejected(&dir.name, digest, &reason, self.now());
                     rejected.push((dir, receipt));
                 }
                 None => {
                     let receipt = Receipt {
-                        format: FORMAT,
+                        format: RECEIPT_FORMAT,
                         name: listed.name.clone(),
                         digest: Some(listed.digest.clone()),
-                        outcome: Outcome::Published,
+                        outcome: DropOutcome::Published,
                         reason: None,
                         targets: verdict.targets,
                         record: added.record,
@@ -63,7 +70,7 @@ impl Core {
                 }
             }
         }
-        let settled = Settled { published: published.len() as u64, rejected: rejected.len() as u64 };
+        let settled = SettledCounts { published: published.len() as u64, rejected: rejected.len() as u64 };
         let receipts: Vec<Receipt> = published.iter().map(|(_, receipt)| receipt.clone()).collect();
         self.receipts.store_published(&*self.fs, &receipts)?;
         self.finish_published(published)?;
@@ -72,29 +79,23 @@ impl Core {
         Ok(settled)
     }
 
-    /// Ends the only drop of a batch that keeps failing.
-    pub(crate) fn settle_failing(&self, staged: Staged, reason: &str) -> io::Result<Settled> {
+    /// Rejects the only drop of a batch that keeps failing, with the reason from the targets-worker.
+    pub(crate) fn settle_failing(&self, staged: StagedBatch, reason: String) -> io::Result<SettledCounts> {
+        let reason = RejectReason::TargetsWorker(reason);
         let mut rejected = Vec::new();
         for (listed, dir) in staged.batch.drops.iter().zip(staged.dirs) {
             let digest = Some(listed.digest.clone());
-            let receipt = Receipt::rejected(&dir.name, digest, reason.to_owned(), self.now());
+            let receipt = Receipt::rejected(&dir.name, digest, &reason, self.now());
             rejected.push((dir, receipt));
         }
-        let settled = Settled { published: 0, rejected: rejected.len() as u64 };
+        let settled = SettledCounts { published: 0, rejected: rejected.len() as u64 };
         self.finish_rejected(rejected)?;
         self.discard_batch(&batch::dir_name(&staged.batch));
         Ok(settled)
     }
 
-    /// Takes a batch directory out of use; a failure is only logged, because the directory is collected by age.
-    pub(crate) fn discard_batch(&self, dir_name: &str) {
-        if let Err(e) = self.move_to_trash(&self.settings.inbound.join(dir_name)) {
-            tracing::warn!(batch.dir = dir_name, error = %e, "batch directory cannot be put away now");
-        }
-        self.memory().in_flight = None;
-    }
-
-    /// Tells the producers of drops whose receipts the state holds, and puts their directories away.
+    /// Writes the public receipts of published drops, whose receipts the state already holds, and gives their directories
+    /// their last names.
     pub(crate) fn finish_published(&self, drops: Vec<(DropDir, Receipt)>) -> io::Result<()> {
         if drops.is_empty() {
             return Ok(());
@@ -106,34 +107,33 @@ impl Core {
                 drop.name = %drop.name,
                 batch.id = receipt.batch.as_deref(),
                 targets = receipt.targets,
-                "drop {} is published",
-                drop.name
+                "drop published"
             );
         }
-        self.last_names(drops);
+        self.give_last_names(drops);
         Ok(())
     }
 
-    /// Gives directories of drops that ended their last names. One that cannot be renamed is not work any more, and is
-    /// tried again in the next cycle.
-    pub(crate) fn last_names(&self, drops: Vec<(DropDir, Receipt)>) {
+    /// Gives the directories of drops that ended their last names. One that cannot be renamed is remembered, so that it is
+    /// not taken for work, and renamed in a later cycle.
+    pub(crate) fn give_last_names(&self, drops: Vec<(DropDir, Receipt)>) {
         for (drop, receipt) in drops {
             let renamed = match receipt.outcome {
-                Outcome::Published => self.put_away(&drop, &receipt),
-                Outcome::Rejected => {
+                DropOutcome::Published => self.rename_to_done(&drop, &receipt),
+                DropOutcome::Rejected => {
                     let dir = self.settings.post.join(&drop.dir);
-                    reject::set_aside(&*self.fs, &self.settings.post, &dir, &drop.name).map(|_| ())
+                    rejection::rename_to_rejected(&*self.fs, &self.settings.post, &dir, &drop.name).map(|_| ())
                 }
             };
-            if let Err(e) = renamed {
-                tracing::warn!(drop.name = %drop.name, error = %e, "directory of a finished drop cannot be renamed now");
-                self.memory().stick(&drop, receipt);
+            if let Err(error) = renamed {
+                tracing::warn!(drop.name = %drop.name, %error, "directory of a finished drop not renamed; trying again later");
+                self.memory().remember_unrenamed(&drop, receipt);
             }
         }
     }
 
     /// Gives a published directory its last name in one step, so that a processing directory is always whole.
-    fn put_away(&self, drop: &DropDir, receipt: &Receipt) -> io::Result<()> {
+    fn rename_to_done(&self, drop: &DropDir, receipt: &Receipt) -> io::Result<()> {
         let batch = receipt.batch.as_deref().and_then(|id| id.get(..8)).unwrap_or("0");
         let from = self.settings.post.join(&drop.dir);
         let mut to = format!("{DONE}{}.{batch}", drop.name);
@@ -150,7 +150,7 @@ impl Core {
         }
     }
 
-    /// Notes the rejections durably, tells the producers, and sets the directories aside.
+    /// Notes the rejections durably, writes the public receipts and `REASON.json`, and renames the directories.
     pub(crate) fn finish_rejected(&self, drops: Vec<(DropDir, Receipt)>) -> io::Result<()> {
         if drops.is_empty() {
             return Ok(());
@@ -166,22 +166,19 @@ impl Core {
             tracing::warn!(
                 drop.name = %drop.name,
                 reason = receipt.reason.as_deref(),
-                "drop {} is rejected",
-                drop.name
+                "drop rejected"
             );
             let post = &self.settings.post;
-            if let Err(e) = reject::write_reason(&*self.fs, post, &post.join(&drop.dir), receipt) {
-                tracing::warn!(drop.name = %drop.name, error = %e, "only the receipt holds the reason");
+            if let Err(error) = rejection::write_reason(&*self.fs, post, &post.join(&drop.dir), receipt) {
+                tracing::warn!(drop.name = %drop.name, %error, "REASON.json not written; only the receipt holds the reason");
             }
         }
-        self.last_names(drops);
+        self.give_last_names(drops);
         self.fs.sync_dir(&self.settings.post)
     }
 }
 
-/// The verdicts by drop identity.
-pub(crate) fn verdicts(
-    added: &AddTargetsResult,
-) -> std::collections::HashMap<(&str, &str), &fleet::contract::DropVerdict> {
+/// The verdicts by drop name and digest.
+pub(crate) fn verdicts(added: &AddTargetsResult) -> HashMap<(&str, &str), &DropVerdict> {
     added.drops.iter().map(|v| ((v.name.as_str(), v.digest.as_str()), v)).collect()
 }

@@ -1,4 +1,4 @@
-//! Removing what is no longer needed, off the path of a release.
+//! The removal of directories and files that are out of use, off the path of a release.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -8,24 +8,23 @@ use std::time::Duration;
 use durable_fs::{FileKind, Stat, durable};
 
 use crate::batch;
-use crate::core::{Core, TRASH};
 use crate::drop_dir::{self, DONE, Listing, PROCESSING};
-use crate::intake::STAGING;
+use crate::file_work::FileWork;
+use crate::inbound_dir::{STAGING_PREFIX, TRASH_PREFIX};
+use crate::staging::MAX_DROP_DEPTH;
 
-/// Seconds between two looks for things past their time.
-const RETENTION_PERIOD: i64 = 3600;
-/// Deepest directory of a drop that is looked into.
-const MAX_DEPTH: usize = 64;
+/// Seconds between two searches for files past their time.
+const COLLECT_INTERVAL: i64 = 3600;
 
-impl Core {
-    /// Removes published directories, used batches and, hourly, what is past its time.
+impl FileWork {
+    /// Removes published directories, used batches and, hourly, files past their time.
     pub(crate) fn tidy(&self) -> io::Result<()> {
         let found = drop_dir::list(&*self.fs, &self.settings.post, self.settings.any_case)?;
         self.finish_directories(&found)?;
         self.discard_unneeded_batches()?;
         self.empty_trash()?;
         let now = self.clock.now().unix();
-        let due = self.memory().last_retention.is_none_or(|last| now < last || now - last >= RETENTION_PERIOD);
+        let due = self.memory().last_retention.is_none_or(|last| now < last || now - last >= COLLECT_INTERVAL);
         if due {
             self.memory().last_retention = Some(now);
             self.collect_by_age(&found)?;
@@ -33,8 +32,8 @@ impl Core {
         Ok(())
     }
 
-    /// Removes published directories and ends the journal of rejections. Their new names must be durable first: else a
-    /// power cut could bring a directory back under its processing name, half empty or without its rejection.
+    /// Removes published directories, and finished rejections from the journal. Their new names must be durable first:
+    /// otherwise a power cut could bring a directory back under its processing name, half empty or without its rejection.
     fn finish_directories(&self, found: &Listing) -> io::Result<()> {
         let in_processing = |name: &str| found.processing.iter().any(|d| d.name.as_str() == name);
         let ended: Vec<_> = self.memory().rejections.values().filter(|r| !in_processing(&r.name)).cloned().collect();
@@ -46,7 +45,7 @@ impl Core {
             self.remove_quietly(&self.settings.post.join(dir));
         }
         for receipt in &ended {
-            // A cycle running beside this may have rejected the name again meanwhile.
+            // A cycle that runs at the same time may have rejected the name again.
             let mut memory = self.memory();
             if memory.rejections.get(&receipt.name) == Some(receipt) {
                 self.receipts.finish_rejection(&*self.fs, receipt)?;
@@ -56,8 +55,8 @@ impl Core {
         Ok(())
     }
 
-    /// Takes batches out of use none of whose drops is in processing: their cycle ended, or was interrupted at its end. A
-    /// batch that any monitor works on has its processing directories.
+    /// Takes batches out of use if none of their drops is in processing: their cycle ended, or was interrupted at its end. A
+    /// batch that any monitor works on has processing directories.
     fn discard_unneeded_batches(&self) -> io::Result<()> {
         for entry in self.fs.read_dir(&self.settings.inbound)? {
             if !batch::is_dir_name(&entry.name) || self.is_in_flight(&entry.name) {
@@ -84,13 +83,13 @@ impl Core {
     }
 
     fn empty_trash(&self) -> io::Result<()> {
-        let own = format!("{TRASH}{}_", self.settings.instance);
+        let own = format!("{TRASH_PREFIX}{}_", self.settings.instance);
         let entries = self.fs.read_dir(&self.settings.inbound)?;
         let trash: Vec<_> = entries.iter().filter(|e| starts_with(&e.name, &own)).collect();
         if trash.is_empty() {
             return Ok(());
         }
-        // As above: a batch must not come back under its name with files missing.
+        // The new name must be durable first: a batch must not come back under its old one with files missing.
         self.fs.sync_dir(&self.settings.inbound)?;
         for entry in trash {
             self.remove_quietly(&self.settings.inbound.join(&entry.name));
@@ -108,7 +107,8 @@ impl Core {
                 self.remove_if_older(&path, settings.collect_after, now)?;
                 continue;
             }
-            let collectable = is_batch || starts_with(&entry.name, STAGING) || starts_with(&entry.name, TRASH);
+            let collectable =
+                is_batch || starts_with(&entry.name, STAGING_PREFIX) || starts_with(&entry.name, TRASH_PREFIX);
             if !collectable || !self.is_older(&path, settings.collect_after, now)? {
                 continue;
             }
@@ -136,7 +136,7 @@ impl Core {
         Ok(())
     }
 
-    /// Removes drops that a producer began and never finished. Whatever in them is younger than `age` keeps all of it.
+    /// Removes drops that a producer began and never finished. Anything in a drop that is younger than `age` keeps all of it.
     fn remove_abandoned(&self, age: Duration, now: i64) -> io::Result<()> {
         for entry in self.fs.read_dir(&self.settings.post)? {
             if entry.kind != FileKind::Dir || !drop_dir::is_unfinished(&entry.name, self.settings.any_case) {
@@ -147,12 +147,11 @@ impl Core {
                 continue;
             }
             tracing::warn!(
-                drop.path = %path.display(),
-                "{} was not written to for {} s and is removed as abandoned (tuf_tmp_cleanup_after)",
-                path.display(),
-                age.as_secs()
+                path = %path.display(),
+                unchanged_s = age.as_secs(),
+                "removing an abandoned drop (tuf_tmp_cleanup_after)"
             );
-            // Under its own name a producer that comes back would find it half there.
+            // Renamed first, so that a producer that comes back does not find it half removed.
             let mut name = OsString::from(DONE);
             name.push(&entry.name);
             let away = self.settings.post.join(name);
@@ -161,18 +160,18 @@ impl Core {
                     self.fs.sync_dir(&self.settings.post)?;
                     self.remove_quietly(&away);
                 }
-                // A former one of that name is being removed, or the producer was quicker.
+                // An earlier one of that name is being removed, or the producer renamed it first.
                 Ok(false) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => tracing::warn!("{} cannot be removed: {error}", path.display()),
+                Err(error) => tracing::warn!(path = %path.display(), %error, "abandoned drop not removed"),
             }
         }
         Ok(())
     }
 
-    /// Whether everything below a directory is older than `age`; what is nested too deeply to tell is not.
+    /// Whether everything below a directory is older than `age`; `false` if it is nested too deeply to tell.
     fn all_older(&self, dir: &Path, age: Duration, now: i64, depth: usize) -> io::Result<bool> {
-        if depth > MAX_DEPTH {
+        if depth > MAX_DROP_DEPTH {
             return Ok(false);
         }
         for entry in self.fs.read_dir(dir)? {
@@ -192,12 +191,12 @@ impl Core {
         Ok(())
     }
 
-    /// Now, by our clock or by that of the mount `dir` is on, whichever is behind: were one of them years ahead, everything
-    /// would be past its time. A mount that is full tells nothing, and has to be tidied all the same.
+    /// The time by our clock or by that of the mount of `dir`, whichever is behind: if one of them were years ahead,
+    /// everything would be past its time. A full mount gives no time, and has to be tidied all the same.
     fn now_on(&self, dir: &Path) -> i64 {
         let theirs = || -> io::Result<i64> {
             let mut file = durable::TempFile::new(&*self.fs, dir, 0o600)?;
-            // Over NFS the time is the server's only once bytes have got there.
+            // Over NFS the time is the server's only once bytes have reached it.
             file.write_bytes(b"x")?;
             file.sync()?;
             Ok(self.fs.stat(file.path())?.mtime)

@@ -31,7 +31,7 @@ use crate::commands::validate::ValidateArgs;
 
 const AFTER_HELP: &str = "\
 Examples:
-  rugged demo                  make keys and a repository in ./tuf-fleet-demo, publish and verify a release
+  rugged demo                  publish and verify a release in ./tuf-fleet-demo
   rugged up                    run all workers in this process and serve the repository
   rugged post dist/ --wait     publish the files in dist/ and wait until clients can verify them
   rugged status                show workers, roles, versions, expiries and drops

@@ -1,13 +1,13 @@
-//! The snapshot-worker: keeps `snapshot.json` in step with the commit log.
+//! The snapshot-worker: folds the commit log into `snapshot.json`.
 
 use fleet::contract::{SNAPSHOT_QUEUE, UPDATE_SNAPSHOT};
-use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
+use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
 use fleet::{Context, FleetError, KeyRole, WorkerInfo, WorkerRole, repository};
 use tuf_core::time::UtcTime;
 use tuf_repository::retention::Retention;
 use tuf_repository::roles::SnapshotRole;
 
-/// What this worker is.
+/// The name and purpose of this worker.
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: SNAPSHOT_QUEUE,
     role: WorkerRole::Snapshot,
@@ -15,17 +15,17 @@ pub const WORKER: WorkerInfo = WorkerInfo {
 };
 
 #[derive(Debug)]
-struct Role {
+struct SnapshotWorker {
     role: SnapshotRole,
     retention: Option<Retention>,
 }
 
-impl SigningRole for Role {
-    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
-        Ok(Progress::of(WorkerRole::Snapshot, &self.role.update(now, force)?))
+impl SigningRole for SnapshotWorker {
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
+        Ok(ReconcileOutcome::of(WorkerRole::Snapshot, &self.role.update(now, force)?))
     }
 
-    fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
+    fn tidy(&mut self, now: UtcTime) -> Result<bool, SigningError> {
         let Some(retention) = &mut self.retention else { return Ok(false) };
         Ok(signing::tidied(self.role.collect(retention, now)?))
     }
@@ -50,7 +50,7 @@ impl SigningRole for Role {
 /// Runs the worker until `context.shutdown`.
 ///
 /// # Errors
-/// [`FleetError`] when it cannot go on.
+/// [`FleetError`]: it cannot continue.
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let (fs, config) = (context.fs.clone(), context.config.clone());
     let open = move || {
@@ -58,7 +58,7 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
         let floor = repository::floor(&fs, &config, WorkerRole::Snapshot)?;
         let lifetime = repository::lifetime(&config.roles.snapshot);
         let role = SnapshotRole::new(repository::stores(&fs, &config), trust, lifetime, floor);
-        Ok(Role { role, retention: repository::retention(&fs, &config, WorkerRole::Snapshot)? })
+        Ok(SnapshotWorker { role, retention: repository::retention(&fs, &config, WorkerRole::Snapshot)? })
     };
     let add_tasks = |builder, shared| signing::add_update(builder, UPDATE_SNAPSHOT, shared);
     signing::run(context, SNAPSHOT_QUEUE, open, add_tasks).await

@@ -1,67 +1,74 @@
-//! Files that somebody else wrote become target files of ours.
+//! Inbound files become target files of the repository.
 //!
-//! Each is opened beneath the inbound directory without following a link and copied once, while it is hashed, into a
-//! file the repository owns. The hash of the bytes written is what gets signed, so nothing a producer does to its own
-//! file afterwards changes what is published.
+//! Each is opened beneath the inbound directory without following a link, and copied once, while it is hashed, into a
+//! file that the repository owns. The hash of the bytes written is signed, so a producer that changes its own file
+//! afterwards changes nothing published.
 
 use std::convert::Infallible;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs, Stat};
-use tuf_core::names::{MAX_COMPONENT_BYTES, TargetPath};
+use tuf_core::names::TargetPath;
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256Hasher};
-use tuf_core::store::{Created, FileName, InvalidFileName, NewFile, StagedStream, Store, StoreError};
+use tuf_core::store::{Created, FileName, NewFile, StagedStream, Store, StoreError};
 use tuf_repository::roles::TargetEntry;
 
-/// Deepest directory of a drop that is walked.
-const MAX_DEPTH: usize = 64;
-/// Longest first or last component of a target path: a hash of 64 digits and a dot go in front of the last where clients of
-/// consistent snapshots look, and of the first where those of tough do.
-const MAX_PREFIXED_BYTES: usize = MAX_COMPONENT_BYTES - 65;
-/// Largest target file: 1 TiB, far beyond any release; a bound all the same.
-pub const MAX_TARGET_BYTES: u64 = 1 << 40;
+use crate::fault::TargetFault;
+use crate::kept_names::{clash, names_of};
+use crate::limits::{MAX_DROP_DEPTH, MAX_PREFIXED_BYTES, MAX_TARGET_BYTES};
 
-/// Why files could not be taken in.
+/// Why files could not be copied.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The producer's fault: the drop is rejected with this reason.
-    #[error("{0}")]
-    Rejected(String),
-    /// What was to be read is not there.
-    #[error("{0} is not there")]
-    Missing(String),
-    /// Disk, mount or network: trying again later is right.
-    #[error("{0}")]
-    Infrastructure(String),
+    #[error(transparent)]
+    Rejected(#[from] TargetFault),
+    /// A file or directory is missing.
+    #[error("{} does not exist", path.display())]
+    Missing {
+        /// The path, relative to the inbound directory.
+        path: PathBuf,
+    },
+    /// A fault of the inbound directory; trying again later may succeed.
+    #[error("{}: {source}", path.display())]
+    Inbound {
+        /// The path, relative to the inbound directory.
+        path: PathBuf,
+        /// The error from the file system.
+        source: io::Error,
+    },
+    /// A fault of the targets directory; trying again later may succeed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another program wrote a file under the name of a target file.
+    #[error("{name} holds other bytes than its name says: remove it from the targets directory")]
+    SquattedName {
+        /// The name in the targets directory.
+        name: FileName,
+    },
 }
 
-impl From<StoreError> for IngestError {
-    fn from(error: StoreError) -> Self {
-        Self::Infrastructure(error.to_string())
-    }
-}
-
-/// A file taken in: what is signed of it, and the copy that waits for its names (none where files are not kept).
+/// A copied file: its entry for signing, and the copy that is yet to be named (none where files are not kept).
 #[derive(Debug)]
-pub struct Taken {
+pub struct IngestedFile {
     /// Its target path.
     pub path: TargetPath,
     /// Length and hash of the bytes written.
     pub entry: TargetEntry,
-    /// The file it was read from, as it was when opened.
+    /// The state of the original when it was opened.
     pub source: Stat,
     staged: Option<StagedStream>,
 }
 
-/// Takes files in.
+/// Copies files out of the inbound directory.
 #[derive(Clone, Debug)]
 pub struct Ingest<'a> {
-    /// Where they are read.
+    /// The file system.
     pub fs: &'a dyn Fs,
     /// The inbound directory.
     pub inbound: &'a Path,
-    /// Where copies go; `None` where target files are not kept in the repository.
+    /// The targets directory; `None` where target files are not kept in the repository.
     pub targets: Option<&'a dyn Store>,
 }
 
@@ -75,22 +82,20 @@ impl Ingest<'_> {
         let mut todo = vec![(PathBuf::new(), 0)];
         while let Some((below, depth)) = todo.pop() {
             let shown = dir.join(&below);
-            if depth > MAX_DEPTH {
-                return Err(IngestError::Rejected(format!("{} is nested too deeply", shown.display())));
+            if depth > MAX_DROP_DEPTH {
+                return Err(TargetFault::TooDeep { path: shown }.into());
             }
-            let entries = self.fs.read_dir(&self.inbound.join(&shown)).map_err(|error| lost(&shown, &error))?;
+            let entries = self.fs.read_dir(&self.inbound.join(&shown)).map_err(|error| unread(&shown, error))?;
             for entry in entries {
                 let path = below.join(&entry.name);
                 match entry.kind {
                     FileKind::Dir => todo.push((path, depth + 1)),
                     FileKind::File => {
-                        let name = path.to_str().ok_or_else(|| {
-                            IngestError::Rejected(format!("the name of {} is not UTF-8", path.display()))
-                        })?;
-                        found.push(TargetPath::new(name).map_err(|e| IngestError::Rejected(e.to_string()))?);
+                        let name = path.to_str().ok_or_else(|| TargetFault::NotUtf8 { path: path.clone() })?;
+                        found.push(TargetPath::new(name).map_err(TargetFault::from)?);
                     }
                     FileKind::Symlink | FileKind::Other => {
-                        return Err(IngestError::Rejected(format!("{} is not a regular file", path.display())));
+                        return Err(TargetFault::NotARegularFile { path }.into());
                     }
                 }
             }
@@ -99,49 +104,46 @@ impl Ingest<'_> {
         Ok(found)
     }
 
-    /// Copies one file, `dir`/`path` of the inbound directory, hashing what is written.
+    /// Copies one file, `dir`/`path` of the inbound directory, and hashes the bytes written.
     ///
     /// # Errors
     /// [`IngestError`].
-    pub fn take(&self, dir: &Path, path: TargetPath) -> Result<Taken, IngestError> {
+    pub fn take(&self, dir: &Path, path: TargetPath) -> Result<IngestedFile, IngestError> {
         let first = path.as_str().split('/').next().unwrap_or_default();
         if first.len().max(path.file_name().len()) > MAX_PREFIXED_BYTES {
-            return Err(IngestError::Rejected(format!(
-                "the name of {path} is too long: its first and its last component may have {MAX_PREFIXED_BYTES} bytes, so \
-                 that there is room for a hash in front of it"
-            )));
+            return Err(TargetFault::NameTooLong { path }.into());
         }
-        // Found out here, where it rejects one drop, and not when all of a batch gets its names. The plain name is wanted
+        // Checked here, where it rejects one drop, and not when the whole batch gets its names. The plain name is needed
         // where snapshots are not consistent.
         let plain = FileName::new(path.as_str()).map(|name| vec![name]);
-        if let Err(error) = plain.and(names_of(&path, &"0".repeat(64))) {
-            return Err(IngestError::Rejected(format!("{path} cannot be kept: {}", error.reason)));
+        if let Err(source) = plain.and(names_of(&path, &"0".repeat(64))) {
+            return Err(TargetFault::NotAFileName { path, source }.into());
         }
         let relative = dir.join(path.as_str());
-        let mut file = self.fs.open_beneath(self.inbound, &relative).map_err(|error| lost(&relative, &error))?;
-        let source = file.stat().map_err(|error| lost(&relative, &error))?;
+        let mut file = self.fs.open_beneath(self.inbound, &relative).map_err(|error| unread(&relative, error))?;
+        let source = file.stat().map_err(|error| unread(&relative, error))?;
         let (entry, staged) = match self.targets {
             Some(store) => {
                 let staged = store.stage("", &mut file, MAX_TARGET_BYTES)?;
                 let entry = TargetEntry { length: staged.length(), sha256: staged.sha256() };
                 (entry, Some(staged))
             }
-            None => (hash(&mut file).map_err(|error| lost(&relative, &error))?, None),
+            None => (hash(&mut file).map_err(|error| unread(&relative, error))?, None),
         };
-        Ok(Taken { path, entry, source, staged })
+        Ok(IngestedFile { path, entry, source, staged })
     }
 
     /// Gives the copies their names, durably: `dir/HASH.name`, and `HASH.dir/name` for clients of tough. One file each.
     ///
     /// # Errors
     /// [`IngestError`].
-    pub fn keep<'t>(&self, taken: impl Iterator<Item = &'t mut Taken>) -> Result<(), IngestError> {
+    pub fn keep<'t>(&self, taken: impl Iterator<Item = &'t mut IngestedFile>) -> Result<(), IngestError> {
         let Some(store) = self.targets else { return Ok(()) };
         let (mut files, mut names) = (Vec::new(), Vec::new());
         for taken in taken {
             let Some(staged) = taken.staged.take() else { continue };
             let of_file = names_of(&taken.path, &taken.entry.sha256.to_string())
-                .map_err(|error| IngestError::Rejected(error.to_string()))?;
+                .map_err(|source| TargetFault::NotAFileName { path: taken.path.clone(), source })?;
             names.push(of_file.clone());
             files.push(NewFile::staged(of_file, staged));
         }
@@ -151,47 +153,14 @@ impl Ingest<'_> {
         match store.create_all(files) {
             Ok(created) => match created.iter().position(|created| *created == Created::Conflict) {
                 None => Ok(()),
-                Some(index) => Err(clash(store, &names[index..=index]).unwrap_or_else(|| {
-                    IngestError::Infrastructure(format!(
-                        "{} holds other bytes than its name says: remove it from the targets directory",
-                        names[index][0]
-                    ))
-                })),
+                Some(index) => match clash(store, &names[index..=index]) {
+                    Some(fault) => Err(fault.into()),
+                    None => Err(IngestError::SquattedName { name: names[index][0].clone() }),
+                },
             },
-            Err(error) => Err(clash(store, &names).unwrap_or_else(|| error.into())),
+            Err(error) => Err(clash(store, &names).map_or_else(|| error.into(), IngestError::from)),
         }
     }
-}
-
-/// The names of a target file with this hash: `dir/HASH.name`, and `HASH.dir/name` for clients of tough.
-fn names_of(path: &TargetPath, hash: &str) -> Result<Vec<FileName>, InvalidFileName> {
-    let mut names = vec![FileName::new(path.hash_prefixed(hash))?];
-    let other = format!("{hash}.{path}");
-    if names[0].as_str() != other {
-        names.push(FileName::new(other)?);
-    }
-    Ok(names)
-}
-
-/// Why files cannot have these names, if one of them is a directory or lies below a file: an earlier release has a path
-/// that would have to be file and directory at once. That does not pass, so it is the release's fault.
-fn clash(store: &dyn Store, names: &[Vec<FileName>]) -> Option<IngestError> {
-    names.iter().flatten().find_map(|name| {
-        let is_dir = store.list_dirs(name.dir()).is_ok_and(|dirs| dirs.iter().any(|dir| dir == name.base()));
-        let above = ancestors(name.as_str())
-            .find(|above| FileName::new(*above).is_ok_and(|above| store.stat(&above).is_ok_and(|stat| stat.is_some())));
-        let reason = match above {
-            Some(above) => format!("{name} cannot be kept: {above} is a file in the targets directory"),
-            None if is_dir => format!("{name} cannot be kept: it is a directory in the targets directory"),
-            None => return None,
-        };
-        Some(IngestError::Rejected(reason))
-    })
-}
-
-/// The directories a path lies in.
-pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
 fn hash(reader: &mut dyn Read) -> io::Result<TargetEntry> {
@@ -203,11 +172,13 @@ fn hash(reader: &mut dyn Read) -> io::Result<TargetEntry> {
     }
 }
 
-fn lost(path: &Path, error: &io::Error) -> IngestError {
-    match error.kind() {
-        io::ErrorKind::NotFound => IngestError::Missing(path.display().to_string()),
-        io::ErrorKind::InvalidInput => IngestError::Rejected(format!("{}: {error}", path.display())),
-        _ => IngestError::Infrastructure(format!("{}: {error}", path.display())),
+/// An error while reading `path`, relative to the inbound directory.
+fn unread(path: &Path, source: io::Error) -> IngestError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => IngestError::Missing { path },
+        io::ErrorKind::InvalidInput => TargetFault::CannotBeOpened { path, source }.into(),
+        _ => IngestError::Inbound { path, source },
     }
 }
 

@@ -1,8 +1,13 @@
-//! The targets-worker: signs what the monitor (or an operator) brings in, one commit record a batch.
+//! The targets-worker: signs the drops of the monitor and the loose files of an operator, one commit record per batch.
 
 mod add;
+mod error;
+mod fault;
 mod ingest;
+mod kept_names;
+mod limits;
 mod policy;
+mod release_check;
 mod remove;
 mod role;
 
@@ -12,10 +17,12 @@ use celery_runtime::Arguments;
 use fleet::contract::{ADD_TARGETS, AddTargets, REMOVE_TARGETS, RemoveTargets, TARGETS_QUEUE};
 use fleet::{Context, FleetError, WorkerInfo, WorkerRole, signing, tasks};
 
-pub use ingest::{IngestError, MAX_TARGET_BYTES, list_digest};
-pub use role::Targets;
+pub use fault::TargetFault;
+pub use ingest::{IngestError, list_digest};
+pub use limits::MAX_TARGET_BYTES;
+pub use role::TargetsWorker;
 
-/// What this worker is.
+/// The name and purpose of this worker.
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: TARGETS_QUEUE,
     role: WorkerRole::Targets,
@@ -25,10 +32,10 @@ pub const WORKER: WorkerInfo = WorkerInfo {
 /// Runs the worker until `context.shutdown`.
 ///
 /// # Errors
-/// [`FleetError`] when it cannot go on.
+/// [`FleetError`]: it cannot continue.
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let (fs, config) = (context.fs.clone(), context.config.clone());
-    let open = move || Targets::open(&fs, &config);
+    let open = move || TargetsWorker::open(&fs, &config);
     signing::run(context, TARGETS_QUEUE, open, |builder, shared| {
         let adding = Arc::clone(&shared);
         builder

@@ -1,10 +1,10 @@
-//! The role behind the tasks.
+//! The targets role of this worker.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use durable_fs::Fs;
-use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
+use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
 use fleet::{Config, KeyRole, WorkerRole, repository};
 use tuf_core::bins::{BinLayout, is_bin};
 use tuf_core::key::KeyIdFormat;
@@ -14,11 +14,11 @@ use tuf_repository::retention::Retention;
 use tuf_repository::roles::{Layout, TargetsPolicy, TargetsRole};
 
 use crate::ingest::Ingest;
-use crate::policy::Policy;
+use crate::policy::ReleasePolicy;
 
-/// The targets role, and where its files come from.
+/// The targets role, with the directories from which and into which its files are copied.
 #[derive(Debug)]
-pub struct Targets {
+pub struct TargetsWorker {
     pub(crate) role: TargetsRole,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) inbound: PathBuf,
@@ -26,18 +26,18 @@ pub struct Targets {
     store: Option<Arc<dyn Store>>,
     configured: Layout,
     retention: Option<Retention>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: ReleasePolicy,
 }
 
-impl Targets {
+impl TargetsWorker {
     /// Opens the role as configured.
     ///
     /// # Errors
-    /// [`RoleError`] when keys, pinned root or floor cannot be used.
-    pub fn open(fs: &Arc<dyn Fs>, config: &Config) -> Result<Self, RoleError> {
+    /// [`SigningError`]: the keys, the pinned root or the floor cannot be used.
+    pub fn open(fs: &Arc<dyn Fs>, config: &Config) -> Result<Self, SigningError> {
         let layout = match config.number_of_bins {
             0 => Layout::Flat,
-            count => Layout::Bins(BinLayout::new(count).map_err(|error| RoleError::Alarm(error.to_string()))?),
+            count => Layout::Bins(BinLayout::new(count).map_err(|error| SigningError::alarm(error))?),
         };
         let policy = TargetsPolicy {
             layout,
@@ -54,7 +54,7 @@ impl Targets {
             inbound: config.inbound_targets_path.clone(),
             configured: layout,
             retention: repository::retention(fs, config, WorkerRole::Targets)?,
-            policy: Policy {
+            policy: ReleasePolicy {
                 allowed: config.allowed_targets.clone(),
                 overwrite: config.overwrite.clone(),
                 legacy: config.keyid_format == KeyIdFormat::Legacy,
@@ -66,7 +66,7 @@ impl Targets {
         Ingest { fs: self.fs.as_ref(), inbound: &self.inbound, targets: self.store.as_deref() }
     }
 
-    /// Where target files are kept under their own names too: without consistent snapshots.
+    /// The targets directory, if target files have their plain names in it too: without consistent snapshots.
     pub(crate) fn plain_names(&self) -> Option<&dyn Store> {
         self.store.as_deref().filter(|_| !self.role.trust().root().consistent_snapshot)
     }
@@ -77,19 +77,19 @@ impl Targets {
     }
 }
 
-impl SigningRole for Targets {
-    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
+impl SigningRole for TargetsWorker {
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
         let head = self.role.log().head();
         let renewed = self.role.reconcile(now, force)?;
         if self.role.layout() != self.configured {
             tracing::warn!(
-                "number_of_bins is configured for {:?}, the repository has {:?} and keeps it until it is re-binned",
-                self.configured,
-                self.role.layout()
+                configured = ?self.configured,
+                repository = ?self.role.layout(),
+                "number_of_bins differs from the repository's, which stays until it is re-binned"
             );
         }
         let bins_renewed = renewed.keys().filter(|role| is_bin(role)).count() as u64;
-        Ok(Progress {
+        Ok(ReconcileOutcome {
             version: self.role.current().map_or(0, |current| current.version),
             changed: self.role.log().head() != head && head != 0 || !renewed.is_empty(),
             renewed: renewed
@@ -101,7 +101,7 @@ impl SigningRole for Targets {
         })
     }
 
-    fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
+    fn tidy(&mut self, now: UtcTime) -> Result<bool, SigningError> {
         let Some(retention) = &mut self.retention else { return Ok(false) };
         Ok(signing::tidied(self.role.collect(retention, now, self.store.is_some())?))
     }

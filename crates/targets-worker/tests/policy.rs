@@ -7,8 +7,8 @@ use std::sync::Arc;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use fleet::contract::{AddTargets, AddTargetsResult, BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop};
-use fleet::signing::RoleError;
-use targets_worker::{Targets, list_digest};
+use fleet::signing::{SigningError, SigningErrorKind};
+use targets_worker::{TargetsWorker, list_digest};
 use tuf_core::names::TargetPath;
 use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
@@ -19,7 +19,7 @@ type Files<'a> = &'a [(&'a str, &'a str)];
 struct Scene {
     _dir: tempfile::TempDir,
     config: Config,
-    role: Targets,
+    role: TargetsWorker,
     now: UtcTime,
     batches: u32,
 }
@@ -39,7 +39,7 @@ impl Scene {
         let now = UtcTime::from_unix(1_800_000_000);
         root_worker::generate_keys(&RealFs, &config, &root_worker::KeyRequest::default()).unwrap();
         root_worker::initialize(&fs, &config, now).unwrap();
-        let role = Targets::open(&fs, &config).unwrap();
+        let role = TargetsWorker::open(&fs, &config).unwrap();
         Self { _dir: dir, config, role, now, batches: 0 }
     }
 
@@ -71,7 +71,7 @@ impl Scene {
         result.drops.into_iter().map(|drop| drop.rejected).collect()
     }
 
-    fn loose(&mut self, path: &str, text: &str, task: &str) -> Result<AddTargetsResult, RoleError> {
+    fn loose(&mut self, path: &str, text: &str, task: &str) -> Result<AddTargetsResult, SigningError> {
         fs::write(self.config.inbound_targets_path.join(path), text).unwrap();
         self.role.add(&AddTargets { targets: Some(vec![path.into()]), batch: None }, task, self.now)
     }
@@ -93,7 +93,7 @@ fn what_may_not_be_replaced_rejects_the_drop_unless_it_is_the_same() {
         assert_eq!(scene.add(&[("one", &[("app-1", "1"), ("latest/app", "1")])]), [None]);
         assert_eq!(scene.add(&[("two", &[("app-1", "1"), ("latest/app", "2")])]), [None]);
         let verdicts = scene.add(&[("three", &[("app-1", "other")]), ("four", &[("app-2", "2")])]);
-        assert!(verdicts[0].as_ref().unwrap().starts_with("app-1 is there already"), "{verdicts:?}");
+        assert!(verdicts[0].as_ref().unwrap().starts_with("app-1 exists already"), "{verdicts:?}");
         assert_eq!(verdicts[1], None);
     }
 }
@@ -117,7 +117,9 @@ fn by_default_everything_may_be_replaced() {
 fn loose_files_that_policy_forbids_are_refused_and_stay() {
     let mut scene = Scene::new(0, &[("policy.overwrite", ""), ("policy.allowed_targets", "*.zip")]);
     scene.loose("a.zip", "1", "t1").unwrap();
-    let refused = |result: Result<AddTargetsResult, RoleError>| assert!(matches!(result, Err(RoleError::Refused(_))));
+    let refused = |result: Result<AddTargetsResult, SigningError>| {
+        assert_eq!(result.unwrap_err().kind(), SigningErrorKind::Refused)
+    };
     refused(scene.loose("a.zip", "2", "t2"));
     assert!(scene.config.inbound_targets_path.join("a.zip").exists());
     refused(scene.loose("a.exe", "1", "t3"));
@@ -131,7 +133,8 @@ fn a_batch_of_a_newer_monitor_waits_for_the_upgrade_and_speaks_against_no_drop()
     fs::write(path.join(BATCH_FILE), r#"{"format":9,"drops":{"of":"another kind"}}"#).unwrap();
     let request = AddTargets { batch: Some("batch_1".into()), targets: None };
     match scene.role.add(&request, "task", scene.now) {
-        Err(RoleError::Alarm(said)) => {
+        Err(error) if error.kind() == SigningErrorKind::Alarm => {
+            let said = error.to_string();
             assert!(said.contains("format 9") && said.contains("upgrade the targets-worker"), "{said}");
         }
         other => panic!("{other:?}"),

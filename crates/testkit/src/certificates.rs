@@ -1,4 +1,4 @@
-//! Certificates for tests of TLS: an authority and what it signs, also what nobody should accept.
+//! Certificates for tests of TLS: an authority, and valid and invalid certificates that it signs.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
-/// An authority with a directory of its own, in which everything it signs lies in PEM: `ca.pem`, and for servers on this
-/// machine `server.crt` and `server.key`. Gone on drop.
+/// An authority with a private directory of its certificates and keys in PEM: `ca.pem`, and `server.crt` and `server.key` for
+/// servers on this machine. Dropping it removes the directory.
 pub struct Authority {
     dir: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -25,7 +25,7 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// A new one that nobody knows.
+    /// A new authority, which no client trusts yet.
     ///
     /// # Panics
     ///
@@ -41,20 +41,20 @@ impl Authority {
         authority
     }
 
-    /// Where its files are.
+    /// The directory of its files.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Its own certificate, for whoever trusts it.
+    /// Its own certificate, for clients that trust it.
     #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.dir().join("ca.pem")
     }
 
-    /// A certificate for these host names and addresses, `FILE.crt` with `FILE.key`, whose common name is `file`. One of
-    /// that name is replaced.
+    /// A certificate `FILE.crt` with `FILE.key` for these host names and addresses, with the common name `file`. It replaces
+    /// an earlier one of that name.
     ///
     /// # Panics
     ///
@@ -64,7 +64,7 @@ impl Authority {
         self.sign(file, params(names, file))
     }
 
-    /// One that has expired long ago.
+    /// A certificate that expired long ago.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! What every [`Fs`] must do, run against the real and the simulated one.
+//! The checks that every [`Fs`] must pass, real or simulated.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a check fails by panicking")]
 
@@ -26,11 +26,11 @@ fn kind<T>(result: std::io::Result<T>) -> ErrorKind {
     result.err().expect("an error was expected").kind()
 }
 
-/// Checks that `fs` does in `dir`, an empty directory, what [`Fs`] promises. `dir` must hold, from outside (an `Fs`
-/// cannot make them): `fifo`, a FIFO; `link`, a symbolic link to `plain`; `dirlink`, one to `real`.
+/// Checks that `fs` keeps the promises of [`Fs`] in the directory `dir`. `dir` must be empty except for these files, which an
+/// `Fs` cannot make: `fifo`, a FIFO; `link`, a symbolic link to `plain`; `dirlink`, a symbolic link to `real`.
 ///
 /// # Panics
-/// When it does not.
+/// When a check fails.
 pub fn check(fs: &Arc<dyn Fs>, dir: &Path) {
     files(fs.as_ref(), dir);
     special_files(fs.as_ref(), dir);
@@ -49,7 +49,7 @@ fn files(fs: &dyn Fs, dir: &Path) {
     assert_eq!(kind(fs.set_mtime(&path, 1)), ErrorKind::NotFound);
     let mut file = fs.create_new(&path, 0o640).unwrap();
     file.write_all(b"one ").unwrap();
-    // What is written is seen at once, synced or not.
+    // Written bytes are visible immediately, synced or not.
     assert_eq!(read(fs, &path), b"one ");
     file.write_all(b"two").unwrap();
     file.flush().unwrap();

@@ -1,4 +1,4 @@
-//! A repository to try things on: keys, a root, the roles, and a client that starts from that root.
+//! A TUF repository for tests: keys, a root, the roles, and a client that starts from that root.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -18,18 +18,18 @@ use tuf_core::time::UtcTime;
 use tuf_repository::floor::FloorFile;
 pub use tuf_repository::roles::Layout;
 use tuf_repository::roles::{
-    Change, Lifetime, Repository, SnapshotRole, Submission, TargetEntry, TargetsPolicy, TargetsRole, TimestampPolicy,
-    TimestampRole, Trust,
+    Lifetime, Repository, SnapshotRole, Submission, TargetChange, TargetEntry, TargetsPolicy, TargetsRole,
+    TimestampPolicy, TimestampRole, Trust,
 };
 
-/// What a scratch repository is like.
+/// The properties of a scratch repository.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Of the root.
+    /// `consistent_snapshot` of the root.
     pub consistent_snapshot: bool,
-    /// Flat, or bins.
+    /// Layout of the targets.
     pub layout: Layout,
-    /// Of every role but the root.
+    /// Lifetime of every role except the root.
     pub lifetime: Lifetime,
 }
 
@@ -43,14 +43,14 @@ impl Default for Options {
     }
 }
 
-/// A repository below a directory. Roles opened twice are two processes: each call reads everything anew.
+/// A repository below a directory. A role opened twice acts as two processes: each reads the repository from the start.
 #[derive(Clone)]
 pub struct Scratch {
-    /// Where everything is.
+    /// The file system.
     pub fs: Arc<dyn Fs>,
-    /// Holds `metadata/`, `targets/`, `log/` and `state-ROLE/`.
+    /// The directory. Holds `metadata/`, `targets/`, `log/` and `state-ROLE/`.
     pub dir: PathBuf,
-    /// What it is like.
+    /// Its properties.
     pub options: Options,
     /// `1.root.json`.
     pub root: Vec<u8>,
@@ -66,10 +66,10 @@ impl std::fmt::Debug for Scratch {
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 impl Scratch {
-    /// Makes directories, keys and root. The root outlives every test.
+    /// Makes directories, keys and root. The root does not expire during any test.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// Any error.
     pub fn new(fs: Arc<dyn Fs>, dir: impl Into<PathBuf>, options: Options) -> Result<Self> {
         let dir = dir.into();
         let rng = ring::rand::SystemRandom::new();
@@ -131,7 +131,7 @@ impl Scratch {
     /// Opens the targets role.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// Any error.
     pub fn targets(&self) -> Result<TargetsRole> {
         let (repository, trust, floor) = self.open("targets")?;
         let Options { layout, lifetime, .. } = self.options;
@@ -141,7 +141,7 @@ impl Scratch {
     /// Opens the snapshot role.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// Any error.
     pub fn snapshot(&self) -> Result<SnapshotRole> {
         let (repository, trust, floor) = self.open("snapshot")?;
         Ok(SnapshotRole::new(repository, trust, self.options.lifetime, floor))
@@ -150,7 +150,7 @@ impl Scratch {
     /// Opens the timestamp role.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// Any error.
     pub fn timestamp(&self) -> Result<TimestampRole> {
         let (repository, trust, floor) = self.open("timestamp")?;
         let policy = TimestampPolicy { lifetime: self.options.lifetime, store_targets: true };
@@ -160,7 +160,7 @@ impl Scratch {
     /// Puts files into the repository under their hashed names and describes them for a commit.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// Any error.
     pub fn submission(&self, request: &str, files: &[(&str, &[u8])]) -> Result<Submission> {
         let store = self.repository().targets;
         let mut changes = Vec::new();
@@ -174,16 +174,16 @@ impl Scratch {
             }
             let staged = store.stage("", &mut &**bytes, u64::MAX)?;
             new.push(NewFile::staged(names, staged));
-            changes.push((path, Change::Put(entry)));
+            changes.push((path, TargetChange::Put(entry)));
         }
         store.create_all(new)?;
         Ok(Submission { request: request.into(), changes })
     }
 
-    /// A client that trusts `1.root.json` and has seen nothing.
+    /// A client that trusts `1.root.json` and has fetched nothing yet.
     ///
     /// # Errors
-    /// Never, unless the root is no root.
+    /// When the root is not valid.
     pub fn client(&self) -> Result<Client<FsFetch, FsFetch>, ClientError> {
         let limits = ClientLimits { snapshot_bytes: 1 << 30, targets_bytes: 1 << 30, ..ClientLimits::default() };
         Client::new(&self.root, self.fetch("metadata"), self.fetch("targets"), limits)
@@ -194,10 +194,10 @@ impl Scratch {
         FsFetch::new(Arc::clone(&self.fs), self.dir.join(below))
     }
 
-    /// Everything a new client gets at `now`: each target with its bytes.
+    /// All targets with their bytes, as a new client gets them at `now`.
     ///
     /// # Errors
-    /// What the client refused.
+    /// The client's error.
     pub fn download_all(&self, now: UtcTime) -> Result<BTreeMap<String, Vec<u8>>, ClientError> {
         let mut client = self.client()?;
         client.refresh(now)?;
@@ -210,7 +210,7 @@ impl Scratch {
     }
 }
 
-/// Fetches from a directory.
+/// Fetches files from a directory.
 #[derive(Clone, Debug)]
 pub struct FsFetch {
     fs: Arc<dyn Fs>,
@@ -218,7 +218,7 @@ pub struct FsFetch {
 }
 
 impl FsFetch {
-    /// From `dir`.
+    /// Fetches files from `dir`.
     pub fn new(fs: Arc<dyn Fs>, dir: impl AsRef<Path>) -> Self {
         Self { fs, dir: dir.as_ref().to_owned() }
     }

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use durable_fs::durable::{self, Outcome, TempFile};
+use durable_fs::durable::{self, CreateOutcome, TempFile};
 use durable_fs::{Fs, RealFs};
 use testkit::sim_fs::{CrashMode, SimFs};
 
@@ -40,7 +40,7 @@ fn at_every_cut(base: &SimFs, work: &dyn Fn(&SimFs) -> bool, check: &dyn Fn(&Sim
 }
 
 #[test]
-fn creating_says_what_it_found() {
+fn creating_reports_an_existing_file() {
     let fs = SimFs::new();
     assert!(durable::create(&fs, p("/f"), b"x", 0o644).unwrap());
     assert!(!durable::create(&fs, p("/f"), b"x", 0o644).unwrap());
@@ -98,7 +98,7 @@ fn directories_made_are_durable_whoever_made_them_first() {
     durable::create_dir_all(&fs, p("/link"), 0o755).unwrap();
     durable::create_dir_all(&fs, p("/"), 0o755).unwrap();
     assert!(fs.stat(p("/real/sub")).is_ok());
-    // A parent that may not be read is someone else's to sync.
+    // A parent that this process may not read belongs to another user, who syncs it.
     fs.plant_dir("/theirs/mount");
     let parent_sync = fs.operations();
     fs.fail_at(parent_sync, ErrorKind::PermissionDenied);
@@ -116,8 +116,8 @@ fn many_files_are_created_with_few_syncs() {
         let mut files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
         files.extend([("sub/taken", &b"mine"[..]), ("same", b"same")]);
         let outcomes = durable::create_many(&fs, p("/d"), &files, 0o640).unwrap();
-        assert!(outcomes[..count].iter().all(|outcome| *outcome == Outcome::Created));
-        assert_eq!(outcomes[count..], [Outcome::Conflict, Outcome::SameBytes]);
+        assert!(outcomes[..count].iter().all(|outcome| *outcome == CreateOutcome::Created));
+        assert_eq!(outcomes[count..], [CreateOutcome::Conflict, CreateOutcome::SameBytes]);
         assert_eq!(fs.stat(p("/d/dir0")).unwrap().mode, 0o750);
         let syncs = fs.log().iter().filter(|operation| operation.starts_with("sync")).count();
         assert!(syncs < 16, "{syncs} for {count}");
@@ -151,7 +151,7 @@ fn a_lost_reply_is_found_out_by_looking_again() {
 }
 
 #[test]
-fn what_looks_like_a_lost_reply_but_is_not_stays_a_failure() {
+fn a_failure_that_only_resembles_a_lost_reply_stays_a_failure() {
     let fs = SimFs::new();
     fs.plant("/f", "f");
     fs.plant("/g", "f");
@@ -260,8 +260,8 @@ fn the_operating_system_runs_the_same_sequences() {
     assert_eq!(durable::read_bounded(&fs, &at("a/b/f"), 10).unwrap(), b"y");
     let files: Vec<(String, Vec<u8>)> = (0..200).map(|i| (format!("s{}/f{i}", i % 9), vec![i as u8; 10])).collect();
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-    assert!(durable::create_many(&fs, &at("a"), &files, 0o644).unwrap().iter().all(|o| *o == Outcome::Created));
-    assert!(durable::create_many(&fs, &at("a"), &files, 0o644).unwrap().iter().all(|o| *o == Outcome::SameBytes));
+    assert!(durable::create_many(&fs, &at("a"), &files, 0o644).unwrap().iter().all(|o| *o == CreateOutcome::Created));
+    assert!(durable::create_many(&fs, &at("a"), &files, 0o644).unwrap().iter().all(|o| *o == CreateOutcome::SameBytes));
     assert!(durable::rename_dir(&fs, &at("a"), &at("z")).unwrap());
     assert_eq!(fs.read_dir(&at("z/s8")).unwrap().len(), 22);
     durable::remove_tree(&fs, &at("z")).unwrap();

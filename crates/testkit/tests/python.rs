@@ -1,4 +1,4 @@
-//! The Python peers work with each other, so that a failure beside ours is ours.
+//! The Python peers work with each other, so that a failure in a test with this project is this project's.
 #![allow(clippy::disallowed_methods, reason = "a test reads what a peer wrote")]
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The private brokers do what the tests that use them rely on.
+//! The private brokers behave as the tests expect.
 
 use serde_json::json;
 use std::io::{Read as _, Write as _};
@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 use testkit::servers::{PrivateRabbitMq, RabbitMq};
 
-/// Speaks just enough AMQP 0-9-1 to open a connection, or tells that the credentials were refused.
+/// Speaks just enough AMQP 0-9-1 to open a connection, or reports that the credentials were refused.
 fn connect(url: &str) -> Option<TcpStream> {
     let (credentials, rest) = url.strip_prefix("amqp://")?.split_once('@')?;
     let (user, password) = credentials.split_once(':')?;

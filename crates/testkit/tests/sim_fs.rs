@@ -1,4 +1,4 @@
-//! What the simulated file system forgets, keeps and repeats.
+//! The simulated file system loses, keeps and repeats the right operations.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::io::{ErrorKind, Read, Write};
@@ -261,7 +261,7 @@ fn a_full_disk_refuses_bytes_until_some_are_freed() {
 }
 
 #[test]
-fn a_mount_that_is_full_or_read_only_refuses_what_writes_there() {
+fn a_full_or_read_only_mount_refuses_writes() {
     for kind in [ErrorKind::StorageFull, ErrorKind::ReadOnlyFilesystem] {
         let fs = SimFs::new();
         fs.plant("/full/f", "x");

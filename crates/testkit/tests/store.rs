@@ -28,7 +28,7 @@ fn empty() -> SimFs {
 }
 
 #[test]
-fn a_store_on_the_operating_system_does_what_every_store_must() {
+fn a_store_on_the_operating_system_passes_the_conformance_suite() {
     let dirs = Mutex::new(Vec::new());
     conformance::check(&|| {
         let dir = tempfile::tempdir().unwrap();
@@ -40,16 +40,16 @@ fn a_store_on_the_operating_system_does_what_every_store_must() {
 }
 
 #[test]
-fn a_store_on_the_simulation_does_what_every_store_must() {
+fn a_store_on_the_simulation_passes_the_conformance_suite() {
     conformance::check(&|| Box::new(store_on(&empty())));
 }
 
 #[test]
-fn a_store_in_memory_does_what_every_store_must() {
+fn a_store_in_memory_passes_the_conformance_suite() {
     conformance::check(&|| Box::new(MemoryStore::new()));
 }
 
-/// Six files, two of them staged, one of these under two names: every name and what it must hold.
+/// Six files, two of them staged, one of these under two names: every name with its expected bytes.
 fn six_files(store: &dyn Store) -> Result<Vec<Created>, StoreError> {
     let one = store.stage("targets", &mut &b"staged one"[..], 100)?;
     let two = store.stage("targets", &mut &b"staged two"[..], 100)?;
@@ -87,8 +87,8 @@ fn modes() -> impl Iterator<Item = CrashMode> {
     fixed.into_iter().chain((0..12).map(CrashMode::Mixed))
 }
 
-/// Stops `work` before and after each of its operations, restarts in each way, and shows what is left and whether
-/// `work` had said that it was done; how many times.
+/// Stops `work` before and after each of its operations and restarts in each way. Passes the remaining state to the check, and
+/// whether `work` had reported success. Returns the number of cuts.
 fn at_every_cut(base: &SimFs, work: &dyn Fn(&LocalStore) -> bool, check: &dyn Fn(&SimFs, bool, &str)) -> usize {
     let clean = base.fork();
     assert!(work(&store_on(&clean)));

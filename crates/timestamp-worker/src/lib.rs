@@ -1,13 +1,13 @@
-//! The timestamp-worker: alone changes what clients see.
+//! The timestamp-worker: the only one that changes the metadata that clients see.
 
 use fleet::contract::{TIMESTAMP_QUEUE, UPDATE_TIMESTAMP};
-use fleet::signing::{self, Progress, RoleError, RoleReport, SigningRole};
+use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
 use fleet::{Context, FleetError, KeyRole, WorkerInfo, WorkerRole, repository};
 use tuf_core::time::UtcTime;
 use tuf_repository::retention::Retention;
 use tuf_repository::roles::{TimestampPolicy, TimestampRole};
 
-/// What this worker is.
+/// The name and purpose of this worker.
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: TIMESTAMP_QUEUE,
     role: WorkerRole::Timestamp,
@@ -15,17 +15,17 @@ pub const WORKER: WorkerInfo = WorkerInfo {
 };
 
 #[derive(Debug)]
-struct Role {
+struct TimestampWorker {
     role: TimestampRole,
     retention: Option<Retention>,
 }
 
-impl SigningRole for Role {
-    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<Progress, RoleError> {
-        Ok(Progress::of(WorkerRole::Timestamp, &self.role.update(now, force)?))
+impl SigningRole for TimestampWorker {
+    fn reconcile(&mut self, now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
+        Ok(ReconcileOutcome::of(WorkerRole::Timestamp, &self.role.update(now, force)?))
     }
 
-    fn tidy(&mut self, now: UtcTime) -> Result<bool, RoleError> {
+    fn tidy(&mut self, now: UtcTime) -> Result<bool, SigningError> {
         let Some(retention) = &mut self.retention else { return Ok(false) };
         Ok(signing::tidied(self.role.collect(retention, now)?))
     }
@@ -50,7 +50,7 @@ impl SigningRole for Role {
 /// Runs the worker until `context.shutdown`.
 ///
 /// # Errors
-/// [`FleetError`] when it cannot go on.
+/// [`FleetError`]: it cannot continue.
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let (fs, config) = (context.fs.clone(), context.config.clone());
     let open = move || {
@@ -61,7 +61,7 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
             store_targets: config.store_targets,
         };
         let role = TimestampRole::new(repository::stores(&fs, &config), trust, policy, floor);
-        Ok(Role { role, retention: repository::retention(&fs, &config, WorkerRole::Timestamp)? })
+        Ok(TimestampWorker { role, retention: repository::retention(&fs, &config, WorkerRole::Timestamp)? })
     };
     let add_tasks = |builder, shared| signing::add_update(builder, UPDATE_TIMESTAMP, shared);
     signing::run(context, TIMESTAMP_QUEUE, open, add_tasks).await

@@ -3,7 +3,8 @@
 //! The library is synchronous and knows no broker, no configuration and no clock: time is passed in, files are reached
 //! through [`tuf_core::store::Store`] and [`durable_fs::Fs`].
 
-mod passed_over;
+mod numbered;
+mod skipped_names;
 
 pub mod floor;
 pub mod log;

@@ -1,5 +1,5 @@
-//! A copy that is taken while releases go on: in the order of the operations guide it verifies by itself, whatever is
-//! released in between, and the roles go on from it without an alarm.
+//! A backup taken during releases: in the order of the operations guide it verifies without any repair, whatever is released in
+//! between, and the roles resume from it without an alarm.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -28,7 +28,7 @@ fn release(scratch: &Scratch, name: &str) -> Result<(), RoleError> {
     Ok(())
 }
 
-/// The steps of a backup: each copies what is there and not in the copy yet.
+/// The steps of a backup. Each copies the files that the copy does not hold yet.
 type Step = fn(&Path) -> bool;
 const ORDER: [Step; 5] = [
     |path| path == Path::new("/repo/metadata/timestamp.json"),
@@ -58,8 +58,8 @@ fn copy(live: &Scratch, fs: &SimFs, order: &[Step], released: u32) -> SimFs {
     copy
 }
 
-/// What `rugged recover --beyond` does.
-fn go_on_above(scratch: &Scratch) {
+/// As `rugged recover --beyond`.
+fn resume_above(scratch: &Scratch) {
     for role in ["targets", "snapshot", "timestamp"] {
         let repository = scratch.repository();
         let mut trust = Trust::new(&scratch.root, Arc::clone(&repository.metadata), Vec::new()).unwrap();
@@ -84,7 +84,7 @@ fn every_copy(options: Options, order: &[Step], mut check: impl FnMut(&Scratch, 
 }
 
 #[test]
-fn a_backup_in_the_documented_order_verifies_by_itself_and_is_gone_on_from_without_an_alarm() {
+fn a_backup_in_the_documented_order_verifies_and_roles_resume_from_it_without_an_alarm() {
     let bins = Layout::Bins(BinLayout::new(4).unwrap());
     for (consistent_snapshot, layout) in [(true, Layout::Flat), (true, bins), (false, bins)] {
         every_copy(Options { consistent_snapshot, layout, ..Options::default() }, &ORDER, |copied, released| {
@@ -92,8 +92,8 @@ fn a_backup_in_the_documented_order_verifies_by_itself_and_is_gone_on_from_witho
                 let files = copied.download_all(now()).unwrap_or_else(|error| panic!("{released:05b}: {error}"));
                 assert!(files.contains_key("first"));
             } else {
-                // Plain names are of several days; going on above what clients have seen sets them right.
-                go_on_above(copied);
+                // Plain files are of several days; the recovery replaces them.
+                resume_above(copied);
             }
             release(copied, "next").unwrap_or_else(|error| panic!("{released:05b}: {error}"));
             let files = copied.download_all(now()).unwrap_or_else(|error| panic!("{released:05b}: {error}"));
@@ -103,7 +103,7 @@ fn a_backup_in_the_documented_order_verifies_by_itself_and_is_gone_on_from_witho
 }
 
 #[test]
-fn a_backup_in_the_opposite_order_refers_to_what_is_not_in_it() {
+fn a_backup_in_the_opposite_order_lists_files_that_it_does_not_hold() {
     let order: Vec<Step> = ORDER.into_iter().rev().collect();
     let mut broken = 0;
     every_copy(Options::default(), &order, |copied, _| broken += u32::from(copied.download_all(now()).is_err()));

@@ -1,4 +1,4 @@
-//! Retention over months of simulated operation: what is deleted, and that no client notices.
+//! Retention over months of simulated operation: it deletes files out of use, and no client notices.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
 
@@ -14,15 +14,15 @@ use tuf_core::sha256::Sha256;
 use tuf_core::store::{FileName, LocalStore, NewFile, Store as _};
 use tuf_core::time::UtcTime;
 use tuf_repository::retention::{Collected, Retention, RetentionPolicy};
-use tuf_repository::roles::{Change, Layout, Lifetime, SnapshotRole, Submission, TargetsRole, TimestampRole};
+use tuf_repository::roles::{Layout, Lifetime, SnapshotRole, Submission, TargetChange, TargetsRole, TimestampRole};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
-/// Lifetime of every role in these tests, and what the policy makes of it.
+/// Lifetime of every role in these tests, and the resulting time that files are kept.
 const LIFETIME: i64 = 2 * DAY;
 const KEEP: i64 = LIFETIME + DAY;
 const DROPS_A_DAY: i64 = 20;
-/// Targets that are there at any time: each drop adds one and removes the one of so many drops before.
+/// The number of targets at any time: each drop adds one and removes the one of this many drops before.
 const WINDOW: i64 = 30;
 
 fn start() -> UtcTime {
@@ -92,7 +92,7 @@ impl Fleet {
         self.timestamp.update(self.now, false).unwrap();
     }
 
-    /// A drop of one file, which also replaces the index, and removes what is out of the window.
+    /// A drop of one file, which also replaces the index, and removes the target that leaves the window.
     fn release(&mut self, number: i64) {
         let (name, text) = (format!("pkg/{number}"), format!("{number}"));
         let index = format!("index of {number}");
@@ -101,7 +101,7 @@ impl Fleet {
             self.scratch.submission(&request, &[(&name, text.as_bytes()), ("index", index.as_bytes())]).unwrap();
         if number >= WINDOW {
             let gone: TargetPath = format!("pkg/{}", number - WINDOW).parse().unwrap();
-            submission.changes.push((gone, Change::Remove { expected: None }));
+            submission.changes.push((gone, TargetChange::Remove { expected: None }));
         }
         self.commit(submission);
         self.publish();
@@ -159,7 +159,7 @@ impl Fleet {
     }
 }
 
-/// What clients get after drop `number`.
+/// The files that clients get after drop `number`.
 fn expected(number: i64) -> BTreeMap<String, Vec<u8>> {
     let mut files: BTreeMap<String, Vec<u8>> = ((number - WINDOW + 1).max(0)..=number)
         .map(|number| (format!("pkg/{number}"), format!("{number}").into_bytes()))
@@ -175,7 +175,7 @@ struct Paused {
     state: TrustedState,
 }
 
-/// Fetches what was there without the timestamp of today: a client that goes on where it stood.
+/// Fetches an earlier state without today's timestamp, as a client that continues after a pause.
 struct Frozen {
     timestamp: Vec<u8>,
     rest: FsFetch,
@@ -265,7 +265,7 @@ fn operate(consistent_snapshot: bool, layout: Layout) {
         fleet.check(state, &expected(number), &format!("a client of day {from}"));
     }
 
-    // What is there at the end: what the last days made, and no more.
+    // At the end only the files of the last days remain.
     let kept_drops = ((KEEP + DAY / 2) * DROPS_A_DAY / DAY) as usize;
     let roles = match layout {
         Layout::Flat => 1,
@@ -304,26 +304,26 @@ fn bins() -> Layout {
 }
 
 #[test]
-fn months_of_flat_releases_end_with_what_the_last_days_made() {
+fn months_of_flat_releases_end_with_the_files_of_the_last_days() {
     operate(true, Layout::Flat);
 }
 
 #[test]
-fn months_of_binned_releases_end_with_what_the_last_days_made() {
+fn months_of_binned_releases_end_with_the_files_of_the_last_days() {
     operate(true, bins());
 }
 
 #[test]
-fn months_of_plain_flat_releases_end_with_what_the_last_days_made() {
+fn months_of_plain_flat_releases_end_with_the_files_of_the_last_days() {
     operate(false, Layout::Flat);
 }
 
 #[test]
-fn months_of_plain_binned_releases_end_with_what_the_last_days_made() {
+fn months_of_plain_binned_releases_end_with_the_files_of_the_last_days() {
     operate(false, bins());
 }
 
-/// A fleet with a week of history of which much can go.
+/// A fleet with a week of history, much of it out of use.
 fn with_history(consistent_snapshot: bool, layout: Layout) -> (Fleet, i64) {
     let mut fleet = Fleet::new(consistent_snapshot, layout);
     for number in 0..40 {
@@ -396,7 +396,7 @@ fn nothing_is_deleted_before_anything_is_known_to_be_out_of_use() {
 }
 
 #[test]
-fn what_is_served_stays_however_long_nothing_newer_is_shown() {
+fn served_files_stay_as_long_as_no_newer_timestamp_is_served() {
     let mut fleet = Fleet::new(true, Layout::Flat);
     fleet.release(0);
     let state = fleet.new_state();
@@ -428,7 +428,7 @@ impl Fleet {
     }
 }
 
-/// Ages a fleet until everything that was ever replaced is gone.
+/// Ages a fleet until retention has deleted every replaced file.
 fn age(fleet: &mut Fleet) {
     for _ in 0..(KEEP + 2 * DAY) / (6 * HOUR) {
         fleet.pass(6 * HOUR);
@@ -445,7 +445,7 @@ fn a_file_that_is_about_to_be_listed_again_stays() {
         fleet.publish();
         fleet.commit(Submission {
             request: "two".into(),
-            changes: vec![("pkg/a".parse().unwrap(), Change::Remove { expected: None })],
+            changes: vec![("pkg/a".parse().unwrap(), TargetChange::Remove { expected: None })],
         });
         fleet.publish();
         fleet.collect();
@@ -471,7 +471,7 @@ fn a_file_that_is_about_to_be_listed_again_stays() {
         // And removed for good it goes, with the directory that was made for it.
         fleet.commit(Submission {
             request: "four".into(),
-            changes: vec![("pkg/a".parse().unwrap(), Change::Remove { expected: None })],
+            changes: vec![("pkg/a".parse().unwrap(), TargetChange::Remove { expected: None })],
         });
         fleet.publish();
         age(&mut fleet);
@@ -480,7 +480,7 @@ fn a_file_that_is_about_to_be_listed_again_stays() {
 }
 
 #[test]
-fn files_that_were_never_listed_and_what_killed_processes_left_go_too() {
+fn unlisted_files_and_files_of_killed_processes_are_deleted_too() {
     let mut fleet = Fleet::new(true, bins());
     fleet.release(0);
     let orphan = fleet.scratch.submission("never committed", &[("pkg/orphan", b"orphan")]).unwrap();
@@ -514,7 +514,7 @@ fn a_removal_cut_short_gets_its_file_back() {
 }
 
 #[test]
-fn a_file_found_to_be_there_while_it_is_collected_is_there() {
+fn a_file_reported_as_existing_during_its_deletion_exists() {
     let fs = SimFs::new();
     fs.plant_dir("/store");
     let store = LocalStore::new(Arc::new(fs.clone()), "/store".into());

@@ -1,4 +1,4 @@
-//! The roles together: what they write is what clients verify, whatever is interrupted.
+//! The roles together: clients verify the files that they write, whatever is interrupted.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
 
@@ -10,7 +10,7 @@ use testkit::sim_fs::{CrashMode, SimFs};
 use tuf_core::bins::BinLayout;
 use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::{Change, Layout, Lifetime, RoleError, Submission};
+use tuf_repository::roles::{Layout, Lifetime, RoleError, RoleErrorKind, Submission, TargetChange};
 
 const DAY: i64 = 86_400;
 
@@ -42,7 +42,7 @@ fn publish(scratch: &Scratch, now: UtcTime) {
 }
 
 #[test]
-fn what_is_committed_is_what_clients_get() {
+fn clients_get_the_committed_targets() {
     for options in variants() {
         let (_, scratch) = scratch(options);
         let mut targets = scratch.targets().unwrap();
@@ -58,8 +58,8 @@ fn what_is_committed_is_what_clients_get() {
         let remove = Submission {
             request: "three".into(),
             changes: vec![
-                ("pkg/b".parse().unwrap(), Change::Remove { expected: Some(Sha256::of(b"second")) }),
-                ("nothing".parse().unwrap(), Change::Remove { expected: None }),
+                ("pkg/b".parse().unwrap(), TargetChange::Remove { expected: Some(Sha256::of(b"second")) }),
+                ("nothing".parse().unwrap(), TargetChange::Remove { expected: None }),
             ],
         };
         let commit = targets.commit(&[second, remove], now()).unwrap();
@@ -97,9 +97,9 @@ fn a_precondition_that_does_not_hold_changes_nothing() {
     let head = targets.log().head();
     let remove = Submission {
         request: "two".into(),
-        changes: vec![("a".parse().unwrap(), Change::Remove { expected: Some(Sha256::of(b"other")) })],
+        changes: vec![("a".parse().unwrap(), TargetChange::Remove { expected: Some(Sha256::of(b"other")) })],
     };
-    assert!(matches!(targets.commit(&[remove], now()), Err(RoleError::Refused(_))));
+    assert_eq!(targets.commit(&[remove], now()).unwrap_err().kind(), RoleErrorKind::Refused);
     assert_eq!(targets.log().head(), head);
 }
 
@@ -138,7 +138,7 @@ fn two_writers_of_each_role_lose_nothing() {
                     targets.commit(&[submission], now()).unwrap();
                     snapshot.update(now(), false).unwrap();
                     timestamp.update(now(), false).unwrap();
-                    // Whoever else runs: what this writer has published is there from now on.
+                    // Whatever other writers do, this writer's file stays published.
                     assert!(scratch.download_all(now()).unwrap().contains_key(&name));
                 }
             })
@@ -173,7 +173,7 @@ fn state_restored_to_yesterday_is_not_signed_again() {
             None => durable_fs::Fs::remove_file(&fs, &path).unwrap(),
         }
     }
-    let alarm = |result: Result<(), RoleError>| assert!(matches!(result, Err(RoleError::Alarm(_))), "{result:?}");
+    let alarm = |result: Result<(), RoleError>| assert_eq!(result.unwrap_err().kind(), RoleErrorKind::Alarm);
     alarm(scratch.targets().unwrap().commit(&[two], now()).map(|_| ()));
     alarm(scratch.targets().unwrap().reconcile(now(), true).map(|_| ()));
     alarm(scratch.snapshot().unwrap().update(now(), true).map(|_| ()));
@@ -208,14 +208,14 @@ fn a_name_that_a_squatter_gave_up_is_looked_at_again() {
         for name in &squatted {
             fs.plant(name, "garbage");
         }
-        // Running workers step over them; then somebody clears them away.
+        // Running workers step over them. Then an operator removes them.
         targets.reconcile(now(), false).unwrap();
         assert!(!snapshot.update(now(), false).unwrap().changed);
         assert!(!timestamp.update(now(), false).unwrap().changed);
         for name in &squatted {
             durable_fs::Fs::remove_file(&fs, name.as_ref()).unwrap();
         }
-        // A worker that was started anew knows nothing of them and uses the names.
+        // A restarted worker does not know them and uses the names.
         let commit = |name: &str| scratch.submission(name, &[(name, b"content")]).unwrap();
         scratch.targets().unwrap().commit(&[commit("b")], now()).unwrap();
         scratch.snapshot().unwrap().update(now(), false).unwrap();
@@ -236,7 +236,7 @@ fn targets_first(scratch: &Scratch) {
     publish(scratch, now());
 }
 
-/// One release from commit to visible, by roles opened anew. Errors are what a crash looks like from inside.
+/// One release from commit to visible, by newly opened roles. A crash shows as an error.
 fn release(scratch: &Scratch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let files: [(&str, &[u8]); 3] = [("a", b"second"), ("pkg/b", b"third"), ("pkg/deep/c", b"fourth")];
     let submission = scratch.submission("two", &files)?;
@@ -263,7 +263,7 @@ fn a_release_cut_short_at_any_operation_is_finished_by_running_it_again() {
             for mode in CrashMode::all(cut as u64) {
                 let (fs, scratch) = fork(&base);
                 fs.stop_at(cut);
-                // A failed clean-up is no failure; what is reported as done has to survive the crash like all else.
+                // A failed clean-up is no failure. A release that was reported as done must survive the crash.
                 let done = release(&scratch).is_ok();
                 fs.crash(mode);
                 // Whatever a client sees right after the crash is the old release or the new one, whole; without

@@ -288,7 +288,7 @@ fn a_producers_directory_that_cannot_be_deleted_is_published_once_and_holds_nobo
     // Nothing can be written into this one; the receipt holds the reason.
     assert_eq!(fleet.receipt("refused")["outcome"], "rejected");
     crate::logged(&fleet, MONITOR, "only the receipt holds the reason");
-    crate::logged(&fleet, MONITOR, "directory cannot be removed now");
+    crate::logged(&fleet, MONITOR, "directory not removed");
     fleet.post_drop("after", &files([("after", "x")]));
     fleet.published("after");
     // What is left is no work any more, a restart included.

@@ -7,7 +7,7 @@ use durable_fs::Fs as _;
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::SimFs;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::RoleError;
+use tuf_repository::roles::{RoleError, RoleErrorKind};
 
 fn now() -> UtcTime {
     UtcTime::from_unix(1_800_000_000)
@@ -42,7 +42,7 @@ fn newest(fs: &SimFs, role: &str) -> PathBuf {
 #[track_caller]
 fn alarm<T: std::fmt::Debug>(result: Result<T, RoleError>, why: &str) {
     match result {
-        Err(RoleError::Alarm(message)) => assert!(message.contains(why), "{message}"),
+        Err(error) if error.kind() == RoleErrorKind::Alarm => assert!(error.to_string().contains(why), "{error}"),
         other => panic!("no alarm of {why:?} but {other:?}"),
     }
 }
@@ -54,7 +54,9 @@ fn expired_metadata_is_renewed_from_below_and_not_vouched_for_before() {
     let now = now().plus_seconds(30 * 86_400);
     assert!(scratch.download_all(now).is_err(), "clients refuse it");
     let waiting = scratch.timestamp().unwrap().update(now, true);
-    let Err(RoleError::Waiting(why)) = waiting else { panic!("{waiting:?}") };
+    let error = waiting.unwrap_err();
+    assert_eq!(error.kind(), RoleErrorKind::Waiting, "{error}");
+    let why = error.to_string();
     assert!(why.contains("snapshot") && why.contains("expired") && why.contains("renewed first"), "{why}");
     scratch.targets().unwrap().reconcile(now, false).unwrap();
     scratch.snapshot().unwrap().update(now, false).unwrap();
@@ -88,7 +90,7 @@ fn tampered_metadata_is_not_signed_for_and_what_was_published_stays() {
     wrong[middle] ^= 1;
     fs.corrupt(&targets, wrong);
     alarm(scratch.snapshot().unwrap().update(now(), false), "targets");
-    alarm(scratch.targets().unwrap().reconcile(now(), true), "its bytes are not those the commit log names");
+    alarm(scratch.targets().unwrap().reconcile(now(), true), "its bytes are not those that the commit log names");
     assert_eq!(scratch.download_all(now()).unwrap(), seen);
     fs.corrupt(&targets, right);
     scratch.snapshot().unwrap().update(now(), false).unwrap();
@@ -121,7 +123,7 @@ fn rolled_back_metadata_is_not_signed_for_and_coming_back_it_goes_on() {
             alarm(scratch.snapshot().unwrap().update(now(), true), "below the floor");
             alarm(scratch.timestamp().unwrap().update(now(), true), "below the floor");
         } else {
-            alarm(scratch.targets().unwrap().reconcile(now(), true), "the commit log names it but it is not there");
+            alarm(scratch.targets().unwrap().reconcile(now(), true), "is missing, but the commit log names it");
         }
         fs.plant(&path, bytes);
     }

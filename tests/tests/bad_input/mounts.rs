@@ -8,7 +8,7 @@ use system_tests::{Fleet, MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS, client
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::SimFs;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::RoleError;
+use tuf_repository::roles::{RoleError, RoleErrorKind};
 
 use crate::{Caller, files, fleet, stopped};
 
@@ -24,9 +24,9 @@ fn a_read_only_mount_is_a_fault_of_the_machine_to_every_role_and_heals() {
         let scratch = Scratch::new(Arc::new(fs.clone()), "/repo", Options::default()).unwrap();
         let release = |name: &str| -> Result<(), String> {
             let submission = scratch.submission(name, &[(name, name.as_bytes())]).map_err(|error| error.to_string())?;
-            let fault = |error: RoleError| match error {
-                RoleError::Infrastructure(message) => message,
-                other => panic!("{mount}: {other:?}"),
+            let fault = |error: RoleError| {
+                assert_eq!(error.kind(), RoleErrorKind::Infrastructure, "{mount}: {error:?}");
+                error.to_string()
             };
             scratch.targets().unwrap().commit(&[submission], now()).map_err(fault)?;
             scratch.snapshot().unwrap().update(now(), false).map_err(fault)?;

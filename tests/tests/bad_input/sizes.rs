@@ -60,8 +60,11 @@ fn a_drop_larger_than_the_free_space_waits_with_its_reason_and_others_pass() {
     fleet.post_drop("small", &files([("small", "x")]));
     fleet.start_worker(MONITOR);
     fleet.published("small");
-    let line = logged(&fleet, MONITOR, "drop large is held back");
-    assert!(line.contains("bytes and") && line.contains("are free"), "{line}");
+    let line = logged(&fleet, MONITOR, "drop held back");
+    assert!(
+        line.contains(r#""drop.name":"large""#) && line.contains("bytes and") && line.contains("are free"),
+        "{line}"
+    );
     assert!(fleet.metrics_of(MONITOR).contains("state=\"held\"} 1"), "{}", fleet.metrics_of(MONITOR));
     assert!(fleet.post().join("tuf_ready_large").exists(), "it waits under its own name");
     // There is room, as far as the drop can tell.

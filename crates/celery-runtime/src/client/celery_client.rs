@@ -49,7 +49,7 @@ impl Client {
         Self { core: Arc::new(core), headers: Arc::default(), routes: Arc::default() }
     }
 
-    /// The same client with one more header on every task it sends. Headers in [`SendOptions`] win.
+    /// The same client with one more header on every task it sends. Headers in [`SendOptions`](super::SendOptions) win.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         Arc::make_mut(&mut self.headers).insert(name.into(), value.into());

@@ -8,19 +8,20 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{context, link_new, rename_over};
+use super::lost_reply::{link_new, rename_over};
+use super::path_error::context;
 use crate::{Fs, WriteFile};
 
-/// What the names of temporary files start with. Files of such names that are old belong to processes that died.
+/// The prefix of the names of temporary files. Old files of such names belong to processes that died.
 pub const TEMP_PREFIX: &str = ".tmp-";
 
-/// Whether `name` is one of a temporary file.
+/// Whether `name` is the name of a temporary file.
 #[must_use]
 pub fn is_temp_name(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes())
 }
 
-/// A name in `dir` that no other process, on this host or another, and nothing else in this process uses.
+/// A name in `dir` that no other process on any host uses, and no other call in this process.
 #[must_use]
 pub fn temp_path(dir: &Path) -> PathBuf {
     // Process ids repeat between hosts (and containers) that share a mount.
@@ -30,8 +31,8 @@ pub fn temp_path(dir: &Path) -> PathBuf {
     dir.join(format!("{TEMP_PREFIX}{}-{:016x}-{count}", std::process::id(), *PROCESS))
 }
 
-/// A new file under a temporary name; removed when dropped without [`TempFile::persist_new`] or
-/// [`TempFile::persist_over`]. Write through [`Write`], then [`TempFile::sync`], then persist, then sync the directory.
+/// A new file under a temporary name. Dropped without [`TempFile::persist_new`] or [`TempFile::persist_over`], it is removed.
+/// Write through [`Write`], then call [`TempFile::sync`], persist the file, and sync the directory.
 pub struct TempFile<'a> {
     fs: &'a dyn Fs,
     path: PathBuf,
@@ -40,10 +41,10 @@ pub struct TempFile<'a> {
 }
 
 impl<'a> TempFile<'a> {
-    /// Creates it in `dir`, which should be the one of its later name: names cannot be moved between mounts.
+    /// Creates the file in `dir`. Use the directory of the final name: a name cannot move between mounts.
     ///
     /// # Errors
-    /// Whatever the file system said.
+    /// Any error of the file system.
     pub fn new(fs: &'a dyn Fs, dir: &Path, mode: u32) -> io::Result<Self> {
         let mut tries = 0;
         loop {
@@ -52,7 +53,7 @@ impl<'a> TempFile<'a> {
                 Ok(file) => {
                     return Ok(Self { fs, path, file: Some(file), named: true });
                 }
-                // The name is ours alone, so an earlier try made it and its reply was lost (NFS): it is in the way.
+                // Only this call uses the name, so its first try made the file and the reply was lost (NFS).
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && tries < 3 => {
                     let _ = fs.remove_file(&path);
                 }
@@ -63,7 +64,7 @@ impl<'a> TempFile<'a> {
         }
     }
 
-    /// Its temporary name.
+    /// The temporary name.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -72,15 +73,16 @@ impl<'a> TempFile<'a> {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// Whatever the file system said.
+    /// Any error of the file system.
     pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes).map_err(|error| context("write", &self.path, error))
     }
 
-    /// Sets the modification time (whole seconds since the Unix epoch); before [`TempFile::sync`], to be durable.
+    /// Sets the modification time (whole seconds since the Unix epoch). Call it before [`TempFile::sync`], which makes it
+    /// durable.
     ///
     /// # Errors
-    /// Whatever the file system said.
+    /// Any error of the file system.
     pub fn set_mtime(&mut self, seconds: i64) -> io::Result<()> {
         self.fs.set_mtime(&self.path, seconds).map_err(|error| context("set the time of", &self.path, error))
     }
@@ -88,36 +90,37 @@ impl<'a> TempFile<'a> {
     /// `fsync`: the bytes written so far are durable when it returns.
     ///
     /// # Errors
-    /// Whatever the file system said. A failed sync cannot be repeated: the file must be written again.
+    /// Any error of the file system. A failed sync cannot be repeated: the file must be written again.
     pub fn sync(&mut self) -> io::Result<()> {
         self.open_file()?.sync().map_err(|error| context("sync", &self.path, error))
     }
 
-    /// Closes the descriptor and keeps the file: for batches whose files are synced by one `sync_all`.
+    /// Closes the descriptor and keeps the file, for batches whose files one `sync_all` syncs.
     pub fn close(&mut self) {
         self.file = None;
     }
 
-    /// Gives it its final name, unless something has that name: `false`. The temporary name is removed either way.
+    /// Gives the file its final name. `false` when another file has that name. The temporary name is removed in both cases.
     /// Not durable until the directory is synced.
     ///
     /// # Errors
-    /// Whatever the file system said.
+    /// Any error of the file system.
     pub fn persist_new(self, path: &Path) -> io::Result<bool> {
         link_new(self.fs, &self.path, path)
     }
 
-    /// Gives it its final name, replacing what was there. Not durable until the directory is synced.
+    /// Gives the file its final name and replaces the file there. Not durable until the directory is synced.
     ///
     /// # Errors
-    /// Whatever the file system said; the temporary name is removed then.
+    /// Any error of the file system; the temporary name is then removed.
     pub fn persist_over(mut self, path: &Path) -> io::Result<()> {
         rename_over(self.fs, &self.path, path)?;
         self.named = false;
         Ok(())
     }
 
-    /// Leaves the file under its temporary name: the caller removes it. The descriptor, unless it was closed.
+    /// Leaves the file under its temporary name, which the caller removes. Returns the name, and the descriptor unless it was
+    /// closed.
     #[must_use]
     pub fn keep(mut self) -> (PathBuf, Option<Box<dyn WriteFile>>) {
         self.named = false;
@@ -143,7 +146,7 @@ impl Drop for TempFile<'_> {
     fn drop(&mut self) {
         if self.named {
             self.file = None;
-            // A remnant wastes space and nothing else.
+            // A remaining file only wastes space.
             let _ = self.fs.remove_file(&self.path);
         }
     }

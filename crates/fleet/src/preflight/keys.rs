@@ -6,10 +6,11 @@ use durable_fs::Fs;
 use tuf_core::key::KeyIdFormat;
 use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::{RoleError, Trust};
+use tuf_repository::roles::Trust;
 
 use super::finding::{FindingSeverity, Findings};
 use crate::keys::{self, KeysError};
+use crate::signing::{SigningError, SigningErrorKind};
 use crate::roles::KeyRole;
 use crate::{Config, repository};
 
@@ -40,8 +41,8 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTi
     let trusted = config.trusted_root.as_path();
     let trust = match repository::trust(fs, config, role, names).and_then(|trust| newest(trust, now)) {
         Ok(trust) => trust,
-        Err(RoleError::Waiting(message)) => {
-            findings.add(FindingSeverity::Info, "root", trusted, message, "the worker waits for it");
+        Err(error) if error.kind() == SigningErrorKind::Waiting => {
+            findings.add(FindingSeverity::Info, "root", trusted, error.to_string(), "the worker waits for it");
             return;
         }
         Err(error) => {
@@ -82,7 +83,7 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTi
     }
 }
 
-fn newest(mut trust: Trust, now: UtcTime) -> Result<Trust, RoleError> {
+fn newest(mut trust: Trust, now: UtcTime) -> Result<Trust, SigningError> {
     trust.refresh(0, now)?;
     Ok(trust)
 }

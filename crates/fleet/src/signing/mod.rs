@@ -1,12 +1,13 @@
-//! The harness of the signing workers: open the role, reconcile, renew, answer tasks.
+//! The harness of the signing workers: it opens the role, reconciles, renews and answers tasks.
 //!
 //! A role is level-triggered: it reconciles at start, every `reconcile_period`, when a renewal is due and when a task
 //! asks, with the broker or without.
 
-mod pace;
+mod error;
 mod role;
 mod shared;
 mod skew;
+mod tidy_schedule;
 
 #[cfg(test)]
 mod tests;
@@ -19,30 +20,31 @@ use celery_runtime::worker::WorkerBuilder;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use self::pace::Pace;
+use self::tidy_schedule::TidySchedule;
 use crate::contract::{REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult, UpdateResult};
 use crate::{Context, FleetError, tasks};
 
-pub use role::{Progress, RoleError, RoleReport, SigningRole, tidied};
-pub use shared::Shared;
+pub use error::{SigningError, SigningErrorKind};
+pub use role::{ReconcileOutcome, RoleReport, SigningRole, tidied};
+pub use shared::SharedRole;
 
-/// The first pause after a failure; doubled by each further one, up to `reconcile_period`.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The pause after the first failure. Each further failure doubles it, up to `reconcile_period`.
+const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs a signing worker until `context.shutdown`: the tasks `ping`, `status` and `refresh-expiry`, those that
-/// `add_tasks` adds, and the loop that reconciles.
+/// Runs a signing worker until `context.shutdown`: the tasks `ping`, `status` and `refresh-expiry`, the tasks of `add_tasks`,
+/// and the loop that reconciles.
 ///
-/// `open` makes the role; it is called again after a panic, and with a growing pause while it fails.
+/// `open` opens the role. It is called again after a panic, and with a growing pause while it fails.
 ///
 /// # Errors
 /// When the worker cannot be built, or stops serving its queue without being asked to.
 pub async fn run<R, O, T>(context: Context, queue: &'static str, open: O, add_tasks: T) -> Result<(), FleetError>
 where
     R: SigningRole,
-    O: FnMut() -> Result<R, RoleError> + Send + 'static,
-    T: FnOnce(WorkerBuilder, Arc<Shared<R>>) -> WorkerBuilder,
+    O: FnMut() -> Result<R, SigningError> + Send + 'static,
+    T: FnOnce(WorkerBuilder, Arc<SharedRole<R>>) -> WorkerBuilder,
 {
-    let shared = Arc::new(Shared::new(&context, Box::new(open)));
+    let shared = Arc::new(SharedRole::new(&context, Box::new(open)));
     let builder = tasks::builder(&context, queue).task(REFRESH_EXPIRY, {
         let shared = shared.clone();
         move |_, arguments: Arguments| {
@@ -64,7 +66,11 @@ where
 }
 
 /// The task of a role whose whole work is to reconcile, such as `update-snapshot`: no arguments, an [`UpdateResult`].
-pub fn add_update<R: SigningRole>(builder: WorkerBuilder, task: &'static str, shared: Arc<Shared<R>>) -> WorkerBuilder {
+pub fn add_update<R: SigningRole>(
+    builder: WorkerBuilder,
+    task: &'static str,
+    shared: Arc<SharedRole<R>>,
+) -> WorkerBuilder {
     builder.task(task, move |_, arguments: Arguments| {
         let shared = shared.clone();
         async move {
@@ -76,26 +82,24 @@ pub fn add_update<R: SigningRole>(builder: WorkerBuilder, task: &'static str, sh
 }
 
 /// Reconciles at start, when woken, when a renewal is due, and every `reconcile_period`; after a failure sooner.
-async fn keep_reconciled<R: SigningRole>(context: Context, shared: Arc<Shared<R>>) {
+async fn keep_reconciled<R: SigningRole>(context: Context, shared: Arc<SharedRole<R>>) {
     let period = context.config.reconcile_period;
-    let mut pause = FIRST_PAUSE;
-    let mut pace = Pace::new(Instant::now());
+    let mut pause = FIRST_RETRY_PAUSE;
+    let mut tidying = TidySchedule::new(Instant::now());
     while !context.shutdown.is_cancelled() {
         let next = match shared.reconcile_and_report("reconcile", false).await {
             Ok((_, report)) => {
-                pause = FIRST_PAUSE;
-                if pace.is_due(Instant::now()) {
+                pause = FIRST_RETRY_PAUSE;
+                if tidying.is_due(Instant::now()) {
                     let more = shared.tidy().await;
-                    pace.done(Instant::now(), more);
+                    tidying.done(Instant::now(), more);
                 }
                 let renewal = report.next_renewal.map_or(i64::MAX, |due| due.seconds_since(context.clock.now()));
-                // A renewal that is due and was not made is the role's decision; asking without end would not change it.
+                // A due renewal that was not made is the role's decision. Asking again immediately would not change it.
                 period.min(Duration::from_secs(u64::try_from(renewal.max(1)).unwrap_or(1)))
             }
-            Err(RoleError::Alarm(_)) => period,
-            Err(
-                RoleError::Waiting(_) | RoleError::Infrastructure(_) | RoleError::Internal(_) | RoleError::Refused(_),
-            ) => {
+            Err(error) if error.kind() == SigningErrorKind::Alarm => period,
+            Err(_) => {
                 let now = pause.min(period);
                 pause = pause.saturating_mul(2);
                 now

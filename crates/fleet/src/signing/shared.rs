@@ -1,4 +1,4 @@
-//! The role behind its lock.
+//! One role, shared by the reconcile loop and the tasks of a worker.
 
 use std::any::Any;
 use std::fmt;
@@ -15,22 +15,23 @@ use tokio::sync::{Mutex, Notify};
 use tracing::Span;
 use tuf_core::time::UtcTime;
 
+use super::error::{SigningError, SigningErrorKind};
+use super::role::{ReconcileOutcome, RoleReport, SigningRole};
 use super::skew::SkewProbe;
-use super::{Progress, RoleError, RoleReport, SigningRole};
 use crate::metrics::FleetMetrics;
 use crate::roles::WorkerRole;
 use crate::{Context, Health};
 
-type Open<R> = Box<dyn FnMut() -> Result<R, RoleError> + Send>;
+type OpenRole<R> = Box<dyn FnMut() -> Result<R, SigningError> + Send>;
 
-struct Slot<R> {
+struct RoleSlot<R> {
     role: Option<R>,
-    open: Open<R>,
+    open: OpenRole<R>,
     skew: SkewProbe,
 }
 
-impl<R> Slot<R> {
-    fn role(&mut self) -> Result<&mut R, RoleError> {
+impl<R> RoleSlot<R> {
+    fn role(&mut self) -> Result<&mut R, SigningError> {
         match &mut self.role {
             Some(role) => Ok(role),
             empty => Ok(empty.insert((self.open)()?)),
@@ -38,9 +39,9 @@ impl<R> Slot<R> {
     }
 }
 
-/// A role shared by the loop and the tasks of one worker. One piece of work at a time, in the order of arrival.
-pub struct Shared<R> {
-    slot: Arc<Mutex<Slot<R>>>,
+/// A role shared by the reconcile loop and the tasks of one worker. It does one piece of work at a time, in order of arrival.
+pub struct SharedRole<R> {
+    slot: Arc<Mutex<RoleSlot<R>>>,
     fs: Arc<dyn Fs>,
     metadata: PathBuf,
     worker_role: WorkerRole,
@@ -51,19 +52,19 @@ pub struct Shared<R> {
     pub(super) wake: Notify,
 }
 
-impl<R> fmt::Debug for Shared<R> {
+impl<R> fmt::Debug for SharedRole<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("role", &self.worker_role.as_str()).finish_non_exhaustive()
+        f.debug_struct("SharedRole").field("role", &self.worker_role.as_str()).finish_non_exhaustive()
     }
 }
 
-impl<R: SigningRole> Shared<R> {
-    pub(super) fn new(context: &Context, open: Open<R>) -> Self {
+impl<R: SigningRole> SharedRole<R> {
+    pub(super) fn new(context: &Context, open: OpenRole<R>) -> Self {
         let skew = SkewProbe::new(context.config.max_clock_skew, context.config.reconcile_period);
         Self {
             fs: context.fs.clone(),
             metadata: context.config.metadata_path(),
-            slot: Arc::new(Mutex::new(Slot { role: None, open, skew })),
+            slot: Arc::new(Mutex::new(RoleSlot { role: None, open, skew })),
             worker_role: context.worker.role,
             clock: context.clock.clone(),
             health: context.health.clone(),
@@ -73,48 +74,47 @@ impl<R: SigningRole> Shared<R> {
         }
     }
 
-    /// Runs `work` on the role (opening it when needed) on a thread that may block, after all work that came before.
-    /// `task` names it in metrics and logs. The outcome shows in the worker's health: an alarm stays until a
-    /// reconciliation succeeds. Dropping the future does not stop work that has begun. After a panic the role is
-    /// dropped and opened anew for the next piece of work.
+    /// Runs `work` on the role, on a thread that may block, after all earlier work. Opens the role when needed. `task` names the
+    /// work in metrics and logs. The worker's health shows the outcome; an alarm stays until a reconciliation succeeds. Dropping
+    /// the future does not stop work that has begun. After a panic the role is dropped, and opened again for the next work.
     ///
     /// # Errors
-    /// What `work` or opening the role said.
-    pub async fn with<T, F>(&self, task: &'static str, work: F) -> Result<T, RoleError>
+    /// The error of `work` or of opening the role.
+    pub async fn with<T, F>(&self, task: &'static str, work: F) -> Result<T, SigningError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut R, UtcTime) -> Result<T, RoleError> + Send + 'static,
+        F: FnOnce(&mut R, UtcTime) -> Result<T, SigningError> + Send + 'static,
     {
         self.run(task, false, work).await.map(|(value, _)| value)
     }
 
-    /// Reconciles now, renewing everything when `force` is set.
+    /// Reconciles now; with `force` renews everything.
     ///
     /// # Errors
-    /// What the role said.
-    pub async fn reconcile(&self, force: bool) -> Result<Progress, RoleError> {
+    /// The error of the role.
+    pub async fn reconcile(&self, force: bool) -> Result<ReconcileOutcome, SigningError> {
         self.reconcile_and_report("reconcile", force).await.map(|(progress, _)| progress)
     }
 
-    /// Lets the role delete what is out of use; whether there is more to do at once. Work that arrives meanwhile waits
-    /// for a bounded stretch of it. A failure is logged and says nothing of the role's health.
+    /// Lets the role delete files out of use. Returns whether the next call should follow immediately. Work that arrives
+    /// meanwhile waits for one bounded call. A failure is logged and does not change the worker's health.
     pub(super) async fn tidy(&self) -> bool {
         let work = |role: &mut R, now| {
             Ok(role.tidy(now).unwrap_or_else(|error| {
-                tracing::warn!("files that are out of use stay for now: {error}");
+                tracing::warn!(%error, "retention failed; files out of use stay for now");
                 false
             }))
         };
         self.with("retention", work).await.unwrap_or(false)
     }
 
-    /// What the worker says of itself; [`Health::worked`] is for tasks that changed something.
+    /// The worker's health. Tasks that changed something call [`Health::worked`].
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Makes the loop reconcile at once instead of at its next turn.
+    /// Makes the loop reconcile immediately instead of at its next turn.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
@@ -123,7 +123,7 @@ impl<R: SigningRole> Shared<R> {
         &self,
         task: &'static str,
         force: bool,
-    ) -> Result<(Progress, RoleReport), RoleError> {
+    ) -> Result<(ReconcileOutcome, RoleReport), SigningError> {
         let health = self.health.clone();
         let work = move |role: &mut R, now| {
             let progress = role.reconcile(now, force)?;
@@ -133,8 +133,7 @@ impl<R: SigningRole> Shared<R> {
                     role.version = progress.version,
                     role.renewed = progress.renewed.len(),
                     role.bins_renewed = progress.bins_renewed,
-                    "reconciled, now at version {}",
-                    progress.version
+                    "role reconciled"
                 );
             }
             Ok(progress)
@@ -142,10 +141,10 @@ impl<R: SigningRole> Shared<R> {
         self.run(task, true, work).await
     }
 
-    async fn run<T, F>(&self, task: &'static str, reconciles: bool, work: F) -> Result<(T, RoleReport), RoleError>
+    async fn run<T, F>(&self, task: &'static str, reconciles: bool, work: F) -> Result<(T, RoleReport), SigningError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut R, UtcTime) -> Result<T, RoleError> + Send + 'static,
+        F: FnOnce(&mut R, UtcTime) -> Result<T, SigningError> + Send + 'static,
     {
         let mut slot = self.slot.clone().lock_owned().await;
         let (clock, health, span) = (self.clock.clone(), self.health.clone(), self.span.clone());
@@ -165,7 +164,7 @@ impl<R: SigningRole> Shared<R> {
                 }));
                 let outcome = outcome.unwrap_or_else(|panic| {
                     slot.role = None;
-                    Err(RoleError::Internal(format!("{task} panicked: {}", panic_text(panic.as_ref()))))
+                    Err(SigningError::Panicked { task, message: panic_text(panic.as_ref()) })
                 });
                 health.metrics().task(task, label(outcome.as_ref().err()), started.elapsed());
                 if let Ok((_, report)) = &outcome {
@@ -175,27 +174,29 @@ impl<R: SigningRole> Shared<R> {
                 outcome
             })
         });
-        blocking.await.unwrap_or_else(|error| Err(RoleError::Internal(format!("{task}: {error}"))))
+        blocking.await.unwrap_or_else(|source| Err(SigningError::Aborted { task, source }))
     }
 }
 
-fn state_after(before: HealthState, error: Option<&RoleError>, reconciled: bool) -> HealthState {
-    match error {
-        None if reconciled || !matches!(before, HealthState::Alarm(_)) => HealthState::Ready,
-        None | Some(RoleError::Refused(_)) => before,
-        Some(RoleError::Waiting(detail) | RoleError::Infrastructure(detail)) => HealthState::Waiting(detail.clone()),
-        Some(RoleError::Alarm(detail) | RoleError::Internal(detail)) => HealthState::Alarm(detail.clone()),
+fn state_after(before: HealthState, error: Option<&SigningError>, reconciled: bool) -> HealthState {
+    let Some(error) = error else {
+        return if reconciled || !matches!(before, HealthState::Alarm(_)) { HealthState::Ready } else { before };
+    };
+    match error.kind() {
+        SigningErrorKind::Refused => before,
+        SigningErrorKind::Waiting | SigningErrorKind::Infrastructure => HealthState::Waiting(error.to_string()),
+        SigningErrorKind::Alarm | SigningErrorKind::Internal => HealthState::Alarm(error.to_string()),
     }
 }
 
-fn label(error: Option<&RoleError>) -> WorkOutcome {
-    match error {
+fn label(error: Option<&SigningError>) -> WorkOutcome {
+    match error.map(SigningError::kind) {
         None => WorkOutcome::Success,
-        Some(RoleError::Waiting(_)) => WorkOutcome::Waiting,
-        Some(RoleError::Alarm(_)) => WorkOutcome::Alarm,
-        Some(RoleError::Infrastructure(_)) => WorkOutcome::Retry,
-        Some(RoleError::Refused(_)) => WorkOutcome::Refused,
-        Some(RoleError::Internal(_)) => WorkOutcome::Panic,
+        Some(SigningErrorKind::Waiting) => WorkOutcome::Waiting,
+        Some(SigningErrorKind::Alarm) => WorkOutcome::Alarm,
+        Some(SigningErrorKind::Infrastructure) => WorkOutcome::Retry,
+        Some(SigningErrorKind::Refused) => WorkOutcome::Refused,
+        Some(SigningErrorKind::Internal) => WorkOutcome::Panic,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether this machine's clock agrees with that of the shared mount.
+//! The clock of this machine compared with the clock of the shared mount.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use durable_fs::{Fs, durable};
 use tuf_core::time::UtcTime;
 
-use super::RoleError;
+use super::error::SigningError;
 
-/// Compares the clock with the modification time the mount gives a file just created, once a period.
+/// Compares the clock with the modification time that the mount gives a new file, once per period.
 #[derive(Debug)]
 pub(super) struct SkewProbe {
     limit: i64,
     period: Duration,
-    /// When it was last found to agree.
+    /// Time of the last agreement.
     agreed: Option<Instant>,
 }
 
@@ -22,28 +22,24 @@ impl SkewProbe {
         Self { limit: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), period, agreed: None }
     }
 
-    /// Looks, unless that was done within the period; after a disagreement each time. A directory that cannot be written
-    /// tells nothing: the role's own work says what is the matter with it.
+    /// Compares the clocks, unless they agreed within the period. A directory that cannot be written gives no answer: the role's
+    /// own work reports that failure.
     ///
     /// # Errors
-    /// [`RoleError::Alarm`] when the two are further apart than the limit.
-    pub(super) fn check(&mut self, fs: &dyn Fs, dir: &Path, now: &dyn Fn() -> UtcTime) -> Result<(), RoleError> {
+    /// [`SigningError::ClockSkew`] when the two are further apart than the limit.
+    pub(super) fn check(&mut self, fs: &dyn Fs, dir: &Path, now: &dyn Fn() -> UtcTime) -> Result<(), SigningError> {
         if self.agreed.is_some_and(|agreed| agreed.elapsed() < self.period) {
             return Ok(());
         }
         let before = now();
         let Some(theirs) = mtime_of_a_new_file(fs, dir) else { return Ok(()) };
-        // A mount that is slow, or a process that is stopped in between, is no skew.
+        // A slow mount, or a process that was stopped in between, is no skew.
         let (ahead, behind) = (before.unix().saturating_sub(theirs), theirs.saturating_sub(now().unix()));
         let apart = ahead.max(behind);
         if apart > self.limit {
             self.agreed = None;
-            let direction = if ahead > behind { "ahead of" } else { "behind" };
-            return Err(RoleError::Alarm(format!(
-                "the clock of this machine is {apart} s {direction} that of {} (max_clock_skew is {} s)",
-                dir.display(),
-                self.limit
-            )));
+            let (ahead, mount) = (ahead > behind, dir.to_path_buf());
+            return Err(SigningError::ClockSkew { apart, ahead, mount, limit: self.limit });
         }
         self.agreed = Some(Instant::now());
         Ok(())
@@ -52,18 +48,19 @@ impl SkewProbe {
 
 fn mtime_of_a_new_file(fs: &dyn Fs, dir: &Path) -> Option<i64> {
     let mut file = durable::TempFile::new(fs, dir, 0o600).ok()?;
-    // Over NFS the time is the server's only once bytes have got there.
+    // Over NFS the time is the server's only after bytes have reached it.
     file.write_bytes(b"x").and_then(|()| file.sync()).ok()?;
     fs.stat(file.path()).ok().map(|stat| stat.mtime)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::SigningErrorKind;
     use super::*;
     use durable_fs::RealFs;
     use service::clock::{Clock as _, SystemClock};
 
-    fn check(offset: i64, dir: &Path) -> Result<(), RoleError> {
+    fn check(offset: i64, dir: &Path) -> Result<(), SigningError> {
         let mut probe = SkewProbe::new(Duration::from_secs(300), Duration::from_secs(3_600));
         probe.check(&RealFs, dir, &|| SystemClock.now().plus_seconds(offset))
     }
@@ -74,19 +71,20 @@ mod tests {
         check(0, dir.path()).unwrap();
         check(-200, dir.path()).unwrap();
         for (offset, word) in [(3 * 365 * 86_400, "ahead of"), (-365 * 86_400, "behind"), (400, "ahead of")] {
-            let Err(RoleError::Alarm(message)) = check(offset, dir.path()) else { panic!("{offset}") };
-            assert!(message.contains(word), "{message}");
+            let error = check(offset, dir.path()).unwrap_err();
+            assert_eq!(error.kind(), SigningErrorKind::Alarm, "{offset}");
+            assert!(error.to_string().contains(word), "{error}");
         }
         assert_eq!(dir.path().read_dir().unwrap().count(), 0, "nothing is left behind");
     }
 
     #[test]
-    fn a_mount_that_cannot_be_written_tells_nothing() {
+    fn a_mount_that_cannot_be_written_gives_no_answer() {
         check(86_400, Path::new("/nonexistent")).unwrap();
     }
 
     #[test]
-    fn a_clock_that_was_set_right_is_believed_again_at_once() {
+    fn a_corrected_clock_is_accepted_immediately() {
         let dir = tempfile::tempdir().unwrap();
         let mut probe = SkewProbe::new(Duration::from_secs(300), Duration::from_secs(3_600));
         assert!(probe.check(&RealFs, dir.path(), &|| SystemClock.now().plus_seconds(86_400)).is_err());

@@ -21,10 +21,10 @@ use crate::{Config, WorkerInfo, exceptions};
 const QUEUE: &str = "snapshot-worker";
 const LONG: Duration = Duration::from_secs(30);
 
-/// What one call of the role does.
+/// One call of the role.
 enum Step {
-    Do(Progress),
-    Fail(RoleError),
+    Do(ReconcileOutcome),
+    Fail(SigningError),
     Panic,
 }
 
@@ -37,18 +37,18 @@ struct Scripted {
 }
 
 impl SigningRole for Scripted {
-    fn reconcile(&mut self, _now: UtcTime, force: bool) -> Result<Progress, RoleError> {
+    fn reconcile(&mut self, _now: UtcTime, force: bool) -> Result<ReconcileOutcome, SigningError> {
         let _ = self.events.send(format!("reconcile {} {force}", self.opening));
         let step = self.script.lock().unwrap().pop_front();
         match step {
-            None => Ok(Progress::default()),
+            None => Ok(ReconcileOutcome::default()),
             Some(Step::Do(progress)) => Ok(progress),
             Some(Step::Fail(error)) => Err(error),
             Some(Step::Panic) => panic!("out of paper"),
         }
     }
 
-    fn tidy(&mut self, _now: UtcTime) -> Result<bool, RoleError> {
+    fn tidy(&mut self, _now: UtcTime) -> Result<bool, SigningError> {
         let _ = self.events.send("tidy".into());
         match self.script.lock().unwrap().pop_front() {
             Some(Step::Fail(error)) => Err(error),
@@ -75,13 +75,13 @@ struct Fleet {
 
 impl Fleet {
     /// A worker over `broker` whose role follows `script` once `openings` (each an error) are through.
-    fn start(broker: Arc<dyn Broker>, openings: Vec<RoleError>, script: Vec<Step>) -> Self {
+    fn start(broker: Arc<dyn Broker>, openings: Vec<SigningError>, script: Vec<Step>) -> Self {
         Self::start_with(broker, openings, script, "3600", None)
     }
 
     fn start_with(
         broker: Arc<dyn Broker>,
-        openings: Vec<RoleError>,
+        openings: Vec<SigningError>,
         script: Vec<Step>,
         period: &str,
         renewal: Option<UtcTime>,
@@ -120,7 +120,7 @@ impl Fleet {
 /// `wait` works until the gate opens; `fail` is refused.
 static GATES: Mutex<BTreeMap<String, mpsc::Receiver<()>>> = Mutex::new(BTreeMap::new());
 
-fn add_tasks(builder: WorkerBuilder, shared: Arc<Shared<Scripted>>) -> WorkerBuilder {
+fn add_tasks(builder: WorkerBuilder, shared: Arc<SharedRole<Scripted>>) -> WorkerBuilder {
     let refusing = shared.clone();
     builder
         .task("wait", move |_, arguments: Arguments| {
@@ -129,14 +129,14 @@ fn add_tasks(builder: WorkerBuilder, shared: Arc<Shared<Scripted>>) -> WorkerBui
                 let (gate,): (String,) = arguments.bind_tuple(&["gate"])?;
                 let gate = GATES.lock().unwrap().remove(&gate).unwrap();
                 let opening = shared.with("wait", move |role, _| {
-                    gate.recv().map(|()| role.opening).map_err(|_| RoleError::Infrastructure("the gate is gone".into()))
+                    gate.recv().map(|()| role.opening).map_err(|_| SigningError::infrastructure("the gate is gone"))
                 });
                 Ok(opening.await?.into())
             }
         })
         .task("fail", move |_, _| {
             let shared = refusing.clone();
-            async move { Ok(shared.with("fail", |_, _| Err::<Value, _>(RoleError::refused("not like that"))).await?) }
+            async move { Ok(shared.with("fail", |_, _| Err::<Value, _>(SigningError::refused("not like that"))).await?) }
         })
 }
 
@@ -146,8 +146,8 @@ async fn call(client: &Client, task: &str, kwargs: Value) -> Result<Value, Strin
 }
 
 #[tokio::test]
-async fn a_role_is_reconciled_at_start_and_by_itself_while_the_broker_is_away() {
-    // Nobody listens there.
+async fn a_role_reconciles_at_start_and_periodically_while_the_broker_is_away() {
+    // No broker listens there.
     let broker = connect("amqp://nobody:nothing@127.0.0.1:1/none", ConnectOptions::default()).await.unwrap();
     let mut fleet = Fleet::start_with(broker, vec![], vec![], "0.001", None);
     assert_eq!(fleet.next().await, "open 1");
@@ -174,11 +174,9 @@ async fn a_renewal_is_made_when_it_is_due() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_are_tried_again_with_a_growing_pause_and_alarms_at_the_period() {
-    let waiting = || RoleError::Waiting("no root yet".into());
-    let script = vec![
-        Step::Fail(RoleError::Infrastructure("no space".into())),
-        Step::Fail(RoleError::Alarm("below the floor".into())),
-    ];
+    let waiting = || SigningError::waiting("no root yet");
+    let script =
+        vec![Step::Fail(SigningError::infrastructure("no space")), Step::Fail(SigningError::alarm("below the floor"))];
     let broker = Arc::new(MemoryBroker::new().connect());
     let mut fleet = Fleet::start_with(broker, vec![waiting(), waiting(), waiting()], script, "3600", None);
     let mut pauses = Vec::new();
@@ -228,11 +226,15 @@ async fn ping_and_status_are_answered_while_work_is_blocked() {
 }
 
 #[tokio::test]
-async fn a_panic_opens_the_role_anew_and_poisons_nothing() {
+async fn a_panic_opens_the_role_again_and_poisons_nothing() {
     let broker = MemoryBroker::new();
-    let renewed =
-        Progress { version: 8, changed: true, renewed: BTreeMap::from([("snapshot".into(), 8)]), bins_renewed: 0 };
-    let script = vec![Step::Do(Progress::default()), Step::Panic, Step::Do(renewed)];
+    let renewed = ReconcileOutcome {
+        version: 8,
+        changed: true,
+        renewed: BTreeMap::from([("snapshot".into(), 8)]),
+        bins_renewed: 0,
+    };
+    let script = vec![Step::Do(ReconcileOutcome::default()), Step::Panic, Step::Do(renewed)];
     let mut fleet = Fleet::start(Arc::new(broker.connect()), vec![], script);
     assert_eq!(fleet.next().await, "open 1");
     assert_eq!(fleet.next().await, "reconcile 1 false");
@@ -273,7 +275,7 @@ async fn an_alarm_stays_until_a_reconciliation_succeeds() {
     let (open_gate, gate) = mpsc::channel();
     GATES.lock().unwrap().insert("alarmed".into(), gate);
     open_gate.send(()).unwrap();
-    let script = vec![Step::Fail(RoleError::Alarm("a bad signature".into()))];
+    let script = vec![Step::Fail(SigningError::alarm("a bad signature"))];
     let mut fleet = Fleet::start(Arc::new(broker.connect()), vec![], script);
     assert_eq!(fleet.next().await, "open 1");
     assert_eq!(fleet.next().await, "reconcile 1 false");
@@ -291,10 +293,10 @@ async fn tidying_that_fails_says_nothing_of_the_role() {
     let mut fleet = Fleet::start(Arc::new(broker.connect()), vec![], vec![]);
     assert_eq!(fleet.next().await, "open 1");
     let (sender, mut events) = channel::unbounded_channel();
-    let failure = Step::Fail(RoleError::Infrastructure("a read-only mount".into()));
+    let failure = Step::Fail(SigningError::infrastructure("a read-only mount"));
     let script = Arc::new(Mutex::new(VecDeque::from([failure])));
     let open = move || Ok(Scripted { opening: 1, script: script.clone(), events: sender.clone(), renewal: None });
-    let shared = Shared::new(&fleet.context, Box::new(open));
+    let shared = SharedRole::new(&fleet.context, Box::new(open));
     assert!(!shared.tidy().await);
     assert_eq!(fleet.context.health.settled(), HealthState::Ready);
     assert!(shared.tidy().await, "there is more to do");
@@ -326,15 +328,14 @@ async fn work_under_way_is_finished_before_the_worker_ends() {
 }
 
 #[test]
-fn each_error_becomes_the_exception_that_tells_the_caller_what_to_do() {
+fn each_error_becomes_the_exception_for_the_callers_next_step() {
     use crate::exceptions::{Advice, advice};
-    let text = || String::from("x");
     for (error, expected) in [
-        (RoleError::Waiting(text()), Advice::Again),
-        (RoleError::Infrastructure(text()), Advice::Again),
-        (RoleError::Internal(text()), Advice::Again),
-        (RoleError::Alarm(text()), Advice::Operator),
-        (RoleError::refused("x"), Advice::Never),
+        (SigningError::waiting("x"), Advice::Again),
+        (SigningError::infrastructure("x"), Advice::Again),
+        (SigningError::Panicked { task: "x", message: "x".into() }, Advice::Again),
+        (SigningError::alarm("x"), Advice::Operator),
+        (SigningError::refused("x"), Advice::Never),
     ] {
         assert_eq!(advice(&error.into()), expected);
     }

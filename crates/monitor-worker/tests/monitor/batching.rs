@@ -1,12 +1,12 @@
-//! Which drops make a batch, in which order, and what happens to names.
+//! Which drops make a batch, in which order, and how directories are renamed.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use durable_fs::{Fs, RealFs};
-use monitor_worker::receipt::Outcome;
-use monitor_worker::{Chain, ChainError, Monitor, Settings};
+use monitor_worker::receipt::DropOutcome;
+use monitor_worker::{Chain, Monitor, Settings};
 use service::clock::ManualClock;
 
 use crate::scene::{FakeChain, INBOUND, POST, START, Scene};
@@ -40,12 +40,12 @@ async fn subdirectories_are_kept() {
 }
 
 #[tokio::test]
-async fn a_receipt_tells_with_what_the_drop_was_published() {
+async fn a_receipt_names_the_versions_that_published_the_drop() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
     scene.run().await;
     let receipt = scene.receipt("X").unwrap();
-    assert_eq!(receipt.outcome, Outcome::Published);
+    assert_eq!(receipt.outcome, DropOutcome::Published);
     assert_eq!((receipt.record, receipt.snapshot_version, receipt.timestamp_version), (Some(1), Some(1), Some(1)));
     assert_eq!(receipt.finished_at, "2001-09-09T01:46:40Z");
     assert!(receipt.batch.is_some() && receipt.digest.is_some());
@@ -54,7 +54,7 @@ async fn a_receipt_tells_with_what_the_drop_was_published() {
 }
 
 #[tokio::test]
-async fn what_has_no_ready_name_is_ignored() {
+async fn names_without_the_ready_prefix_are_ignored() {
     let scene = Scene::new();
     for dir in ["tuf_tmp_X", "TUF_READY_X", "other", ".nfs0000000000000001", "tuf_rejected_Y"] {
         scene.fs.plant(format!("{POST}/{dir}/a"), "a");
@@ -123,8 +123,8 @@ async fn a_drop_that_does_not_fit_waits_and_others_pass() {
     let monitor = scene.open().unwrap();
     let report = scene.drain(&monitor).await;
     assert_eq!((report.published, report.rejected, report.waiting), (1, 0, 1));
-    assert_eq!(report.held[0].0, "large");
-    assert!(report.held[0].1.contains("bytes"), "{:?}", report.held);
+    assert_eq!(report.held[0].0.as_str(), "large");
+    assert!(report.held[0].1.to_string().contains("bytes"), "{:?}", report.held);
     assert_eq!(monitor.counts()["held"], 1);
     scene.fs.set_capacity(1 << 30);
     assert_eq!(scene.drain(&monitor).await.published, 1);
@@ -143,7 +143,7 @@ async fn a_disk_that_fills_while_copying_holds_back_and_loses_nothing() {
     for _ in 0..8 {
         let _ = monitor.run_cycle(&scene.chain).await;
     }
-    assert_eq!(scene.outcome("X"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("X"), Some(DropOutcome::Published));
 }
 
 #[tokio::test]
@@ -171,8 +171,7 @@ async fn pause_stops_intake_only_and_survives_a_restart() {
     scene.post("before", &[("a", "a")]);
     let monitor = scene.open().unwrap();
     // Taken in, but the chain does not answer yet.
-    let unavailable = monitor_worker::ChainError::Unavailable { task: "add-targets", reason: "no".into() };
-    scene.chain.books.lock().unwrap().failures.push(unavailable);
+    scene.make_unavailable_once();
     assert!(monitor.run_cycle(&scene.chain).await.is_err());
     let set = monitor.set_paused(true, Some("maintenance".into())).await.unwrap();
     assert_eq!((set.paused, set.reason.as_deref()), (true, Some("maintenance")));
@@ -191,7 +190,7 @@ async fn pause_stops_intake_only_and_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_processing_directory_nobody_knows_is_checked_like_a_ready_one() {
+async fn an_unknown_processing_directory_is_checked_like_a_ready_one() {
     let scene = Scene::new();
     scene.fs.plant(format!("{POST}/tuf_processing_good/a"), "a");
     scene.fs.plant_symlink(format!("{POST}/tuf_processing_bad/link"), "a");
@@ -222,7 +221,7 @@ async fn old_leftovers_are_collected_and_loose_files_are_not() {
 }
 
 #[tokio::test]
-async fn receipts_go_after_their_time() {
+async fn receipts_are_removed_after_their_time() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
     scene.run().await;
@@ -239,8 +238,7 @@ async fn a_damaged_batch_directory_is_replaced() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a"), ("b", "b")]);
     let monitor = scene.open().unwrap();
-    let gone = monitor_worker::ChainError::Unavailable { task: "add-targets", reason: "no".into() };
-    scene.chain.books.lock().unwrap().failures.push(gone);
+    scene.make_unavailable_once();
     assert!(monitor.run_cycle(&scene.chain).await.is_err());
     let batch = scene.in_inbound().pop().unwrap();
     scene.fs.remove_file(&Path::new(INBOUND).join(&batch).join("0/b")).unwrap();
@@ -253,8 +251,7 @@ async fn a_batch_that_holds_other_bytes_is_staged_again() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
     let monitor = scene.open().unwrap();
-    let unavailable = monitor_worker::ChainError::Unavailable { task: "add-targets", reason: "no".into() };
-    scene.chain.books.lock().unwrap().failures.push(unavailable);
+    scene.make_unavailable_once();
     assert!(monitor.run_cycle(&scene.chain).await.is_err());
     let batch = scene.in_inbound().pop().unwrap();
     assert!(scene.fs.corrupt(Path::new(INBOUND).join(&batch).join("0/a"), "b"));
@@ -276,7 +273,7 @@ async fn a_thousand_drops_are_one_batch_with_few_syncs() {
     assert!(syncs < 20, "{syncs} syncs");
 }
 
-/// Two monitors, each with its own state, work on one drop directory at once, on the real file system.
+/// Two monitors, each with its own state, work on one drop directory at the same time, on the real file system.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_monitors_on_one_directory_publish_every_drop_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -301,7 +298,7 @@ async fn two_monitors_on_one_directory_publish_every_drop_once() {
         fs.rename(&tmp, &at("post").join(format!("tuf_ready_{n}"))).unwrap();
     };
     async fn work(monitor: &Monitor, chain: &dyn Chain) {
-        // A monitor may lose a race and fail a cycle; it goes on.
+        // A monitor that loses a race may fail a cycle; the next one succeeds.
         let _ = monitor.run_cycle(chain).await;
         let _ = monitor.tidy().await;
     }
@@ -324,13 +321,12 @@ async fn two_monitors_on_one_directory_publish_every_drop_once() {
 }
 
 #[tokio::test]
-async fn a_drop_that_was_taken_in_and_does_not_get_on_is_still_waiting() {
+async fn a_drop_that_was_taken_in_and_makes_no_progress_still_waits() {
     let scene = Scene::new();
     scene.post("one", &[("a", "1")]);
     let monitor = scene.open().unwrap();
-    let unavailable = || ChainError::Unavailable { task: "add-targets", reason: "away".into() };
-    scene.chain.books.lock().unwrap().failures.extend([unavailable(), unavailable()]);
     for _ in 0..2 {
+        scene.make_unavailable_once();
         monitor.run_cycle(&scene.chain).await.unwrap_err();
         scene.clock.advance(400);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use monitor_worker::receipt::Outcome;
+use monitor_worker::receipt::DropOutcome;
 
 use crate::scene::{POST, START, Scene};
 
@@ -21,7 +21,7 @@ async fn a_clock_that_runs_backwards_loses_no_drop() {
         scene.post("after", &[("same", &ours.to_string()), ("more", &theirs.to_string())]);
         assert_eq!(scene.drain(&monitor).await.published, 1);
         assert_eq!(monitor.oldest_waiting(), Duration::ZERO, "an age is never negative");
-        assert_eq!(scene.outcome("after"), Some(Outcome::Published));
+        assert_eq!(scene.outcome("after"), Some(DropOutcome::Published));
         assert_eq!(scene.visible("same"), Some(ours.to_string()));
     }
 }
@@ -43,12 +43,12 @@ async fn a_clock_years_ahead_loses_no_drop_and_takes_nothing_for_abandoned() {
     assert_eq!(scene.in_post(), ["tuf_tmp_live"]);
     assert_eq!(scene.in_inbound(), [".staging_other_7"]);
     assert_eq!(scene.receipt("one"), receipt);
-    assert_eq!(scene.outcome("two"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("two"), Some(DropOutcome::Published));
     scene.clock.set(START + 60);
     scene.fs.set_time(START + 30 * YEAR);
     scene.post("three", &[("three", "3")]);
     scene.run().await;
     assert_eq!(scene.in_post(), ["tuf_tmp_live"]);
     assert_eq!(scene.receipt("one"), receipt);
-    assert_eq!(scene.outcome("three"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("three"), Some(DropOutcome::Published));
 }

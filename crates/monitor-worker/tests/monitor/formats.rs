@@ -1,6 +1,6 @@
-//! What a newer version of the monitor has written is refused with the word to upgrade, and nothing of it is forgotten.
+//! Files of a newer version of the monitor are refused with the advice to upgrade, and none is lost.
 
-use monitor_worker::receipt::Outcome;
+use monitor_worker::receipt::DropOutcome;
 
 use crate::scene::{POST, STATE, Scene};
 
@@ -39,6 +39,6 @@ async fn a_drop_with_a_receipt_of_a_newer_version_waits_for_the_upgrade() {
     assert!(scene.in_post().iter().any(|name| name.ends_with("_one")), "the drop is still there");
     scene.fs.plant(&path, receipt);
     scene.drain(&monitor).await;
-    assert_eq!(scene.outcome("one"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("one"), Some(DropOutcome::Published));
     assert!(scene.fs.contents(format!("{POST}/tuf_ready_one/a")).is_none());
 }

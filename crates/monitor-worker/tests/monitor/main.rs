@@ -1,4 +1,4 @@
-//! The monitor's state machine on a simulated file system, with a chain that keeps its books.
+//! The monitor's state machine on a simulated file system, with a chain that records its calls.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,6 +1,6 @@
 //! Mounts on which nothing can be written any more.
 
-use monitor_worker::receipt::Outcome;
+use monitor_worker::receipt::DropOutcome;
 
 use crate::scene::{INBOUND, POST, STATE, Scene};
 
@@ -22,8 +22,8 @@ async fn a_read_only_mount_rejects_nothing_and_what_waits_is_published_when_it_h
         assert_eq!(scene.receipt("second"), None, "{mount}: not rejected, and not said to be published");
         scene.fs.heal();
         scene.drain(&monitor).await;
-        assert_eq!(scene.outcome("second"), Some(Outcome::Published), "{mount}");
-        assert_eq!(scene.outcome("bad"), Some(Outcome::Rejected), "{mount}");
+        assert_eq!(scene.outcome("second"), Some(DropOutcome::Published), "{mount}");
+        assert_eq!(scene.outcome("bad"), Some(DropOutcome::Rejected), "{mount}");
         assert_eq!(scene.visible("b").as_deref(), Some("b"));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
-use monitor_worker::receipt::Outcome;
+use monitor_worker::receipt::DropOutcome;
 use testkit::sim_fs::CrashMode;
 
 use crate::scene::{POST, Scene};
@@ -21,16 +21,16 @@ fn three_kinds() -> Scene {
     scene
 }
 
-fn outcomes(scene: &Scene) -> BTreeMap<&'static str, Outcome> {
+fn outcomes(scene: &Scene) -> BTreeMap<&'static str, DropOutcome> {
     ["one", "two", "link", "bad"].into_iter().filter_map(|name| Some((name, scene.outcome(name)?))).collect()
 }
 
 fn check(scene: &Scene, at: &str) {
     let expected = BTreeMap::from([
-        ("one", Outcome::Published),
-        ("two", Outcome::Published),
-        ("link", Outcome::Rejected),
-        ("bad", Outcome::Rejected),
+        ("one", DropOutcome::Published),
+        ("two", DropOutcome::Published),
+        ("link", DropOutcome::Rejected),
+        ("bad", DropOutcome::Rejected),
     ]);
     assert_eq!(outcomes(scene), expected, "{at}");
     assert_eq!(scene.in_post(), ["tuf_rejected_bad", "tuf_rejected_link"], "{at}");
@@ -119,6 +119,20 @@ async fn stopped_twice_the_third_start_finishes() {
     }
 }
 
+/// Runs cycles whatever their outcome, until leftovers are old enough to be collected.
+async fn run_until_all_is_collected(scene: &Scene) {
+    // If the operation on the state directory fails, the process is restarted.
+    let monitor = scene.open().or_else(|_| scene.open()).expect("open");
+    for _ in 0..2 {
+        for _ in 0..5 {
+            let _ = monitor.run_cycle(&scene.chain).await;
+            let _ = monitor.tidy().await;
+        }
+        // Directories that could not be removed are collected by age.
+        scene.later(200_000);
+    }
+}
+
 #[tokio::test]
 async fn an_operation_that_fails_once_delays_and_loses_nothing() {
     let operations = operations().await;
@@ -129,16 +143,7 @@ async fn an_operation_that_fails_once_delays_and_loses_nothing() {
             let scene = three_kinds();
             scene.fs.fail_at(n, kind);
             let doing = format!("operation {n} fails with {kind:?}");
-            // The state directory may be what fails: the process would then be started again.
-            let monitor = scene.open().or_else(|_| scene.open()).expect("open");
-            for _ in 0..2 {
-                for _ in 0..5 {
-                    let _ = monitor.run_cycle(&scene.chain).await;
-                    let _ = monitor.tidy().await;
-                }
-                // What could not be removed is collected by age.
-                scene.later(200_000);
-            }
+            run_until_all_is_collected(&scene).await;
             check_but_reasons(&scene, &doing);
         }
     }
@@ -150,14 +155,7 @@ async fn an_operation_executed_twice_changes_nothing() {
     for n in 0..operations {
         let scene = three_kinds();
         scene.fs.repeat_at(n);
-        let monitor = scene.open().or_else(|_| scene.open()).expect("open");
-        for _ in 0..2 {
-            for _ in 0..5 {
-                let _ = monitor.run_cycle(&scene.chain).await;
-                let _ = monitor.tidy().await;
-            }
-            scene.later(200_000);
-        }
+        run_until_all_is_collected(&scene).await;
         check_but_reasons(&scene, &format!("operation {n} is executed twice"));
     }
 }

@@ -1,11 +1,11 @@
-//! What is rejected, with which reason, and what is never rejected.
+//! Which drops are rejected, for which reason, and which faults never reject one.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 use durable_fs::Fs;
 use monitor_worker::ChainError;
-use monitor_worker::receipt::Outcome;
+use monitor_worker::receipt::DropOutcome;
 
 use crate::scene::{INBOUND, POST, Scene};
 
@@ -88,7 +88,7 @@ async fn a_manifest_that_agrees_is_not_a_target() {
     assert!(scene.reason("X").contains("\"sub/SHA256SUMS\" is not listed"));
     scene.post("Y", &[("a", "a"), ("SHA256SUMS", &format!("{SUM_OF_A} *./a\n"))]);
     scene.run().await;
-    assert_eq!(scene.outcome("Y"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("Y"), Some(DropOutcome::Published));
     assert_eq!(scene.visible("SHA256SUMS"), None);
 }
 
@@ -119,13 +119,13 @@ async fn a_file_that_changes_while_it_is_read_is_tried_again_and_then_rejected()
         for _ in 0..2 {
             let report = monitor.run_cycle(&scene.chain).await.unwrap();
             assert_eq!((report.published, report.rejected, report.waiting), (0, 0, 1));
-            assert!(report.held[0].1.contains(said), "{:?}", report.held);
+            assert!(report.held[0].1.to_string().contains(said), "{:?}", report.held);
         }
         scene.post("good", &[("b", "b")]);
         assert_eq!(monitor.run_cycle(&scene.chain).await.unwrap().rejected, 1, "not for ever");
         assert!(scene.reason("X").contains(said), "{}", scene.reason("X"));
         scene.drain(&monitor).await;
-        assert_eq!(scene.outcome("good"), Some(Outcome::Published));
+        assert_eq!(scene.outcome("good"), Some(DropOutcome::Published));
         assert_eq!(scene.visible("a"), None);
     }
 }
@@ -168,10 +168,10 @@ async fn a_rejected_drop_can_be_posted_again() {
     assert!(scene.reason("X").contains("is bad"));
     scene.post("X", &[("a", "good")]);
     scene.run().await;
-    assert_eq!(scene.outcome("X"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("X"), Some(DropOutcome::Published));
     scene.post("X", &[("a", "BAD again")]);
     scene.run().await;
-    assert_eq!(scene.outcome("X"), Some(Outcome::Rejected));
+    assert_eq!(scene.outcome("X"), Some(DropOutcome::Rejected));
     assert_eq!(scene.in_post(), ["tuf_rejected_X", "tuf_rejected_X.2"]);
     assert_eq!(scene.visible("a").as_deref(), Some("good"));
 }
@@ -185,7 +185,7 @@ async fn a_rejected_directory_can_be_renamed_back_to_ready() {
     scene.fs.remove_file(Path::new("/post/tuf_rejected_X/link")).unwrap();
     scene.fs.rename(Path::new("/post/tuf_rejected_X"), Path::new("/post/tuf_ready_X")).unwrap();
     scene.run().await;
-    assert_eq!(scene.outcome("X"), Some(Outcome::Published));
+    assert_eq!(scene.outcome("X"), Some(DropOutcome::Published));
     assert_eq!(scene.visible("REASON.json"), None);
     assert_eq!(scene.receipt("X").unwrap().targets, 1);
 }
@@ -212,7 +212,7 @@ async fn a_fault_of_the_machine_rejects_nothing() {
         let monitor = scene.open().unwrap();
         let report = scene.drain(&monitor).await;
         assert_eq!((report.published, report.rejected, report.waiting), (1, 0, 1), "others pass");
-        assert_eq!(report.held[0].0, "unreadable");
+        assert_eq!(report.held[0].0.as_str(), "unreadable");
         scene.post("later", &[("c", "c")]);
         assert_eq!(scene.drain(&monitor).await.published, 1, "later ones pass as well");
         scene.fs.heal();

@@ -1,4 +1,4 @@
-//! A drop directory, an inbound directory, a monitor and a chain that keeps its books.
+//! A drop directory, an inbound directory, a monitor and a chain that records its calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use durable_fs::{FileKind, Fs};
 use fleet::contract::{AddTargetsResult, Batch, DropVerdict, UpdateResult};
-use monitor_worker::receipt::{Outcome, Receipt};
+use monitor_worker::receipt::{DropOutcome, Receipt};
 use monitor_worker::{Chain, ChainError, CycleReport, Monitor, Settings};
 use service::clock::ManualClock;
 use testkit::sim_fs::SimFs;
@@ -18,7 +18,7 @@ pub const INBOUND: &str = "/inbound";
 pub const STATE: &str = "/state";
 pub const START: i64 = 1_000_000_000;
 
-/// What the signing roles would know.
+/// The state of the signing roles.
 #[derive(Default)]
 pub struct Books {
     /// Verdicts by drop identity, as the commit records hold them.
@@ -169,7 +169,7 @@ impl Scene {
         Self { fs, clock: Arc::new(ManualClock::at(START)), chain, settings }
     }
 
-    /// Posts `tuf_ready_NAME`, a second after whatever came before.
+    /// Posts `tuf_ready_NAME`, a second after the drop before.
     pub fn post(&self, name: &str, files: &[(&str, &str)]) {
         self.fs.set_time(self.fs.time() + 1);
         let dir = format!("{POST}/tuf_ready_{name}");
@@ -177,6 +177,12 @@ impl Scene {
         for (path, text) in files {
             self.fs.plant(format!("{dir}/{path}"), *text);
         }
+    }
+
+    /// Lets the next `add-targets` fail through a fault of the machine.
+    pub fn make_unavailable_once(&self) {
+        let unavailable = ChainError::Unavailable { task: "add-targets", reason: "no".into() };
+        self.chain.books.lock().unwrap().failures.push(unavailable);
     }
 
     /// Lets time pass, here and on the mounts.
@@ -217,14 +223,14 @@ impl Scene {
         Some(serde_json::from_slice(&bytes).expect("a receipt is whole"))
     }
 
-    pub fn outcome(&self, name: &str) -> Option<Outcome> {
+    pub fn outcome(&self, name: &str) -> Option<DropOutcome> {
         self.receipt(name).map(|r| r.outcome)
     }
 
     /// Why the drop was rejected.
     pub fn reason(&self, name: &str) -> String {
         let receipt = self.receipt(name).expect("a receipt");
-        assert_eq!(receipt.outcome, Outcome::Rejected);
+        assert_eq!(receipt.outcome, DropOutcome::Rejected);
         receipt.reason.expect("a reason")
     }
 

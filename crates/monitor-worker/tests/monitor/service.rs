@@ -1,4 +1,4 @@
-//! The worker as others see it: tasks over a broker, real files, signing workers that are played.
+//! The worker from outside: tasks over a broker, real files, simulated signing workers.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -78,7 +78,7 @@ impl Fleet {
         );
         let monitor = tokio::spawn(monitor_worker::run(context));
         let client = Client::new(Arc::new(broker.connect())).await.unwrap();
-        // A queue is there once its worker has declared it.
+        // A queue exists once its worker has declared it.
         for queue in [MONITOR_QUEUE, TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE] {
             while let Err(CallError::Publish(_)) = client.call(queue, "ping", Map::new(), DEADLINE).await {
                 tokio::task::yield_now().await;
@@ -114,7 +114,7 @@ impl Fleet {
         serde_json::from_value(self.call(STATUS, json!({}), None).await.unwrap()).unwrap()
     }
 
-    /// Waits until the receipt of `name` is there: the loop is woken by the file system or by its period.
+    /// Waits for the receipt of `name`: the file system or the scan period wakes the loop.
     async fn receipt(&self, name: &str) -> monitor_worker::receipt::Receipt {
         let path = self.post_dir().join(format!("tuf_receipt_{name}.json"));
         loop {
@@ -134,7 +134,7 @@ impl Fleet {
     }
 }
 
-/// A worker that answers for a signing role from the books.
+/// A worker that answers for a signing role from the recorded state.
 fn play(
     queue: &'static str,
     broker: &MemoryBroker,
@@ -256,7 +256,7 @@ async fn faults_of_other_workers_are_waited_out() {
     ]);
     fleet.post("X", &[("a", "a")]);
     let receipt = fleet.receipt("X").await;
-    assert_eq!(receipt.outcome, monitor_worker::receipt::Outcome::Published);
+    assert_eq!(receipt.outcome, monitor_worker::receipt::DropOutcome::Published);
     fleet.stop().await;
 }
 
@@ -278,7 +278,7 @@ async fn while_a_role_does_not_get_on_status_follows_the_drop_directory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_drop_is_rejected_with_the_workers_words() {
+async fn a_refused_drop_is_rejected_with_the_text_of_the_worker() {
     let fleet = Fleet::start("0.05").await;
     fleet.post("X", &[("a", "POISON")]);
     let receipt = fleet.receipt("X").await;
@@ -327,7 +327,7 @@ async fn a_missing_drop_directory_is_waited_for() {
     fleet.stop().await;
 }
 
-/// Prints how long it took; what is asserted is that all of it happens.
+/// Prints how long it took, and asserts that every drop is published.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn single_drops_and_a_thousand_at_once_are_published() {
     let fleet = Fleet::start("5").await;

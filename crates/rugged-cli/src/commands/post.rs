@@ -7,7 +7,7 @@ use clap::Args;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use monitor_worker::drop_dir::DropName;
-use monitor_worker::receipt::{Outcome, Receipt};
+use monitor_worker::receipt::{DropOutcome, Receipt};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -88,7 +88,7 @@ pub async fn run(config: &Config, args: PostArgs, output: Output) -> Result<Comm
     match producer::await_receipt(fs, post, &name, &posted, &earlier, deadline).await? {
         ReceiptWait::Received(receipt) => {
             output.result(&PostReport { posted: &posted, receipt: Some(&receipt) }, |_| text(&receipt))?;
-            Ok(if receipt.outcome == Outcome::Published { CommandExit::Success } else { CommandExit::NegativeAnswer })
+            Ok(if receipt.outcome == DropOutcome::Published { CommandExit::Success } else { CommandExit::NegativeAnswer })
         }
         ReceiptWait::TimedOut { taken_in } => {
             output.result(&PostReport { posted: &posted, receipt: None }, |_| String::new())?;
@@ -111,11 +111,11 @@ pub async fn run(config: &Config, args: PostArgs, output: Output) -> Result<Comm
 fn text(receipt: &Receipt) -> String {
     let name = one_line(&receipt.name);
     match receipt.outcome {
-        Outcome::Published => {
+        DropOutcome::Published => {
             let version = receipt.timestamp_version.map(|v| format!(" with timestamp {v}")).unwrap_or_default();
             format!("published {name}: {}{version}\n", count(receipt.targets, "target"))
         }
-        Outcome::Rejected => {
+        DropOutcome::Rejected => {
             let reason = receipt.reason.as_deref().map_or_else(|| "no reason given".to_owned(), one_line);
             format!(
                 "rejected {name}: {reason}\nhint: correct the release and post it again; the files are in tuf_rejected_{name}\n"

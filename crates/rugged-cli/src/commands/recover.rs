@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use durable_fs::{Fs, RealFs};
-use fleet::recover::{self, Standing};
 use fleet::{Config, WorkerRole};
+use fleet::recover::{self, FloorStanding};
+use fleet::signing::{SigningError, SigningErrorKind};
 use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
-use tuf_repository::roles::RoleError;
 
 use crate::error::CliError;
 use crate::output::{Output, note, one_line};
@@ -40,7 +40,7 @@ pub struct RecoverArgs {
     /// Resume one role only [default: every role below its floor]
     #[arg(long, value_name = "ROLE", value_parser = signing_role())]
     pub role: Option<WorkerRole>,
-    /// Replace a lost floor by one this many versions above the repository
+    /// Replace a lost floor, or raise an existing one, to this many versions above the repository
     #[arg(long, value_name = "NUMBER", requires = "role", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub beyond: Option<u64>,
     /// Do not ask for confirmation
@@ -86,7 +86,7 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
     }
     let mut standings = Vec::new();
     for &role in &wanted {
-        let standing = recover::look(&fs, config, role, SystemClock.now());
+        let standing = recover::inspect(&fs, config, role, SystemClock.now());
         standings.extend(standing.map_err(|error| explain_role_error(role, error))?);
     }
     if standings.is_empty() {
@@ -97,7 +97,7 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
         ))
         .hint("run the command where the worker's state_path is mounted, as the worker's user; for a lost floor use --beyond"));
     }
-    let below: Vec<&Standing> = standings.iter().filter(|standing| !standing.below.is_empty()).collect();
+    let below: Vec<&FloorStanding> = standings.iter().filter(|standing| !standing.below.is_empty()).collect();
     if !below.is_empty() {
         for standing in &below {
             note(&format!("{}: {}", standing.role, one_line(&standing.below.join("; "))));
@@ -128,9 +128,9 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
     Ok(CommandExit::Success)
 }
 
-fn explain_role_error(role: WorkerRole, error: RoleError) -> CliError {
-    let failure = match &error {
-        RoleError::Infrastructure(_) | RoleError::Waiting(_) => CliError::local_failure(error),
+fn explain_role_error(role: WorkerRole, error: SigningError) -> CliError {
+    let failure = match error.kind() {
+        SigningErrorKind::Infrastructure | SigningErrorKind::Waiting => CliError::local_failure(error),
         _ => CliError::request_refused(error),
     };
     failure.during(format!("cannot recover {role}"))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use durable_fs::{Fs, durable};
 use monitor_worker::drop_dir::{DropName, PROCESSING, READY};
-use monitor_worker::receipt::{Outcome, Receipt};
+use monitor_worker::receipt::{DropOutcome, Receipt};
 use tokio::time::{Instant, sleep};
 
 use super::write::PostedDrop;
@@ -83,7 +83,7 @@ pub async fn await_receipt(
         let left = deadline.saturating_sub(waited);
         match answer {
             // A rejection counts once the files are in `tuf_rejected_X`: only then is the name free again.
-            Some(receipt) if gone || receipt.outcome == Outcome::Published || left.is_zero() => {
+            Some(receipt) if gone || receipt.outcome == DropOutcome::Published || left.is_zero() => {
                 return Ok(ReceiptWait::Received(receipt));
             }
             None if left.is_zero() => {
@@ -98,10 +98,10 @@ pub async fn await_receipt(
 
 fn is_answer(receipt: &Receipt, posted: &PostedDrop, new: bool) -> bool {
     match (&receipt.digest, receipt.outcome) {
-        (Some(digest), Outcome::Published) => *digest == posted.digest,
-        (Some(digest), Outcome::Rejected) => new && *digest == posted.digest,
-        (None, Outcome::Rejected) => new,
-        (None, Outcome::Published) => false,
+        (Some(digest), DropOutcome::Published) => *digest == posted.digest,
+        (Some(digest), DropOutcome::Rejected) => new && *digest == posted.digest,
+        (None, DropOutcome::Rejected) => new,
+        (None, DropOutcome::Published) => false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A blocking HTTP/1.1 client that is just enough for a management API on loopback.
+//! A minimal blocking HTTP/1.1 client for a management API on loopback.
 
 use base64::Engine as _;
 use std::io::{Error, ErrorKind, Read as _, Result, Write as _};
@@ -8,7 +8,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 
-/// Where an API is and who asks.
+/// The address of an API and the user that calls it.
 #[derive(Clone)]
 pub(super) struct Api {
     address: SocketAddr,

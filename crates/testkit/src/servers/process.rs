@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// A running child whose output is collected. It is killed on drop; it stays in the process group of the test, so that
-/// whatever ends the test runner's group ends it as well.
+/// A running child whose output is collected. Dropping it kills the child. The child stays in the process group of the test, so
+/// that a signal to the test runner's group ends it too.
 pub struct Process {
     name: String,
     child: Child,
@@ -18,15 +18,15 @@ pub struct Process {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// How a process ended and all it printed.
+/// The exit status and the output of a process.
 #[derive(Debug)]
 #[must_use]
 pub struct Finished {
     /// The exit status.
     pub status: ExitStatus,
-    /// Everything on standard output.
+    /// The whole standard output.
     pub stdout: String,
-    /// Everything on standard error.
+    /// The whole standard error.
     pub stderr: String,
 }
 
@@ -80,19 +80,19 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has not ended yet.
+    /// Whether the process still runs.
     #[track_caller]
     pub fn is_running(&mut self) -> bool {
         self.try_wait().is_none()
     }
 
-    /// What it printed on standard output so far.
+    /// The standard output so far.
     #[must_use]
     pub fn stdout(&self) -> String {
         self.lines.lock().stdout.clone()
     }
 
-    /// What it printed on standard error so far.
+    /// The standard error so far.
     #[must_use]
     pub fn stderr(&self) -> String {
         self.lines.lock().stderr.clone()
@@ -150,7 +150,7 @@ impl Process {
         loop {
             if let Some(status) = self.try_wait() {
                 for reader in self.readers.drain(..) {
-                    // A grandchild may hold the pipe open: then what was read so far has to do.
+                    // A grandchild may hold the pipe open: use the output read so far.
                     while !reader.is_finished() && Instant::now() < deadline {
                         std::thread::sleep(POLL);
                     }
@@ -173,9 +173,9 @@ impl Process {
         self.wait(within)
     }
 
-    /// SIGKILL, and waits until the process is gone: what a power cut does to it.
+    /// SIGKILL, as a power cut would end the process. Waits until the process is gone.
     pub fn kill(&mut self) {
-        // Both fail only for a process that has ended and been waited for, which is what is wanted.
+        // Both fail only when the process has already ended and been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -226,7 +226,7 @@ impl Finished {
     ///
     /// # Panics
     ///
-    /// If it is not one.
+    /// If it is not one JSON value.
     #[track_caller]
     #[must_use]
     pub fn json(&self) -> serde_json::Value {

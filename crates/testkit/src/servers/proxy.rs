@@ -1,4 +1,4 @@
-//! A network between a client and a server that can be broken in the ways networks break.
+//! A network between a client and a server that a test can break.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
@@ -14,18 +14,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 const CHUNK: usize = 16 * 1024;
-/// How many chunks may be on their way in each direction.
+/// The most chunks under way in each direction.
 const ON_THE_WAY: usize = 64;
 
 /// A TCP proxy on loopback in front of one server. It runs on a thread of its own, so it may be used with and without an
-/// async runtime; everything ends when it is dropped.
+/// async runtime. Dropping it ends everything.
 ///
 /// ```text
 ///              connections that are open                     new connections
 /// cut          reset, at both ends                           reset
-/// hold         open; what is sent waits, and so does an end  accepted; what is sent waits
+/// hold         open; data and closing wait                   accepted; data waits
 /// strand       as with hold                                  as before
-/// heal         what waited passes                            pass
+/// heal         waiting data passes                           pass
 /// ```
 #[derive(Debug)]
 pub struct Proxy {
@@ -42,7 +42,7 @@ struct Network {
     delay: Duration,
     /// Connections of an earlier one have been cut.
     cuts: u64,
-    /// Connections made after so many strandings are numbered so.
+    /// Number of strandings so far; new connections get this number.
     strands: u64,
     /// Those with a smaller number are stranded.
     stranded: u64,
@@ -112,14 +112,14 @@ impl Proxy {
         self.open.lock().values().sum()
     }
 
-    /// How many of them were there before the last [`strand`](Self::strand).
+    /// How many of them were open before the last [`strand`](Self::strand).
     #[must_use]
     pub fn old_connections(&self) -> usize {
         let strands = self.network.borrow().strands;
         self.open.lock().range(..strands).map(|(_, count)| count).sum()
     }
 
-    /// Resets every connection, and every new one, until [`heal`](Self::heal): both ends notice at once.
+    /// Resets every connection, and every new one, until [`heal`](Self::heal). Both ends notice immediately.
     pub fn cut(&self) {
         self.network.send_modify(|network| {
             network.flow = Flow::Refused;
@@ -127,8 +127,8 @@ impl Proxy {
         });
     }
 
-    /// Nothing passes until [`heal`](Self::heal) and nobody is told: what is sent waits, as TCP would send it again and
-    /// again; that an end has closed its connection is not seen by the other.
+    /// Nothing passes until [`heal`](Self::heal), and neither end notices: data waits, as TCP would retransmit it, and an end
+    /// does not see that the other has closed its connection.
     pub fn hold(&self) {
         self.network.send_modify(|network| network.flow = Flow::Held);
     }
@@ -142,12 +142,12 @@ impl Proxy {
         });
     }
 
-    /// Everything takes so much longer each way.
+    /// Adds a delay in each direction.
     pub fn delay(&self, each_way: Duration) {
         self.network.send_modify(|network| network.delay = each_way);
     }
 
-    /// Ends everything that is wrong with the network.
+    /// Removes all faults of the network.
     pub fn heal(&self) {
         self.network.send_modify(|network| {
             network.flow = Flow::Passes;
@@ -183,7 +183,7 @@ async fn accept(
         let (client, _) = listener.accept().await?;
         let (network, open) = (network.subscribe(), open.clone());
         tokio::spawn(async move {
-            // Both ends are told by a reset; there is nobody else to tell.
+            // A reset tells both ends.
             let _ = connection(client, server, network, &open).await;
         });
     }
@@ -275,7 +275,7 @@ impl Way {
     }
 }
 
-/// Waits until something may pass a connection that was made after so many strandings.
+/// Waits until data may pass a connection that was made after this many strandings.
 async fn passes(network: &mut watch::Receiver<Network>, strands: u64) -> Result<Network> {
     let passes = |now: &Network| now.flow == Flow::Passes && strands >= now.stranded;
     network.wait_for(passes).await.map(|now| *now).map_err(gone)
@@ -288,7 +288,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(60);
 
-    /// A server that says back what it hears.
+    /// A server that echoes its input.
     fn echo() -> String {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("echo://me:word@{}/path", listener.local_addr().unwrap());
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_or_stranded_passes_later() {
+    fn held_or_stranded_data_passes_later() {
         let proxy = Proxy::in_front_of(&echo());
         let mut stream = connected(&proxy);
         said_back(&mut stream, b"before").unwrap();

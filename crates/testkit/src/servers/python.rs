@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Environment {
     /// The environment variable that names its interpreter.
     variable: &'static str,
-    /// Where it is below the workspace, when the variable is not set.
+    /// Its path below the workspace, used when the variable is not set.
     directory: &'static str,
 }
 
@@ -25,7 +25,7 @@ impl Environment {
     pub const CELERY_5_6: Self =
         Self { variable: "TUF_FLEET_TEST_PYTHON_CELERY_5_6", directory: "target/test-venv-celery-5.6" };
 
-    /// Its interpreter: what its variable says (`TUF_FLEET_TEST_PYTHON` and so on), else the one in `target`.
+    /// Its interpreter: the value of its variable (`TUF_FLEET_TEST_PYTHON` and so on), otherwise the one in `target`.
     ///
     /// # Panics
     ///
@@ -48,7 +48,7 @@ impl Environment {
     #[must_use]
     pub fn command<A: AsRef<OsStr>>(self, script: &str, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(self.interpreter());
-        // `-P` would need 3.11; the scripts import nothing from beside themselves, so no bytecode is all it takes.
+        // `-P` would need Python 3.11. The scripts import no neighbours, so it is enough to write no bytecode.
         command.arg("-B").arg(workspace().join("tests/python").join(script)).args(args);
         command.env("PYTHONUNBUFFERED", "1").env("PYTHONIOENCODING", "utf-8");
         command

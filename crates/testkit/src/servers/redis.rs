@@ -1,12 +1,12 @@
-//! Redis for tests: each has its own, which starts in a moment and may be stopped, killed and frozen.
+//! Redis for tests: each test has its own server, which starts fast and may be stopped, killed and frozen.
 
-use super::servers_dir;
+use super::paths::servers_dir;
 use super::supervisor::{Supervisor, unique};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// A server of one test; port, password and data stay over restarts, and what was confirmed survives a kill. Gone, with its
-/// data, on drop.
+/// A server of one test. Port, password and data stay over restarts, and confirmed writes survive a kill. Dropping it removes
+/// the server and its data.
 #[derive(Debug)]
 pub struct PrivateRedis {
     endpoint: Endpoint,
@@ -84,7 +84,7 @@ impl PrivateRedis {
         self.read("client.pem")
     }
 
-    /// Where a file of a server started with TLS is: `ca.pem`, `client.crt`, `client.key`.
+    /// The path of a file of a server started with TLS: `ca.pem`, `client.crt`, `client.key`.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)

@@ -1,6 +1,6 @@
 //! The scripts that hold a private server; a server ends with its script's input.
 
-use super::workspace;
+use super::paths::workspace;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -19,14 +19,14 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts it; returns with the line in which it says where its server is.
+    /// Starts the script and returns the line that describes its server.
     #[track_caller]
     pub(super) fn spawn(script: &'static str, dir: &Path, options: &[&str], lease: Option<&Path>) -> (Self, Value) {
         let mut command = Command::new("/usr/bin/python3");
         command.arg("-B").arg(workspace().join("scripts").join(script)).arg("--dir").arg(dir).args(options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(lease) = lease {
-            // Shared with other processes: neither the end of this one nor its process group may take it along.
+            // Shared with other processes: neither the end of this process nor a signal to its group may end it.
             command.arg("--lease").arg(lease).stdin(Stdio::null()).stderr(Stdio::null()).process_group(0);
         }
         let mut child = match command.spawn() {

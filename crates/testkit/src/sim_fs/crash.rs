@@ -1,33 +1,34 @@
-//! What is left after a restart.
+//! The state after a restart.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::state::State;
-use super::tree::{Inode, Node, ROOT, Tree};
+use super::machine::Machine;
+use super::node::{Inode, Node, ROOT};
+use super::tree::Tree;
 
-/// What a crash leaves.
+/// The state that a crash leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashMode {
-    /// Power cut: names and bytes that were not synced are gone.
+    /// Power cut: unsynced names and bytes are gone.
     DropUnsynced,
-    /// Power cut: all names are there, but bytes that were not synced are gone (files empty, torn, or full of zeros).
+    /// Power cut: all names survive, but unsynced bytes are gone (files are empty, torn, or full of zeros).
     KeepNames,
-    /// The process was killed: everything is as it was seen, and still not durable.
+    /// The process was killed: all names and bytes are as it saw them, and still not durable.
     KeepAll,
-    /// Power cut: a random choice of the changes of names and of the bytes that were not synced, by this seed.
+    /// Power cut: a random choice of the unsynced changes of names and bytes survives, by this seed.
     Mixed(u64),
 }
 
 impl CrashMode {
-    /// One of each, the mixed one with `seed`.
+    /// One of each; the mixed one with `seed`.
     #[must_use]
     pub fn all(seed: u64) -> [Self; 4] {
         [Self::DropUnsynced, Self::KeepNames, Self::KeepAll, Self::Mixed(seed)]
     }
 }
 
-impl State {
+impl Machine {
     pub(super) fn crash(&mut self, mode: CrashMode) {
         self.generation += 1;
         self.dead = false;
@@ -59,13 +60,13 @@ impl State {
     }
 }
 
-/// Loses bytes of a file that were not synced.
+/// Loses unsynced bytes of a file.
 fn lose(inode: &mut Inode, mode: CrashMode, id: u64, random: &mut Random) {
     let Node::File { data, synced } = &mut inode.node else {
         return;
     };
     let (len, unsynced) = (data.len(), data.len() - *synced);
-    // What is kept of the bytes that were not synced, and whether the length is.
+    // How many of the unsynced bytes survive, and whether the length does.
     let (kept, zeros) = match mode {
         CrashMode::KeepAll => (unsynced, false),
         CrashMode::DropUnsynced => (0, false),
@@ -91,7 +92,7 @@ fn lose(inode: &mut Inode, mode: CrashMode, id: u64, random: &mut Random) {
 }
 
 impl Tree {
-    /// What is durable becomes all there is.
+    /// Reduces the tree to its durable part.
     fn restart(&mut self) {
         let mut links: HashMap<u64, u64> = HashMap::from([(ROOT, 1)]);
         let mut todo = vec![ROOT];

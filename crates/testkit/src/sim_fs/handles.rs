@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use durable_fs::{LockGuard, ReadFile, Stat, WriteFile};
 
-use super::SimFs;
+use super::sim::SimFs;
 
 pub(super) struct SimWrite {
     pub(super) fs: SimFs,
@@ -17,9 +17,10 @@ pub(super) struct SimWrite {
 
 impl Write for SimWrite {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let state = self.fs.state();
-        state.alive_since(self.generation)?;
-        self.fs.finish(state, "write", &self.path, None, |state| state.write(self.inode, self.position, bytes))?;
+        let machine = self.fs.machine();
+        machine.alive_since(self.generation)?;
+        self.fs
+            .finish(machine, "write", &self.path, None, |machine| machine.write(self.inode, self.position, bytes))?;
         self.position = self.position.saturating_add(bytes.len());
         Ok(bytes.len())
     }
@@ -31,18 +32,18 @@ impl Write for SimWrite {
 
 impl WriteFile for SimWrite {
     fn sync(&mut self) -> io::Result<()> {
-        let state = self.fs.state();
-        state.alive_since(self.generation)?;
-        self.fs.finish(state, "sync", &self.path, None, |state| {
-            state.tree.sync_file(self.inode);
+        let machine = self.fs.machine();
+        machine.alive_since(self.generation)?;
+        self.fs.finish(machine, "sync", &self.path, None, |machine| {
+            machine.tree.sync_file(self.inode);
             Ok(())
         })
     }
 
     fn write_first(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let state = self.fs.state();
-        state.alive_since(self.generation)?;
-        self.fs.finish(state, "write", &self.path, None, |state| state.write_first(self.inode, bytes))
+        let machine = self.fs.machine();
+        machine.alive_since(self.generation)?;
+        self.fs.finish(machine, "write", &self.path, None, |machine| machine.write_first(self.inode, bytes))
     }
 }
 
@@ -55,9 +56,9 @@ pub(super) struct SimRead {
 
 impl Read for SimRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let state = self.fs.state();
-        state.alive_since(self.generation)?;
-        let data = state.tree.data(self.inode);
+        let machine = self.fs.machine();
+        machine.alive_since(self.generation)?;
+        let data = machine.tree.data(self.inode);
         let count = data.get(self.position..).unwrap_or_default().read(buffer)?;
         self.position = self.position.saturating_add(count);
         Ok(count)
@@ -66,9 +67,9 @@ impl Read for SimRead {
 
 impl ReadFile for SimRead {
     fn stat(&self) -> io::Result<Stat> {
-        let state = self.fs.state();
-        state.alive_since(self.generation)?;
-        Ok(state.tree.stat(self.inode))
+        let machine = self.fs.machine();
+        machine.alive_since(self.generation)?;
+        Ok(machine.tree.stat(self.inode))
     }
 }
 
@@ -82,10 +83,10 @@ impl LockGuard for SimLock {}
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        let mut state = self.fs.state();
-        // After a crash the lock is free or someone else's.
-        if state.generation == self.generation {
-            state.locked.remove(&self.inode);
+        let mut machine = self.fs.machine();
+        // After a crash the lock is free, or another handle holds it.
+        if machine.generation == self.generation {
+            machine.locked.remove(&self.inode);
             self.fs.shared.released.notify_all();
         }
     }

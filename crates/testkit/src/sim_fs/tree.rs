@@ -1,74 +1,15 @@
-//! Directories and files: what is seen, and what is durable.
+//! Directories and files: the state that a program sees, and the durable state.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind};
-use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use durable_fs::{DirEntry, FileKind, Stat};
+use durable_fs::{FileKind, Stat};
 
-pub(super) const ROOT: u64 = 1;
-/// As in Linux.
-const MAX_LINKS: usize = 40;
+use super::node::{Inode, Node, ROOT};
 
-#[derive(Clone)]
-pub(super) enum Node {
-    /// The first `synced` bytes are durable.
-    File {
-        data: Arc<Vec<u8>>,
-        synced: usize,
-    },
-    /// Names as they are seen, and those that are durable.
-    Dir {
-        names: BTreeMap<OsString, u64>,
-        durable: BTreeMap<OsString, u64>,
-    },
-    Symlink(PathBuf),
-    /// A FIFO.
-    Other,
-}
-
-impl Node {
-    pub(super) fn dir() -> Self {
-        Self::Dir { names: BTreeMap::new(), durable: BTreeMap::new() }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Inode {
-    pub(super) node: Node,
-    pub(super) mode: u32,
-    pub(super) mtime: i64,
-    pub(super) synced_mtime: i64,
-    pub(super) nlink: u64,
-}
-
-impl Inode {
-    pub(super) fn new(node: Node, mode: u32, time: i64) -> Self {
-        Self { node, mode, mtime: time, synced_mtime: time, nlink: 0 }
-    }
-
-    fn len(&self) -> u64 {
-        match &self.node {
-            Node::File { data, .. } => data.len() as u64,
-            _ => 0,
-        }
-    }
-}
-
-/// A change of one name: its directory, and the file it names from then on.
+/// A change of one name: its directory, the name, and the inode that it names afterwards.
 pub(super) type Edit = (u64, OsString, Option<u64>);
-
-/// Whether a link in the last component is followed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Follow {
-    Yes,
-    /// But as in Linux a trailing `/` or `/.` follows.
-    No,
-    /// No link at all is followed, and nothing leads upwards.
-    Beneath,
-}
 
 #[derive(Clone)]
 pub(super) struct Tree {
@@ -136,79 +77,6 @@ impl Tree {
         false
     }
 
-    pub(super) fn must_be_file(&self, id: u64) -> io::Result<()> {
-        let what = match self.inode(id).node {
-            Node::File { .. } => return Ok(()),
-            Node::Dir { .. } => "a directory",
-            Node::Symlink(_) => "a symbolic link, or below one",
-            Node::Other => "a socket, FIFO or device",
-        };
-        Err(io::Error::new(ErrorKind::InvalidInput, format!("not a regular file but {what}")))
-    }
-
-    pub(super) fn find(&self, path: &Path, follow: Follow) -> io::Result<u64> {
-        let text = path.as_os_str().as_encoded_bytes();
-        let follow = if text.ends_with(b"/") || text.ends_with(b"/.") { Follow::Yes } else { follow };
-        self.walk_path(ROOT, path, follow)
-    }
-
-    pub(super) fn find_dir(&self, path: &Path, follow: Follow) -> io::Result<u64> {
-        let id = self.find(path, follow)?;
-        if self.is_dir(id) { Ok(id) } else { Err(ErrorKind::NotADirectory.into()) }
-    }
-
-    pub(super) fn find_beneath(&self, dir: u64, relative: &Path) -> io::Result<u64> {
-        self.walk_path(dir, relative, Follow::Beneath)
-    }
-
-    /// The directory of a path, and its last component.
-    pub(super) fn find_parent(&self, path: &Path) -> io::Result<(u64, OsString)> {
-        let name = path.file_name().ok_or(ErrorKind::AlreadyExists)?;
-        let dir = self.find_dir(path.parent().unwrap_or(Path::new("/")), Follow::Yes)?;
-        Ok((dir, name.to_owned()))
-    }
-
-    fn walk_path(&self, start: u64, path: &Path, follow: Follow) -> io::Result<u64> {
-        let leaves = || io::Error::new(ErrorKind::InvalidInput, "the path leaves its directory");
-        let mut todo: VecDeque<OsString> = VecDeque::new();
-        queue(&mut todo, path);
-        let mut links = 0;
-        // The way from the start to where we are.
-        let mut way = vec![start];
-        while let Some(name) = todo.pop_front() {
-            let at = way.last().copied().unwrap_or(start);
-            match name.as_encoded_bytes() {
-                b"/" | b".." if follow == Follow::Beneath => return Err(leaves()),
-                b"/" => way.truncate(1),
-                b".." => way.truncate(way.len().saturating_sub(1).max(1)),
-                _ => {
-                    if !self.is_dir(at) {
-                        return Err(ErrorKind::NotADirectory.into());
-                    }
-                    let next = self.lookup(at, &name).ok_or(ErrorKind::NotFound)?;
-                    match &self.inode(next).node {
-                        Node::Symlink(target) if follow == Follow::Yes || !todo.is_empty() => {
-                            links += 1;
-                            if follow == Follow::Beneath || links > MAX_LINKS {
-                                self.must_be_file(next)?;
-                            }
-                            queue(&mut todo, target);
-                        }
-                        _ => way.push(next),
-                    }
-                }
-            }
-        }
-        Ok(way.last().copied().unwrap_or(start))
-    }
-
-    pub(super) fn entries(&self, dir: u64) -> Vec<DirEntry> {
-        let Node::Dir { names, .. } = &self.inode(dir).node else {
-            return Vec::new();
-        };
-        names.iter().map(|(name, id)| DirEntry { name: name.clone(), kind: self.stat(*id).kind }).collect()
-    }
-
     pub(super) fn stat(&self, id: u64) -> Stat {
         let inode = self.inode(id);
         Stat {
@@ -243,7 +111,7 @@ impl Tree {
         let before = inode.len();
         if let Node::File { data, synced } = &mut inode.node {
             let data = Arc::make_mut(data);
-            // What a repeated request writes again is not durable again.
+            // Bytes that a repeated request writes again are not durable any more.
             *synced = (*synced).min(position);
             data.truncate(position);
             data.extend_from_slice(bytes);
@@ -284,7 +152,7 @@ impl Tree {
         }
     }
 
-    /// Makes a change that is seen at once and durable later.
+    /// Makes a change that programs see immediately and that becomes durable later.
     pub(super) fn change(&mut self, edits: Vec<Edit>, time: i64) {
         for (dir, name, to) in &edits {
             let mut old = None;
@@ -371,29 +239,5 @@ impl Tree {
             }
         }
         self.pending = left;
-    }
-
-    /// Shows all that has a name, directories before what is in them.
-    pub(super) fn walk(&self, show: &mut dyn FnMut(&Path, &Inode)) {
-        let mut todo = vec![(PathBuf::from("/"), ROOT)];
-        while let Some((path, id)) = todo.pop() {
-            let inode = self.inode(id);
-            if id != ROOT {
-                show(&path, inode);
-            }
-            if let Node::Dir { names, .. } = &inode.node {
-                todo.extend(names.iter().rev().map(|(name, below)| (path.join(name), *below)));
-            }
-        }
-    }
-}
-
-/// Puts the components of a path before those still to be walked.
-fn queue(todo: &mut VecDeque<OsString>, path: &Path) {
-    for component in path.components().rev() {
-        match component {
-            Component::CurDir | Component::Prefix(_) => {}
-            other => todo.push_front(other.as_os_str().to_owned()),
-        }
     }
 }

@@ -19,6 +19,6 @@ pub enum AuditError {
     #[error("cannot list the metadata directory: {0}")]
     List(#[source] FetchError),
     /// There is neither a root nor a timestamp.
-    #[error("not a repository: it has neither a root (N.root.json) nor timestamp.json")]
+    #[error("no repository found: neither N.root.json nor timestamp.json exists")]
     NoRepository,
 }

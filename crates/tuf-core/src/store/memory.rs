@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_in_memory_does_what_every_store_must() {
+    fn a_store_in_memory_passes_the_conformance_suite() {
         super::super::conformance::check(&|| Box::new(MemoryStore::new()));
     }
 }

@@ -1,16 +1,16 @@
-//! Work on many roles at once: a batch may touch thousands of bins, each to be read, hashed, edited and signed.
+//! Parallel work on many roles: a batch may change thousands of bins, each to be read, hashed, edited and signed.
 
 use std::num::NonZero;
 use std::thread;
 
 /// Below this many items a thread costs more than it saves.
-const WORTH_A_THREAD: usize = 32;
-/// Hashing less than this many bytes is done before a thread has started.
-const WORTH_HASHING_ASIDE: usize = 256 << 10;
+const MIN_ITEMS_PER_THREAD: usize = 32;
+/// Hashing less than this many bytes ends before a thread has started.
+const MIN_BYTES_FOR_A_THREAD: usize = 256 << 10;
 
-/// Runs `aside`, which must be computation alone, beside `here` if it works on many `bytes`, else after it.
+/// Runs `aside`, which must be pure computation, in parallel with `here` if it works on many `bytes`, otherwise after it.
 pub(super) fn beside<T, U: Send>(bytes: usize, here: impl FnOnce() -> T, aside: impl FnOnce() -> U + Send) -> (T, U) {
-    if bytes < WORTH_HASHING_ASIDE {
+    if bytes < MIN_BYTES_FOR_A_THREAD {
         return (here(), aside());
     }
     thread::scope(|scope| {
@@ -27,8 +27,8 @@ where
     U: Send,
     E: Send,
 {
-    let worth = items.len() / WORTH_A_THREAD;
-    // Asked last: it reads the limits of the control group, every time.
+    let worth = items.len() / MIN_ITEMS_PER_THREAD;
+    // Called last: it reads the limits of the control group each time.
     let threads = if worth > 1 { thread::available_parallelism().map_or(1, NonZero::get).min(worth) } else { 1 };
     if threads <= 1 {
         return items.into_iter().map(map).collect();

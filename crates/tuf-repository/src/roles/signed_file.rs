@@ -1,15 +1,16 @@
-//! A role's next version on its way to its name.
+//! A role's next version, signed and not yet under its name.
 
 use std::borrow::Cow;
 
+use super::error::RoleError;
 use super::parallel::beside;
-use super::{RoleError, Trust};
+use super::trust::Trust;
 use tuf_core::canonical::to_json;
 use tuf_core::envelope::{Envelope, SUFFIX};
 use tuf_core::names::RoleName;
 use tuf_core::store::{FileName, NewFile, StagedTail, Store};
 
-/// Signed bytes with their signatures, in the pieces of which a file is made.
+/// Signed bytes with their signatures, as the pieces of a file.
 pub(super) struct SignedFile<'a> {
     head: Vec<u8>,
     body: Cow<'a, [u8]>,
@@ -19,11 +20,11 @@ pub(super) struct SignedFile<'a> {
 impl<'a> SignedFile<'a> {
     /// Signs `signed` with the keys of `role`.
     ///
-    /// A file that is alone is written to `metadata` while it is signed, if its keys let the length of their signatures be
-    /// known: an Ed25519 signature reads the bytes twice, which takes longer than writing them.
+    /// A single file (`alone`) is written to `metadata` while it is signed, if the length of its signatures is known in
+    /// advance: an Ed25519 signature reads the bytes twice, which takes longer than writing them.
     ///
     /// # Errors
-    /// As [`Trust::sign`], and what the store said.
+    /// As [`Trust::sign`]; [`RoleError::Store`].
     pub fn sign(
         metadata: &dyn Store,
         trust: &Trust,
@@ -39,7 +40,7 @@ impl<'a> SignedFile<'a> {
         let (behind, signatures) =
             beside(signed.len(), || metadata.stage_tail("", room, &[&body, SUFFIX]), || trust.signatures(role, signed));
         let (head, behind) = (Envelope::prefix(&signatures?), behind?);
-        // A signer that broke its word: the file is written again, whole.
+        // The signer announced another length: the whole file is written again.
         let behind = Some(behind).filter(|_| head.len() == room);
         Ok(Self { head, body, behind })
     }
@@ -49,7 +50,7 @@ impl<'a> SignedFile<'a> {
         [&self.head, &self.body, SUFFIX]
     }
 
-    /// The file, to be created under `name` in the store that was signed for. What was written already is given away.
+    /// The file, to be created under `name` in the store passed to [`SignedFile::sign`]. Hands over the staged bytes, once.
     pub fn file(&mut self, name: FileName) -> NewFile<'static> {
         match self.behind.take() {
             Some(behind) => NewFile::head_and_tail(name, self.head.clone(), behind),
@@ -58,7 +59,7 @@ impl<'a> SignedFile<'a> {
     }
 }
 
-/// Bytes of a file in pieces.
+/// Length of a file in pieces.
 pub(super) fn length(pieces: [&[u8]; 3]) -> usize {
     pieces.iter().map(|piece| piece.len()).sum()
 }

@@ -1,13 +1,20 @@
-//! The snapshot role: the previous snapshot folded with whole commit records.
+//! The snapshot role: the previous snapshot plus the commit records behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::delegated::{Expect, RoleReader};
+use super::error::{Contested, RoleError};
+use super::floor_checks::{check_clock, check_log_floor, check_snapshot};
+use super::lifetime::Lifetime;
 use super::parallel::{beside, try_map};
-use super::snapshots::{Snapshot, Snapshots};
-use super::targets::check_log_floor;
-use super::{Lifetime, Repository, RoleError, Trust, Update, recover, versioned};
+use super::recover;
+use super::repository::Repository;
+use super::role_reader::{ExpectedBytes, RoleReader};
+use super::snapshot_entry::{listing, version_of};
+use super::snapshot_reader::{SnapshotReader, VerifiedSnapshot};
+use super::trust::Trust;
+use super::update::RoleUpdate;
+use super::versioned::versioned;
 use crate::floor::{FloorFile, RecordFloor};
 use crate::log::{Log, RoleRef};
 use tuf_core::bins::{BINS_ROLE, is_bin};
@@ -17,9 +24,7 @@ use tuf_core::sha256::Sha256;
 use tuf_core::store::Created;
 use tuf_core::time::UtcTime;
 
-const ATTEMPTS: usize = 64;
-/// Bins of at most so many bytes are listed without their length. The lowest cap is php-tuf's, 100,000 bytes.
-const SMALL_BIN: u64 = 64 << 10;
+const SNAPSHOT_ATTEMPTS: usize = 64;
 
 /// The snapshot role of one repository.
 #[derive(Debug)]
@@ -29,21 +34,21 @@ pub struct SnapshotRole {
     lifetime: Lifetime,
     floor: FloorFile,
     pub(super) log: Log,
-    pub(super) snapshots: Snapshots,
+    pub(super) snapshots: SnapshotReader,
     pub(super) reader: RoleReader,
     /// Roles that may differ from the newest snapshot; `None` when any may.
     dirty: Option<BTreeSet<RoleName>>,
-    /// The next snapshot is the one that goes on above the floor.
+    /// Whether the next snapshot is the one that resumes above the floor.
     recovering: bool,
 }
 
 impl SnapshotRole {
-    /// Opens the role. Nothing is read yet but the floor.
+    /// Opens the role. Only the floor has been read.
     #[must_use]
     pub fn new(repository: Repository, trust: Trust, lifetime: Lifetime, floor: FloorFile) -> Self {
         Self {
             log: Log::new(Arc::clone(&repository.log)),
-            snapshots: Snapshots::new(Arc::clone(&repository.metadata)),
+            snapshots: SnapshotReader::new(Arc::clone(&repository.metadata)),
             reader: RoleReader::new(Arc::clone(&repository.metadata)),
             repository,
             trust,
@@ -54,7 +59,7 @@ impl SnapshotRole {
         }
     }
 
-    /// What the role trusts.
+    /// The trust of the role.
     #[must_use]
     pub fn trust(&self) -> &Trust {
         &self.trust
@@ -72,21 +77,21 @@ impl SnapshotRole {
         self.snapshots.newest().map(|newest| (newest.document.version(), newest.document.expires()))
     }
 
-    /// When the snapshot will be renewed, as last read.
+    /// Time of the next renewal, as last read.
     #[must_use]
     pub fn next_renewal(&self) -> Option<UtcTime> {
         self.current().map(|(_, expires)| self.lifetime.renewal(expires))
     }
 
-    /// Brings the snapshot up to the newest commit record, or renews it when it is near its expiry (or with `force`).
+    /// Writes a snapshot of the newest commit record, or renews the snapshot when it is near its expiry (or with `force`).
     ///
     /// # Errors
-    /// [`RoleError`]. A role named by a record that does not verify is an alarm, and nothing is signed.
-    pub fn update(&mut self, now: UtcTime, force: bool) -> Result<Update, RoleError> {
-        for _ in 0..ATTEMPTS {
+    /// [`RoleError`]. Where a role that a record names does not verify, nothing is signed.
+    pub fn update(&mut self, now: UtcTime, force: bool) -> Result<RoleUpdate, RoleError> {
+        for _ in 0..SNAPSHOT_ATTEMPTS {
             self.refresh(now)?;
             if self.log.head() == 0 {
-                return Err(RoleError::Waiting("the commit log has no record yet".into()));
+                return Err(RoleError::NoRecordYet);
             }
             let changed = self.changed()?;
             let newest = self.snapshots.newest();
@@ -95,15 +100,15 @@ impl SnapshotRole {
             if changed.is_empty() && !renew {
                 let version = newest.map_or(0, |newest| newest.document.version());
                 self.raise(version, None)?;
-                return Ok(Update { version, changed: false });
+                return Ok(RoleUpdate { version, changed: false });
             }
             self.verify(&changed)?;
             if let Some(version) = self.write(changed, now)? {
                 self.raise(version, Some(now))?;
-                return Ok(Update { version, changed: true });
+                return Ok(RoleUpdate { version, changed: true });
             }
         }
-        Err(RoleError::Infrastructure(format!("another writer of the snapshot was first {ATTEMPTS} times in a row")))
+        Err(RoleError::LostRace { contested: Contested::Snapshot, attempts: SNAPSHOT_ATTEMPTS })
     }
 
     pub(super) fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {
@@ -111,32 +116,32 @@ impl SnapshotRole {
         self.trust.refresh(floor.root, now)?;
         self.trust.signers_of(&RoleName::snapshot())?;
         let trust = &self.trust;
-        // Snapshots before the log: one that another process wrote meanwhile is never ahead of the log read after it.
+        // Snapshots before the log: a snapshot of another process is then never ahead of the log read after it.
         if self.snapshots.refresh(trust)? {
             self.dirty = None;
         }
         let changed = self.log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
         if let Err(below) = check_log_floor(&self.log, floor.record) {
-            // Read anew each time: the log goes on by another record than this process knows.
+            // Read from the start each time: after a restore the log continues with another record.
             self.log.forget();
             return Err(below);
         }
         let version = self.snapshots.newest().map_or(0, |newest| newest.document.version());
         self.recovering = false;
-        if let Err(below) = recover::check_snapshot(version, &floor) {
-            // Looked for anew each time: what goes on above the floor leaves numbers out.
+        if let Err(below) = check_snapshot(version, &floor) {
+            // Read from the start each time: the snapshot that resumes above the floor skips numbers.
             self.snapshots.forget();
             if !self.floor.recovery_granted()? {
                 return Err(below);
             }
             self.snapshots.refresh(trust)?;
             self.dirty = None;
-            self.snapshots.start_above(floor.snapshot + recover::MARGIN);
+            self.snapshots.start_above(floor.snapshot + recover::VERSION_MARGIN);
             self.recovering = true;
-            tracing::warn!("going on above the floor: {below}");
+            tracing::warn!(reason = %below, "resuming above the floor");
         }
         if !self.recovering {
-            recover::check_clock(&mut self.floor, now)?;
+            check_clock(&mut self.floor, now)?;
         }
         match (changed, &mut self.dirty) {
             (Some(changed), Some(dirty)) => dirty.extend(changed),
@@ -145,17 +150,16 @@ impl SnapshotRole {
         Ok(())
     }
 
-    /// The roles in which the log's table is ahead of the newest snapshot.
+    /// The roles in which the log is ahead of the newest snapshot.
     fn changed(&mut self) -> Result<Vec<(RoleName, RoleRef)>, RoleError> {
         let table = self.log.roles();
         let newest = self.snapshots.newest().map(|newest| Arc::clone(&newest.document));
         let listed = |role: &RoleName| newest.as_ref().and_then(|document| version_of(document, role));
         let mut changed = Vec::new();
         let mut compare = |role: &RoleName, entry: &RoleRef| match listed(role) {
-            Some(version) if version > entry.version => Err(RoleError::Alarm(format!(
-                "the newest snapshot lists {role} version {version}, the commit log {}: versions never go back",
-                entry.version
-            ))),
+            Some(version) if version > entry.version => {
+                Err(RoleError::SnapshotAheadOfLog { role: role.clone(), snapshot: version, log: entry.version })
+            }
             Some(version) if version == entry.version => Ok(()),
             _ => {
                 changed.push((role.clone(), entry.clone()));
@@ -174,14 +178,14 @@ impl SnapshotRole {
                 for (role, entry) in table {
                     compare(role, entry)?;
                 }
-                // A role listed once is listed for ever: clients refuse a snapshot in which one vanished.
+                // A role once listed is always listed: clients refuse a snapshot that lacks it.
                 for (key, _) in newest.iter().flat_map(|document| document.iter()) {
                     let role = key.strip_suffix(b".json").unwrap_or(&key);
                     let known = std::str::from_utf8(role)
                         .is_ok_and(|role| RoleName::new(role).is_ok_and(|role| table.contains_key(&role)));
                     if !known {
-                        let role = String::from_utf8_lossy(role);
-                        return Err(RoleError::Alarm(format!("the snapshot lists {role}, the commit log does not")));
+                        let role = String::from_utf8_lossy(role).into_owned();
+                        return Err(RoleError::SnapshotListsUnknownRole { role });
                     }
                 }
             }
@@ -190,11 +194,12 @@ impl SnapshotRole {
         Ok(changed)
     }
 
-    /// Checks every changed role before vouching for it.
+    /// Checks the file of every changed role before the snapshot lists it.
     fn verify(&mut self, changed: &[(RoleName, RoleRef)]) -> Result<(), RoleError> {
         let table = self.log.roles();
-        let known =
-            |role: &RoleName| table.get(role).map(|entry| (entry.version, Expect::Record(entry.length, entry.sha256)));
+        let known = |role: &RoleName| {
+            table.get(role).map(|entry| (entry.version, ExpectedBytes::Record(entry.length, entry.sha256)))
+        };
         let first = |wanted: &dyn Fn(&RoleName) -> bool| changed.iter().find(|(role, _)| wanted(role));
         for kind in [&(|role: &RoleName| *role == BINS_ROLE) as &dyn Fn(&RoleName) -> bool, &is_bin] {
             if let Some((role, _)) = first(kind) {
@@ -203,17 +208,18 @@ impl SnapshotRole {
         }
         let (reader, trust) = (&self.reader, &self.trust);
         try_map(changed.iter().collect(), |(role, entry)| {
-            let (document, _) = reader.read(trust, role, entry.version, Expect::Record(entry.length, entry.sha256))?;
+            let (document, _) =
+                reader.read(trust, role, entry.version, ExpectedBytes::Record(entry.length, entry.sha256))?;
             if document.expires() == entry.expires {
-                Ok(())
-            } else {
-                Err(RoleError::Alarm(format!("{role} expires at another time than its commit record says")))
+                return Ok(());
             }
+            let file = versioned(role, entry.version)?;
+            Err(RoleError::ExpiryDiffers { file, expected: entry.expires, found: document.expires() })
         })?;
         Ok(())
     }
 
-    /// Creates the next version. `None`: another writer was first, or the name is taken; look again.
+    /// Creates the next version. `None` when another writer was first or the name is taken: refresh and try again.
     fn write(&mut self, changed: Vec<(RoleName, RoleRef)>, now: UtcTime) -> Result<Option<u64>, RoleError> {
         let entries: BTreeMap<String, Option<Vec<u8>>> = changed
             .into_iter()
@@ -234,20 +240,20 @@ impl SnapshotRole {
         let (created, sha256) =
             beside(bytes.len(), || self.repository.metadata.create(&name, &bytes), || Sha256::of(&bytes));
         if created? == Created::Conflict {
-            // Still dirty: the roles stay to be compared with whatever the other writer made.
+            // The roles stay dirty: they are compared with the other writer's snapshot.
             return Ok(None);
         }
-        if !self.snapshots.is_where_it_was()? {
-            // The number was not free but forgotten, or one below it is free: see `Log::append`.
+        if !self.snapshots.is_current()? {
+            // The number was used before, or a skipped one below became free: see `Log::append`.
             self.snapshots.forget();
             return Ok(None);
         }
-        self.snapshots.wrote(Snapshot { document: Arc::new(document), length: bytes.len() as u64, sha256 });
+        self.snapshots.wrote(VerifiedSnapshot { document: Arc::new(document), length: bytes.len() as u64, sha256 });
         self.dirty = Some(BTreeSet::new());
         Ok(Some(version))
     }
 
-    /// `signed`: when this version was signed just now.
+    /// Raises the floor. `signed` is the time of the signature when this run signed the version.
     fn raise(&mut self, version: u64, signed: Option<UtcTime>) -> Result<(), RoleError> {
         let root = self.trust.version();
         let record = self.log.head_digest().map(|digest| RecordFloor { digest, number: self.log.position() });
@@ -266,29 +272,4 @@ impl SnapshotRole {
         }
         Ok(())
     }
-}
-
-/// What the snapshot says of a role. No hash, because it would triple the size, and the version identifies the bytes for
-/// ever. The length, because clients cap files whose length they do not know; but not of a small bin: thousands of lengths
-/// are a third of a snapshot that every client downloads after every release, and no cap is that low.
-fn listing(role: &RoleName, entry: &RoleRef) -> String {
-    if is_bin(role) && entry.length <= SMALL_BIN {
-        format!("{{\"version\":{}}}", entry.version)
-    } else {
-        format!("{{\"length\":{},\"version\":{}}}", entry.length, entry.version)
-    }
-}
-
-/// The version a snapshot lists for a role.
-pub(super) fn version_of(snapshot: &Document, role: &RoleName) -> Option<u64> {
-    listed_version(snapshot.get(&format!("{role}.json"))?)
-}
-
-/// `version` in the canonical JSON of a snapshot's entry.
-pub(super) fn listed_version(entry: &[u8]) -> Option<u64> {
-    #[derive(serde::Deserialize)]
-    struct Entry {
-        version: u64,
-    }
-    serde_json::from_slice::<Entry>(entry).ok().map(|entry| entry.version)
 }

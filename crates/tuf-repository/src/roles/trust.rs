@@ -1,10 +1,13 @@
-//! What a role trusts and signs with: the root chain walked from a pinned root, and the role's own keys.
+//! The trust of a role: the root chain from a pinned root, and the role's own keys.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{MAX_ROOT, RoleError, versioned};
+use super::error::{FloorItem, RoleError};
+use super::invalid_metadata::{InvalidMetadata, RoleNotInRoot};
+use super::limits::MAX_ROOT;
+use super::versioned::versioned;
 use tuf_core::envelope::Envelope;
 use tuf_core::key::{PublicKey, Signer};
 use tuf_core::names::{KeyId, RoleName};
@@ -34,40 +37,33 @@ impl Trust {
     /// Starts from a pinned root.
     ///
     /// # Errors
-    /// [`RoleError::Alarm`] when the pinned root is no valid root.
+    /// [`RoleError::PinnedRootInvalid`].
     pub fn new(pinned: &[u8], metadata: Arc<dyn Store>, signers: Vec<Arc<dyn Signer>>) -> Result<Self, RoleError> {
-        let chain = RootChain::from_pinned(pinned)
-            .map_err(|error| RoleError::Alarm(format!("the pinned root cannot be used: {error}")))?;
+        let chain = RootChain::from_pinned(pinned).map_err(|source| RoleError::PinnedRootInvalid { source })?;
         Ok(Self { metadata, chain, signers })
     }
 
     /// Walks to the newest root on disk. `floor` is the root version seen before.
     ///
     /// # Errors
-    /// [`RoleError::Waiting`] when the repository has no root yet; [`RoleError::Alarm`] for a root that does not follow
-    /// from the one before it, has expired, or is older than the floor.
+    /// [`RoleError::RootMissing`] when the repository has no root yet; [`RoleError::RootUntrusted`],
+    /// [`RoleError::RootExpired`] and [`RoleError::BelowFloor`] for a root that must not be used.
     pub fn refresh(&mut self, floor: u64, now: UtcTime) -> Result<(), RoleError> {
         let role = RoleName::root();
         loop {
             let next = self.chain.version() + 1;
             let Some(bytes) = self.metadata.read(&versioned(&role, next)?, MAX_ROOT)? else { break };
-            self.chain
-                .advance(&bytes)
-                .map_err(|error| RoleError::Alarm(format!("{next}.root.json does not follow: {error}")))?;
+            self.chain.advance(&bytes).map_err(|source| RoleError::RootUntrusted { version: next, source })?;
         }
         let version = self.chain.version();
         if version < floor {
-            return Err(RoleError::Alarm(format!(
-                "root version {version} is below the floor {floor}: the metadata directory was restored or rolled back"
-            )));
+            return Err(RoleError::BelowFloor { item: FloorItem::Root, floor, found: version });
         }
         if self.metadata.stat(&versioned(&role, version)?)?.is_none() {
-            return Err(RoleError::Waiting(format!(
-                "{version}.root.json is not in the repository: not initialized, or the mount is missing"
-            )));
+            return Err(RoleError::RootMissing { version });
         }
         if self.root().expires <= now {
-            return Err(RoleError::Alarm(format!("root version {version} expired at {}", self.root().expires)));
+            return Err(RoleError::RootExpired { version, expires: self.root().expires });
         }
         Ok(())
     }
@@ -87,24 +83,26 @@ impl Trust {
     /// Key ids and threshold of a top-level role.
     ///
     /// # Errors
-    /// [`RoleError::Alarm`] when the root does not name it.
-    pub fn role_keys(&self, role: &RoleName) -> Result<&RoleKeys, RoleError> {
-        self.root().roles.get(role).ok_or_else(|| RoleError::Alarm(format!("the root does not name the role {role}")))
+    /// [`RoleNotInRoot`].
+    pub fn role_keys(&self, role: &RoleName) -> Result<&RoleKeys, RoleNotInRoot> {
+        let missing = || RoleNotInRoot { role: role.clone(), root: self.version() };
+        self.root().roles.get(role).ok_or_else(missing)
     }
 
-    /// Whether an envelope carries a threshold of a top-level role's signatures.
+    /// Checks that an envelope carries a threshold of a top-level role's signatures.
     ///
     /// # Errors
-    /// [`RoleError::Alarm`] saying what is missing.
-    pub fn verify(&self, role: &RoleName, envelope: &Envelope) -> Result<(), RoleError> {
-        verify::threshold(envelope.signed(), envelope.signatures(), &self.root().keys, self.role_keys(role)?)
-            .map_err(|error| RoleError::Alarm(error.to_string()))
+    /// [`InvalidMetadata::Signatures`] and [`InvalidMetadata::RoleNotInRoot`].
+    pub fn verify(&self, role: &RoleName, envelope: &Envelope) -> Result<(), InvalidMetadata> {
+        let keys = self.role_keys(role)?;
+        Ok(verify::threshold(envelope.signed(), envelope.signatures(), &self.root().keys, keys)?)
     }
 
-    /// Those of our signers whose key the root gives to `role`, by key id.
+    /// This process's signers whose keys the root gives to `role`, by key id.
     ///
     /// # Errors
-    /// [`RoleError::Alarm`] when they are fewer than the threshold, naming those not in the root as staged.
+    /// [`RoleError::SigningKeysMissing`] when they are fewer than the threshold. It names this process's other keys, which
+    /// may be staged for the next root. [`RoleError::RoleNotInRoot`].
     pub fn signers_of(&self, role: &RoleName) -> Result<BTreeMap<KeyId, Arc<dyn Signer>>, RoleError> {
         let keys = self.role_keys(role)?;
         let mut found = BTreeMap::new();
@@ -117,32 +115,30 @@ impl Trust {
                 Some(id) => {
                     found.insert(id.clone(), Arc::clone(signer));
                 }
-                None => staged.push(signer.public_key().key_id(tuf_core::key::KeyIdFormat::Spec).to_string()),
+                None => staged.push(signer.public_key().key_id(tuf_core::key::KeyIdFormat::Spec)),
             }
         }
         if (found.len() as u64) < u64::from(keys.threshold) {
-            let staged = match staged.as_slice() {
-                [] => String::new(),
-                ids => format!("; not in root version {} (staged?): {}", self.version(), ids.join(", ")),
-            };
-            return Err(RoleError::Alarm(format!(
-                "{} of {} signing keys of the role {role} are here{staged}",
-                found.len(),
-                keys.threshold
-            )));
+            return Err(RoleError::SigningKeysMissing {
+                role: role.clone(),
+                found: found.len(),
+                threshold: keys.threshold,
+                root: self.version(),
+                staged,
+            });
         }
         Ok(found)
     }
 
-    /// Signs canonical bytes with the role's keys and gives the bytes of the whole file.
+    /// Signs canonical bytes with the role's keys and returns the bytes of the whole file.
     ///
     /// # Errors
-    /// [`RoleError::Alarm`] when a key is missing or does not sign.
+    /// As [`Trust::signers_of`], and [`RoleError::SignFailed`].
     pub fn sign(&self, role: &RoleName, signed: &[u8]) -> Result<Vec<u8>, RoleError> {
         Ok(Envelope::to_bytes(signed, &self.signatures(role, signed)?))
     }
 
-    /// How long what precedes the signed bytes in a file of the role will be, where that is known before it is signed.
+    /// The length of the bytes before the signed bytes in a file of the role, where it is known before signing.
     ///
     /// # Errors
     /// As [`Trust::signers_of`].
@@ -161,10 +157,10 @@ impl Trust {
         let signers = self.signers_of(role)?;
         let mut signatures = Vec::with_capacity(signers.len());
         for (keyid, signer) in signers {
-            let sig = signer
-                .sign(signed)
-                .map_err(|error| RoleError::Alarm(format!("key {keyid} of the role {role} does not sign: {error}")))?;
-            signatures.push(envelope::Signature { keyid, sig });
+            match signer.sign(signed) {
+                Ok(sig) => signatures.push(envelope::Signature { keyid, sig }),
+                Err(source) => return Err(RoleError::SignFailed { role: role.clone(), keyid, source }),
+            }
         }
         Ok(signatures)
     }

@@ -2,7 +2,7 @@
 //! exactly once and whole, without any command.
 //!
 //! The whole fleet runs in this process over a simulated file system and the in-memory broker. At a cut both stop;
-//! what was not synced is lost (or keeps its name and loses its data); then everything starts again.
+//! unsynced files are lost (or keep their names and lose their data). Then everything starts again.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use celery_runtime::broker::memory::Duplicates;
 use simulated::{Broken, Cut, Simulated};
 use testkit::sim_fs::{CrashMode, SimFs};
 
-/// How many bins the batch is spread over.
+/// The number of bins of the repository.
 const BINS: u32 = 4;
 
 fn every_cut(consistent_snapshot: bool, bins: u32, duplicates: Duplicates) {
@@ -96,7 +96,7 @@ fn a_batch_cut_short_anywhere_is_published_once_and_whole_without_consistent_sna
     every_cut(false, BINS, Duplicates::AfterAck);
 }
 
-/// There `targets` is written while it is signed.
+/// In a flat layout `targets` is written while it is signed.
 #[test]
 fn a_batch_cut_short_anywhere_is_published_once_and_whole_without_bins() {
     every_cut(true, 0, Duplicates::Off);

@@ -1,5 +1,5 @@
 //! Each mount full, and each read-only, while three drops are posted: nothing is rejected, nothing is lost, and the fleet
-//! goes on by itself when the mount takes writes again.
+//! continues without any command when the mount accepts writes again.
 
 use super::BINS;
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! The design's rules, as checks on what is on disk.
+//! The invariants of a repository, as checks of the files on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tuf_core::time::UtcTime;
 
 use crate::simulated::{DIR, NOW, Simulated, after, before, drops};
 
-/// What a client that trusts the first root downloads.
+/// The files that a client downloads which trusts the first root.
 fn download(machine: &Simulated) -> Result<BTreeMap<String, Vec<u8>>, ClientError> {
     let fs: Arc<dyn Fs> = Arc::new(machine.fs.clone());
     let root = durable::read_bounded(fs.as_ref(), &machine.config.trusted_root, 1 << 20).unwrap();
@@ -23,13 +23,13 @@ fn download(machine: &Simulated) -> Result<BTreeMap<String, Vec<u8>>, ClientErro
     paths.into_iter().map(|path| client.download(&path).map(|bytes| (path.to_string(), bytes))).collect()
 }
 
-/// All is published, once, and the monitor is free.
+/// Every drop is published, once, and the monitor is idle.
 pub fn check(machine: &Simulated, base: &Simulated) {
     check_after(machine, base, &base.fs.files(), "uncut");
 }
 
 /// Right after a crash clients see the old state or the new one, whole. Without consistent snapshots a swap may be
-/// under way; then what completes it is durable already.
+/// under way; then the files that complete it are already durable.
 pub fn check_crashed(machine: &Simulated, base: &Simulated, context: &str) {
     check_floors(machine, context);
     check_records(machine, context);
@@ -39,7 +39,7 @@ pub fn check_crashed(machine: &Simulated, base: &Simulated, context: &str) {
         .map(|(name, _)| *name)
         .filter(|name| files.contains_key(&public_receipt(machine, name)))
         .collect();
-    // Rule 7: nobody is told of a release that clients cannot see, or that this side could forget.
+    // No receipt names a release that clients cannot see, or that a crash could undo.
     for name in &told {
         let own = Path::new(DIR).join("state/monitor/receipts");
         let noted = files
@@ -63,7 +63,7 @@ pub fn check_crashed(machine: &Simulated, base: &Simulated, context: &str) {
 }
 
 /// While a mount refuses writes: no drop is rejected, none is lost, and clients see the old state or the new one. Without
-/// consistent snapshots a swap may stand half done.
+/// consistent snapshots a swap may be half done.
 pub fn check_refused(machine: &Simulated, context: &str) {
     let files = machine.fs.files();
     let post = &machine.config.post_to_tuf_path;
@@ -102,7 +102,7 @@ pub fn check_after(machine: &Simulated, base: &Simulated, crashed: &BTreeMap<Pat
     check_receipts(machine, context);
 }
 
-/// Rule 1 and 2: versioned names are created once and never change; the served timestamp never goes back.
+/// Versioned names are created once and never change; the served timestamp never goes back.
 fn check_versions(machine: &Simulated, earlier: &BTreeMap<PathBuf, Vec<u8>>, context: &str) {
     let now = machine.fs.files();
     for (path, bytes) in earlier {
@@ -130,7 +130,7 @@ fn version(bytes: &[u8]) -> u64 {
     signed(bytes)["version"].as_u64().unwrap()
 }
 
-/// Rules 3 and 7: every drop is in exactly one record; snapshots only move forward, by whole records.
+/// Every drop is in exactly one record; snapshots only move forward, by whole records.
 fn check_once(machine: &Simulated, context: &str) {
     let files = machine.fs.files();
     let below = |dir: &str, suffix: &str| {
@@ -172,7 +172,7 @@ fn check_once(machine: &Simulated, context: &str) {
     }
 }
 
-/// Rule 5: a floor speaks only of what is durable.
+/// A floor names only durable files.
 fn check_floors(machine: &Simulated, context: &str) {
     let files = machine.fs.files();
     let floor = |role: &str, value: &str| {
@@ -198,7 +198,7 @@ fn check_floors(machine: &Simulated, context: &str) {
     }
 }
 
-/// Rules 2 and 3: what a record names is durable, and so are the bytes of every target it brings.
+/// The files that a record lists are durable, and so are the bytes of every target that it adds.
 fn check_records(machine: &Simulated, context: &str) {
     let files = machine.fs.files();
     let repository = Path::new(DIR).join("repo");
@@ -228,7 +228,7 @@ fn check_records(machine: &Simulated, context: &str) {
     }
 }
 
-/// Rule 1 without consistent snapshots: an unversioned name moves only once the timestamp that will show it is durable.
+/// Without consistent snapshots an unversioned name moves only after the timestamp that will show it is durable.
 fn check_swap(machine: &Simulated, base: &Simulated, context: &str) {
     let (now, before) = (machine.fs.files(), base.fs.files());
     let metadata = Path::new(DIR).join("repo/metadata");
@@ -256,7 +256,7 @@ fn check_swap(machine: &Simulated, base: &Simulated, context: &str) {
     assert!(signed, "{context}: {} moved, but no newer timestamp is durable", moved.display());
 }
 
-/// `HASH.dir`, where tough looks for target files.
+/// `HASH.dir`, the names under which tough fetches target files.
 fn is_hash_dir(dir: &Path) -> bool {
     dir.components().any(|part| {
         let name = part.as_os_str().to_string_lossy();
@@ -268,7 +268,7 @@ fn public_receipt(machine: &Simulated, drop: &str) -> PathBuf {
     machine.config.post_to_tuf_path.join(format!("tuf_receipt_{drop}.json"))
 }
 
-/// Rule 7: one receipt a drop, and it says published.
+/// Each drop has one receipt, which reports it as published.
 fn check_receipts(machine: &Simulated, context: &str) {
     for (name, files) in drops() {
         let path = public_receipt(machine, name);

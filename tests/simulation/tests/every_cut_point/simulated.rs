@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 pub const DIR: &str = "/fleet";
 pub const NOW: i64 = 1_800_000_000;
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How many turns of a millisecond, of the machine's own time, a mount goes on refusing once that was met.
+/// How many milliseconds of the machine's own time a mount keeps refusing writes after the first refusal.
 const REFUSED_FOR: usize = 5_000;
 
-/// Where a run stops.
+/// The operation at which a run stops.
 #[derive(Clone, Copy, Debug)]
 pub enum Cut {
     /// Before a file operation.
@@ -50,7 +50,7 @@ pub fn drops() -> Vec<(&'static str, Files)> {
     ]
 }
 
-/// What clients get before the batch and after it.
+/// The files that clients get before the batch and after it.
 pub fn before() -> BTreeMap<String, Vec<u8>> {
     [("index.json", "index 0"), ("old/kept.bin", "kept")].map(|(k, v)| (k.to_owned(), v.as_bytes().to_vec())).into()
 }
@@ -73,7 +73,7 @@ pub struct Simulated {
     messages: Arc<AtomicUsize>,
 }
 
-/// What a crash left.
+/// The machine after a crash.
 pub struct Broken {
     /// The machine, about to start again.
     pub crashed: Simulated,
@@ -159,11 +159,11 @@ impl Simulated {
         machine
     }
 
-    /// What is left when the machine goes down where it stands.
+    /// The machine after a crash at the present point.
     ///
     /// The broker keeps its messages as RabbitMQ does, or loses them as `memory://` does.
     pub fn crash(self, mode: CrashMode, broker_survives: bool) -> Broken {
-        // A fork: threads of the old machine that are still on their way out meet the old, stopped disk.
+        // A fork: threads of the old machine that have not ended yet use the old, stopped disk.
         let fs = self.fs.fork();
         fs.crash(mode);
         self.broker.crash();
@@ -180,8 +180,8 @@ impl Simulated {
         self
     }
 
-    /// Runs a copy of the machine on which `mount` refuses writes with `kind`. Once that has been met, and some seconds have
-    /// passed, `check` looks at the machine and the mount is as before; then it runs on until the drops are done.
+    /// Runs a copy of the machine on which `mount` refuses writes with `kind`. Some seconds after the first refusal `check`
+    /// inspects the machine and the mount accepts writes again. The machine then runs until the drops are done.
     pub fn run_refusing(&self, mount: &Path, kind: ErrorKind, context: &str, check: impl FnOnce(&Self)) -> Self {
         let machine = self.run_copy();
         machine.fs.refuse_writes(mount, kind);
@@ -216,7 +216,7 @@ impl Simulated {
             }
             if fs.is_stopped() { FaultAction::Stop } else { FaultAction::Continue }
         })));
-        // Paused time: pauses pass at once whenever nothing is running.
+        // Paused time: pauses pass immediately whenever no task runs.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let shutdown = CancellationToken::new();

@@ -12,7 +12,7 @@ use clap::Args;
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use indicatif::ProgressBar;
-use monitor_worker::receipt::{Outcome, Receipt};
+use monitor_worker::receipt::{DropOutcome, Receipt};
 use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
 
@@ -29,9 +29,9 @@ use crate::verify::{
 };
 use service::exit_code::CommandExit;
 
-/// Publish a small release into a new repository and verify it with two TUF clients
+/// Publish a small release into a new repository and verify it
 ///
-/// Everything is in DIR: keys, repo, post_to_tuf, incoming_targets, state, and a config.yaml for other commands. Run it
+/// Two TUF clients verify the release. Everything is in DIR: keys, repo, post_to_tuf, incoming_targets, state, and a config.yaml for other commands. Run it
 /// again on the same directory to publish the next version.
 ///
 /// Exit codes: 0 tough and our own client, starting from DIR/repo/metadata/1.root.json, verified and downloaded every
@@ -178,8 +178,8 @@ fn verified_client(fs: &Arc<dyn Fs>, paths: &RepositoryPaths) -> Result<Box<OwnC
 
 fn published(receipt: Box<Receipt>) -> Result<Box<Receipt>, CliError> {
     match receipt.outcome {
-        Outcome::Published => Ok(receipt),
-        Outcome::Rejected => {
+        DropOutcome::Published => Ok(receipt),
+        DropOutcome::Rejected => {
             let reason = receipt.reason.as_deref().map_or_else(|| "no reason given".to_owned(), one_line);
             Err(CliError::negative_answer(format!("the release was rejected: {reason}")))
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use durable_fs::durable::{self, Outcome, Part, Source};
+use durable_fs::durable::{self, ByteSource, CreateOutcome, FileToCreate};
 
 use super::super::error::StoreError;
 use super::super::file::{Created, FileContent, NewFile};
@@ -51,19 +51,19 @@ impl LocalStore {
             }
         }
         let outcomes = self.in_dirs(&dirs, || {
-            let mut parts: Vec<Part<'_>> = Vec::with_capacity(files.len());
+            let mut parts: Vec<FileToCreate<'_>> = Vec::with_capacity(files.len());
             for (file, names) in files.iter_mut().zip(&paths) {
                 let source = match &mut file.content {
-                    FileContent::Bytes(bytes) => Source::Bytes(bytes),
+                    FileContent::Bytes(bytes) => ByteSource::Bytes(bytes),
                     FileContent::Staged(StagedStream { held, .. })
                     | FileContent::HeadAndTail(_, StagedTail { held, .. }) => match held.downcast_mut::<StagedPath>() {
-                        Some(held) => Source::Temp(&held.path, held.file.take()),
+                        Some(held) => ByteSource::Temp(&held.path, held.file.take()),
                         None => return Err(ErrorKind::InvalidInput.into()),
                     },
                 };
-                parts.push(Part { names, source });
+                parts.push(FileToCreate { names, source });
             }
-            durable::create_parts(self.fs.as_ref(), &mut parts, self.file_mode)
+            durable::create_files(self.fs.as_ref(), &mut parts, self.file_mode)
         });
         let outcomes = outcomes.map_err(|error| self.error(DOING, &label, error))?;
         for file in &mut files {
@@ -79,9 +79,9 @@ impl LocalStore {
         Ok(outcomes
             .into_iter()
             .map(|outcome| match outcome {
-                Outcome::Created => Created::New,
-                Outcome::SameBytes => Created::Same,
-                Outcome::Conflict => Created::Conflict,
+                CreateOutcome::Created => Created::New,
+                CreateOutcome::SameBytes => Created::Same,
+                CreateOutcome::Conflict => Created::Conflict,
             })
             .collect())
     }

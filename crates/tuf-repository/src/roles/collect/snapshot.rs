@@ -1,17 +1,20 @@
 //! Old snapshots.
 
-use super::super::{RoleError, SnapshotRole, versioned};
-use super::{note_served, remove, remove_stale};
-use crate::log::number_of;
-use crate::retention::{Collected, Retention, SNAPSHOT_MARGIN};
+use super::remove::{remove, remove_stale};
+use super::served::note_served;
+use crate::numbered::number_of;
+use crate::retention::{Collected, Retention, SNAPSHOT_MARGIN_SECONDS};
+use crate::roles::error::RoleError;
+use crate::roles::snapshot::SnapshotRole;
+use crate::roles::versioned::versioned;
 use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
 
 impl SnapshotRole {
-    /// Deletes snapshots that no client can be using any more ([`crate::retention`]) and temporary files left behind.
+    /// Deletes snapshots that no client can still use ([`crate::retention`]), and temporary files of killed processes.
     ///
     /// # Errors
-    /// [`RoleError`]; what was deleted until then was rightly deleted.
+    /// [`RoleError`]; the deletions before it are correct.
     pub fn collect(&mut self, retention: &mut Retention, now: UtcTime) -> Result<Collected, RoleError> {
         self.refresh(now)?;
         let metadata = self.repository.metadata.as_ref();
@@ -20,7 +23,7 @@ impl SnapshotRole {
         if !note_served(&self.repository, &self.trust, retention, now)? {
             return Ok(collected);
         }
-        let Some(horizon) = retention.horizon(now, SNAPSHOT_MARGIN) else { return Ok(collected) };
+        let Some(horizon) = retention.horizon(now, SNAPSHOT_MARGIN_SECONDS) else { return Ok(collected) };
         let mut old: Vec<u64> = metadata
             .list("")?
             .iter()

@@ -3,24 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::snapshot::version_of;
-use super::super::snapshots::Snapshots;
-use super::super::{RoleError, TargetsRole};
-use super::kept::Kept;
+use super::live_versions::LiveVersions;
+use super::remove::{remove, remove_stale};
+use super::served::note_served;
 use super::sweep::sweep;
-use super::{note_served, remove, remove_stale};
-use crate::retention::{Candidate, Collected, Retention, versions_below};
+use crate::retention::{CandidateFile, Collected, Retention, versions_below};
+use crate::roles::error::RoleError;
+use crate::roles::snapshot_entry::version_of;
+use crate::roles::snapshot_reader::SnapshotReader;
+use crate::roles::targets::TargetsRole;
 use tuf_core::document::Document;
 use tuf_core::names::RoleName;
 use tuf_core::store::FileName;
 use tuf_core::time::UtcTime;
 
 impl TargetsRole {
-    /// Deletes what nothing refers to any more ([`crate::retention`]): versions of targets metadata, records and bases,
-    /// target files (with `target_files`, where this repository keeps them), temporary files left behind.
+    /// Deletes files out of use ([`crate::retention`]): versions of targets metadata, records and bases, target files (with
+    /// `target_files`, where the repository holds them), and temporary files of killed processes.
     ///
     /// # Errors
-    /// [`RoleError`]; what was deleted until then was rightly deleted.
+    /// [`RoleError`]; the deletions before it are correct.
     pub fn collect(
         &mut self,
         retention: &mut Retention,
@@ -37,8 +39,8 @@ impl TargetsRole {
         }
         let Some(horizon) = retention.horizon(now, 0) else { return Ok(collected) };
         self.collect_records(&mut collected, retention, now)?;
-        let snapshots = Snapshots::new(Arc::clone(&self.repository.metadata));
-        // Not there: the snapshot role is far ahead of a role that stood still. A later mark will do.
+        let snapshots = SnapshotReader::new(Arc::clone(&self.repository.metadata));
+        // Missing when this role stood still and the snapshot role is far ahead. A later mark will serve.
         let Some(snapshot) = snapshots.of_version(&self.trust, horizon.snapshot)? else { return Ok(collected) };
         let names = self.repository.metadata.list("")?;
         if target_files {
@@ -59,7 +61,7 @@ impl TargetsRole {
         let mut old = self.log.collectable(before, &|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
         collected.more |= old.len() > retention.deletions();
         old.truncate(retention.deletions());
-        // In their order: a process that stood still sees by the record before its own that its number was taken.
+        // In order: a process that stood still sees by the record before its own that its number was used.
         collected.records = remove(self.repository.log.as_ref(), &old);
         Ok(())
     }
@@ -75,12 +77,13 @@ impl TargetsRole {
         let newest: BTreeMap<RoleName, u64> =
             self.log.roles().iter().map(|(role, entry)| (role.clone(), entry.version)).collect();
         let known = self.flat.as_ref().map(|(entry, document)| (entry.version, document));
-        let Some(mut kept) = Kept::new(self.repository.metadata.as_ref(), names, horizon, &newest, known) else {
+        let Some(mut kept) = LiveVersions::new(self.repository.metadata.as_ref(), names, horizon, &newest, known)
+        else {
             return Ok(());
         };
         let plain_too = !self.trust.root().consistent_snapshot;
         let swept = sweep(self.repository.targets.as_ref(), &mut kept, retention, now, |dir, name| {
-            Candidate::hashed(dir, name, plain_too)
+            CandidateFile::hashed(dir, name, plain_too)
         })?;
         collected.targets += swept.targets;
         collected.temporary += swept.temporary;
@@ -98,7 +101,7 @@ impl TargetsRole {
         let current = self.log.roles();
         let mut old = versions_below(names, |role| {
             let first = version_of(horizon, role)?;
-            // Never above what is current, whatever a snapshot says.
+            // Never above the current version, whatever a snapshot says.
             current.get(role).map(|entry| first.min(entry.version))
         });
         collected.more |= old.len() > retention.deletions();

@@ -1,28 +1,30 @@
-//! Old hidden timestamps; without consistent snapshots, plain target files that are no longer listed.
+//! Old hidden timestamps; without consistent snapshots, plain target files that no version in use lists.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::delegated::Expect;
-use super::super::plain;
-use super::super::snapshot::listed_version;
-use super::super::timestamp::{LOCK, hidden_version};
-use super::super::{MAX_TARGETS, RoleError, TimestampRole};
-use super::kept::Kept;
+use super::live_versions::LiveVersions;
+use super::remove::{remove, remove_stale};
+use super::served::note_served;
 use super::sweep::sweep;
-use super::{note_served, remove, remove_stale};
-use crate::retention::{Candidate, Collected, Mark, Retention};
+use crate::retention::{CandidateFile, Collected, Retention, ServedMark};
+use crate::roles::error::RoleError;
+use crate::roles::limits::MAX_TARGETS;
+use crate::roles::plain_names;
+use crate::roles::role_reader::ExpectedBytes;
+use crate::roles::snapshot_entry::listed_version;
+use crate::roles::timestamp::{TIMESTAMP_LOCK, TimestampRole, hidden_version};
 use tuf_core::document::Document;
 use tuf_core::names::RoleName;
 use tuf_core::store::FileName;
 use tuf_core::time::UtcTime;
 
 impl TimestampRole {
-    /// Deletes hidden timestamps of the past, temporary files left behind and, without consistent snapshots, every file
-    /// under a plain name in `targets/` that no version in use lists ([`crate::retention`]).
+    /// Deletes old hidden timestamps, temporary files of killed processes and, without consistent snapshots, every file under
+    /// a plain name in `targets/` that no version in use lists ([`crate::retention`]).
     ///
     /// # Errors
-    /// [`RoleError`]; what was deleted until then was rightly deleted.
+    /// [`RoleError`]; the deletions before it are correct.
     pub fn collect(&mut self, retention: &mut Retention, now: UtcTime) -> Result<Collected, RoleError> {
         self.refresh(now)?;
         let metadata = Arc::clone(&self.repository.metadata);
@@ -54,52 +56,52 @@ impl TimestampRole {
         &mut self,
         collected: &mut Collected,
         retention: &mut Retention,
-        horizon: Mark,
+        horizon: ServedMark,
         now: UtcTime,
     ) -> Result<(), RoleError> {
         let metadata = Arc::clone(&self.repository.metadata);
         let Some(first) = self.snapshots.of_version(&self.trust, horizon.snapshot)? else { return Ok(()) };
-        // No swap makes a name listed while names go.
-        let _lock = metadata.lock(&FileName::new(LOCK)?).ok();
+        // Under the lock no swap makes a name listed while it is removed.
+        let _lock = metadata.lock(&FileName::new(TIMESTAMP_LOCK)?).ok();
         self.snapshots.refresh(&self.trust)?;
         let names = metadata.list("")?;
         let Some(newest) = self.snapshots.newest().cloned() else { return Ok(()) };
         let Some(versions) = versions_of(&newest.document) else { return Ok(()) };
-        let Some(mut kept) = Kept::new(metadata.as_ref(), &names, &first.document, &versions, None) else {
+        let Some(mut kept) = LiveVersions::new(metadata.as_ref(), &names, &first.document, &versions, None) else {
             return Ok(());
         };
-        let swept = sweep(self.repository.targets.as_ref(), &mut kept, retention, now, Candidate::plain)?;
+        let swept = sweep(self.repository.targets.as_ref(), &mut kept, retention, now, CandidateFile::plain)?;
         collected.targets += swept.targets;
         collected.temporary += swept.temporary;
         collected.more |= swept.more;
-        // Where the lock did not hold: whoever swapped a newer snapshot in may have found a file that is gone now.
+        // Where the lock did not hold, another process may have shown a newer snapshot that lists a file removed here.
         if self.snapshots.refresh(&self.trust)? {
-            self.put_back(&swept.removed)?;
+            self.restore_listed(&swept.removed)?;
         }
         Ok(())
     }
 
-    /// Copies again what the newest snapshot lists of `removed`.
-    fn put_back(&mut self, removed: &[FileName]) -> Result<(), RoleError> {
+    /// Copies those of `removed` again that the newest snapshot lists.
+    fn restore_listed(&mut self, removed: &[FileName]) -> Result<(), RoleError> {
         let Some(newest) = self.snapshots.newest().cloned() else { return Ok(()) };
         let Some(versions) = versions_of(&newest.document) else { return Ok(()) };
-        let listed = |role: &RoleName| versions.get(role).map(|version| (*version, Expect::Version));
+        let listed = |role: &RoleName| versions.get(role).map(|version| (*version, ExpectedBytes::Version));
         for (role, version) in &versions {
             self.reader.prepare(&self.trust, role, &listed)?;
-            let (document, _) = self.reader.read(&self.trust, role, *version, Expect::Version)?;
+            let (document, _) = self.reader.read(&self.trust, role, *version, ExpectedBytes::Version)?;
             let mut files = Vec::new();
             for name in removed {
                 if let Some(entry) = document.get(name.as_str()) {
-                    files.extend(plain::target_copy(name.as_str(), entry)?);
+                    files.extend(plain_names::target_copy(name.as_str(), entry)?);
                 }
             }
-            plain::copy(self.repository.targets.as_ref(), files, MAX_TARGETS)?;
+            plain_names::copy(self.repository.targets.as_ref(), files, MAX_TARGETS)?;
         }
         Ok(())
     }
 }
 
-/// The version a snapshot lists per role.
+/// The version that a snapshot lists for each role.
 fn versions_of(snapshot: &Document) -> Option<BTreeMap<RoleName, u64>> {
     snapshot
         .iter()

@@ -1,10 +1,11 @@
-//! Version 1 of a repository that is made.
+//! Version 1 of every role of a new repository.
 
 use std::collections::BTreeMap;
 
-use super::super::RoleError;
 use super::draft::Draft;
-use super::{Layout, TargetsRole};
+use super::policy::Layout;
+use super::role::TargetsRole;
+use crate::roles::error::RoleError;
 use tuf_core::bins::BINS_ROLE;
 use tuf_core::canonical::Extra;
 use tuf_core::document::{Document, DocumentType};
@@ -13,34 +14,33 @@ use tuf_core::schema::{DelegatedPaths, DelegatedRole, Delegations, HashPrefix};
 use tuf_core::time::UtcTime;
 
 impl TargetsRole {
+    /// Writes version 1 of every role and the first record.
     pub(super) fn initialize(&mut self, now: UtcTime) -> Result<(), RoleError> {
         if self.floor.get().is_some_and(|floor| floor.record.is_some()) {
-            return Err(RoleError::Alarm("the commit log is empty but the floor says it was not".into()));
+            return Err(RoleError::LogEmpty);
         }
         let expires = self.policy.targets.expiry(now);
         let mut drafts = Vec::new();
-        let mut empty = |name: String, expires: UtcTime, extra: BTreeMap<String, Vec<u8>>| {
-            let role = RoleName::new(&name).map_err(|error| RoleError::Alarm(error.to_string()))?;
+        let mut empty = |role: RoleName, expires: UtcTime, extra: BTreeMap<String, Vec<u8>>| {
             drafts.push(Draft { role, document: Document::empty(DocumentType::Targets, 1, expires, extra) });
-            Ok::<_, RoleError>(())
         };
         let delegating =
             |roles| Ok::<_, RoleError>(BTreeMap::from([("delegations".to_owned(), self.delegate(roles)?)]));
         match self.policy.layout {
-            Layout::Flat => empty("targets".into(), expires, BTreeMap::new())?,
+            Layout::Flat => empty(RoleName::targets(), expires, BTreeMap::new()),
             Layout::Bins(layout) => {
-                for name in layout.names() {
-                    empty(name.to_string(), self.policy.bins.expiry(now), BTreeMap::new())?;
+                for bin in layout.names() {
+                    empty(bin, self.policy.bins.expiry(now), BTreeMap::new());
                 }
-                let bins =
-                    (0..layout.count()).map(|index| (layout.name(index).to_string(), layout.prefixes(index))).collect();
-                empty(BINS_ROLE.into(), expires, delegating(bins)?)?;
+                let above = RoleName::new(BINS_ROLE)?;
+                let bins = (0..layout.count()).map(|index| (layout.name(index), layout.prefixes(index))).collect();
+                empty(above.clone(), expires, delegating(bins)?);
                 // Every path: the sixteen one-digit prefixes, which all clients match alike (`*` stops at a slash).
                 let all = (0..16).map(|digit| format!("{digit:x}")).collect();
-                empty("targets".into(), expires, delegating(vec![(BINS_ROLE.into(), all)])?)?;
+                empty(RoleName::targets(), expires, delegating(vec![(above, all)])?);
             }
         }
-        // A lost race is as good: the winner's version 1 is ours.
+        // A lost race has the same result: the winner's version 1 is the same.
         if self.publish(drafts, BTreeMap::new(), now, None)?.is_none() {
             self.refresh(now)?;
         }
@@ -48,8 +48,7 @@ impl TargetsRole {
     }
 
     /// `delegations` to roles signed with the targets keys, as canonical JSON.
-    pub(super) fn delegate(&self, roles: Vec<(String, Vec<String>)>) -> Result<Vec<u8>, RoleError> {
-        let alarm = |error: &dyn std::fmt::Display| RoleError::Alarm(error.to_string());
+    pub(super) fn delegate(&self, roles: Vec<(RoleName, Vec<String>)>) -> Result<Vec<u8>, RoleError> {
         let own = self.trust.role_keys(&RoleName::targets())?;
         let keys = own
             .keyids
@@ -60,12 +59,12 @@ impl TargetsRole {
             .into_iter()
             .map(|(name, prefixes)| {
                 Ok(DelegatedRole {
-                    name: RoleName::new(&name).map_err(|error| alarm(&error))?,
+                    name,
                     keyids: own.keyids.clone(),
                     threshold: own.threshold,
                     terminating: false,
                     paths: DelegatedPaths::HashPrefixes(
-                        prefixes.iter().map(|p| HashPrefix::new(p)).collect::<Result<_, _>>().map_err(|e| alarm(&e))?,
+                        prefixes.into_iter().map(hash_prefix).collect::<Result<_, _>>()?,
                     ),
                     extra: Extra::new(),
                 })
@@ -73,4 +72,8 @@ impl TargetsRole {
             .collect::<Result<_, RoleError>>()?;
         Ok(Delegations::new(keys, roles).to_canonical())
     }
+}
+
+fn hash_prefix(prefix: String) -> Result<HashPrefix, RoleError> {
+    HashPrefix::new(&prefix).map_err(|source| RoleError::HashPrefix { prefix, source })
 }

@@ -1,28 +1,30 @@
-//! From the next versions to files and the record that makes them the state.
+//! The next versions become files, and the record makes them the state.
 
 use std::collections::BTreeMap;
 
-use super::super::parallel::{beside, try_map};
-use super::super::signed_file::{SignedFile, length};
-use super::super::{RoleError, free_version, versioned};
 use super::draft::Draft;
-use super::{Layout, TargetsRole};
-use crate::log::{Appended, Outcome, RoleRef};
+use super::policy::Layout;
+use super::role::TargetsRole;
+use crate::log::{Appended, RequestOutcome, RoleRef};
+use crate::roles::error::RoleError;
+use crate::roles::parallel::{beside, try_map};
+use crate::roles::signed_file::{SignedFile, length};
+use crate::roles::versioned::{free_version, versioned};
 use tuf_core::names::RoleName;
 use tuf_core::sha256::Sha256;
 use tuf_core::store::Created;
 use tuf_core::time::UtcTime;
 
-/// A record's number, and the new version of each role in it.
+/// The number of the new record, and the new version of each role in it.
 pub(super) type Published = (u64, BTreeMap<RoleName, u64>);
 
 impl TargetsRole {
-    /// Signs and creates the drafts under free version numbers, then appends the record. `None`: another writer was
-    /// first; what was created is not state and is left for retention.
+    /// Signs and creates the drafts under free version numbers, then appends the record. `None` when another writer was
+    /// first: the created files are not state, and retention deletes them.
     pub(super) fn publish(
         &mut self,
         drafts: Vec<Draft>,
-        results: BTreeMap<String, Outcome>,
+        results: BTreeMap<String, RequestOutcome>,
         now: UtcTime,
         skip_to: Option<u64>,
     ) -> Result<Option<Published>, RoleError> {
@@ -76,7 +78,7 @@ impl TargetsRole {
             now,
             skip_to,
             &|envelope| trust.verify(&RoleName::targets(), envelope).is_ok(),
-            &|signed| trust.sign(&RoleName::targets(), signed).map_err(|error| error.to_string()),
+            &|signed| Ok(trust.sign(&RoleName::targets(), signed)?),
         )?;
         let Appended::Committed(record) = appended else { return Ok(None) };
         if let (Layout::Flat, Some(kept)) = (self.layout(), kept) {
@@ -91,12 +93,11 @@ impl TargetsRole {
         Ok(Some((record, versions)))
     }
 
+    /// Writes a base when one is due.
     pub(super) fn base_if_due(&mut self, now: UtcTime) -> Result<(), RoleError> {
         if self.log.base_due() {
             let trust = &self.trust;
-            self.log.write_base(now, &|signed| {
-                trust.sign(&RoleName::targets(), signed).map_err(|error| error.to_string())
-            })?;
+            self.log.write_base(now, &|signed| Ok(trust.sign(&RoleName::targets(), signed)?))?;
         }
         Ok(())
     }

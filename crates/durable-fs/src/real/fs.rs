@@ -1,0 +1,143 @@
+//! The operating system's file system.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::handles::{RealLock, RealWrite};
+use super::open::{self, DIRECTORY, READ, open_dir, open_error, regular};
+use super::stat::{kind_of, stat_of};
+use crate::{DirEntry, Fs, LockGuard, ReadFile, Space, Stat, WriteFile};
+
+/// The operating system's file system (Linux).
+///
+/// System calls that a signal interrupts are repeated. Files larger than memory are never read whole.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealFs;
+
+impl Fs for RealFs {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WriteFile>> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| fs::open(path, flags, Mode::from_raw_mode(mode)))?;
+        Ok(Box::new(RealWrite(File::from(fd))))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        regular(retry_on_intr(|| fs::open(path, READ, Mode::empty())).map_err(open_error)?)
+    }
+
+    fn open_beneath(&self, dir: &Path, relative: &Path) -> io::Result<Box<dyn ReadFile>> {
+        open::open_beneath(dir, relative)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let dir = open_dir(dir)?;
+        Ok(retry_on_intr(|| fs::fsync(&dir))?)
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        let dir = open_dir(dir)?;
+        Ok(retry_on_intr(|| fs::syncfs(&dir))?)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::linkat(CWD, from, CWD, to, AtFlags::empty()))?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::renameat(CWD, from, CWD, to))?)
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)))?)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::unlinkat(CWD, path, AtFlags::empty()))?)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::unlinkat(CWD, path, AtFlags::REMOVEDIR))?)
+    }
+
+    fn read_dir(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let dir = retry_on_intr(|| fs::open(dir, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()))?;
+        let mut entries = Vec::new();
+        for entry in fs::Dir::read_from(&dir)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Not every file system reports the type here.
+                FileType::Unknown => {
+                    match retry_on_intr(|| fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)) {
+                        Ok(stat) => kind_of(FileType::from_raw_mode(stat.st_mode)),
+                        // Removed since the listing.
+                        Err(Errno::NOENT) => continue,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                known => kind_of(known),
+            };
+            entries.push(DirEntry { name: name.to_owned(), kind });
+        }
+        Ok(entries)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        Ok(stat_of(&retry_on_intr(|| fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW))?))
+    }
+
+    fn set_mtime(&self, path: &Path, seconds: i64) -> io::Result<()> {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT },
+            last_modification: Timespec { tv_sec: seconds, tv_nsec: 0 },
+        };
+        Ok(retry_on_intr(|| fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW))?)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let dir = open_dir(dir)?;
+        let stat = retry_on_intr(|| fs::fstatvfs(&dir))?;
+        Ok(Space {
+            bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            // File systems without a fixed number of inodes report 0 of 0.
+            inodes: if stat.f_files == 0 { u64::MAX } else { stat.f_favail },
+        })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = retry_on_intr(|| fs::open(path, flags, Mode::from_raw_mode(0o660))).map_err(open_error)?;
+        retry_on_intr(|| fs::flock(&fd, FlockOperation::LockExclusive))?;
+        Ok(Box::new(RealLock(fd)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_a_device_or_a_socket_is_refused_without_touching_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(temp.path().join("s")).unwrap();
+        for path in [&temp.path().join("s"), Path::new("/dev/null"), Path::new("/dev/tty")] {
+            let error = RealFs.open(path).map(drop).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+        }
+    }
+
+    #[test]
+    fn space_is_reported_in_bytes_and_inodes() {
+        let space = RealFs.space(Path::new("/")).unwrap();
+        assert!(space.bytes > 0 && space.inodes > 0);
+    }
+}

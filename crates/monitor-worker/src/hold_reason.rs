@@ -1,0 +1,51 @@
+//! Why a drop is held back: a fault of the machine, or an older drop that has to go first.
+
+use std::io;
+
+use crate::drop_dir::DropName;
+use crate::staging::{ChangedWhileRead, DropEntry};
+
+/// Why a drop waits although others are taken in. It is tried again in every cycle.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldReason {
+    /// The inbound directory has too little space for it.
+    #[error(
+        "it needs {needed_bytes} bytes and {needed_inodes} inodes in the inbound directory, where {free_bytes} bytes and \
+         {free_inodes} inodes are free"
+    )]
+    NoRoom {
+        /// Bytes that staging it takes, file system blocks included.
+        needed_bytes: u64,
+        /// Inodes that staging it takes.
+        needed_inodes: u64,
+        /// Bytes that staging may use now.
+        free_bytes: u64,
+        /// Inodes that staging may use now.
+        free_inodes: u64,
+    },
+    /// The inbound directory became full while the drop was copied.
+    #[error("no space is left in the inbound directory")]
+    InboundFull,
+    /// An older drop with the same target path is held back, and the later of two such drops has to win.
+    #[error("it waits for the older drop {older}, which also has {path}")]
+    OlderDropFirst {
+        /// The older drop.
+        older: DropName,
+        /// The path that both have.
+        path: String,
+    },
+    /// It cannot be renamed to its processing name.
+    #[error("it cannot be renamed to tuf_processing_*: {0}")]
+    NotRenamed(#[source] io::Error),
+    /// Reading it failed, and its permissions are not the cause.
+    #[error("{entry} cannot be read: {source}")]
+    Unreadable {
+        /// The file or directory.
+        entry: DropEntry,
+        /// The error from the file system.
+        source: io::Error,
+    },
+    /// It changed while it was read; after the third time it is rejected.
+    #[error(transparent)]
+    Changed(#[from] ChangedWhileRead),
+}

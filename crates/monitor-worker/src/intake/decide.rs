@@ -1,0 +1,77 @@
+//! The decision about a drop after its copy succeeded or failed.
+
+use std::io;
+use std::path::Path;
+
+use durable_fs::durable;
+
+use crate::drop_dir::DropDir;
+use crate::file_work::FileWork;
+use crate::hold_reason::HoldReason;
+use crate::receipt::Receipt;
+use crate::rejection::RejectReason;
+use crate::staging::{self, DropContents, NotTaken};
+
+/// How often a drop may be found changing before it is rejected.
+const MAX_CHANGES: u32 = 3;
+
+/// The decision about a drop.
+pub(super) enum DropDecision {
+    /// It goes into the batch.
+    Sign(DropContents),
+    /// It was published before and gets that receipt.
+    AlreadyPublished(Receipt),
+    Reject(RejectReason),
+    Hold(HoldReason),
+    /// Another monitor finished it meanwhile.
+    Gone,
+}
+
+impl FileWork {
+    /// Copies a drop into `dest` and decides. Unless the drop is to be signed, the copy is removed.
+    pub(super) fn copy_and_decide(&self, drop: &DropDir, dest: &Path) -> io::Result<DropDecision> {
+        let source = self.settings.post.join(&drop.dir);
+        let copied = match staging::copy_drop(&*self.fs, &source, dest, &self.settings.limits, &|| self.progress.call())
+        {
+            Err(NotTaken::OurDirectory(error)) => return Err(error),
+            Err(NotTaken::Stopping) => return Err(io::Error::other(NotTaken::Stopping)),
+            copied => copied,
+        };
+        // A processing directory is whole until it gets another name. If it still has its name, the copy is of the whole
+        // drop; if not, another monitor finished it and the copy may be anything.
+        let decision = match durable::stat_if_there(&*self.fs, &source)? {
+            Some(stat) if stat.id == drop.id => self.decide(drop, copied)?,
+            _ => DropDecision::Gone,
+        };
+        if !matches!(decision, DropDecision::Sign(_)) {
+            self.remove_quietly(dest);
+        }
+        Ok(decision)
+    }
+
+    fn decide(&self, drop: &DropDir, copied: Result<DropContents, NotTaken>) -> io::Result<DropDecision> {
+        if !matches!(copied, Err(NotTaken::Changed(_))) {
+            self.memory().changing.remove(&drop.name);
+        }
+        Ok(match copied {
+            Ok(contents) => match self.receipts.published(&*self.fs, &drop.name, &contents.digest)? {
+                Some(receipt) => DropDecision::AlreadyPublished(receipt),
+                None => DropDecision::Sign(contents),
+            },
+            Err(NotTaken::Rejected(reason)) => DropDecision::Reject(reason),
+            Err(NotTaken::Held(reason)) => DropDecision::Hold(reason),
+            Err(NotTaken::Changed(change)) => {
+                let mut memory = self.memory();
+                let times = memory.changing.entry(drop.name.clone()).or_default();
+                *times += 1;
+                if *times < MAX_CHANGES {
+                    DropDecision::Hold(change.into())
+                } else {
+                    memory.changing.remove(&drop.name);
+                    DropDecision::Reject(change.into())
+                }
+            }
+            Err(error @ (NotTaken::OurDirectory(_) | NotTaken::Stopping)) => return Err(io::Error::other(error)),
+        })
+    }
+}

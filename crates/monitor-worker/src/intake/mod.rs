@@ -1,0 +1,85 @@
+//! The first half of a cycle: from the drop directory to a batch that the targets-worker can see.
+
+mod claim;
+mod decide;
+mod pick;
+mod report;
+mod stage;
+
+use std::collections::HashSet;
+use std::io;
+
+use crate::drop_dir::{self, DropDir, DropName};
+use crate::file_work::FileWork;
+use crate::receipt::Receipt;
+use crate::rejection::RejectReason;
+
+pub(crate) use report::{IntakeReport, StagedBatch};
+
+impl FileWork {
+    /// Takes in the next batch: drops that were taken in before, else ready ones.
+    pub(crate) fn intake(&self) -> io::Result<IntakeReport> {
+        self.remove_own_staging();
+        // The cycle before is over, whichever batch it worked on.
+        self.memory().in_flight = None;
+        let mut report = IntakeReport::default();
+        let mut found = drop_dir::list(&*self.fs, &self.settings.post, self.settings.any_case)?;
+        let paused = self.pause.get().paused;
+        self.memory().count(&found);
+
+        let busy: HashSet<DropName> = found.processing.iter().map(|d| d.name.clone()).collect();
+        let ended = self.memory().take_unrenamed(&mut found.processing);
+        self.give_last_names(ended);
+        let present = (found.processing.len() + found.ready.len()) as u64;
+
+        self.finish_noted_rejections(&mut found.processing, &mut report)?;
+        self.reject_bad_names(&mut found.processing, &mut report)?;
+        let picked = self.pick(found.processing, &mut report)?;
+        report.staged = self.stage(picked, &mut report)?;
+        if paused {
+            // Intake is paused; drops that were taken in before are finished.
+        } else if report.staged.is_some() {
+            report.more |= !found.ready.is_empty();
+        } else {
+            self.reject_bad_names(&mut found.ready, &mut report)?;
+            // Its processing name is in use: the drop before it ends first.
+            found.ready.retain(|d| !busy.contains(&d.name));
+            let picked = self.pick(found.ready, &mut report)?;
+            let claimed = self.claim(picked, &mut report)?;
+            report.staged = self.stage(claimed, &mut report)?;
+        }
+        let in_batch = report.staged.as_ref().map_or(0, |s| s.dirs.len() as u64);
+        report.waiting = present.saturating_sub(report.published + report.rejected + in_batch);
+        self.memory().held = report.held.iter().map(|(name, _)| name).collect::<HashSet<_>>().len() as u64;
+        Ok(report)
+    }
+
+    /// Finishes rejections that were interrupted: noted in the state, with the directory still under its processing name.
+    /// The drop is not examined again, so that no producer who read "rejected" sees it published.
+    fn finish_noted_rejections(&self, processing: &mut Vec<DropDir>, report: &mut IntakeReport) -> io::Result<()> {
+        let mut noted = Vec::new();
+        processing.retain(|d| match self.memory().rejections.get(d.name.as_str()) {
+            Some(receipt) => {
+                noted.push((d.clone(), receipt.clone()));
+                false
+            }
+            None => true,
+        });
+        report.rejected += noted.len() as u64;
+        self.finish_rejected(noted)
+    }
+
+    fn reject_bad_names(&self, drops: &mut Vec<DropDir>, report: &mut IntakeReport) -> io::Result<()> {
+        let mut rejected = Vec::new();
+        drops.retain(|d| match d.bad_name {
+            Some(error) => {
+                let receipt = Receipt::rejected(&d.name, None, &RejectReason::DropName(error), self.now());
+                rejected.push((d.clone(), receipt));
+                false
+            }
+            None => true,
+        });
+        report.rejected += rejected.len() as u64;
+        self.finish_rejected(rejected)
+    }
+}

@@ -1,0 +1,38 @@
+//! The result of the first half of a cycle.
+
+use std::collections::HashMap;
+
+use fleet::contract::Batch;
+
+use crate::drop_dir::{DropDir, DropName};
+use crate::hold_reason::HoldReason;
+
+/// The result of the first half of a cycle.
+#[derive(Debug, Default)]
+pub(crate) struct IntakeReport {
+    /// The batch to be signed.
+    pub(crate) staged: Option<StagedBatch>,
+    /// Drops renamed from ready to processing.
+    pub(crate) taken: u64,
+    /// Drops that had been published before and only needed their receipt again.
+    pub(crate) published: u64,
+    /// Drops rejected.
+    pub(crate) rejected: u64,
+    /// Drops left waiting, those held back included.
+    pub(crate) waiting: u64,
+    /// Drops held back, and why.
+    pub(crate) held: Vec<(DropName, HoldReason)>,
+    /// Whether drops were left out that a further batch could take immediately.
+    pub(crate) more: bool,
+    /// Target paths of drops held back. A younger drop with one of them waits too, because the later of two drops with the
+    /// same path has to win.
+    pub(super) blocked: HashMap<String, DropName>,
+}
+
+/// A batch that is visible to the targets-worker.
+#[derive(Debug)]
+pub(crate) struct StagedBatch {
+    pub(crate) batch: Batch,
+    /// The processing directories, in the order of the batch's drops.
+    pub(crate) dirs: Vec<DropDir>,
+}

@@ -1,0 +1,83 @@
+//! The staging directory: the drops of a batch, copied and described, then made visible.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use fleet::contract::{BATCH_FILE, BatchDrop};
+
+use super::decide::DropDecision;
+use super::report::{IntakeReport, StagedBatch};
+use crate::batch;
+use crate::drop_dir::DropDir;
+use crate::file_work::FileWork;
+use crate::receipt::Receipt;
+
+impl FileWork {
+    /// Copies the drops into a staging directory, ends those that cannot be signed or were published before, and makes the
+    /// rest visible as a batch.
+    pub(super) fn stage(&self, drops: Vec<DropDir>, report: &mut IntakeReport) -> io::Result<Option<StagedBatch>> {
+        if drops.is_empty() {
+            return Ok(None);
+        }
+        let staging = self.new_staging_dir()?;
+        let staged = self.stage_into(&staging, drops, report);
+        if !matches!(staged, Ok(Some(_))) {
+            self.remove_quietly(&staging);
+        }
+        staged
+    }
+
+    fn stage_into(
+        &self,
+        staging: &Path,
+        drops: Vec<DropDir>,
+        report: &mut IntakeReport,
+    ) -> io::Result<Option<StagedBatch>> {
+        let mut accepted = Vec::new();
+        let mut published = Vec::new();
+        let mut rejected = Vec::new();
+        for (index, drop) in drops.into_iter().enumerate() {
+            let dest = staging.join(index.to_string());
+            if self.must_wait(&drop, report) {
+                continue;
+            }
+            match self.copy_and_decide(&drop, &dest)? {
+                DropDecision::Sign(contents) => accepted.push((index, drop, contents)),
+                DropDecision::AlreadyPublished(receipt) => published.push((drop, receipt)),
+                DropDecision::Reject(reason) => {
+                    let receipt = Receipt::rejected(&drop.name, None, &reason, self.now());
+                    rejected.push((drop, receipt));
+                }
+                DropDecision::Hold(reason) => self.hold(&drop, reason, report),
+                DropDecision::Gone => {}
+            }
+        }
+        report.published += published.len() as u64;
+        report.rejected += rejected.len() as u64;
+        self.finish_published(published)?;
+        self.finish_rejected(rejected)?;
+        if accepted.is_empty() {
+            return Ok(None);
+        }
+        let mut dirs = Vec::with_capacity(accepted.len());
+        let mut listed = Vec::with_capacity(accepted.len());
+        for (index, drop, contents) in accepted {
+            listed.push(BatchDrop {
+                dir: index.to_string(),
+                name: drop.name.as_str().to_owned(),
+                digest: contents.digest,
+                files: contents.files,
+                bytes: contents.bytes,
+            });
+            dirs.push(drop);
+        }
+        let batch = batch::new_batch(listed);
+        let mut file = self.fs.create_new(&staging.join(BATCH_FILE), 0o664)?;
+        file.write_all(&serde_json::to_vec(&batch)?)?;
+        // Closed before the sync: some file systems write a file back only when it is closed.
+        drop(file);
+        self.fs.sync_all(staging)?;
+        self.make_visible(staging, &batch)?;
+        Ok(Some(StagedBatch { batch, dirs }))
+    }
+}

@@ -1,0 +1,47 @@
+//! Many small files, written durably with few syncs.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use durable_fs::{Fs, durable};
+
+/// Up to this many files are synced one by one; more are synced with one `syncfs`.
+const SYNC_SINGLY: usize = 2;
+
+/// Writes `(name, bytes)` into `dir`, each whole or not at all, and returns when all are durable. `rename` gives a written
+/// file its name. The number of syncs does not grow with the number of files.
+pub(super) fn write_files(
+    fs: &dyn Fs,
+    dir: &Path,
+    files: &[(String, Vec<u8>)],
+    mode: u32,
+    rename: &dyn Fn(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let singly = files.len() <= SYNC_SINGLY;
+    let mut renames = Vec::with_capacity(files.len());
+    let written = files.iter().try_for_each(|(name, bytes)| {
+        let new = durable::temp_path(dir);
+        let mut file = fs.create_new(&new, mode)?;
+        renames.push((new, dir.join(name)));
+        file.write_all(bytes)?;
+        if singly { file.sync() } else { Ok(()) }
+    });
+    let written = match written {
+        Ok(()) if !singly => fs.sync_all(dir),
+        other => other,
+    };
+    if let Err(e) = written {
+        for (new, _) in renames {
+            // A temporary file that stays behind is collected by age.
+            let _ = fs.remove_file(&new);
+        }
+        return Err(e);
+    }
+    for (new, name) in renames {
+        rename(&new, &name)?;
+    }
+    fs.sync_dir(dir)
+}

@@ -1,0 +1,18 @@
+//! The way of a drop's files into the staging directory: walked without following links, copied once while hashing, checked.
+//!
+//! Faults of the producer (a link, a bad name, a manifest that does not match) reject the drop. Faults of the machine
+//! never do: those met while reading the drop hold it back, those met in our own directories fail the cycle.
+
+mod changed;
+mod copy;
+mod measure;
+mod not_taken;
+mod staged_file;
+mod walk;
+
+pub use changed::{ChangedWhileRead, DropEntry};
+pub use copy::{DropContents, SHARED_DIR_MODE, copy_drop};
+pub use measure::{DirSize, measure, paths};
+pub use not_taken::NotTaken;
+pub use staged_file::{StagedFile, drop_digest};
+pub use walk::MAX_DROP_DEPTH;

@@ -1,0 +1,143 @@
+//! `add-targets` for a batch: one verdict per drop, one commit record for all of them.
+
+use std::path::Path;
+
+use durable_fs::durable;
+use fleet::contract::{
+    AddTargetsResult, BATCH_FILE, BATCH_FORMAT, BATCH_PREFIX, Batch, BatchDrop, DropVerdict, MAX_BATCH_FILE,
+};
+use tuf_core::time::UtcTime;
+use tuf_repository::roles::CommitOutcome;
+
+use super::commit::{result, submission};
+use crate::error::{RefusedRequest, TargetsError};
+use crate::fault::TargetFault;
+use crate::ingest::{IngestError, IngestedFile, list_digest};
+use crate::release_check::EarlierDrops;
+use crate::role::TargetsWorker;
+
+/// The state of a drop before the commit.
+enum DropState {
+    /// An earlier record holds it, with this number of targets.
+    Committed(u64),
+    /// Its files are copied.
+    Ingested(Vec<IngestedFile>),
+    /// Its producer has to change it.
+    Rejected(TargetFault),
+}
+
+#[derive(serde::Deserialize)]
+struct FormatOnly {
+    format: u64,
+}
+
+impl TargetsWorker {
+    pub(super) fn add_batch(&mut self, name: &str, now: UtcTime) -> Result<AddTargetsResult, TargetsError> {
+        let id = name.strip_prefix(BATCH_PREFIX).filter(|id| {
+            !id.is_empty()
+                && id.len() <= 64
+                && id.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+        });
+        if id.is_none() {
+            return Err(RefusedRequest::NotABatchName.into());
+        }
+        let batch = self.read_batch(name)?;
+        let mut states = Vec::with_capacity(batch.drops.len());
+        let mut earlier = EarlierDrops::default();
+        for drop in &batch.drops {
+            let mut state = self.ingest_drop(name, drop, now)?;
+            if let DropState::Ingested(files) = &state
+                && let Some(fault) = self.check_release(files, &mut earlier, now)?
+            {
+                state = DropState::Rejected(fault);
+            }
+            states.push(state);
+        }
+        let mut submissions = Vec::new();
+        for (drop, state) in batch.drops.iter().zip(&states) {
+            if let DropState::Ingested(files) = state {
+                submissions.push(submission(request_id(drop), files));
+            }
+        }
+        // The whole batch in one call, and so with one sync.
+        let files = states.iter_mut().filter_map(|state| match state {
+            DropState::Ingested(files) => Some(files),
+            _ => None,
+        });
+        self.ingest().keep(files.flatten()).map_err(not_kept)?;
+        let commit =
+            if submissions.is_empty() { CommitOutcome::default() } else { self.role.commit(&submissions, now)? };
+        let drops: Vec<DropVerdict> =
+            batch.drops.iter().zip(&states).map(|(drop, state)| verdict(drop, state)).collect();
+        Ok(AddTargetsResult { drops, ..result(&commit) })
+    }
+
+    fn read_batch(&self, name: &str) -> Result<Batch, TargetsError> {
+        let path = self.inbound.join(name).join(BATCH_FILE);
+        let bytes = match durable::read_bounded(self.fs.as_ref(), &path, MAX_BATCH_FILE) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing(name)),
+            Err(source) => return Err(TargetsError::Inbound { path, source }),
+        };
+        let malformed = |source| RefusedRequest::MalformedBatchFile { batch: name.to_owned(), source };
+        // The format version is read first, because the file of a newer monitor may have a different structure.
+        let FormatOnly { format } = serde_json::from_slice(&bytes).map_err(malformed)?;
+        if format > BATCH_FORMAT {
+            return Err(TargetsError::NewerBatchFormat { batch: name.to_owned(), format });
+        }
+        Ok(serde_json::from_slice(&bytes).map_err(malformed)?)
+    }
+
+    /// Copies the files of a drop, unless a record holds it already.
+    fn ingest_drop(&mut self, batch: &str, drop: &BatchDrop, now: UtcTime) -> Result<DropState, TargetsError> {
+        if let Some(applied) = self.role.outcome_of(&request_id(drop), now)? {
+            return Ok(DropState::Committed(applied.outcome.added));
+        }
+        if drop.dir.is_empty() || !drop.dir.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(RefusedRequest::NotADropDir { dir: drop.dir.clone() }.into());
+        }
+        let dir = Path::new(batch).join(&drop.dir);
+        let ingest = self.ingest();
+        let taken = ingest
+            .list(&dir)
+            .and_then(|paths| paths.into_iter().map(|path| ingest.take(&dir, path)).collect::<Result<Vec<_>, _>>());
+        match taken {
+            // The monitor copied and hashed the same files: other bytes mean that its copy is damaged.
+            Ok(files) if digest(&files) != drop.digest => Err(missing(batch)),
+            Ok(files) if files.is_empty() => Ok(DropState::Rejected(TargetFault::NoFiles)),
+            Ok(files) => Ok(DropState::Ingested(files)),
+            Err(IngestError::Rejected(fault)) => Ok(DropState::Rejected(fault)),
+            Err(IngestError::Missing { .. }) => Err(missing(batch)),
+            Err(error) => Err(TargetsError::Ingest(error)),
+        }
+    }
+}
+
+fn request_id(drop: &BatchDrop) -> String {
+    format!("drop:{}:{}", drop.digest, drop.name)
+}
+
+fn digest(files: &[IngestedFile]) -> String {
+    list_digest(files.iter().map(|file| (&file.path, file.entry)))
+}
+
+fn verdict(drop: &BatchDrop, state: &DropState) -> DropVerdict {
+    let (rejected, targets) = match state {
+        DropState::Committed(targets) => (None, *targets),
+        DropState::Ingested(files) => (None, files.len() as u64),
+        DropState::Rejected(fault) => (Some(fault.to_string()), 0),
+    };
+    DropVerdict { name: drop.name.clone(), digest: drop.digest.clone(), rejected, targets }
+}
+
+fn missing(batch: &str) -> TargetsError {
+    TargetsError::BatchMissing { batch: batch.to_owned() }
+}
+
+/// Files that can never have their names are refused, so that the monitor finds their drop.
+fn not_kept(error: IngestError) -> TargetsError {
+    match error {
+        IngestError::Rejected(fault) => RefusedRequest::NotKept(fault).into(),
+        error => TargetsError::Ingest(error),
+    }
+}

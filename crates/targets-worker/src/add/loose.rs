@@ -1,0 +1,104 @@
+//! `add-targets` for loose files: those in the inbound directory outside any batch.
+
+use std::path::{Path, PathBuf};
+
+use durable_fs::FileKind;
+use fleet::contract::{AddTargetsResult, BATCH_PREFIX};
+use tuf_core::names::TargetPath;
+use tuf_core::time::UtcTime;
+
+use super::commit::{result, submission};
+use crate::error::{RefusedRequest, TargetsError};
+use crate::fault::TargetFault;
+use crate::ingest::{IngestError, IngestedFile};
+use crate::release_check::EarlierDrops;
+use crate::role::TargetsWorker;
+
+impl TargetsWorker {
+    pub(super) fn add_loose(
+        &mut self,
+        names: Option<&[String]>,
+        task_id: &str,
+        now: UtcTime,
+    ) -> Result<AddTargetsResult, TargetsError> {
+        let paths = match names {
+            Some(names) => names.iter().map(|name| TargetPath::new(name)).collect::<Result<Vec<_>, _>>()?,
+            None => self.loose_files()?,
+        };
+        let ingest = self.ingest();
+        let mut files = paths
+            .into_iter()
+            .map(|path| ingest.take(Path::new(""), path).map_err(|error| refused(error, RefusedRequest::Unsigned)))
+            .collect::<Result<Vec<_>, _>>()?;
+        if files.is_empty() {
+            return Ok(AddTargetsResult::default());
+        }
+        if let Some(fault) = self.check_release(&files, &mut EarlierDrops::default(), now)? {
+            return Err(RefusedRequest::Unsigned(fault.into()).into());
+        }
+        self.ingest().keep(files.iter_mut()).map_err(|error| refused(error, RefusedRequest::Unsigned))?;
+        let commit = self.role.commit(&[submission(format!("task:{task_id}"), &files)], now)?;
+        if self.keeps_files() {
+            self.remove_loose(&files);
+        }
+        Ok(result(&commit))
+    }
+
+    /// All loose inbound files: neither in a batch, nor with a name that begins with a dot.
+    fn loose_files(&self) -> Result<Vec<TargetPath>, TargetsError> {
+        let ingest = self.ingest();
+        let mut found = Vec::new();
+        let entries = self
+            .fs
+            .read_dir(&self.inbound)
+            .map_err(|source| TargetsError::Inbound { path: self.inbound.clone(), source })?;
+        for entry in entries {
+            let Some(name) = entry.name.to_str() else {
+                return Err(not_listed(TargetFault::NotUtf8 { path: PathBuf::from(&entry.name) }));
+            };
+            if name.starts_with('.') || name.starts_with(BATCH_PREFIX) {
+                continue;
+            }
+            match entry.kind {
+                FileKind::File => found.push(TargetPath::new(name)?),
+                FileKind::Dir => {
+                    let below =
+                        ingest.list(Path::new(name)).map_err(|error| refused(error, RefusedRequest::NotListed))?;
+                    for inner in below {
+                        found.push(TargetPath::new(&format!("{name}/{inner}"))?);
+                    }
+                }
+                FileKind::Symlink | FileKind::Other => {
+                    return Err(not_listed(TargetFault::NotARegularFile { path: PathBuf::from(name) }));
+                }
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Removes loose files that are now signed and kept, except those that were replaced meanwhile.
+    fn remove_loose(&self, files: &[IngestedFile]) {
+        for file in files {
+            let path = self.inbound.join(file.path.as_str());
+            let same = self.fs.stat(&path).is_ok_and(|now| {
+                now.id == file.source.id && now.len == file.source.len && now.mtime == file.source.mtime
+            });
+            if same && let Err(error) = self.fs.remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "signed loose file not removed");
+            }
+        }
+    }
+}
+
+/// A missing file and one that cannot be a target are the caller's fault; any other error is the machine's.
+fn refused(error: IngestError, request: fn(IngestError) -> RefusedRequest) -> TargetsError {
+    match error {
+        IngestError::Rejected(_) | IngestError::Missing { .. } => request(error).into(),
+        error => TargetsError::Ingest(error),
+    }
+}
+
+fn not_listed(fault: TargetFault) -> TargetsError {
+    RefusedRequest::NotListed(fault.into()).into()
+}

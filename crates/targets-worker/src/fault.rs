@@ -1,0 +1,120 @@
+//! Why files cannot become targets, as their producer reads it.
+
+use std::io;
+use std::path::PathBuf;
+
+use tuf_core::names::{NameError, TargetPath};
+use tuf_core::store::{FileName, InvalidFileName};
+
+use crate::limits::{MAX_DROP_DEPTH, MAX_PREFIXED_BYTES};
+
+/// Why files cannot become targets; their producer has to change them. The display is the reason in a verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetFault {
+    /// The drop has no target.
+    #[error("the drop holds no files")]
+    NoFiles,
+    /// A directory lies too deep.
+    #[error("{} is more than {MAX_DROP_DEPTH} directories deep", path.display())]
+    TooDeep {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A name is not UTF-8.
+    #[error("the name of {} is not UTF-8", path.display())]
+    NotUtf8 {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A path cannot be a target path.
+    #[error(transparent)]
+    NotATargetPath(#[from] NameError),
+    /// It holds a link or a special file.
+    #[error("{} is not a regular file", path.display())]
+    NotARegularFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file was replaced by a link, or its path leads elsewhere.
+    #[error("{}: {source}", path.display())]
+    CannotBeOpened {
+        /// The path.
+        path: PathBuf,
+        /// The error from the file system.
+        source: io::Error,
+    },
+    /// A name leaves no room for the hash that precedes it in the repository.
+    #[error(
+        "the name of {path} is too long: its first and its last component may have {MAX_PREFIXED_BYTES} bytes, so that there \
+         is room for a hash in front of it"
+    )]
+    NameTooLong {
+        /// The target path.
+        path: TargetPath,
+    },
+    /// A path cannot be a file name in the repository.
+    #[error("{path} cannot be kept: {}", source.reason)]
+    NotAFileName {
+        /// The target path.
+        path: TargetPath,
+        /// The rule that it breaks.
+        source: InvalidFileName,
+    },
+    /// An earlier release has a file where this one needs a directory.
+    #[error("{name} cannot be kept: {above} is a file in the targets directory")]
+    NameBelowFile {
+        /// The name in the targets directory.
+        name: FileName,
+        /// The file.
+        above: FileName,
+    },
+    /// An earlier release has a directory where this one needs a file.
+    #[error("{name} cannot be kept: it is a directory in the targets directory")]
+    NameIsDirectory {
+        /// The name in the targets directory.
+        name: FileName,
+    },
+    /// Without consistent snapshots: an earlier release has a file where this one needs a directory.
+    #[error("{path} cannot be released: {above} is a file in the targets directory")]
+    PathBelowFile {
+        /// The target path.
+        path: TargetPath,
+        /// The file.
+        above: FileName,
+    },
+    /// Without consistent snapshots: an earlier release has a directory where this one needs a file.
+    #[error("{path} cannot be released: it is a directory in the targets directory")]
+    PathIsDirectory {
+        /// The target path.
+        path: TargetPath,
+    },
+    /// A path would be a file for one drop and a directory for another of the same batch.
+    #[error(
+        "{path} cannot be released together with {other}, which is in the same batch: one of them would be a file and also \
+         the directory of the other"
+    )]
+    ClashInBatch {
+        /// The target path.
+        path: TargetPath,
+        /// The path of an earlier drop.
+        other: TargetPath,
+    },
+    /// `policy.allowed_targets` does not match the path.
+    #[error("{path} is not among policy.allowed_targets")]
+    NotAllowed {
+        /// The target path.
+        path: TargetPath,
+    },
+    /// Clients of the legacy profile cannot download an empty file.
+    #[error("{path} has no bytes, and the clients of keyid_format: legacy cannot download an empty file")]
+    Empty {
+        /// The target path.
+        path: TargetPath,
+    },
+    /// `policy.overwrite` does not match the path, and another content is signed.
+    #[error("{path} exists already with other content, and policy.overwrite does not allow replacing it")]
+    NotReplaceable {
+        /// The target path.
+        path: TargetPath,
+    },
+}

@@ -1,0 +1,127 @@
+//! The operations of [`Fs`] on the simulated file system.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::PoisonError;
+
+use durable_fs::{DirEntry, Fs, LockGuard, ReadFile, Space, Stat, WriteFile};
+
+use super::handles::{SimLock, SimRead, SimWrite};
+use super::node::FollowLinks;
+use super::sim::SimFs;
+
+impl Fs for SimFs {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WriteFile>> {
+        let (inode, generation) = self.operation("create", path, None, |machine| {
+            let inode = machine.create(path, mode)?;
+            Ok((inode, machine.generation))
+        })?;
+        Ok(Box::new(SimWrite { fs: self.clone(), path: path.to_path_buf(), inode, generation, position: 0 }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        self.read(path, |machine| {
+            let inode = machine.tree.find(path, FollowLinks::No)?;
+            machine.tree.must_be_file(inode)?;
+            Ok(Box::new(SimRead { fs: self.clone(), inode, generation: machine.generation, position: 0 })
+                as Box<dyn ReadFile>)
+        })
+    }
+
+    fn open_beneath(&self, dir: &Path, relative: &Path) -> io::Result<Box<dyn ReadFile>> {
+        self.read(&dir.join(relative), |machine| {
+            let dir = machine.tree.find(dir, FollowLinks::Yes)?;
+            let inode = machine.tree.find_beneath(dir, relative)?;
+            machine.tree.must_be_file(inode)?;
+            Ok(Box::new(SimRead { fs: self.clone(), inode, generation: machine.generation, position: 0 })
+                as Box<dyn ReadFile>)
+        })
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.operation("sync_dir", dir, None, |machine| {
+            let inode = machine.tree.find_dir(dir, FollowLinks::Yes)?;
+            machine.tree.sync_dir(inode);
+            Ok(())
+        })
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        self.operation("sync_all", dir, None, |machine| {
+            machine.tree.find_dir(dir, FollowLinks::Yes)?;
+            machine.tree.sync_all();
+            Ok(())
+        })
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operation("link", from, Some(to), |machine| machine.link(from, to))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operation("rename", from, Some(to), |machine| machine.rename(from, to))
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.operation("mkdir", path, None, |machine| machine.create_dir(path, mode))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.operation("unlink", path, None, |machine| machine.remove_file(path))
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.operation("rmdir", path, None, |machine| machine.remove_dir(path))
+    }
+
+    fn read_dir(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.read(dir, |machine| {
+            let inode = machine.tree.find_dir(dir, FollowLinks::No)?;
+            Ok(machine.tree.entries(inode))
+        })
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.read(path, |machine| {
+            let inode = machine.tree.find(path, FollowLinks::No)?;
+            Ok(machine.tree.stat(inode))
+        })
+    }
+
+    fn set_mtime(&self, path: &Path, seconds: i64) -> io::Result<()> {
+        self.operation("set_mtime", path, None, |machine| {
+            let inode = machine.tree.find(path, FollowLinks::No)?;
+            machine.tree.set_mtime(inode, seconds);
+            Ok(())
+        })
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        self.read(dir, |machine| {
+            machine.tree.find_dir(dir, FollowLinks::Yes)?;
+            if machine.is_full(dir) {
+                return Ok(Space { bytes: 0, inodes: 0 });
+            }
+            Ok(Space { bytes: machine.capacity.saturating_sub(machine.tree.used), inodes: u64::MAX })
+        })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+        let (inode, generation) = self.operation("lock", path, None, |machine| {
+            let inode = match machine.tree.find(path, FollowLinks::No) {
+                Err(error) if error.kind() == ErrorKind::NotFound => machine.create(path, 0o660)?,
+                other => other?,
+            };
+            machine.tree.must_be_file(inode)?;
+            Ok((inode, machine.generation))
+        })?;
+        let mut machine = self.machine();
+        loop {
+            machine.alive_since(generation)?;
+            if machine.locked.insert(inode) {
+                return Ok(Box::new(SimLock { fs: self.clone(), inode, generation }));
+            }
+            machine = self.shared.released.wait(machine).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The timestamp role and its one operation: show the newest snapshot, or renew the timestamp.
+
+use std::sync::Arc;
+
+use tuf_core::names::RoleName;
+use tuf_core::time::UtcTime;
+
+use super::policy::TimestampPolicy;
+use super::signed::SignedTimestamp;
+use crate::floor::FloorFile;
+use crate::roles::error::{Contested, RoleError};
+use crate::roles::floor_checks::{check_clock, check_snapshot, check_timestamp};
+use crate::roles::recover;
+use crate::roles::repository::Repository;
+use crate::roles::role_reader::RoleReader;
+use crate::roles::snapshot_reader::SnapshotReader;
+use crate::roles::trust::Trust;
+use crate::roles::update::RoleUpdate;
+
+/// How often an update starts again because another writer was first.
+const TIMESTAMP_ATTEMPTS: usize = 64;
+
+/// The timestamp role of one repository.
+#[derive(Debug)]
+pub struct TimestampRole {
+    pub(in crate::roles) repository: Repository,
+    pub(in crate::roles) trust: Trust,
+    pub(in crate::roles) policy: TimestampPolicy,
+    floor: FloorFile,
+    pub(in crate::roles) snapshots: SnapshotReader,
+    pub(in crate::roles) reader: RoleReader,
+    pub(in crate::roles) served: Option<SignedTimestamp>,
+    /// The next hidden version to read; 0 before the directory has been listed.
+    pub(super) next: u64,
+    /// The next timestamp resumes above the floor and skips all versions up to this one; 0 otherwise.
+    pub(super) skip_to: u64,
+}
+
+impl TimestampRole {
+    /// Opens the role. Only the floor has been read.
+    #[must_use]
+    pub fn new(repository: Repository, trust: Trust, policy: TimestampPolicy, floor: FloorFile) -> Self {
+        Self {
+            snapshots: SnapshotReader::new(Arc::clone(&repository.metadata)),
+            reader: RoleReader::new(Arc::clone(&repository.metadata)),
+            repository,
+            trust,
+            policy,
+            floor,
+            served: None,
+            next: 0,
+            skip_to: 0,
+        }
+    }
+
+    /// The trust of the role.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The floor.
+    #[must_use]
+    pub fn floor(&self) -> &FloorFile {
+        &self.floor
+    }
+
+    /// Version and expiry of the served timestamp, as last read.
+    #[must_use]
+    pub fn current(&self) -> Option<(u64, UtcTime)> {
+        self.served.as_ref().map(|served| (served.timestamp.version, served.timestamp.expires))
+    }
+
+    /// Time of the next renewal, as last read.
+    #[must_use]
+    pub fn next_renewal(&self) -> Option<UtcTime> {
+        self.current().map(|(_, expires)| self.policy.lifetime.renewal(expires))
+    }
+
+    /// Shows the newest snapshot to clients, or renews the timestamp when it is near its expiry (or with `force`).
+    ///
+    /// # Errors
+    /// [`RoleError`].
+    pub fn update(&mut self, now: UtcTime, force: bool) -> Result<RoleUpdate, RoleError> {
+        for _ in 0..TIMESTAMP_ATTEMPTS {
+            self.refresh(now)?;
+            // A timestamp that an interrupted run signed is shown first.
+            let pending = self.newest_hidden()?;
+            if let Some(pending) = pending {
+                self.swap(pending)?;
+                continue;
+            }
+            let Some(newest) = self.snapshots.newest().cloned() else {
+                return Err(RoleError::NoSnapshotYet);
+            };
+            if newest.document.expires() <= now {
+                let (version, expires) = (newest.document.version(), newest.document.expires());
+                return Err(RoleError::SnapshotExpired { version, expires });
+            }
+            let served = self.served.as_ref().map(|served| &served.timestamp);
+            let current = served.is_some_and(|served| served.snapshot.version == newest.document.version());
+            let renew =
+                served.is_none_or(|served| force || self.skip_to > 0 || self.policy.lifetime.due(served.expires, now));
+            if current && !renew {
+                let version = served.map_or(0, |served| served.version);
+                self.raise(None)?;
+                return Ok(RoleUpdate { version, changed: false });
+            }
+            self.check_progress(&newest)?;
+            if let Some(signed) = self.sign(&newest, now)? {
+                let version = signed.timestamp.version;
+                self.swap(signed)?;
+                // Not shown when another process signed a higher version in between: try again.
+                if self.current().is_some_and(|(shown, _)| shown >= version) {
+                    self.raise(Some(now))?;
+                    return Ok(RoleUpdate { version, changed: true });
+                }
+            }
+        }
+        Err(RoleError::LostRace { contested: Contested::Timestamp, attempts: TIMESTAMP_ATTEMPTS })
+    }
+
+    pub(in crate::roles) fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {
+        let floor = self.floor.get().unwrap_or_default();
+        self.trust.refresh(floor.root, now)?;
+        self.trust.signers_of(&RoleName::timestamp())?;
+        // The served timestamp before the snapshots: the snapshot that it names is then never ahead of those read after it.
+        self.read_served()?;
+        self.snapshots.refresh(&self.trust)?;
+        self.show_again(floor.timestamp)?;
+        let version = self.current().map_or(0, |(version, _)| version);
+        // A timestamp that is signed and not shown yet is not in the floor: the floor is raised after the swap.
+        self.skip_to = 0;
+        if let Err(below) = check_timestamp(version, &floor) {
+            // Listed again each time: the timestamp that resumes above the floor skips numbers.
+            self.next = 0;
+            if !self.floor.recovery_granted()? {
+                return Err(below);
+            }
+            self.skip_to = floor.timestamp + recover::VERSION_MARGIN;
+            tracing::warn!(reason = %below, "resuming above the floor");
+        }
+        let snapshot = self.snapshots.newest().map_or(0, |newest| newest.document.version());
+        if let Err(below) = check_snapshot(snapshot, &floor) {
+            self.snapshots.forget();
+            return Err(below);
+        }
+        if self.skip_to == 0 {
+            check_clock(&mut self.floor, now)?;
+        }
+        Ok(())
+    }
+
+    /// Raises the floor. `signed` is the time of the signature when this run signed the served timestamp.
+    fn raise(&mut self, signed: Option<UtcTime>) -> Result<(), RoleError> {
+        let root = self.trust.version();
+        let Some(served) = self.served.as_ref().map(|served| &served.timestamp) else { return Ok(()) };
+        let (timestamp, snapshot) = (served.version, served.snapshot.version);
+        self.floor.raise(|floor| {
+            floor.root = root;
+            floor.snapshot = snapshot;
+            floor.timestamp = timestamp;
+            if let Some(now) = signed {
+                floor.signed = now.unix();
+            }
+        })?;
+        if let Some(now) = signed
+            && std::mem::take(&mut self.skip_to) > 0
+        {
+            self.floor.recovered(now)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! Shows a timestamp to clients.
+
+use std::sync::Arc;
+
+use tuf_core::names::RoleName;
+use tuf_core::store::{FileName, ReplaceOptions};
+
+use super::names::{SERVED, TIMESTAMP_LOCK};
+use super::role::TimestampRole;
+use super::signed::SignedTimestamp;
+use crate::roles::error::{ListedBy, RoleError};
+use crate::roles::plain_names;
+use crate::roles::versioned::versioned;
+
+impl TimestampRole {
+    /// Shows a durable hidden timestamp, unless a higher version exists.
+    pub(super) fn swap(&mut self, signed: SignedTimestamp) -> Result<(), RoleError> {
+        let metadata = Arc::clone(&self.repository.metadata);
+        let version = signed.timestamp.version;
+        // Waiting for another swap is cheaper than undoing it. Where mounts have no locks, the read after the swap decides.
+        let _lock = metadata
+            .lock(&FileName::new(TIMESTAMP_LOCK)?)
+            .inspect_err(|error| tracing::debug!(%error, "swapping the timestamp without a lock"))
+            .ok();
+        self.read_served()?;
+        let highest = self.current().map_or(0, |(version, _)| version);
+        if highest >= version || self.is_overtaken(version)? {
+            return Ok(());
+        }
+        if !self.trust.root().consistent_snapshot {
+            let Some(new) = self.snapshot_of(&signed)? else {
+                let file = versioned(&RoleName::snapshot(), signed.timestamp.snapshot.version)?;
+                return Err(RoleError::MetadataMissing { file, listed_by: ListedBy::Timestamp });
+            };
+            // Plain files of a restored repository may be of any day: all are compared, not only the changed ones.
+            let old = match &self.served {
+                Some(served) if self.skip_to == 0 => self.snapshot_of(served)?,
+                _ => None,
+            };
+            plain_names::replace(
+                &self.repository,
+                &mut self.reader,
+                &self.trust,
+                old.as_ref().map(|old| old.document.as_ref()),
+                &new.document,
+                self.policy.store_targets,
+            )?;
+        }
+        metadata.replace(&FileName::new(SERVED)?, &signed.file, ReplaceOptions::default())?;
+        // Where the lock did not hold, a slower process may have replaced this timestamp with an older one.
+        self.read_served()?;
+        match self.current() {
+            Some((shown, _)) if shown >= version => Ok(()),
+            _ => metadata.replace(&FileName::new(SERVED)?, &signed.file, ReplaceOptions::default()).map_err(Into::into),
+        }
+    }
+}
