@@ -104,7 +104,7 @@ pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Resu
 }
 
 /// Threshold and configured key names of a role.
-pub(crate) fn role_settings<'a>(config: &'a Config, role: KeyRole) -> (u64, &'a [String]) {
+pub(crate) fn role_settings(config: &Config, role: KeyRole) -> (u64, &[String]) {
     match role {
         KeyRole::Root => (config.roles.root.threshold.into(), &config.keys.root),
         KeyRole::Targets => (config.roles.targets.threshold.into(), &config.keys.targets),

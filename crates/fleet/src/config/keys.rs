@@ -77,7 +77,7 @@ pub const KEYS: &[KeySpec] = &[
         "environment",
         SettingKind::Choice(&["development", "testing", "staging", "production"]),
         "development",
-        "Use of the repository. In `production` no process may run several roles.",
+        "Purpose of the repository. In `production` a process refuses to run several roles.",
     ),
     BROKER_URL,
     BROKER_TLS_CA,
