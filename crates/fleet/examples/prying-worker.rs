@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{fs, thread};
 
-use fleet::{Context, FleetError, WorkerInfo, WorkerRole, keys, process};
+use fleet::{Context, FleetError, WorkerInfo, WorkerRole, key_files, process};
 use service::health::HealthState;
 
 /// Where Linux has the program that loads programs. It needs no other itself.
@@ -56,10 +56,10 @@ fn attempt(context: &Context, line: &str) -> io::Result<()> {
         "symlink" => std::os::unix::fs::symlink("/etc/passwd", path),
         "run" => Command::new(path).status().map(drop),
         "sh" => shell(context, argument),
-        "keys" => keys::signers(context.fs.as_ref(), &context.config.signing_keys_path.join(argument), &[])
+        "keys" => key_files::signers(context.fs.as_ref(), &context.config.signing_keys_path.join(argument), &[])
             .map(drop)
             .map_err(|error| match error {
-                keys::KeysError::Io { source, .. } => source,
+                key_files::KeysError::Io { source, .. } => source,
                 error => io::Error::other(error),
             }),
         "resolve" => (argument, 1).to_socket_addrs().map(drop),

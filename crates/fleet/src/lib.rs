@@ -7,7 +7,7 @@
 pub mod config;
 pub mod contract;
 pub mod exceptions;
-pub mod keys;
+pub mod key_files;
 pub mod metrics;
 pub mod places;
 pub mod policy;

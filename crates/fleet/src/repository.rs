@@ -9,7 +9,7 @@ use tuf_repository::retention::{Retention, RetentionPolicy};
 use tuf_repository::roles::{Lifetime, MAX_ROOT, Repository, Trust};
 
 use crate::config::{Config, RoleConfig};
-use crate::keys;
+use crate::key_files;
 use crate::roles::{KeyRole, WorkerRole};
 use crate::signing::SigningError;
 
@@ -36,7 +36,7 @@ pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, names: &[String])
         }
         Err(source) => return Err(SigningError::PinnedRootUnreadable { source }),
     };
-    let signers = keys::signers(fs.as_ref(), &config.signing_keys_of(role), names)?;
+    let signers = key_files::signers(fs.as_ref(), &config.signing_keys_of(role), names)?;
     Ok(Trust::new(&pinned, stores(fs, config).metadata, signers)?)
 }
 

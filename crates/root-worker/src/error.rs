@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use fleet::KeyRole;
-use fleet::keys::KeysError;
+use fleet::key_files::KeysError;
 use tuf_core::key::{KeyError, SignError};
 use tuf_core::names::NameError;
 use tuf_core::root_chain::RootError;

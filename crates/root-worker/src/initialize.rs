@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
-use fleet::{Config, KeyRole, keys, repository};
+use fleet::{Config, KeyRole, key_files, repository};
 use tuf_core::canonical::Extra;
 use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::names::RoleName;
@@ -53,7 +53,7 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
     let mut roles = BTreeMap::new();
     for role in KeyRole::ALL {
         let (threshold, names) = role_settings(config, role);
-        let found = keys::public_keys(fs.as_ref(), &config.verification_keys_path.join(role.as_str()), names)?;
+        let found = key_files::public_keys(fs.as_ref(), &config.verification_keys_path.join(role.as_str()), names)?;
         let mut keyids = Vec::with_capacity(found.len());
         for key in found {
             let id = key.key_id(config.keyid_format);
@@ -69,7 +69,7 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
         let threshold = u32::try_from(threshold).map_err(|_| CeremonyError::ThresholdTooLarge { role })?;
         roles.insert(name, RoleKeys::new(keyids, threshold));
     }
-    let signers = keys::signers(fs.as_ref(), &config.signing_keys_of(KeyRole::Root), &config.keys.root)?;
+    let signers = key_files::signers(fs.as_ref(), &config.signing_keys_of(KeyRole::Root), &config.keys.root)?;
     let root = Root {
         version: 1,
         expires: repository::lifetime(&config.roles.root).expiry(now),

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use service::config::{ConfigError, Layers, Origin};
 
-use super::keys::SETTINGS;
 use super::settings::Config;
+use super::settings_table::SETTINGS;
 
 impl Config {
     /// A configuration made in code, from the defaults.

@@ -3,21 +3,21 @@
 //! [`KEYS`] is the one table of keys. The engine is [`service::config`].
 
 mod builder;
-mod keys;
 mod kinds;
 mod resolve;
 mod roles;
 mod schedule;
 mod settings;
+mod settings_table;
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests arrange files as someone else would")]
 mod tests;
 
 pub use builder::ConfigBuilder;
-pub use keys::{KEYS, SETTINGS};
 pub use resolve::SettingsContradiction;
 pub use roles::{KeyNames, RoleConfig, Roles};
 pub use schedule::ScheduledTask;
 pub use settings::Config;
+pub use settings_table::{KEYS, SETTINGS};
 pub use tuf_core::key::KeyIdFormat;

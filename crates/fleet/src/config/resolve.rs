@@ -8,10 +8,10 @@ use service::config::{ConfigError, Layers, SettingsReader, Sources};
 use service::settings::ProcessSettings;
 use tuf_core::key::KeyIdFormat;
 
-use super::keys::SETTINGS;
 use super::roles::{KeyNames, RoleConfig, Roles};
 use super::schedule;
 use super::settings::Config;
+use super::settings_table::SETTINGS;
 use crate::policy::PathPatterns;
 
 /// Settings that contradict each other.

@@ -8,7 +8,7 @@ use tuf_core::time::UtcTime;
 use super::finding::{FindingScope, FindingSeverity, Findings, PreflightFinding};
 use super::isolation::one_key_per_process;
 use super::mounts::{self, Mounts};
-use super::{keys, probe};
+use super::{probe, signing_keys};
 use crate::places::{self, PlaceUse, RolePlace};
 use crate::roles::WorkerRole;
 use crate::{Config, FleetError};
@@ -57,7 +57,7 @@ pub fn for_role(
     }
     clock(config, &skews, &mut findings);
     if let Some(role) = role.key_role() {
-        keys::check(fs, config, role, now, &mut findings);
+        signing_keys::check(fs, config, role, now, &mut findings);
     }
     findings.all
 }

@@ -8,9 +8,9 @@ mod broker;
 mod checks;
 mod finding;
 mod isolation;
-mod keys;
 mod mounts;
 mod probe;
+mod signing_keys;
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests arrange files as someone else would")]

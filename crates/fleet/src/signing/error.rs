@@ -9,7 +9,7 @@ use tuf_repository::floor::FloorError;
 use tuf_repository::roles::{RoleError, RoleErrorKind};
 
 use crate::exceptions;
-use crate::keys::KeysError;
+use crate::key_files::KeysError;
 use crate::roles::WorkerRole;
 
 /// The reaction to a [`SigningError`]: it decides the exception, the worker's health and the next try.

@@ -15,14 +15,15 @@ use tokio::sync::mpsc::{self, PermitIterator};
 use tracing::Instrument as _;
 
 use super::{
+    abandoned,
     acknowledge::{last_pending_acks, retry_pending_acks, send_requested_acks},
     broker_state::RedisBrokerState,
     consumer::{ConsumerTokens, RedisConsumer},
+    lease,
     list_watcher::ListWatcher,
     restore::{QueueEnd, requeue},
     settle::RedisSettle,
     unsettled::{RemainingTags, UnsettledDeliveries},
-    upkeep,
 };
 use crate::{
     broker::{delivery::Delivery, queue::TaskQueue},
@@ -80,8 +81,8 @@ impl TaskDriver {
         tokio::select! {
             () = self.finished() => {}
             // Also after a cancel, as long as handed-out deliveries are worked on.
-            () = upkeep::renew(&self.state, &self.unsettled) => {}
-            () = upkeep::requeue_orphaned(&self.state, &self.unsettled) => {}
+            () = lease::renew(&self.state, &self.unsettled) => {}
+            () = abandoned::requeue_orphaned(&self.state, &self.unsettled) => {}
             () = send_requested_acks(&self.state, &self.unsettled) => {}
             () = self.consume_then_idle() => {}
         }
@@ -150,7 +151,7 @@ impl TaskDriver {
         let lost = RedisSubscriptionEnd::Lost;
         retry_pending_acks(&self.state, &self.unsettled).await;
         // After an outage other workers may be about to requeue deliveries that are still worked on here.
-        if let Err(error) = upkeep::renew_now(&self.state, &self.unsettled).await {
+        if let Err(error) = lease::renew_now(&self.state, &self.unsettled).await {
             return lost(error.into());
         }
         if let Err(error) = self.state.declare(&self.queue).await {

@@ -33,11 +33,13 @@
 //! Redis must keep what it confirms: without `appendonly yes` a restart forgets messages, and with `maxmemory` its policy must
 //! be `noeviction`. A user with an ACL needs scripts (`EVALSHA`, `EVAL`, `SCRIPT|LOAD`) and the commands that [`scripts`] call.
 
+mod abandoned;
 mod acknowledge;
 mod broker_state;
 mod consumer;
 mod driver;
 mod fanout;
+mod lease;
 mod list_watcher;
 mod lock;
 mod publisher;
@@ -46,7 +48,6 @@ mod replies;
 mod restore;
 mod settle;
 mod unsettled;
-mod upkeep;
 
 pub use redis_broker::RedisBroker;
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use celery_protocol::{redis::keys::is_fanout, topology::Mailbox};
 use tokio::sync::watch;
 
-use super::{broker_state::RedisBrokerState, driver, fanout, lock, publisher, replies, upkeep};
+use super::{abandoned, broker_state::RedisBrokerState, driver, fanout, lock, publisher, replies};
 use crate::{
     broker::{
         error::{BrokerError, PublishError},
@@ -66,7 +66,7 @@ impl Broker for RedisBroker {
     async fn consume(&self, queue: &TaskQueue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
         self.state.check_open()?;
         self.requeueing.get_or_init(|| {
-            self.state.redis.tasks.spawn(upkeep::requeue_abandoned(self.state.clone()));
+            self.state.redis.tasks.spawn(abandoned::requeue_abandoned(self.state.clone()));
         });
         Ok(Box::new(driver::consume_tasks(self.state.clone(), queue.clone(), prefetch)))
     }

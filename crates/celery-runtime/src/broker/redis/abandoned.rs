@@ -1,4 +1,4 @@
-//! Periodic work: renewing the tags of a consumer, and requeueing messages of dead workers and of orphaned requests.
+//! Requeues messages of dead workers, whose lease has run out, and messages that orphaned requests have taken.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -6,14 +6,14 @@ use std::{
 };
 
 use celery_protocol::redis::{
-    keys::{LEASE_SECONDS, LEASED_TAG, MUTEX_MILLISECONDS},
+    keys::{LEASED_TAG, MUTEX_MILLISECONDS},
     scripts,
 };
-use redis::{Script, ToRedisArgs};
+use redis::Script;
 
 use super::{
-    acknowledge::retry_pending_acks,
     broker_state::RedisBrokerState,
+    lease::{lease, refresh},
     restore::{QueueEnd, requeue, requeue_found},
     unsettled::UnsettledDeliveries,
 };
@@ -21,56 +21,13 @@ use crate::redis::RequestError;
 
 static DUE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::DUE));
 static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::RELEASE));
-static REFRESH: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::REFRESH));
 
-/// How often tags are renewed, at most.
-const RENEW_INTERVAL: Duration = Duration::from_secs(60);
-/// The wait after a failed renewal, which is short because other workers may already take us for dead.
-const RENEW_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often to look for messages of dead workers, at most. As Celery does.
 const ABANDONED_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How often to look for messages that orphaned requests have taken.
 const ORPHANED_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How many abandoned messages one step requeues.
 const MAX_ABANDONED_PER_STEP: usize = 16;
-/// How many tags one command renews.
-const MAX_TAGS_PER_RENEWAL: usize = 1000;
-
-/// Renews the tags of a consumer until it has ended (its future is dropped).
-pub(super) async fn renew(state: &RedisBrokerState, unsettled: &UnsettledDeliveries) {
-    let every = RENEW_INTERVAL.min(state.redis.url.visibility_timeout / 4).min(lease(state) / 4);
-    let mut wait = every;
-    loop {
-        tokio::time::sleep(wait).await;
-        let acknowledged = retry_pending_acks(state, unsettled).await;
-        let renewed = renew_now(state, unsettled).await;
-        if let Err(error) = &renewed {
-            tracing::debug!(%error, "deliveries not renewed");
-        }
-        wait = if acknowledged && renewed.is_ok() { every } else { every.min(RENEW_RETRY_INTERVAL) };
-    }
-}
-
-/// Renews the tags of a consumer once.
-pub(super) async fn renew_now(state: &RedisBrokerState, unsettled: &UnsettledDeliveries) -> Result<(), RequestError> {
-    for tags in unsettled.to_renew().chunks(MAX_TAGS_PER_RENEWAL) {
-        let kept = refresh(state, tags).await?;
-        if kept < tags.len() {
-            tracing::warn!(lost = tags.len() - kept, "another worker requeued messages that are still worked on");
-        }
-    }
-    Ok(())
-}
-
-/// Makes these tags as young as if they were taken now. Returns how many still exist.
-async fn refresh<T: ToRedisArgs + Sync>(state: &RedisBrokerState, tags: &[T]) -> Result<usize, RequestError> {
-    let mut script = REFRESH.key(state.keys.unacked_index());
-    for tag in tags {
-        script.arg(tag);
-    }
-    let script = &script;
-    state.redis.request(|mut connection, _| async move { script.invoke_async::<usize>(&mut connection).await }).await
-}
 
 /// Requeues the messages that orphaned requests have taken, until the consumer has ended (its future is dropped).
 pub(super) async fn requeue_orphaned(state: &RedisBrokerState, unsettled: &UnsettledDeliveries) {
@@ -87,10 +44,6 @@ pub(super) async fn requeue_orphaned(state: &RedisBrokerState, unsettled: &Unset
             Err(error) => tracing::debug!(%error, "cannot look for messages of late requests"),
         }
     }
-}
-
-fn lease(state: &RedisBrokerState) -> Duration {
-    Duration::from_secs(LEASE_SECONDS).min(state.redis.url.visibility_timeout)
 }
 
 /// Requeues messages that were not acknowledged in time, until the broker is closed.

@@ -9,7 +9,7 @@ use tuf_core::time::UtcTime;
 use tuf_repository::roles::Trust;
 
 use super::finding::{FindingSeverity, Findings};
-use crate::keys::{self, KeysError};
+use crate::key_files::{self, KeysError};
 use crate::roles::KeyRole;
 use crate::signing::{SigningError, SigningErrorKind};
 use crate::{Config, repository};
@@ -22,7 +22,7 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTi
         KeyRole::Snapshot => &config.keys.snapshot,
         KeyRole::Timestamp => &config.keys.timestamp,
     };
-    let signers = match keys::signers(fs.as_ref(), &dir, names) {
+    let signers = match key_files::signers(fs.as_ref(), &dir, names) {
         Ok(signers) => signers,
         Err(error) => {
             let message = error.to_string();
