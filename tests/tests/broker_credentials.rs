@@ -16,7 +16,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind};
 use serde_json::{Map, Value, json};
-use system_tests::{Files, Fleet, Keys, MONITOR, WORKERS, clients};
+use system_tests::{Files, Fleet, Keys, MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS, clients};
 use testkit::servers::{RabbitMq, VHost};
 
 const ADMIN: &str = "rugged.admin";
@@ -67,11 +67,12 @@ fn fleet() -> (Fleet, BTreeMap<String, String>) {
     let (vhost, users) = deployed();
     let settings = [("publish_min_interval", json!(0)), ("scheduler_scan_period", json!(1))];
     let mut fleet = Fleet::lay_out(vhost, Keys::Ed25519, &settings);
-    for worker in WORKERS {
+    // In the order of a release: a role that starts before the one below it has signed says that it waits.
+    for worker in [TARGETS, SNAPSHOT, TIMESTAMP, MONITOR] {
         fleet.set_broker_url(worker, users[worker].clone());
         fleet.start_worker(worker);
+        fleet.wait_ready();
     }
-    fleet.wait_ready();
     fleet.post_drop("first", &files());
     fleet.published("first");
     (fleet, users)
