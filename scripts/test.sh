@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test of the workspace: what it needs is installed or said, servers are private and gone afterwards.
+# Runs every test of the workspace: installs or names its requirements; servers are private and are removed afterwards.
 #
 #   scripts/test.sh [--long] [--setup-only] [-- ARGUMENTS OF THE TEST RUNNER]
 #

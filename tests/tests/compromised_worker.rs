@@ -175,7 +175,7 @@ fn update(fleet: &Fleet, worker: &str) -> Value {
 }
 
 #[test]
-fn whoever_has_the_targets_key_cannot_make_the_snapshot_role_go_back() {
+fn a_stolen_targets_key_cannot_make_the_snapshot_role_go_back() {
     let (mut fleet, yesterday) = fleet();
     let mut client = Returning::new(&fleet);
     fleet.kill(TARGETS);
@@ -244,7 +244,7 @@ fn whoever_has_the_targets_key_cannot_make_the_snapshot_role_go_back() {
 }
 
 #[test]
-fn whoever_has_the_snapshot_key_cannot_make_the_timestamp_role_go_back() {
+fn a_stolen_snapshot_key_cannot_make_the_timestamp_role_go_back() {
     let (mut fleet, yesterday) = fleet();
     let mut client = Returning::new(&fleet);
     fleet.kill(SNAPSHOT);

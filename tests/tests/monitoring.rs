@@ -1,4 +1,5 @@
-//! The alerts and the dashboard of `deploy/monitoring` ask for what the workers tell, and the operations guide knows them.
+//! The alerts and the dashboard of `deploy/monitoring` query metrics that the workers export, and the operations guide
+//! describes every alert.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -22,26 +23,26 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_metric_that_is_asked_for_is_told_by_a_worker() {
+fn every_queried_metric_is_exported() {
     let fleet = Fleet::start(RabbitMq::shared().vhost(), Keys::Ed25519, &[("number_of_bins", json!(4))]);
     fleet.post_drop("one", &[("file".to_owned(), b"content".to_vec())].into());
     fleet.published("one");
-    let told: String = WORKERS.iter().map(|worker| fleet.metrics_of(worker)).collect();
-    let known = metrics_in(&told);
+    let exported: String = WORKERS.iter().map(|worker| fleet.metrics_of(worker)).collect();
+    let known = metrics_in(&exported);
     for file in ["alerts.yml", "grafana-dashboard.json"] {
         let asked = metrics_in(&monitoring(file));
         assert!(asked.len() > 5, "{file}: {asked:?}");
         let missing: Vec<&String> = asked.difference(&known).collect();
-        assert!(missing.is_empty(), "{file} asks for {missing:?}, which no worker tells");
+        assert!(missing.is_empty(), "{file} queries {missing:?}, which no worker exports");
     }
     // `increase` does not see how a series begins: the first rejection has to find one.
     assert!(
-        told.contains("tuf_fleet_drops_finished_total{state=\"rejected\"} 0\n"),
+        exported.contains("tuf_fleet_drops_finished_total{state=\"rejected\"} 0\n"),
         "rejections are not counted from zero"
     );
     for role in ["root", "targets", "bins", "snapshot", "timestamp"] {
         let line = format!("tuf_fleet_role_expiry_timestamp_seconds{{role=\"{role}\"}} ");
-        assert!(told.contains(&line), "nobody tells when {role} expires");
+        assert!(exported.contains(&line), "no worker exports when {role} expires");
     }
 }
 

@@ -236,6 +236,9 @@ impl StatusBody for WorkerStatus {
     }
 }
 
+/// Deepest directory of a drop: one directly in the drop is at depth 1. Deeper ones are refused.
+pub const MAX_DROP_DEPTH: usize = 64;
+
 /// Name of the file that describes a batch, in its directory.
 pub const BATCH_FILE: &str = "BATCH.json";
 /// Prefix of a batch directory in the inbound directory; the batch's id follows.

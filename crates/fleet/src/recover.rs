@@ -3,29 +3,40 @@
 use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
-use tuf_core::names::RoleName;
+use tuf_core::root_chain::MAX_ROOT_BYTES;
 use tuf_core::time::UtcTime;
 use tuf_repository::floor::{Floor, FloorFile};
-use tuf_repository::roles::{MAX_ROOT, Repository, Trust, recover};
+use tuf_repository::roles::recover::{self, FlooredRole};
+use tuf_repository::roles::{RepositoryStores, RoleError, Trust};
 
 use crate::roles::WorkerRole;
 use crate::signing::SigningError;
 use crate::{Config, repository};
 
 /// How the repository compares with the floor of a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct FloorStanding {
     /// The role.
     pub role: WorkerRole,
     /// Its floor.
     pub floor: Floor,
     /// The reasons why the repository is below the floor. Empty when it is not.
-    pub below: Vec<String>,
+    pub below: Vec<RoleError>,
     /// Whether the recovery has been granted.
     pub granted: bool,
 }
 
-/// Compares the repository with the floor of `role`. `None` where its floor is not below this `state_path`. Writes nothing and
+/// The worker of a role that keeps a floor.
+#[must_use]
+pub const fn worker_role(role: FlooredRole) -> WorkerRole {
+    match role {
+        FlooredRole::Targets => WorkerRole::Targets,
+        FlooredRole::Snapshot => WorkerRole::Snapshot,
+        FlooredRole::Timestamp => WorkerRole::Timestamp,
+    }
+}
+
+/// Compares the repository with the floor of a role. `None` where its floor is not below this `state_path`. Writes nothing and
 /// needs no key.
 ///
 /// # Errors
@@ -33,13 +44,14 @@ pub struct FloorStanding {
 pub fn inspect(
     fs: &Arc<dyn Fs>,
     config: &Config,
-    role: WorkerRole,
+    floored: FlooredRole,
     now: UtcTime,
 ) -> Result<Option<FloorStanding>, SigningError> {
+    let role = worker_role(floored);
     let Some(file) = open(fs, config, role)? else { return Ok(None) };
     let Some(floor) = file.get() else { return Ok(None) };
-    let (name, stores, mut trust) = open_repository(fs, config, role)?;
-    let below = recover::below_floor(&name, &stores, &mut trust, &floor, now)?;
+    let (stores, mut trust) = open_repository(fs, config)?;
+    let below = recover::below_floor(floored, &stores, &mut trust, &floor, now)?;
     Ok(Some(FloorStanding { role, floor, below, granted: file.recovery_granted()? }))
 }
 
@@ -51,14 +63,15 @@ pub fn inspect(
 pub fn raise(
     fs: &Arc<dyn Fs>,
     config: &Config,
-    role: WorkerRole,
+    floored: FlooredRole,
     numbers: u64,
     now: UtcTime,
 ) -> Result<(), SigningError> {
+    let role = worker_role(floored);
     let mut file = repository::floor(fs, config, role)?;
-    let (name, stores, mut trust) = open_repository(fs, config, role)?;
+    let (stores, mut trust) = open_repository(fs, config)?;
     let known = file.get().unwrap_or_default();
-    let above = recover::floor_above(&name, &stores, &mut trust, &known, numbers, now)?;
+    let above = recover::floor_above(floored, &stores, &mut trust, &known, numbers, now)?;
     file.raise(|floor| *floor = above)?;
     tracing::warn!(role = role.as_str(), numbers = numbers, "floor raised above the repository");
     Ok(())
@@ -74,22 +87,17 @@ pub fn grant(fs: &Arc<dyn Fs>, config: &Config, standing: &FloorStanding) -> Res
         .filter(|file| file.get() == Some(standing.floor))
         .ok_or_else(|| SigningError::FloorChanged { role })?;
     file.grant_recovery()?;
-    let below = standing.below.join("; ");
-    tracing::warn!(role = role.as_str(), below = below, "recovery granted");
+    let below: Vec<String> = standing.below.iter().map(ToString::to_string).collect();
+    tracing::warn!(role = role.as_str(), below = below.join("; "), "recovery granted");
     Ok(())
 }
 
-fn open_repository(
-    fs: &Arc<dyn Fs>,
-    config: &Config,
-    role: WorkerRole,
-) -> Result<(RoleName, Repository, Trust), SigningError> {
-    let name = RoleName::new(role.as_str())?;
-    let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT)
+fn open_repository(fs: &Arc<dyn Fs>, config: &Config) -> Result<(RepositoryStores, Trust), SigningError> {
+    let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT_BYTES)
         .map_err(|source| SigningError::PinnedRootUnreadable { source })?;
     let stores = repository::stores(fs, config);
     let trust = Trust::new(&pinned, stores.metadata.clone(), Vec::new())?;
-    Ok((name, stores, trust))
+    Ok((stores, trust))
 }
 
 fn open(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole) -> Result<Option<FloorFile>, SigningError> {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
+use tuf_core::root_chain::MAX_ROOT_BYTES;
 use tuf_core::store::LocalStore;
 use tuf_repository::floor::FloorFile;
 use tuf_repository::retention::{Retention, RetentionPolicy};
-use tuf_repository::roles::{Lifetime, MAX_ROOT, Repository, Trust};
+use tuf_repository::roles::{Lifetime, RepositoryStores, Trust};
 
 use crate::config::{Config, RoleConfig};
 use crate::key_files;
@@ -15,9 +16,9 @@ use crate::signing::SigningError;
 
 /// The stores of the repository at `repo_path`. Reads and writes nothing.
 #[must_use]
-pub fn stores(fs: &Arc<dyn Fs>, config: &Config) -> Repository {
+pub fn stores(fs: &Arc<dyn Fs>, config: &Config) -> RepositoryStores {
     let store = |path| Arc::new(LocalStore::new(Arc::clone(fs), path));
-    Repository {
+    RepositoryStores {
         metadata: store(config.metadata_path()),
         targets: store(config.targets_path()),
         log: store(config.log_path()),
@@ -29,7 +30,7 @@ pub fn stores(fs: &Arc<dyn Fs>, config: &Config) -> Repository {
 /// # Errors
 /// [`SigningError::PinnedRootMissing`]; [`SigningError::Keys`] for keys that cannot be used; [`SigningError`].
 pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, names: &[String]) -> Result<Trust, SigningError> {
-    let pinned = match durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT) {
+    let pinned = match durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(SigningError::PinnedRootMissing { path: config.trusted_root.clone() });

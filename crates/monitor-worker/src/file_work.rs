@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use durable_fs::{Fs, durable};
 use service::clock::Clock;
+use service::sync::lock;
 
 use crate::drop_dir;
 use crate::memory::CycleMemory;
@@ -50,7 +51,7 @@ impl FileWork {
     }
 
     pub(crate) fn memory(&self) -> MutexGuard<'_, CycleMemory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 
     /// The time as receipts show it.

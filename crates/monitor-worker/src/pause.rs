@@ -2,11 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use durable_fs::{Fs, durable};
 use fleet::contract::Processing;
 use serde::{Deserialize, Serialize};
+use service::sync::lock;
 
 use crate::stored_format::{self, StoredFormatError};
 
@@ -60,7 +61,7 @@ impl PauseSwitch {
 
     /// The state of the switch.
     pub fn get(&self) -> Processing {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.now).clone()
     }
 
     /// Sets the switch durably. If it is already so, nothing changes: the first reason and time are kept.
@@ -68,7 +69,7 @@ impl PauseSwitch {
     /// # Errors
     /// The error from the file system; the switch is then unchanged.
     pub fn set(&self, fs: &dyn Fs, paused: bool, reason: Option<String>, since: String) -> io::Result<Processing> {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = lock(&self.now);
         if now.paused != paused {
             let reason = reason.map(|text| text.chars().take(MAX_REASON_CHARS).collect::<String>());
             let next = Processing { paused, reason, since: Some(since) };

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use durable_fs::{FileKind, Stat, durable};
+use fleet::contract::MAX_DROP_DEPTH;
 
 use crate::batch;
 use crate::drop_dir::{self, DONE, Listing, PROCESSING};
 use crate::file_work::FileWork;
 use crate::inbound_dir::{STAGING_PREFIX, TRASH_PREFIX};
-use crate::staging::MAX_DROP_DEPTH;
 
 /// Seconds between two searches for files past their time.
 const COLLECT_INTERVAL: i64 = 3600;

@@ -97,7 +97,7 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
             .map_err(|source| CeremonyError::Io { path: dir.clone(), source })?;
     }
     let root_path = config.metadata_path().join("1.root.json");
-    let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, tuf_repository::roles::MAX_ROOT);
+    let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, tuf_core::root_chain::MAX_ROOT_BYTES);
     let bytes = match pinned {
         // After a crash between pinning and publishing, the pinned copy is the root.
         Ok(pinned) => pinned,

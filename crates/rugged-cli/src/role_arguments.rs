@@ -1,16 +1,22 @@
 //! Roles and workers as arguments of commands.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use fleet::recover::worker_role as worker_role_of;
 use fleet::{KeyRole, WorkerRole};
+use tuf_repository::roles::recover::FlooredRole;
 
 /// Reads the name of a role that has a worker.
 pub fn worker_role() -> impl TypedValueParser<Value = WorkerRole> {
     PossibleValuesParser::new(WorkerRole::ALL.map(WorkerRole::as_str)).try_map(|name| name.parse::<WorkerRole>())
 }
 
-/// Reads the name of a role that signs and keeps a floor.
-pub fn signing_role() -> impl TypedValueParser<Value = WorkerRole> {
-    PossibleValuesParser::new(WorkerRole::SIGNING.map(WorkerRole::as_str)).try_map(|name| name.parse::<WorkerRole>())
+/// Reads the name of a role that keeps a floor.
+pub fn floored_role() -> impl TypedValueParser<Value = FlooredRole> {
+    let names = FlooredRole::ALL.map(|role| worker_role_of(role).as_str());
+    PossibleValuesParser::new(names).try_map(|name| {
+        let named = |role: &FlooredRole| worker_role_of(*role).as_str() == name;
+        FlooredRole::ALL.into_iter().find(named).ok_or("this role keeps no floor")
+    })
 }
 
 /// Reads the name of a role that has keys.

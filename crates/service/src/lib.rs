@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod process;
 pub mod sandbox;
 pub mod settings;
+pub mod sync;
 pub mod telemetry;
 
 mod error;

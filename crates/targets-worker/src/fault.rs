@@ -3,10 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use fleet::contract::MAX_DROP_DEPTH;
 use tuf_core::names::{NameError, TargetPath};
 use tuf_core::store::{FileName, InvalidFileName};
 
-use crate::limits::{MAX_DROP_DEPTH, MAX_PREFIXED_BYTES};
+use crate::limits::MAX_PREFIXED_BYTES;
 
 /// Why files cannot become targets; their producer has to change them. The display is the reason in a verdict.
 #[derive(Debug, thiserror::Error)]

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs, Stat};
+use fleet::contract::MAX_DROP_DEPTH;
 use tuf_core::names::TargetPath;
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256Hasher};
 use tuf_core::store::{Created, FileName, NewFile, StagedStream, Store, StoreError};
@@ -16,7 +17,7 @@ use tuf_repository::roles::TargetEntry;
 
 use crate::fault::TargetFault;
 use crate::kept_names::{clash, names_of};
-use crate::limits::{MAX_DROP_DEPTH, MAX_PREFIXED_BYTES, MAX_TARGET_BYTES};
+use crate::limits::{MAX_PREFIXED_BYTES, MAX_TARGET_BYTES};
 
 /// Why files could not be copied.
 #[derive(Debug, thiserror::Error)]

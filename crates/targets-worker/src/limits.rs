@@ -2,8 +2,6 @@
 
 use tuf_core::names::MAX_COMPONENT_BYTES;
 
-/// Deepest directory of a drop.
-pub(crate) const MAX_DROP_DEPTH: usize = 64;
 /// Longest first or last component of a target path, in bytes. A hash of 64 digits and a dot precede the last component for
 /// clients of consistent snapshots, and the first one for clients of tough.
 pub(crate) const MAX_PREFIXED_BYTES: usize = MAX_COMPONENT_BYTES - 65;

@@ -18,7 +18,7 @@ use tuf_core::time::UtcTime;
 use tuf_repository::floor::FloorFile;
 pub use tuf_repository::roles::Layout;
 use tuf_repository::roles::{
-    Lifetime, Repository, SnapshotRole, Submission, TargetChange, TargetEntry, TargetsPolicy, TargetsRole,
+    Lifetime, RepositoryStores, SnapshotRole, Submission, TargetChange, TargetEntry, TargetsPolicy, TargetsRole,
     TimestampPolicy, TimestampRole, Trust,
 };
 
@@ -116,12 +116,12 @@ impl Scratch {
     }
 
     /// The stores.
-    pub fn repository(&self) -> Repository {
+    pub fn repository(&self) -> RepositoryStores {
         let store = |name: &str| Arc::new(LocalStore::new(Arc::clone(&self.fs), self.dir.join(name)));
-        Repository { metadata: store("metadata"), targets: store("targets"), log: store("log") }
+        RepositoryStores { metadata: store("metadata"), targets: store("targets"), log: store("log") }
     }
 
-    fn open(&self, role: TopRole) -> Result<(Repository, Trust, FloorFile)> {
+    fn open(&self, role: TopRole) -> Result<(RepositoryStores, Trust, FloorFile)> {
         let repository = self.repository();
         let trust = Trust::new(&self.root, Arc::clone(&repository.metadata), vec![Arc::clone(&self.signers[&role])])?;
         let floor = FloorFile::open(Arc::clone(&self.fs), &self.dir.join(format!("state-{role}")))?;

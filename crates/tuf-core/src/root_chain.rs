@@ -6,8 +6,8 @@ use crate::schema::{Metadata, RoleKeys, Root};
 use crate::time::UtcTime;
 use crate::verify::{self, VerifyError};
 
-/// Largest root file accepted, in bytes: as much as other clients accept.
-pub const MAX_ROOT_BYTES: usize = 512_000;
+/// Largest root file accepted, in bytes: the limit of python-tuf and go-tuf.
+pub const MAX_ROOT_BYTES: u64 = 512_000;
 /// Most steps in one walk.
 pub const MAX_STEPS: u64 = 1024;
 
@@ -85,7 +85,7 @@ pub struct RootChain {
 }
 
 fn parse(file: &[u8]) -> Result<(Envelope, Root), RootError> {
-    if file.len() > MAX_ROOT_BYTES {
+    if file.len() as u64 > MAX_ROOT_BYTES {
         return Err(RootError::TooLarge);
     }
     let envelope = Envelope::parse(file)?;

@@ -10,10 +10,10 @@ use durable_fs::Fs as _;
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::SimFs;
 use tuf_core::bins::BinLayout;
-use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
 use tuf_repository::floor::{Floor, FloorFile};
-use tuf_repository::roles::{Layout, RoleError, Trust, recover};
+use tuf_repository::roles::recover::{self, FlooredRole};
+use tuf_repository::roles::{Layout, RoleError, Trust};
 
 fn now() -> UtcTime {
     UtcTime::from_unix(1_800_000_000)
@@ -60,11 +60,12 @@ fn copy(live: &Scratch, fs: &SimFs, order: &[Step], released: u32) -> SimFs {
 
 /// As `rugged recover --beyond`.
 fn resume_above(scratch: &Scratch) {
-    for role in ["targets", "snapshot", "timestamp"] {
+    let roles =
+        [("targets", FlooredRole::Targets), ("snapshot", FlooredRole::Snapshot), ("timestamp", FlooredRole::Timestamp)];
+    for (role, floored) in roles {
         let repository = scratch.repository();
         let mut trust = Trust::new(&scratch.root, Arc::clone(&repository.metadata), Vec::new()).unwrap();
-        let name = RoleName::new(role).unwrap();
-        let above = recover::floor_above(&name, &repository, &mut trust, &Floor::default(), 1_000, now()).unwrap();
+        let above = recover::floor_above(floored, &repository, &mut trust, &Floor::default(), 1_000, now()).unwrap();
         let state = scratch.dir.join(format!("state-{role}"));
         let mut file = FloorFile::open(Arc::clone(&scratch.fs), &state).unwrap();
         file.raise(|floor| *floor = above).unwrap();

@@ -12,10 +12,11 @@ use tuf_core::canonical::value_to_canonical;
 use tuf_core::client::{Client, ClientLimits, TrustedState};
 use tuf_core::envelope::{Envelope, Signature};
 use tuf_core::key::KeyIdFormat;
-use tuf_core::names::{RoleName, TopRole};
+use tuf_core::names::TopRole;
 use tuf_core::time::UtcTime;
 use tuf_repository::floor::FloorFile;
-use tuf_repository::roles::{Layout, RoleError, RoleErrorKind, Trust, recover};
+use tuf_repository::roles::recover::{self, FlooredRole};
+use tuf_repository::roles::{Layout, RoleError, RoleErrorKind, Trust};
 
 const ROLES: [&str; 3] = ["targets", "snapshot", "timestamp"];
 
@@ -77,11 +78,21 @@ fn floor(scratch: &Scratch, role: &str) -> FloorFile {
     FloorFile::open(Arc::clone(&scratch.fs), &scratch.dir.join(format!("state-{role}"))).unwrap()
 }
 
+fn floored(role: &str) -> FlooredRole {
+    match role {
+        "targets" => FlooredRole::Targets,
+        "snapshot" => FlooredRole::Snapshot,
+        "timestamp" => FlooredRole::Timestamp,
+        _ => panic!("{role} keeps no floor"),
+    }
+}
+
 fn below(scratch: &Scratch, role: &str) -> Result<Vec<String>, RoleError> {
     let repository = scratch.repository();
     let mut trust = Trust::new(&scratch.root, Arc::clone(&repository.metadata), Vec::new()).unwrap();
     let floor = floor(scratch, role).get().unwrap_or_default();
-    recover::below_floor(&RoleName::new(role).unwrap(), &repository, &mut trust, &floor, now())
+    let below = recover::below_floor(floored(role), &repository, &mut trust, &floor, now())?;
+    Ok(below.iter().map(ToString::to_string).collect())
 }
 
 /// A repository restored to before its last five releases, and a client that has seen them all.
@@ -193,8 +204,7 @@ fn raise(scratch: &Scratch, role: &str, numbers: u64) {
     let mut trust = Trust::new(&scratch.root, Arc::clone(&repository.metadata), Vec::new()).unwrap();
     let mut file = floor(scratch, role);
     let known = file.get().unwrap_or_default();
-    let name = RoleName::new(role).unwrap();
-    let above = recover::floor_above(&name, &repository, &mut trust, &known, numbers, now()).unwrap();
+    let above = recover::floor_above(floored(role), &repository, &mut trust, &known, numbers, now()).unwrap();
     file.raise(|floor| *floor = above).unwrap();
     file.grant_recovery().unwrap();
 }

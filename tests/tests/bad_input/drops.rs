@@ -104,7 +104,7 @@ fn a_path_that_a_release_before_has_as_file_rejects_a_drop_that_has_it_as_direct
 }
 
 #[test]
-fn names_that_clash_only_under_their_hashes_reject_the_drop_and_hold_nobody_up() {
+fn names_that_clash_only_under_their_hashes_reject_the_drop_and_do_not_block_others() {
     let fleet = crate::fleet();
     fleet.post_drop("first", &files([("path", "same bytes")]));
     fleet.published("first");
@@ -254,7 +254,7 @@ fn a_zero_byte_target_is_rejected_with_a_reason_under_the_legacy_profile() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_a_receipt_is_set_aside_and_holds_nobody_up() {
+fn a_directory_in_the_place_of_a_receipt_is_set_aside_and_does_not_block_others() {
     let fleet = crate::fleet();
     let squat = fleet.post().join("tuf_receipt_one.json");
     fs::create_dir(&squat).unwrap();
@@ -270,7 +270,7 @@ fn a_directory_in_the_place_of_a_receipt_is_set_aside_and_holds_nobody_up() {
 }
 
 #[test]
-fn a_producers_directory_that_cannot_be_deleted_is_published_once_and_holds_nobody_up() {
+fn a_producers_directory_that_cannot_be_deleted_is_published_once_and_does_not_block_others() {
     let mut fleet = without_monitor(&[]);
     let dir = unfinished(&fleet, "locked");
     fs::create_dir(dir.join("sub")).unwrap();

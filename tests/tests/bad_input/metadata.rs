@@ -110,7 +110,7 @@ fn tampered_metadata_is_not_signed_for_and_what_was_published_stays() {
 }
 
 #[test]
-fn rolled_back_metadata_is_not_signed_for_and_coming_back_it_goes_on() {
+fn rolled_back_metadata_is_not_signed_for_and_recovers_when_restored() {
     let (fs, scratch) = released();
     let old_record = newest(&fs, "snapshot");
     release(&scratch, "two", now()).unwrap();

@@ -79,7 +79,7 @@ fn a_drop_with_a_name_that_leaves_no_room_for_a_hash_within_255_bytes_is_rejecte
 }
 
 #[test]
-fn a_drop_with_a_path_longer_than_the_system_allows_is_rejected_and_holds_nobody_up() {
+fn a_drop_with_a_path_longer_than_the_system_allows_is_rejected_and_does_not_block_others() {
     // Longer than fits beneath the repository, and longer than any call takes.
     for levels in [11_u32, 30] {
         let (_, reason) = rejected(|_, dir| {
@@ -92,7 +92,7 @@ fn a_drop_with_a_path_longer_than_the_system_allows_is_rejected_and_holds_nobody
 }
 
 #[test]
-fn a_drop_with_a_name_that_is_reserved_for_temporary_files_is_rejected_and_holds_nobody_up() {
+fn a_drop_with_a_name_that_is_reserved_for_temporary_files_is_rejected_and_does_not_block_others() {
     for path in [".tmp-file", "dir/.tmp-dir/file", "dir/.nfs-dir/file"] {
         let (_, reason) = rejected(|_, dir| {
             let path = dir.join(path);

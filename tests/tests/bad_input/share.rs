@@ -85,7 +85,7 @@ fn squatted_names_of_metadata_and_records_are_stepped_over() {
 }
 
 #[test]
-fn a_squatted_name_of_a_target_file_is_told_and_the_drop_waits_until_it_is_gone() {
+fn a_squatted_name_of_a_target_file_is_reported_and_the_drop_waits_until_it_is_gone() {
     let fleet = fleet();
     let hash = hex::encode(ring::digest::digest(&ring::digest::SHA256, b"content"));
     let squat = fleet.targets().join(format!("{hash}.file"));

@@ -1,8 +1,9 @@
 //! Callers of `find-new-targets`, which wait for a cycle that begins after their call.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fleet::contract::FindNewTargets;
+use service::sync::lock;
 use tokio::sync::oneshot;
 
 use crate::cycle::{CycleError, CycleReport};
@@ -26,7 +27,7 @@ impl WaitingCallers {
     /// Adds a caller. Its receiver fails if the worker stops before the cycle ends.
     pub(super) fn add(&self) -> Result<oneshot::Receiver<CycleAnswer>, TooManyCallers> {
         let (sender, receiver) = oneshot::channel();
-        let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callers = lock(&self.0);
         callers.retain(|caller| !caller.is_closed());
         if callers.len() >= MAX_CALLERS {
             return Err(TooManyCallers);
@@ -37,7 +38,7 @@ impl WaitingCallers {
 
     /// Takes the callers that a cycle which begins now is to answer.
     pub(super) fn take(&self) -> CallersOfCycle {
-        CallersOfCycle(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        CallersOfCycle(std::mem::take(&mut *lock(&self.0)))
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use celery_runtime::scheduler::{LastRuns, LastRunsError};
 use durable_fs::{Fs, durable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use service::sync::lock;
 
 use crate::stored_format::{self, StoredFormatError};
 
@@ -55,7 +56,7 @@ impl FileLastRuns {
     ) -> Result<T, LastRunsFileError> {
         let (fs, path, writing) = (self.fs.clone(), self.path.clone(), self.writing.clone());
         let working = tokio::task::spawn_blocking(move || {
-            let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _writing = lock(&writing);
             work(fs.as_ref(), &path)
         });
         working.await.map_err(LastRunsFileError::Interrupted)?

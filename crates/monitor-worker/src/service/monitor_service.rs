@@ -1,12 +1,13 @@
 //! The parts that the tasks and the loops of the monitor-worker share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use celery_runtime::TaskError;
 use celery_runtime::client::Client;
 use fleet::Context;
 use fleet::contract::{FindNewTargets, Processing};
 use fleet::exceptions::{INFRASTRUCTURE, NOT_READY, exception};
+use service::sync::lock;
 use tokio::sync::Notify;
 
 use super::callers::{TooManyCallers, WaitingCallers};
@@ -43,11 +44,11 @@ impl MonitorService {
 
     /// The monitor, once its private state is open.
     pub(super) fn monitor(&self) -> Option<Monitor> {
-        self.monitor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.monitor).clone()
     }
 
     pub(super) fn set_monitor(&self, monitor: Monitor) {
-        *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitor);
+        *lock(&self.monitor) = Some(monitor);
     }
 
     /// Waits for a cycle that begins after this call.

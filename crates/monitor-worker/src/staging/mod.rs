@@ -15,4 +15,3 @@ pub use copy::{DropContents, SHARED_DIR_MODE, copy_drop};
 pub use measure::{DirSize, measure, paths};
 pub use not_taken::NotTaken;
 pub use staged_file::{StagedFile, drop_digest};
-pub use walk::MAX_DROP_DEPTH;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs};
+use fleet::contract::MAX_DROP_DEPTH;
 use tuf_core::names::TargetPath;
 use tuf_core::store::MAX_FILE_NAME_BYTES;
 
@@ -11,8 +12,6 @@ use crate::manifest::MANIFEST;
 use crate::rejection::{self, RejectReason};
 use crate::settings::BatchLimits;
 
-/// Deepest directory of a drop.
-pub const MAX_DROP_DEPTH: usize = 64;
 /// Longest path below a drop, in bytes. The targets-worker puts a hash in front of it, and the staging directories above it;
 /// a longer path would fail there as if the machine were at fault.
 const MAX_PATH_BYTES: usize = MAX_FILE_NAME_BYTES - 65;
@@ -73,7 +72,8 @@ pub(super) fn walk(fs: &dyn Fs, source: &Path, limits: &BatchLimits) -> Result<D
     Ok(found)
 }
 
-/// Whether an NFS client left this name for a file that was removed while it was open.
+/// Whether an NFS client left this name for a file that was removed while it was open. Narrower than
+/// [`durable_fs::durable::is_nfs_remnant`]: a producer's file such as `.nfs-exports` must be reported, not left out.
 fn is_nfs_leftover(name: &str) -> bool {
     name.strip_prefix(".nfs").is_some_and(|rest| rest.len() >= 8 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }

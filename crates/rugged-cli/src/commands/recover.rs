@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use clap::Args;
 use durable_fs::{Fs, RealFs};
-use fleet::recover::{self, FloorStanding};
+use fleet::recover::{self, FloorStanding, worker_role};
 use fleet::signing::{SigningError, SigningErrorKind};
 use fleet::{Config, WorkerRole};
 use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
+use tuf_repository::roles::recover::FlooredRole;
 
 use crate::error::CliError;
 use crate::output::{Output, note, one_line};
-use crate::role_arguments::signing_role;
+use crate::role_arguments::floored_role;
 use service::exit_code::CommandExit;
 
 /// Resume roles after a restore
@@ -38,8 +39,8 @@ Examples:
   rugged recover --role targets --beyond 1000000")]
 pub struct RecoverArgs {
     /// Resume one role only [default: every role below its floor]
-    #[arg(long, value_name = "ROLE", value_parser = signing_role())]
-    pub role: Option<WorkerRole>,
+    #[arg(long, value_name = "ROLE", value_parser = floored_role())]
+    pub role: Option<FlooredRole>,
     /// Replace a lost floor, or raise an existing one, to this many versions above the repository
     #[arg(long, value_name = "NUMBER", requires = "role", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub beyond: Option<u64>,
@@ -68,31 +69,31 @@ struct RecoveredRole {
 /// When no floor is found, the user does not confirm, or a file cannot be read or written.
 pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<CommandExit, CliError> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let wanted: Vec<WorkerRole> = match args.role {
+    let wanted: Vec<FlooredRole> = match args.role {
         Some(role) => vec![role],
-        None => WorkerRole::SIGNING.into(),
+        None => FlooredRole::ALL.into(),
     };
     if let Some(numbers) = args.beyond {
         for &role in &wanted {
-            note(&format!("{role}: new floor at least {numbers} versions above the repository"));
+            note(&format!("{}: new floor at least {numbers} versions above the repository", worker_role(role)));
         }
         if !args.yes {
             confirm()?;
         }
         for &role in &wanted {
             recover::raise(&fs, config, role, numbers, SystemClock.now())
-                .map_err(|error| explain_role_error(role, error))?;
+                .map_err(|error| explain_role_error(worker_role(role), error))?;
         }
     }
     let mut standings = Vec::new();
     for &role in &wanted {
         let standing = recover::inspect(&fs, config, role, SystemClock.now());
-        standings.extend(standing.map_err(|error| explain_role_error(role, error))?);
+        standings.extend(standing.map_err(|error| explain_role_error(worker_role(role), error))?);
     }
     if standings.is_empty() {
         return Err(CliError::invalid_input(format!(
             "found no floor of {} below {}",
-            wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            wanted.iter().map(|&role| worker_role(role).to_string()).collect::<Vec<_>>().join(", "),
             config.state_path.display()
         ))
         .hint("run the command where the worker's state_path is mounted, as the worker's user; for a lost floor use --beyond"));
@@ -100,7 +101,7 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
     let below: Vec<&FloorStanding> = standings.iter().filter(|standing| !standing.below.is_empty()).collect();
     if !below.is_empty() {
         for standing in &below {
-            note(&format!("{}: {}", standing.role, one_line(&standing.below.join("; "))));
+            note(&format!("{}: {}", standing.role, one_line(&reasons(standing).join("; "))));
         }
         if !args.yes && args.beyond.is_none() {
             confirm()?;
@@ -113,7 +114,7 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
         .iter()
         .map(|standing| RecoveredRole {
             role: standing.role,
-            below: standing.below.clone(),
+            below: reasons(standing),
             granted: !standing.below.is_empty(),
         })
         .collect();
@@ -126,6 +127,11 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
         report.roles.iter().map(line).collect()
     })?;
     Ok(CommandExit::Success)
+}
+
+/// The reasons why a role is below its floor, as an administrator reads them.
+fn reasons(standing: &FloorStanding) -> Vec<String> {
+    standing.below.iter().map(ToString::to_string).collect()
 }
 
 fn explain_role_error(role: WorkerRole, error: SigningError) -> CliError {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs};
+use fleet::contract::MAX_DROP_DEPTH;
 use monitor_worker::manifest::MANIFEST;
 use tuf_core::names::TargetPath;
 
@@ -12,8 +13,6 @@ use crate::error::CliError;
 
 /// Most files in one drop; the monitor refuses more.
 const MAX_FILES: usize = 1_000_000;
-/// Deepest directory in a drop; the monitor refuses deeper ones.
-const MAX_DEPTH: usize = 64;
 
 /// Collects the named files and the files below the named directories, sorted by path. A named link is followed,
 /// because the user typed it; links below a directory are refused, as the monitor would refuse them.
@@ -55,8 +54,8 @@ fn walk(fs: &dyn Fs, top: &Path, found: &mut CollectedFiles) -> Result<(), CliEr
             };
             let path = format!("{prefix}{name}");
             match entry.kind {
-                FileKind::Dir if depth >= MAX_DEPTH => {
-                    return Err(refused(&file, "is nested more than 64 directories deep"));
+                FileKind::Dir if depth >= MAX_DROP_DEPTH => {
+                    return Err(refused(&file, &format!("is nested more than {MAX_DROP_DEPTH} directories deep")));
                 }
                 FileKind::Dir => todo.push((file, format!("{path}/"), depth + 1)),
                 FileKind::File => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{Fs, durable};
 use indicatif::ProgressBar;
-use monitor_worker::drop_dir::{DropName, PROCESSING, READY};
+use monitor_worker::drop_dir::{DropName, PROCESSING, READY, UNFINISHED};
 use monitor_worker::manifest::MANIFEST;
 use monitor_worker::staging::{StagedFile, drop_digest};
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256};
@@ -15,8 +15,6 @@ use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256};
 use super::drop_item::{DropItem, ItemContent};
 use crate::error::CliError;
 
-/// Prefix of a drop that is still being filled.
-const TMP_PREFIX: &str = "tuf_tmp_";
 const FILE_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o755;
 /// Most files that are synced one by one; for more, one `syncfs` is cheaper.
@@ -52,7 +50,7 @@ pub fn post<T>(
     bar: &ProgressBar,
     before_rename: impl FnOnce() -> Result<T, CliError>,
 ) -> Result<(PostedDrop, T), CliError> {
-    let (tmp, ready) = (post.join(format!("{TMP_PREFIX}{name}")), post.join(format!("{READY}{name}")));
+    let (tmp, ready) = (post.join(format!("{UNFINISHED}{name}")), post.join(format!("{READY}{name}")));
     for taken in [&ready, &post.join(format!("{PROCESSING}{name}"))] {
         if let Ok(Some(_)) = durable::stat_if_there(fs, taken) {
             return Err(CliError::invalid_input(format!(

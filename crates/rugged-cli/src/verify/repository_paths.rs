@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use durable_fs::{Fs, durable};
 use fleet::Config;
-use tuf_repository::roles::MAX_ROOT;
+use tuf_core::root_chain::MAX_ROOT_BYTES;
 
 use crate::error::CliError;
 
@@ -35,7 +35,7 @@ impl RepositoryPaths {
     /// # Errors
     /// When the file cannot be read or is too large.
     pub fn read_root(&self, fs: &dyn Fs) -> Result<Vec<u8>, CliError> {
-        durable::read_bounded(fs, &self.trusted_root, MAX_ROOT).map_err(|error| {
+        durable::read_bounded(fs, &self.trusted_root, MAX_ROOT_BYTES).map_err(|error| {
             CliError::reading(&self.trusted_root, error)
                 .hint("name the trusted root with --trusted-root, or create one with `rugged initialize`")
         })

@@ -1,7 +1,7 @@
 //! The health of one worker, shared by its loops, its tasks and its endpoints.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tuf_core::time::UtcTime;
@@ -10,6 +10,7 @@ use super::state::HealthState;
 use super::status::{ProcessStatus, StatusBody};
 use crate::identity::ProcessIdentity;
 use crate::metrics::ProcessMetrics;
+use crate::sync::lock;
 
 /// The health of one worker; clones share it. No method waits for work.
 #[derive(Debug)]
@@ -204,8 +205,7 @@ impl<S: StatusBody> WorkerHealth<S> {
     }
 
     fn facts(&self) -> MutexGuard<'_, HealthFacts<S>> {
-        // Every change is a plain assignment, so that a panic elsewhere leaves nothing half done.
-        self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.facts)
     }
 }
 

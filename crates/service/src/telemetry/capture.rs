@@ -1,22 +1,22 @@
 //! The log lines of one piece of work, for tests.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use super::filter::filter;
 use super::format::LogFormat;
 use super::layer::LineLayer;
+use crate::sync::lock;
 
 /// The lines that `work` logs on this thread at level `info`, instead of in the process's log. For tests of log lines.
 pub fn captured_lines(format: LogFormat, work: impl FnOnce()) -> String {
     let written = Arc::new(Mutex::new(String::new()));
     let sink = written.clone();
-    // A test that panicked has its lines all the same.
-    let write = move |line: String| sink.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
+    let write = move |line: String| lock(&sink).push_str(&line);
     let layer = LineLayer { format, write };
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer.with_filter(filter("info"))), work);
-    written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    lock(&written).clone()
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl RunningAudit<'_> {
         before: Option<&LenientMetadata<Root>>,
     ) -> Option<LenientMetadata<Root>> {
         let length = file.len() as u64;
-        if length > MAX_ROOT_BYTES as u64 {
+        if length > MAX_ROOT_BYTES {
             let message = format!("has {length} bytes; clients read at most {MAX_ROOT_BYTES} of a root");
             self.error(rules::L1, path, message);
         } else if length > PHP_MAX_BYTES {

@@ -31,8 +31,8 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
     fn refresh_root(&mut self, now: UtcTime) -> Result<(), ClientError> {
         let before = self.chain.clone();
         let metadata = &self.metadata;
-        let max = MAX_ROOT_BYTES as u64;
-        let walked = self.chain.walk(&mut |version| read_all(metadata, &format!("{version}.root.json"), max));
+        let walked =
+            self.chain.walk(&mut |version| read_all(metadata, &format!("{version}.root.json"), MAX_ROOT_BYTES));
         if self.chain.version() != before.version() {
             self.roles.clear();
             self.forget_after_rotation(&before);

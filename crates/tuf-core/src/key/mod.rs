@@ -8,6 +8,6 @@ mod public;
 mod signer;
 
 pub use error::KeyError;
-pub use generate::{GeneratedKey, ecdsa_p256, ed25519};
+pub use generate::{KeyPair, ecdsa_p256, ed25519};
 pub use public::{KeyIdFormat, PublicKey, SignatureError};
 pub use signer::{FileSigner, SignError, Signer};

@@ -13,6 +13,7 @@ use super::error::StoreError;
 use super::file::{CopyFile, Created, FileContent, FileStat, NewFile, ReplaceOptions};
 use super::name::FileName;
 use super::staged::{StagedStream, StagedTail, copy_failed_from_source};
+use super::sync::lock;
 use crate::sha256::{FileDigest, HashingCopier, Sha256};
 
 type Bytes = Arc<[u8]>;
@@ -39,7 +40,7 @@ impl MemoryStore {
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<FileName, (Bytes, i64)>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.files)
     }
 
     fn get(&self, name: &FileName) -> Option<Bytes> {
@@ -217,7 +218,7 @@ impl Store for MemoryStore {
     }
 
     fn lock(&self, name: &FileName) -> Result<Box<dyn LockGuard>, StoreError> {
-        let mut held = self.locks.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.locks.held);
         while !held.insert(name.clone()) {
             held = self.locks.released.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
@@ -244,7 +245,7 @@ impl LockGuard for MemoryLockGuard {}
 
 impl Drop for MemoryLockGuard {
     fn drop(&mut self) {
-        self.locks.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        lock(&self.locks.held).remove(&self.name);
         self.locks.released.notify_all();
     }
 }

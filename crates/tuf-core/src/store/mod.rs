@@ -12,6 +12,7 @@ mod local;
 mod memory;
 mod name;
 mod staged;
+mod sync;
 
 pub use contract::Store;
 pub use durable_fs::LockGuard;

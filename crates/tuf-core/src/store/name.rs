@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Longest component, in bytes: the limit of every Linux file system.
-const MAX_COMPONENT: usize = 255;
+use crate::names::MAX_COMPONENT_BYTES;
+
 /// Longest [`FileName`], in bytes; leaves room for the store's own root below `PATH_MAX`.
 pub const MAX_FILE_NAME_BYTES: usize = 2048;
 /// Prefix of the store's temporary files, which no other file may have.
@@ -35,7 +35,7 @@ impl FileName {
         let name = name.into();
         match fault(&name) {
             None => Ok(Self(name)),
-            Some(reason) => Err(InvalidFileName { name: name.chars().take(MAX_COMPONENT).collect(), reason }),
+            Some(reason) => Err(InvalidFileName { name: name.chars().take(MAX_COMPONENT_BYTES).collect(), reason }),
         }
     }
 
@@ -97,7 +97,7 @@ fn fault(name: &str) -> Option<&'static str> {
     name.split('/').find_map(|component| match component {
         "" => Some("it starts or ends with `/` or holds an empty component"),
         "." | ".." => Some("it holds a `.` or `..` component"),
-        c if c.len() > MAX_COMPONENT => Some("a component is longer than 255 bytes"),
+        c if c.len() > MAX_COMPONENT_BYTES => Some("a component is longer than 255 bytes"),
         c if c.starts_with(TEMPORARY) => Some("`.tmp-` is reserved for temporary files"),
         c if c.starts_with(".nfs") => Some("`.nfs` is reserved by NFS clients"),
         _ => None,

@@ -43,7 +43,6 @@ pub struct Log {
     pub(super) base: u64,
     pub(super) roles: BTreeMap<RoleName, RoleRef>,
     pub(super) results: BTreeMap<String, RecordedOutcome>,
-    alarms: u64,
 }
 
 impl Log {
@@ -61,7 +60,6 @@ impl Log {
             base: 0,
             roles: BTreeMap::new(),
             results: BTreeMap::new(),
-            alarms: 0,
         }
     }
 
@@ -93,12 +91,6 @@ impl Log {
     #[must_use]
     pub fn outcome(&self, request: &str) -> Option<&RecordedOutcome> {
         self.results.get(request)
-    }
-
-    /// Number of files that were skipped because they do not verify.
-    #[must_use]
-    pub fn alarms(&self) -> u64 {
-        self.alarms
     }
 
     /// Forgets everything read, so that the next [`Log::refresh`] reads from the newest base.
@@ -268,8 +260,7 @@ impl Log {
         }
     }
 
-    fn alarm(&mut self, file: &FileName, reason: &str) {
-        self.alarms += 1;
+    fn alarm(&self, file: &FileName, reason: &str) {
         tracing::error!(log.file = %file, reason, "commit log file skipped");
     }
 

@@ -23,15 +23,15 @@
 
 mod candidate;
 mod collected;
-mod marks;
 mod policy;
+mod role_retention;
 mod sweep_progress;
 mod versions;
 
 pub(crate) use candidate::{CandidateFile, is_hashed_dir};
 pub use collected::Collected;
-pub(crate) use marks::SNAPSHOT_MARGIN_SECONDS;
-pub use marks::{Retention, ServedMark};
 pub use policy::{MIN_KEEP_SECONDS, RetentionPolicy};
+pub(crate) use role_retention::SNAPSHOT_MARGIN_SECONDS;
+pub use role_retention::{Retention, ServedMark};
 pub(crate) use sweep_progress::SweepProgress;
 pub(crate) use versions::{versioned_role, versions_below};

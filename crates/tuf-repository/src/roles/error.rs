@@ -232,12 +232,6 @@ pub enum RoleError {
         /// The number that the repository shows.
         found: u64,
     },
-    /// A role without a floor was asked about its floor.
-    #[error("the role {role} keeps no floor")]
-    NoFloorKept {
-        /// The role.
-        role: RoleName,
-    },
     /// The clock is a few seconds behind the last signing, as after a correction by a time server.
     #[error("the clock is {seconds} s behind the last signing")]
     ClockBehind {
@@ -303,7 +297,7 @@ impl RoleError {
             | Self::Floor(FloorError::Io { .. })
             | Self::RetentionMarks { .. }
             | Self::LostRace { .. } => Infrastructure,
-            Self::PreconditionFailed { .. } | Self::NoFloorKept { .. } => Refused,
+            Self::PreconditionFailed { .. } => Refused,
             Self::PinnedRootInvalid { .. }
             | Self::RootUntrusted { .. }
             | Self::RootExpired { .. }

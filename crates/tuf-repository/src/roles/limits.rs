@@ -1,7 +1,5 @@
-//! The largest metadata files that are read, in bytes.
+//! The largest metadata files that are read, in bytes. The limit of a root is [`tuf_core::root_chain::MAX_ROOT_BYTES`].
 
-/// The largest root metadata read (the ceiling of python-tuf and go-tuf).
-pub const MAX_ROOT: u64 = 512_000;
 /// The largest timestamp metadata read.
 pub const MAX_TIMESTAMP: u64 = 64 << 10;
 /// The largest snapshot metadata read.

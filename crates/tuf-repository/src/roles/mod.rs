@@ -24,7 +24,7 @@ mod limits;
 mod parallel;
 mod plain_names;
 pub mod recover;
-mod repository;
+mod repository_stores;
 mod role_reader;
 mod signed_file;
 mod snapshot;
@@ -39,8 +39,8 @@ mod versioned;
 pub use error::{Contested, FloorItem, ListedBy, RoleError, RoleErrorKind};
 pub use invalid_metadata::{InvalidMetadata, RoleNotInRoot};
 pub use lifetime::Lifetime;
-pub use limits::{MAX_ROOT, MAX_SNAPSHOT, MAX_TARGETS, MAX_TIMESTAMP};
-pub use repository::Repository;
+pub use limits::{MAX_SNAPSHOT, MAX_TARGETS, MAX_TIMESTAMP};
+pub use repository_stores::RepositoryStores;
 pub use snapshot::SnapshotRole;
 pub use targets::{
     AppliedRequest, CommitOutcome, Layout, Submission, TargetChange, TargetEntry, TargetsPolicy, TargetsRole,

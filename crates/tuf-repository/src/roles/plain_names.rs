@@ -6,7 +6,7 @@
 
 use super::error::RoleError;
 use super::limits::{MAX_SNAPSHOT, MAX_TARGETS};
-use super::repository::Repository;
+use super::repository_stores::RepositoryStores;
 use super::role_reader::{ExpectedBytes, RoleReader};
 use super::snapshot_entry::{listed_version, version_of};
 use super::targets::TargetEntry;
@@ -21,7 +21,7 @@ use tuf_core::store::{CopyFile, FileName, ReplaceOptions, Store};
 /// Replaces the unversioned names of the files that snapshot `old` lists (without one: of all files) by those that `new`
 /// lists.
 pub(super) fn replace(
-    repository: &Repository,
+    repository: &RepositoryStores,
     reader: &mut RoleReader,
     trust: &Trust,
     old: Option<&Document>,

@@ -17,7 +17,7 @@
 use super::error::{FloorItem, RoleError};
 use super::floor_checks::{MAX_CLOCK_STEP_SECONDS, check_log_floor, check_snapshot, check_timestamp, clock_behind};
 use super::limits::MAX_TIMESTAMP;
-use super::repository::Repository;
+use super::repository_stores::RepositoryStores;
 use super::snapshot_reader::SnapshotReader;
 use super::trust::Trust;
 use crate::floor::{Floor, RecordFloor};
@@ -34,46 +34,60 @@ pub const VERSION_MARGIN: u64 = 16;
 /// Role versions that are skipped when the highest is unknown, above one per lost record.
 pub const UNKNOWN_VERSION_MARGIN: u64 = 1_000;
 
-/// The reasons why the repository is below the floor of a role, as an administrator reads them. Empty when it is not below
-/// the floor. Needs no key.
+/// A role that keeps a floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlooredRole {
+    /// Signs targets metadata and bins; its floor is a commit record.
+    Targets,
+    /// Signs the snapshot.
+    Snapshot,
+    /// Signs the timestamp.
+    Timestamp,
+}
+
+impl FlooredRole {
+    /// Every role that keeps a floor, in the order in which a release passes them.
+    pub const ALL: [Self; 3] = [Self::Targets, Self::Snapshot, Self::Timestamp];
+}
+
+/// The reasons why the repository is below the floor of a role. Empty when it is not below the floor. Needs no key.
 ///
 /// # Errors
 /// [`RoleError::BelowFloor`] for the root and [`RoleError::LogEmpty`]: the role cannot resume before the missing root
 /// files, or a backup of the log, are back. [`RoleError`].
 pub fn below_floor(
-    role: &RoleName,
-    repository: &Repository,
+    role: FlooredRole,
+    repository: &RepositoryStores,
     trust: &mut Trust,
     floor: &Floor,
     now: UtcTime,
-) -> Result<Vec<String>, RoleError> {
+) -> Result<Vec<RoleError>, RoleError> {
     trust.refresh(0, now)?;
     if trust.version() < floor.root {
         return Err(RoleError::BelowFloor { item: FloorItem::Root, floor: floor.root, found: trust.version() });
     }
     let mut found = Vec::new();
-    match role.as_str() {
-        "targets" => {
+    match role {
+        FlooredRole::Targets => {
             let log = read_log(repository, trust)?;
             if let Err(below) = check_log_floor(&log, floor.record) {
                 if log.head() == 0 {
                     return Err(RoleError::LogEmpty);
                 }
-                found.push(below.to_string());
+                found.push(below);
             }
         }
-        "snapshot" => {
+        FlooredRole::Snapshot => {
             let version = newest_snapshot(repository, trust)?;
-            found.extend(check_snapshot(version, floor).err().map(|below| below.to_string()));
+            found.extend(check_snapshot(version, floor).err());
         }
-        "timestamp" => {
+        FlooredRole::Timestamp => {
             let version = served_timestamp(repository, trust)?;
-            found.extend(check_timestamp(version, floor).err().map(|below| below.to_string()));
+            found.extend(check_timestamp(version, floor).err());
         }
-        _ => return Err(RoleError::NoFloorKept { role: role.clone() }),
     }
     if floor.signed > now.unix() + MAX_CLOCK_STEP_SECONDS {
-        found.push(clock_behind(floor, now).to_string());
+        found.push(clock_behind(floor, now));
     }
     Ok(found)
 }
@@ -85,8 +99,8 @@ pub fn below_floor(
 /// # Errors
 /// [`RoleError::LogEmpty`]; [`RoleError`].
 pub fn floor_above(
-    role: &RoleName,
-    repository: &Repository,
+    role: FlooredRole,
+    repository: &RepositoryStores,
     trust: &mut Trust,
     known: &Floor,
     numbers: u64,
@@ -94,8 +108,8 @@ pub fn floor_above(
 ) -> Result<Floor, RoleError> {
     trust.refresh(known.root, now)?;
     let mut floor = *known;
-    match role.as_str() {
-        "targets" => {
+    match role {
+        FlooredRole::Targets => {
             let log = read_log(repository, trust)?;
             if log.head() == 0 {
                 return Err(RoleError::LogEmpty);
@@ -107,30 +121,29 @@ pub fn floor_above(
             }
             floor.role_version = floor.role_version.max(highest_version(&log).saturating_add(numbers));
         }
-        "snapshot" => {
+        FlooredRole::Snapshot => {
             floor.snapshot = floor.snapshot.max(newest_snapshot(repository, trust)?.saturating_add(numbers));
         }
-        "timestamp" => {
+        FlooredRole::Timestamp => {
             floor.timestamp = floor.timestamp.max(served_timestamp(repository, trust)?.saturating_add(numbers));
         }
-        _ => return Err(RoleError::NoFloorKept { role: role.clone() }),
     }
     Ok(floor)
 }
 
-fn read_log(repository: &Repository, trust: &Trust) -> Result<Log, RoleError> {
+fn read_log(repository: &RepositoryStores, trust: &Trust) -> Result<Log, RoleError> {
     let mut log = Log::new(repository.log.clone());
     log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
     Ok(log)
 }
 
-fn newest_snapshot(repository: &Repository, trust: &Trust) -> Result<u64, RoleError> {
+fn newest_snapshot(repository: &RepositoryStores, trust: &Trust) -> Result<u64, RoleError> {
     let mut snapshots = SnapshotReader::new(repository.metadata.clone());
     snapshots.refresh(trust)?;
     Ok(snapshots.newest().map_or(0, |newest| newest.document.version()))
 }
 
-fn served_timestamp(repository: &Repository, trust: &Trust) -> Result<u64, RoleError> {
+fn served_timestamp(repository: &RepositoryStores, trust: &Trust) -> Result<u64, RoleError> {
     let file = repository.metadata.read(&FileName::new("timestamp.json")?, MAX_TIMESTAMP)?;
     Ok(file
         .and_then(|file| Envelope::parse(file).ok())

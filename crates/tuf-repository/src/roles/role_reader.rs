@@ -50,10 +50,12 @@ impl RoleReader {
 
     /// The role that delegates to `role`; `None` for `targets` itself.
     fn parent(role: &RoleName) -> Option<&'static str> {
-        match role.as_str() {
-            "targets" => None,
-            _ if is_bin(role) => Some(BINS_ROLE),
-            _ => Some("targets"),
+        if *role == RoleName::targets() {
+            None
+        } else if is_bin(role) {
+            Some(BINS_ROLE)
+        } else {
+            Some("targets")
         }
     }
 

@@ -17,11 +17,20 @@ pub(super) struct SignedFile<'a> {
     behind: Option<StagedTail>,
 }
 
+/// When the bytes behind the signatures of a file are written.
+#[derive(Clone, Copy)]
+pub(super) enum TailWriting {
+    /// While it is signed: for a single file.
+    WhileSigning,
+    /// With its signatures: for one of many files, which are written together.
+    Later,
+}
+
 impl<'a> SignedFile<'a> {
     /// Signs `signed` with the keys of `role`.
     ///
-    /// A single file (`alone`) is written to `metadata` while it is signed, if the length of its signatures is known in
-    /// advance: an Ed25519 signature reads the bytes twice, which takes longer than writing them.
+    /// With [`TailWriting::WhileSigning`] the file is written to `metadata` while it is signed, if the length of its
+    /// signatures is known in advance: an Ed25519 signature reads the bytes twice, which takes longer than writing them.
     ///
     /// # Errors
     /// As [`Trust::sign`]; [`RoleError::Store`].
@@ -30,10 +39,13 @@ impl<'a> SignedFile<'a> {
         trust: &Trust,
         role: &RoleName,
         signed: &'a [u8],
-        alone: bool,
+        writing: TailWriting,
     ) -> Result<Self, RoleError> {
         let body = to_json(signed);
-        let room = if alone { trust.head_length(role)? } else { None };
+        let room = match writing {
+            TailWriting::WhileSigning => trust.head_length(role)?,
+            TailWriting::Later => None,
+        };
         let Some(room) = room else {
             return Ok(Self { head: Envelope::prefix(&trust.signatures(role, signed)?), body, behind: None });
         };

@@ -8,7 +8,7 @@ use super::floor_checks::{check_clock, check_log_floor, check_snapshot};
 use super::lifetime::Lifetime;
 use super::parallel::{beside, try_map};
 use super::recover;
-use super::repository::Repository;
+use super::repository_stores::RepositoryStores;
 use super::role_reader::{ExpectedBytes, RoleReader};
 use super::snapshot_entry::{listing, version_of};
 use super::snapshot_reader::{SnapshotReader, VerifiedSnapshot};
@@ -29,7 +29,7 @@ const SNAPSHOT_ATTEMPTS: usize = 64;
 /// The snapshot role of one repository.
 #[derive(Debug)]
 pub struct SnapshotRole {
-    pub(super) repository: Repository,
+    pub(super) repository: RepositoryStores,
     pub(super) trust: Trust,
     lifetime: Lifetime,
     floor: FloorFile,
@@ -45,7 +45,7 @@ pub struct SnapshotRole {
 impl SnapshotRole {
     /// Opens the role. Only the floor has been read.
     #[must_use]
-    pub fn new(repository: Repository, trust: Trust, lifetime: Lifetime, floor: FloorFile) -> Self {
+    pub fn new(repository: RepositoryStores, trust: Trust, lifetime: Lifetime, floor: FloorFile) -> Self {
         Self {
             log: Log::new(Arc::clone(&repository.log)),
             snapshots: SnapshotReader::new(Arc::clone(&repository.metadata)),

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use super::error::{FloorItem, RoleError};
 use super::invalid_metadata::{InvalidMetadata, RoleNotInRoot};
-use super::limits::MAX_ROOT;
 use super::versioned::versioned;
 use tuf_core::envelope::Envelope;
 use tuf_core::key::{PublicKey, Signer};
 use tuf_core::names::{KeyId, RoleName};
-use tuf_core::root_chain::RootChain;
+use tuf_core::root_chain::{MAX_ROOT_BYTES, RootChain};
 use tuf_core::schema::{RoleKeys, Root};
 use tuf_core::store::Store;
 use tuf_core::time::UtcTime;
@@ -52,7 +51,7 @@ impl Trust {
         let role = RoleName::root();
         loop {
             let next = self.chain.version() + 1;
-            let Some(bytes) = self.metadata.read(&versioned(&role, next)?, MAX_ROOT)? else { break };
+            let Some(bytes) = self.metadata.read(&versioned(&role, next)?, MAX_ROOT_BYTES)? else { break };
             self.chain.advance(&bytes).map_err(|source| RoleError::RootUntrusted { version: next, source })?;
         }
         let version = self.chain.version();

@@ -1,6 +1,6 @@
 //! A virtual host of one test.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -42,6 +42,11 @@ impl RabbitMq {
 }
 
 impl VHost {
+    /// The list grows by one name at a time, so that the panic of a test leaves it whole.
+    fn users(&self) -> MutexGuard<'_, Vec<String>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Another user of this virtual host; the arguments are RabbitMQ's permission patterns. Returns its `amqp://` URL.
     ///
     /// # Panics
@@ -53,7 +58,7 @@ impl VHost {
         let user = unique("user");
         // Not a secret: the broker listens on loopback only and lives as long as the tests.
         self.broker.must("PUT", &format!("/api/users/{user}"), Some(&json!({"password": user, "tags": ""})));
-        self.users.lock().unwrap_or_else(PoisonError::into_inner).push(user.clone());
+        self.users().push(user.clone());
         self.broker.must(
             "PUT",
             &format!("/api/permissions/{}/{user}", self.name),
@@ -103,7 +108,7 @@ impl VHost {
     #[must_use]
     pub fn connections(&self) -> Vec<String> {
         // Asked per user: that list comes from the broker's tracking, which does not lag as the statistics do.
-        let users = self.users.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let users = self.users().clone();
         let mut names = Vec::new();
         for user in users {
             let list = self.broker.must("GET", &format!("/api/connections/username/{user}"), None);
@@ -142,7 +147,7 @@ impl Drop for VHost {
     fn drop(&mut self) {
         // A broker the test has stopped needs no cleaning.
         let _ = self.broker.api.request("DELETE", &format!("/api/vhosts/{}", self.name), None);
-        for user in self.users.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for user in self.users().drain(..) {
             let _ = self.broker.api.request("DELETE", &format!("/api/users/{user}"), None);
         }
     }

@@ -5,13 +5,14 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use durable_fs::durable::{self, TempFile, is_nfs_remnant, is_temp_name};
 use durable_fs::{FileKind, Fs, ReadFile};
 
 use super::super::error::StoreError;
 use super::super::name::FileName;
+use super::super::sync::lock;
 
 /// A [`Store`](crate::store::Store) in a directory of a local or network file system.
 #[derive(Clone)]
@@ -85,8 +86,8 @@ impl LocalStore {
         Ok(())
     }
 
-    pub(super) fn known(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
-        self.dirs.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn known(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        lock(&self.dirs)
     }
 
     /// Runs an operation that needs sub-directories. If a known one is gone, it makes them and runs the operation

@@ -11,9 +11,8 @@ use durable_fs::durable::{self, TempFile, is_temp_name};
 use super::super::error::StoreError;
 use super::super::name::FileName;
 use super::directory::LocalStore;
+use crate::names::MAX_COMPONENT_BYTES;
 
-/// Longest file name, in bytes.
-const MAX_COMPONENT: usize = 255;
 /// Prefix of a file that is being removed for its age. It begins like temporary names, so that no listing shows it.
 const LEAVING: &str = ".tmp-old-";
 
@@ -103,7 +102,7 @@ impl LocalStore {
         let mut aside = OsString::from(LEAVING);
         aside.push(base);
         // Longer names cannot be taken aside; they stay.
-        if aside.len() > MAX_COMPONENT {
+        if aside.len() > MAX_COMPONENT_BYTES {
             return Ok(false);
         }
         let aside = dir.join(aside);

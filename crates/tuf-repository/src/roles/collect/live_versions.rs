@@ -33,10 +33,11 @@ pub(super) struct LiveVersions<'a> {
     budget: u64,
 }
 
-/// The result of looking a candidate up.
+/// Whether a version in use lists a candidate.
 #[derive(Clone, PartialEq)]
-enum Listing {
+enum CandidateStatus {
     Unlisted,
+    /// By this version of the role.
     Listed(RoleName, u64),
     /// Not every version could be read.
     Unknown,
@@ -131,14 +132,14 @@ impl<'a> LiveVersions<'a> {
                 }
             }
         }
-        let mut verdicts = vec![Listing::Unlisted; candidates.len()];
+        let mut statuses = vec![CandidateStatus::Unlisted; candidates.len()];
         for (role, mut items) in by_role {
             let mut versions = self.versions.get(&role).cloned().unwrap_or_default();
             if newest_only {
                 versions.retain(|version| self.newest.get(&role) == Some(version));
             }
             for version in versions.into_iter().rev() {
-                items.retain(|(index, _)| verdicts[*index] == Listing::Unlisted);
+                items.retain(|(index, _)| statuses[*index] == CandidateStatus::Unlisted);
                 if items.is_empty() {
                     break;
                 }
@@ -149,7 +150,7 @@ impl<'a> LiveVersions<'a> {
                     VersionRead::Garbage if !current => continue,
                     VersionRead::Garbage | VersionRead::NotNow => {
                         for (index, _) in &items {
-                            verdicts[*index] = Listing::Unknown;
+                            statuses[*index] = CandidateStatus::Unknown;
                         }
                         break;
                     }
@@ -158,17 +159,17 @@ impl<'a> LiveVersions<'a> {
                     let (path, hash) = &candidates[*index].targets[*target];
                     let entry = document.get(path.as_str());
                     if entry.is_some_and(|entry| hash.is_none() || sha256_of(entry) == *hash) {
-                        verdicts[*index] = Listing::Listed(role.clone(), version);
+                        statuses[*index] = CandidateStatus::Listed(role.clone(), version);
                     }
                 }
             }
         }
         let mut rest = Vec::new();
-        for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
-            match verdict {
-                Listing::Unlisted => rest.push(candidate),
-                Listing::Listed(role, version) => listed(&candidate, (role, version)),
-                Listing::Unknown => {}
+        for (candidate, status) in candidates.into_iter().zip(statuses) {
+            match status {
+                CandidateStatus::Unlisted => rest.push(candidate),
+                CandidateStatus::Listed(role, version) => listed(&candidate, (role, version)),
+                CandidateStatus::Unknown => {}
             }
         }
         Ok(rest)

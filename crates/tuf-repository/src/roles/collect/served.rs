@@ -9,13 +9,13 @@ use tuf_core::time::UtcTime;
 use crate::retention::{Retention, ServedMark};
 use crate::roles::error::RoleError;
 use crate::roles::limits::MAX_TIMESTAMP;
-use crate::roles::repository::Repository;
+use crate::roles::repository_stores::RepositoryStores;
 use crate::roles::trust::Trust;
 
 /// Adds a mark of the served timestamp. False when clients would refuse that timestamp: then nothing may be deleted,
 /// because the repository is broken or this process's clock is wrong.
 pub(super) fn note_served(
-    repository: &Repository,
+    repository: &RepositoryStores,
     trust: &Trust,
     retention: &mut Retention,
     now: UtcTime,

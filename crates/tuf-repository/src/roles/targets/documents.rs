@@ -23,7 +23,7 @@ impl TargetsRole {
         for role in roles {
             let entry = self.log.roles().get(role).ok_or_else(|| RoleError::RoleNotInLog { role: role.clone() })?;
             let document = match &cached {
-                Some((known, _)) if known == entry && role.as_str() == "targets" => cached.take().map(|(_, d)| d),
+                Some((known, _)) if known == entry && *role == RoleName::targets() => cached.take().map(|(_, d)| d),
                 _ => None,
             };
             wanted.push((role.clone(), entry.clone(), document));

@@ -8,6 +8,8 @@
 //! | `reconcile` | first versions, renewals and bases |
 //! | `changes`, `documents`, `draft` | from requests to the next versions |
 //! | `publish` | the next versions become files and a record |
+//! | `policy` | the configuration: layout and lifetimes |
+//! | `request` | a request and its effect |
 //! | `first` | version 1 of a new repository |
 //! | `lookup`, `entry` | the signed entries of targets |
 

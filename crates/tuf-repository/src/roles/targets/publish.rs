@@ -8,7 +8,7 @@ use super::role::TargetsRole;
 use crate::log::{Appended, RequestOutcome, RoleRef};
 use crate::roles::error::RoleError;
 use crate::roles::parallel::{beside, try_map};
-use crate::roles::signed_file::{SignedFile, length};
+use crate::roles::signed_file::{SignedFile, TailWriting, length};
 use crate::roles::versioned::{free_version, versioned};
 use tuf_core::names::RoleName;
 use tuf_core::sha256::Sha256;
@@ -34,7 +34,7 @@ impl TargetsRole {
         let mut kept = None;
         let mut todo = drafts;
         while !todo.is_empty() {
-            let alone = todo.len() == 1;
+            let writing = if todo.len() == 1 { TailWriting::WhileSigning } else { TailWriting::Later };
             let mut signed = try_map(todo.iter_mut().collect(), |draft: &mut Draft| {
                 let version = free_version(metadata, &draft.role, draft.document.version())?;
                 if version != draft.document.version() {
@@ -42,7 +42,7 @@ impl TargetsRole {
                     draft.document = draft.document.edit(&BTreeMap::new(), version, expires);
                 }
                 let name = versioned(&draft.role, version)?;
-                let file = SignedFile::sign(metadata, trust, &RoleName::targets(), draft.document.signed(), alone)?;
+                let file = SignedFile::sign(metadata, trust, &RoleName::targets(), draft.document.signed(), writing)?;
                 Ok::<_, RoleError>((name, file))
             })?;
             let files = signed.iter_mut().map(|(name, file)| file.file(name.clone())).collect();
@@ -63,7 +63,7 @@ impl TargetsRole {
                 }
                 let version = draft.document.version();
                 let entry = RoleRef { expires: draft.document.expires(), length: length as u64, sha256, version };
-                if draft.role.as_str() == "targets" {
+                if draft.role == RoleName::targets() {
                     kept = Some((entry.clone(), draft.document));
                 }
                 refs.insert(draft.role, entry);

@@ -12,13 +12,13 @@ use super::policy::{Layout, TargetsPolicy};
 use crate::floor::FloorFile;
 use crate::log::{Log, RoleRef};
 use crate::roles::lifetime::Lifetime;
-use crate::roles::repository::Repository;
+use crate::roles::repository_stores::RepositoryStores;
 use crate::roles::trust::Trust;
 
 /// The targets role of one repository.
 #[derive(Debug)]
 pub struct TargetsRole {
-    pub(in crate::roles) repository: Repository,
+    pub(in crate::roles) repository: RepositoryStores,
     pub(in crate::roles) trust: Trust,
     pub(in crate::roles) policy: TargetsPolicy,
     pub(super) floor: FloorFile,
@@ -32,7 +32,7 @@ pub struct TargetsRole {
 impl TargetsRole {
     /// Opens the role. Only the floor has been read.
     #[must_use]
-    pub fn new(repository: Repository, trust: Trust, policy: TargetsPolicy, floor: FloorFile) -> Self {
+    pub fn new(repository: RepositoryStores, trust: Trust, policy: TargetsPolicy, floor: FloorFile) -> Self {
         let log = Log::new(Arc::clone(&repository.log));
         Self { repository, trust, policy, floor, log, flat: None, known_layout: Cell::new(None) }
     }

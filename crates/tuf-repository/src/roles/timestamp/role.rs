@@ -11,7 +11,7 @@ use crate::floor::FloorFile;
 use crate::roles::error::{Contested, RoleError};
 use crate::roles::floor_checks::{check_clock, check_snapshot, check_timestamp};
 use crate::roles::recover;
-use crate::roles::repository::Repository;
+use crate::roles::repository_stores::RepositoryStores;
 use crate::roles::role_reader::RoleReader;
 use crate::roles::snapshot_reader::SnapshotReader;
 use crate::roles::trust::Trust;
@@ -23,7 +23,7 @@ const TIMESTAMP_ATTEMPTS: usize = 64;
 /// The timestamp role of one repository.
 #[derive(Debug)]
 pub struct TimestampRole {
-    pub(in crate::roles) repository: Repository,
+    pub(in crate::roles) repository: RepositoryStores,
     pub(in crate::roles) trust: Trust,
     pub(in crate::roles) policy: TimestampPolicy,
     floor: FloorFile,
@@ -39,7 +39,7 @@ pub struct TimestampRole {
 impl TimestampRole {
     /// Opens the role. Only the floor has been read.
     #[must_use]
-    pub fn new(repository: Repository, trust: Trust, policy: TimestampPolicy, floor: FloorFile) -> Self {
+    pub fn new(repository: RepositoryStores, trust: Trust, policy: TimestampPolicy, floor: FloorFile) -> Self {
         Self {
             snapshots: SnapshotReader::new(Arc::clone(&repository.metadata)),
             reader: RoleReader::new(Arc::clone(&repository.metadata)),

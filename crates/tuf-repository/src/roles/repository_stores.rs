@@ -6,7 +6,7 @@ use tuf_core::store::Store;
 
 /// The stores of a repository's files.
 #[derive(Clone, Debug)]
-pub struct Repository {
+pub struct RepositoryStores {
     /// `metadata/`: served.
     pub metadata: Arc<dyn Store>,
     /// `targets/`: served.
