@@ -113,10 +113,10 @@ impl WorkerProcess for IdleWorker {
         StartedWorker { health: health.clone(), span, work: idle(instance, health, resources) }
     }
 
-    fn exit(error: &IdleError) -> WorkerExit {
+    fn exit_code(error: &IdleError) -> WorkerExit {
         match error {
             IdleError::Config(_) => WorkerExit::InvalidInput,
-            IdleError::Process(error) => error.exit(),
+            IdleError::Process(error) => error.exit_code(),
             IdleError::Refused => WorkerExit::Refused,
         }
     }
