@@ -71,7 +71,7 @@ pub fn targets(config: &Config) -> Result<TargetsRole> {
         targets: repository::lifetime(&config.roles.targets),
         bins: repository::lifetime(&config.roles.bins),
     };
-    let trust = repository::trust(&fs, config, KeyRole::Targets, &config.keys.targets)?;
+    let trust = repository::trust(&fs, config, KeyRole::Targets)?;
     Ok(TargetsRole::new(
         repository::stores(&fs, config),
         trust,
@@ -88,7 +88,7 @@ pub fn roles(config: &Config) -> Result<Roles> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let snapshot = SnapshotRole::new(
         repository::stores(&fs, config),
-        repository::trust(&fs, config, KeyRole::Snapshot, &config.keys.snapshot)?,
+        repository::trust(&fs, config, KeyRole::Snapshot)?,
         repository::lifetime(&config.roles.snapshot),
         repository::floor(&fs, config, WorkerRole::Snapshot)?,
     );
@@ -98,7 +98,7 @@ pub fn roles(config: &Config) -> Result<Roles> {
     };
     let timestamp = TimestampRole::new(
         repository::stores(&fs, config),
-        repository::trust(&fs, config, KeyRole::Timestamp, &config.keys.timestamp)?,
+        repository::trust(&fs, config, KeyRole::Timestamp)?,
         policy,
         repository::floor(&fs, config, WorkerRole::Timestamp)?,
     );

@@ -94,12 +94,16 @@ impl Attacker {
         let set = |key: &str, path: PathBuf| format!("{key}={}", path.display());
         let sources = Sources {
             file: Some(fleet.config()),
-            set: vec![set("state_path", state), set("signing_keys_path", fleet.path(worker).join("signing_keys"))],
+            set: vec![
+                set("state_path", state),
+                set("signing_keys_path", fleet.path(worker).join("signing_keys")),
+                format!("keys.{role}={role}"),
+            ],
             ..Sources::default()
         };
         let config = Config::load(&sources, &RealFs).unwrap();
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        let mut trust = repository::trust(&fs, &config, role.parse().unwrap(), &[role.to_owned()]).unwrap();
+        let mut trust = repository::trust(&fs, &config, role.parse().unwrap()).unwrap();
         trust.refresh(0, SystemClock.now()).unwrap();
         Self { fs, config, trust }
     }
@@ -108,7 +112,7 @@ impl Attacker {
     fn targets(&self) -> TargetsRole {
         let lifetime = Lifetime { seconds: 86_400, renew_before: 3_600 };
         let policy = TargetsPolicy { layout: Layout::Flat, targets: lifetime, bins: lifetime };
-        let trust = repository::trust(&self.fs, &self.config, KeyRole::Targets, &["targets".to_owned()]).unwrap();
+        let trust = repository::trust(&self.fs, &self.config, KeyRole::Targets).unwrap();
         let floor = repository::floor(&self.fs, &self.config, WorkerRole::Targets).unwrap();
         TargetsRole::new(repository::stores(&self.fs, &self.config), trust, policy, floor)
     }

@@ -49,7 +49,7 @@ pub enum FleetError {
     },
     /// The broker refuses a client.
     #[error("broker: {0}")]
-    Client(#[from] BrokerError),
+    Broker(#[from] BrokerError),
     /// The broker refuses the worker's queue.
     #[error("broker: {queue} cannot be served: {source}")]
     Queue {
@@ -80,12 +80,12 @@ pub enum FleetError {
 impl FleetError {
     /// The exit code for this failure.
     #[must_use]
-    pub fn exit(&self) -> WorkerExit {
+    pub fn exit_code(&self) -> WorkerExit {
         match self {
             Self::Config(_) => WorkerExit::InvalidInput,
-            Self::Process(error) => error.exit(),
+            Self::Process(error) => error.exit_code(),
             Self::Preflight(_) | Self::ForeignKey { .. } => WorkerExit::Refused,
-            Self::KeyDirectory { .. } | Self::Client(_) | Self::Queue { .. } => WorkerExit::Infrastructure,
+            Self::KeyDirectory { .. } | Self::Broker(_) | Self::Queue { .. } => WorkerExit::Infrastructure,
             Self::ServingEnded { .. } | Self::LoopEnded { .. } | Self::Tasks(_) => WorkerExit::Failure,
         }
     }

@@ -15,35 +15,10 @@ pub const INFRASTRUCTURE: &str = "Infrastructure";
 pub const REFUSED: &str = "Refused";
 /// A batch directory is missing or incomplete; the monitor creates it again.
 pub const BATCH_MISSING: &str = "BatchMissing";
-/// A bug of ours, contained.
+/// A bug in the worker; it continues.
 pub const INTERNAL: &str = "Internal";
 /// The task may only be sent by an operator, through the administrators' exchange.
 pub const NOT_PERMITTED: &str = "NotPermitted";
-
-/// The reaction of a caller to a failed task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advice {
-    /// Send the task again, after a while.
-    Again,
-    /// Wait for an operator; send the task again at a slow pace.
-    Operator,
-    /// Do not send the same task again.
-    Never,
-}
-
-/// The reaction to `error`. An exception that is not ours (unknown task, bad arguments, a revoked task) is
-/// [`Advice::Never`].
-#[must_use]
-pub fn advice(error: &TaskError) -> Advice {
-    if error.exc_module != MODULE {
-        return Advice::Never;
-    }
-    match error.exc_type.as_str() {
-        NOT_READY | INFRASTRUCTURE | INTERNAL => Advice::Again,
-        ALARM => Advice::Operator,
-        _ => Advice::Never,
-    }
-}
 
 /// An exception of ours.
 #[must_use]

@@ -60,7 +60,7 @@ pub fn signers(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<Vec<Arc<dyn 
             if !SECRETS.iter().any(|mounted| path.starts_with(mounted)) {
                 return Err(KeysError::Exposed { path, mode });
             }
-            tracing::warn!(key.path = %path.display(), "{} can be read by others (mode {mode:03o})", path.display());
+            tracing::warn!(key.path = %path.display(), key.mode = %format_args!("{mode:03o}"), "key readable by others");
         }
         let pem = zeroizing(durable::read_bounded(fs, &path, MAX_KEY_FILE).map_err(io)?);
         let signer =
@@ -146,7 +146,10 @@ mod tests {
                 assert_eq!(signers(&fs, Path::new("/run/secrets/targets"), &[]).unwrap().len(), 1);
             });
             assert!(
-                said.contains("\"warn\"") && said.contains("/run/secrets/targets/key can be read by others"),
+                said.contains("\"warn\"")
+                    && said.contains("key readable by others")
+                    && said.contains("\"key.path\":\"/run/secrets/targets/key\"")
+                    && said.contains(&format!("\"key.mode\":\"{mode:03o}\"")),
                 "{said}"
             );
         }

@@ -97,8 +97,8 @@ where
         started(context, run)
     }
 
-    fn exit(error: &FleetError) -> WorkerExit {
-        error.exit()
+    fn exit_code(error: &FleetError) -> WorkerExit {
+        error.exit_code()
     }
 }
 
@@ -106,6 +106,6 @@ async fn warn_of_broker(broker: SharedBroker, config: Arc<Config>, role: WorkerR
     if let Some(finding) =
         preflight::reachable(broker.as_ref(), &config, FindingScope::Role(role), BROKER_REPORT_DELAY).await
     {
-        tracing::warn!(preflight.check = finding.check, "preflight: {finding}");
+        tracing::warn!(preflight.check = finding.check, %finding, "preflight finding");
     }
 }

@@ -29,7 +29,7 @@ pub fn stores(fs: &Arc<dyn Fs>, config: &Config) -> RepositoryStores {
 ///
 /// # Errors
 /// [`SigningError::PinnedRootMissing`]; [`SigningError::Keys`] for keys that cannot be used; [`SigningError`].
-pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, names: &[String]) -> Result<Trust, SigningError> {
+pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole) -> Result<Trust, SigningError> {
     let pinned = match durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -37,7 +37,7 @@ pub fn trust(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, names: &[String])
         }
         Err(source) => return Err(SigningError::PinnedRootUnreadable { source }),
     };
-    let signers = key_files::signers(fs.as_ref(), &config.signing_keys_of(role), names)?;
+    let signers = key_files::signers(fs.as_ref(), &config.signing_keys_of(role), config.key_names(role))?;
     Ok(Trust::new(&pinned, stores(fs, config).metadata, signers)?)
 }
 

@@ -5,7 +5,6 @@ use celery_runtime::worker::{RemoteControl, TaskContext, Worker, WorkerBuilder, 
 use celery_runtime::{Arguments, TaskError};
 use serde::Serialize;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use crate::contract::{ADMIN_EXCHANGE, PING, REPOSITORY_HEADER, STATUS};
 use crate::{Config, Context, FleetError, exceptions};
@@ -13,10 +12,11 @@ use crate::{Config, Context, FleetError, exceptions};
 /// Few messages: a role has few tasks, and its replicas share the queue.
 const PREFETCH: u16 = 64;
 
-/// A worker on `queue` that answers `ping` and `status` without waiting for work, and that operators reach through
+/// A worker on the queue of its role that answers `ping` and `status` without waiting for work, and that operators reach through
 /// [`ADMIN_EXCHANGE`].
 #[must_use]
-pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
+pub fn builder(context: &Context) -> WorkerBuilder {
+    let queue = context.worker.role.queue();
     let health = context.health.clone();
     let events = match context.config.process.remote_control {
         RemoteControl::Off => WorkerEvents::Off,
@@ -46,23 +46,20 @@ pub fn builder(context: &Context, queue: &str) -> WorkerBuilder {
         })
 }
 
-/// Serves `queue` until `shutdown`. However serving ends, it cancels `shutdown`, so that the worker's loops end too: a
+/// Serves the queue of the worker until its shutdown. However serving ends, it cancels `context.shutdown`, so that the worker's loops end too: a
 /// worker that no task reaches has to be restarted.
 ///
 /// # Errors
-/// When the same task was added twice, when the broker refuses the queue, or when serving ends without `shutdown`.
-pub async fn serve(
-    builder: WorkerBuilder,
-    queue: &'static str,
-    shutdown: &CancellationToken,
-) -> Result<(), FleetError> {
+/// When the same task was added twice, when the broker refuses the queue, or when serving ends without a shutdown.
+pub async fn serve(context: &Context, builder: WorkerBuilder) -> Result<(), FleetError> {
+    let (queue, shutdown) = (context.worker.role.queue(), &context.shutdown);
     let worker = builder.build().inspect_err(|_| shutdown.cancel())?;
     let served = worker.run(shutdown.clone()).await;
     let asked = shutdown.is_cancelled();
     shutdown.cancel();
     match served {
         // A broker that ends during the shutdown is no failure.
-        Err(error) if asked => tracing::debug!(task.queue = queue, "serving ended during shutdown: {error}"),
+        Err(error) if asked => tracing::debug!(task.queue = queue, %error, "serving ended during shutdown"),
         Err(source) => return Err(FleetError::Queue { queue, source }),
         Ok(()) if !asked => return Err(FleetError::ServingEnded { queue }),
         Ok(()) => {}
@@ -112,7 +109,7 @@ pub fn operator_only(task: &TaskContext) -> Result<(), TaskError> {
     } else if task.exchange == ADMIN_EXCHANGE {
         return Ok(());
     } else {
-        format!("{} may only be sent by an operator, through the exchange {ADMIN_EXCHANGE}", task.task_name)
+        format!("only an operator may send {}, through the exchange {ADMIN_EXCHANGE}", task.task_name)
     };
     Err(exceptions::exception(exceptions::NOT_PERMITTED, message))
 }

@@ -9,14 +9,6 @@ pub enum ChainError {
     /// This process is stopping; the step is repeated after the next start.
     #[error("stopped while waiting for {0}")]
     Stopped(&'static str),
-    /// A fault of the machine (broker, space, key, mount, expiry), which never rejects a drop.
-    #[error("{task} is not possible now: {reason}")]
-    Unavailable {
-        /// The task.
-        task: &'static str,
-        /// The fault.
-        reason: String,
-    },
     /// The batch is missing or damaged, so it has to be staged again.
     #[error("the targets-worker cannot find the batch: {0}")]
     BatchMissing(String),

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::chain::ChainError;
 use crate::drop_dir::DropName;
-use crate::hold_reason::HoldReason;
+use crate::wait_reason::WaitReason;
 
 /// Why a cycle ended early. The next one can always be run: it continues from the state on disk.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub struct CycleReport {
     /// Drops left waiting, those held back included.
     pub waiting: u64,
     /// Drops held back, and why.
-    pub held: Vec<(DropName, HoldReason)>,
+    pub held: Vec<(DropName, WaitReason)>,
     /// Whether the next cycle has work that need not wait.
     pub more: bool,
     /// Whether the chain was started: the next batch keeps its distance from this one.

@@ -123,7 +123,7 @@ pub struct DropDir {
 
 /// The contents of the drop directory.
 #[derive(Clone, Debug, Default)]
-pub struct Listing {
+pub struct DropListing {
     /// Ready drops, oldest first by modification time, then by name.
     pub ready: Vec<DropDir>,
     /// Drops taken in, in the same order.
@@ -142,8 +142,8 @@ pub struct Listing {
 ///
 /// # Errors
 /// The directory cannot be listed. A drop that vanishes meanwhile is left out.
-pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<Listing> {
-    let mut found = Listing::default();
+pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<DropListing> {
+    let mut found = DropListing::default();
     for entry in fs.read_dir(post).map_err(|error| unusable_dir("post_to_tuf_path", post, error))? {
         let raw = entry.name.as_bytes();
         let is_dir = entry.kind == FileKind::Dir;

@@ -13,14 +13,14 @@ use crate::memory::CycleMemory;
 use crate::pause::PauseSwitch;
 use crate::progress_hook::ProgressHook;
 use crate::receipt::StateReceipts;
-use crate::settings::Settings;
+use crate::settings::MonitorSettings;
 
 /// The synchronous half of the monitor. Its steps are in `intake`, `settle` and `tidy`.
 #[derive(Debug)]
 pub(crate) struct FileWork {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: MonitorSettings,
     pub(crate) receipts: StateReceipts,
     pub(crate) pause: PauseSwitch,
     pub(crate) progress: ProgressHook,
@@ -36,7 +36,7 @@ struct MissingVolume {
 }
 
 impl FileWork {
-    pub(crate) fn open(fs: Arc<dyn Fs>, clock: Arc<dyn Clock>, settings: Settings) -> io::Result<Self> {
+    pub(crate) fn open(fs: Arc<dyn Fs>, clock: Arc<dyn Clock>, settings: MonitorSettings) -> io::Result<Self> {
         if let Some(volume) = settings.state.parent() {
             // A missing volume must not be taken for an empty one.
             fs.stat(&volume.join(""))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 
-use crate::drop_dir::{DropDir, DropName, Listing};
+use crate::drop_dir::{DropDir, DropListing, DropName};
 use crate::receipt::Receipt;
 
 /// The monitor's knowledge that is not on disk.
@@ -24,7 +24,7 @@ pub(crate) struct CycleMemory {
     /// Modification time of the oldest directory that waits, ready or taken in, when last listed, Unix seconds.
     pub(crate) oldest_waiting: Option<i64>,
     /// When receipts past their time were last looked for, Unix seconds.
-    pub(crate) last_retention: Option<i64>,
+    pub(crate) last_collection: Option<i64>,
     /// Whether this process has removed the staging directories of earlier ones.
     pub(crate) own_staging_removed: bool,
     /// Drops that ended and whose directory could not be renamed yet, by directory name and by device and inode.
@@ -66,7 +66,7 @@ impl CycleMemory {
     }
 
     /// Updates the counts and the age of the oldest drop.
-    pub(crate) fn count(&mut self, found: &Listing) {
+    pub(crate) fn count(&mut self, found: &DropListing) {
         let counts = [
             ("ready", found.ready.len() as u64),
             ("processing", found.processing.len() as u64),

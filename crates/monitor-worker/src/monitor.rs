@@ -14,8 +14,8 @@ use crate::chain::{Chain, ChainError};
 use crate::cycle::{CycleError, CycleReport};
 use crate::file_work::FileWork;
 use crate::intake::StagedBatch;
-use crate::settings::Settings;
-use crate::settle::{PublishedVersions, SettledCounts, verdicts};
+use crate::settings::MonitorSettings;
+use crate::settle::{SettledCounts, VisibleVersions, verdicts};
 
 /// The answer of `add-targets` for a batch.
 enum BatchAnswer {
@@ -37,7 +37,7 @@ impl Monitor {
     ///
     /// # Errors
     /// The state directory cannot be used, or holds a file that this version cannot read.
-    pub fn open(fs: Arc<dyn Fs>, clock: Arc<dyn Clock>, settings: Settings) -> io::Result<Self> {
+    pub fn open(fs: Arc<dyn Fs>, clock: Arc<dyn Clock>, settings: MonitorSettings) -> io::Result<Self> {
         let work = FileWork::open(fs, clock, settings)?;
         Ok(Self { work: Arc::new(work), turn: Arc::default() })
     }
@@ -107,7 +107,7 @@ impl Monitor {
                 any_published |= verdict.rejected.is_none();
             }
         }
-        let mut versions = PublishedVersions::default();
+        let mut versions = VisibleVersions::default();
         if any_published {
             versions.snapshot = Some(chain.update_snapshot().await?.version);
             versions.timestamp = Some(chain.update_timestamp().await?.version);
@@ -133,8 +133,8 @@ impl Monitor {
         .await
     }
 
-    /// Asks for the batch until there is an answer, or until it has failed `Settings::attempts` times through no fault of the
-    /// machine.
+    /// Asks for the batch until there is an answer, or until it has failed `MonitorSettings::attempts` times through no fault
+    /// of the machine.
     async fn add_targets(&self, chain: &dyn Chain, staged: &StagedBatch) -> Result<BatchAnswer, CycleError> {
         let dir = batch::dir_name(&staged.batch);
         let mut attempt = 1;

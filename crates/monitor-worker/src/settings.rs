@@ -7,7 +7,7 @@ use fleet::Config;
 
 /// Directories, limits and periods of one monitor.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct MonitorSettings {
     /// The drop directory.
     pub post: PathBuf,
     /// The inbound directory, shared with the targets-worker.
@@ -64,7 +64,7 @@ impl Default for BatchLimits {
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-impl Settings {
+impl MonitorSettings {
     /// Settings with every limit and period at its default.
     pub fn new(post: PathBuf, inbound: PathBuf, state: PathBuf, instance: &str) -> Self {
         let plain = |c: char| {

@@ -18,7 +18,7 @@ use crate::rejection::{self, RejectReason};
 
 /// The versions that made a batch visible to clients.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct PublishedVersions {
+pub(crate) struct VisibleVersions {
     pub(crate) snapshot: Option<u64>,
     pub(crate) timestamp: Option<u64>,
 }
@@ -36,7 +36,7 @@ impl FileWork {
         &self,
         staged: StagedBatch,
         added: &AddTargetsResult,
-        versions: PublishedVersions,
+        versions: VisibleVersions,
     ) -> io::Result<SettledCounts> {
         let mut published = Vec::new();
         let mut rejected = Vec::new();

@@ -9,7 +9,7 @@ use durable_fs::{FileKind, Stat, durable};
 use fleet::contract::MAX_DROP_DEPTH;
 
 use crate::batch;
-use crate::drop_dir::{self, DONE, Listing, PROCESSING};
+use crate::drop_dir::{self, DONE, DropListing, PROCESSING};
 use crate::file_work::FileWork;
 use crate::inbound_dir::{STAGING_PREFIX, TRASH_PREFIX};
 
@@ -24,9 +24,9 @@ impl FileWork {
         self.discard_unneeded_batches()?;
         self.empty_trash()?;
         let now = self.clock.now().unix();
-        let due = self.memory().last_retention.is_none_or(|last| now < last || now - last >= COLLECT_INTERVAL);
+        let due = self.memory().last_collection.is_none_or(|last| now < last || now - last >= COLLECT_INTERVAL);
         if due {
-            self.memory().last_retention = Some(now);
+            self.memory().last_collection = Some(now);
             self.collect_by_age(&found)?;
         }
         Ok(())
@@ -34,7 +34,7 @@ impl FileWork {
 
     /// Removes published directories, and finished rejections from the journal. Their new names must be durable first:
     /// otherwise a power cut could bring a directory back under its processing name, half empty or without its rejection.
-    fn finish_directories(&self, found: &Listing) -> io::Result<()> {
+    fn finish_directories(&self, found: &DropListing) -> io::Result<()> {
         let in_processing = |name: &str| found.processing.iter().any(|d| d.name.as_str() == name);
         let ended: Vec<_> = self.memory().rejections.values().filter(|r| !in_processing(&r.name)).cloned().collect();
         if found.done.is_empty() && ended.is_empty() {
@@ -97,7 +97,7 @@ impl FileWork {
         Ok(())
     }
 
-    fn collect_by_age(&self, found: &Listing) -> io::Result<()> {
+    fn collect_by_age(&self, found: &DropListing) -> io::Result<()> {
         let settings = &self.settings;
         let now = self.now_on(&settings.inbound);
         for entry in self.fs.read_dir(&settings.inbound)? {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use durable_fs::{Fs, RealFs};
 use fleet::{Config, KeyRole};
 use root_worker::{CeremonyError, KeyKind, KeyRequest, generate_keys, initialize};
@@ -41,21 +41,13 @@ enum CeremonyCommand {
         roles: Vec<KeyRole>,
         /// Type of the keys
         #[arg(long = "type", value_enum, default_value = "ed25519")]
-        kind: CeremonyKeyType,
+        kind: KeyKind,
         /// Name of a key; may be repeated [default: keys.ROLE, else ROLE, ROLE1, … up to the role's threshold]
         #[arg(long = "name")]
         names: Vec<String>,
     },
     /// Create and pin 1.root.json from the verification keys, signed with the root keys
     Initialize,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum CeremonyKeyType {
-    /// Ed25519
-    Ed25519,
-    /// ECDSA on P-256
-    Ecdsa,
 }
 
 /// Runs the command that the command line names.
@@ -83,10 +75,6 @@ pub(crate) fn run() -> ExitCode {
 fn perform(command: CeremonyCommand, fs: &Arc<dyn Fs>, config: &Config) -> Result<Vec<String>, CeremonyError> {
     match command {
         CeremonyCommand::GenerateKeys { roles, kind, names } => {
-            let kind = match kind {
-                CeremonyKeyType::Ed25519 => KeyKind::Ed25519,
-                CeremonyKeyType::Ecdsa => KeyKind::EcdsaP256,
-            };
             let keys = generate_keys(fs.as_ref(), config, &KeyRequest { roles, kind, names })?;
             Ok(keys.iter().map(|key| format!("{} {} {}", key.role, key.keyid, key.private_path.display())).collect())
         }

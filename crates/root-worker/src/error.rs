@@ -20,12 +20,6 @@ pub enum CeremonyError {
         /// The requested name.
         name: String,
     },
-    /// A threshold does not fit into metadata.
-    #[error("the threshold of {role} is too large (roles.{role}.threshold)")]
-    ThresholdTooLarge {
-        /// The role.
-        role: KeyRole,
-    },
     /// The name of a role is invalid.
     #[error(transparent)]
     RoleName(#[from] NameError),
@@ -44,7 +38,7 @@ pub enum CeremonyError {
         /// The role.
         role: KeyRole,
         /// Keys needed.
-        threshold: u64,
+        threshold: u32,
         /// Keys found.
         found: usize,
     },
@@ -82,9 +76,6 @@ impl CeremonyError {
     /// Whether the request or the configuration is invalid, rather than the keys or the machine.
     #[must_use]
     pub fn is_invalid_request(&self) -> bool {
-        matches!(
-            self,
-            Self::InvalidKeyName { .. } | Self::ThresholdTooLarge { .. } | Self::RoleName(_) | Self::FileName(_)
-        )
+        matches!(self, Self::InvalidKeyName { .. } | Self::RoleName(_) | Self::FileName(_))
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use durable_fs::{Fs, durable};
 use fleet::{Config, KeyRole};
 use ring::rand::SystemRandom;
@@ -11,13 +12,16 @@ use tuf_core::key;
 
 use crate::error::CeremonyError;
 
-/// The type of a new key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The type of a new key, as command lines name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum KeyKind {
-    /// Ed25519, which every client supports.
+    // Every client supports it.
+    /// Ed25519
     #[default]
     Ed25519,
-    /// ECDSA on P-256, which most hardware supports.
+    // Most hardware supports it.
+    /// ECDSA on P-256
+    #[value(name = "ecdsa")]
     EcdsaP256,
 }
 
@@ -55,7 +59,7 @@ pub struct GeneratedKey {
 pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Result<Vec<GeneratedKey>, CeremonyError> {
     let mut wanted = Vec::new();
     for &role in if request.roles.is_empty() { &KeyRole::ALL[..] } else { &request.roles } {
-        let (threshold, configured) = role_settings(config, role);
+        let (threshold, configured) = (config.role(role).threshold, config.key_names(role));
         let names: Vec<String> = if !request.names.is_empty() {
             request.names.clone()
         } else if !configured.is_empty() {
@@ -101,16 +105,6 @@ pub fn generate_keys(fs: &dyn Fs, config: &Config, request: &KeyRequest) -> Resu
         made.push(GeneratedKey { role, name, keyid, private_path, public_path });
     }
     Ok(made)
-}
-
-/// Threshold and configured key names of a role.
-pub(crate) fn role_settings(config: &Config, role: KeyRole) -> (u64, &[String]) {
-    match role {
-        KeyRole::Root => (config.roles.root.threshold.into(), &config.keys.root),
-        KeyRole::Targets => (config.roles.targets.threshold.into(), &config.keys.targets),
-        KeyRole::Snapshot => (config.roles.snapshot.threshold.into(), &config.keys.snapshot),
-        KeyRole::Timestamp => (config.roles.timestamp.threshold.into(), &config.keys.timestamp),
-    }
 }
 
 fn is_key_name(name: &str) -> bool {

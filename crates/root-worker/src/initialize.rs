@@ -15,7 +15,6 @@ use tuf_core::store::{Created, FileName};
 use tuf_core::time::UtcTime;
 
 use crate::error::CeremonyError;
-use crate::generate::role_settings;
 
 /// A role in the new root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +51,7 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
     let mut public = BTreeMap::new();
     let mut roles = BTreeMap::new();
     for role in KeyRole::ALL {
-        let (threshold, names) = role_settings(config, role);
+        let (threshold, names) = (config.role(role).threshold, config.key_names(role));
         let found = key_files::public_keys(fs.as_ref(), &config.verification_keys_path.join(role.as_str()), names)?;
         let mut keyids = Vec::with_capacity(found.len());
         for key in found {
@@ -62,14 +61,14 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
             }
             public.insert(id, key);
         }
-        if (keyids.len() as u64) < threshold {
+        if keyids.len() < threshold as usize {
             return Err(CeremonyError::TooFewKeys { role, threshold, found: keyids.len() });
         }
         let name = RoleName::new(role.as_str())?;
-        let threshold = u32::try_from(threshold).map_err(|_| CeremonyError::ThresholdTooLarge { role })?;
         roles.insert(name, RoleKeys::new(keyids, threshold));
     }
-    let signers = key_files::signers(fs.as_ref(), &config.signing_keys_of(KeyRole::Root), &config.keys.root)?;
+    let signers =
+        key_files::signers(fs.as_ref(), &config.signing_keys_of(KeyRole::Root), config.key_names(KeyRole::Root))?;
     let root = Root {
         version: 1,
         expires: repository::lifetime(&config.roles.root).expiry(now),

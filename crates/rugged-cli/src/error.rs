@@ -93,7 +93,7 @@ impl CliError {
 
     /// The exit code.
     #[must_use]
-    pub fn exit(&self) -> CommandExit {
+    pub fn exit_code(&self) -> CommandExit {
         self.exit
     }
 
@@ -153,8 +153,8 @@ impl From<FleetError> for CliError {
     fn from(error: FleetError) -> Self {
         match error {
             FleetError::Config(error) => error.into(),
-            error if error.exit() == WorkerExit::Refused => Self::request_refused(error),
-            FleetError::Client(_) | FleetError::Queue { .. } => {
+            error if error.exit_code() == WorkerExit::Refused => Self::request_refused(error),
+            FleetError::Broker(_) | FleetError::Queue { .. } => {
                 Self::invalid_input(error).hint("set broker_url to memory://, amqp://… or amqps://…")
             }
             _ => Self::local_failure(error),

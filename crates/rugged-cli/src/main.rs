@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             output::show_error(&error);
-            error.exit().into()
+            error.exit_code().into()
         }
     }
 }

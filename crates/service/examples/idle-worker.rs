@@ -12,7 +12,7 @@ use durable_fs::{Fs, RealFs};
 use serde::Serialize;
 use service::ProcessError;
 use service::clock::Clock;
-use service::config::{ConfigError, KeySpec, Layers, SettingKind, SettingsReader, SettingsTable, Sources};
+use service::config::{ConfigError, Layers, SettingKind, SettingSpec, SettingsReader, SettingsTable, Sources};
 use service::exit_code::WorkerExit;
 use service::health::{HealthState, ProcessStatus, StatusBody, WorkerHealth};
 use service::identity::ProcessIdentity;
@@ -26,7 +26,7 @@ const NAME: &str = "idle-worker";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 static SETTINGS: SettingsTable = SettingsTable {
-    keys: &[
+    rows: &[
         settings::BROKER_URL,
         settings::BROKER_TLS_CA,
         settings::BROKER_TLS_CERT,
@@ -37,7 +37,7 @@ static SETTINGS: SettingsTable = SettingsTable {
         settings::HEALTH_ADDRESS,
         settings::LOG_FORMAT,
         settings::LOG_LEVEL,
-        KeySpec::new("bed_path", SettingKind::Path, "/var/idle/bed", "Where the worker lies."),
+        SettingSpec::new("bed_path", SettingKind::Path, "/var/idle/bed", "Where the worker lies."),
     ],
     variable_prefix: "IDLE_",
     default_file: "/etc/idle/config.yaml",
@@ -113,10 +113,10 @@ impl WorkerProcess for IdleWorker {
         StartedWorker { health: health.clone(), span, work: idle(instance, health, resources) }
     }
 
-    fn exit(error: &IdleError) -> WorkerExit {
+    fn exit_code(error: &IdleError) -> WorkerExit {
         match error {
             IdleError::Config(_) => WorkerExit::InvalidInput,
-            IdleError::Process(error) => error.exit(),
+            IdleError::Process(error) => error.exit_code(),
             IdleError::Refused => WorkerExit::Refused,
         }
     }

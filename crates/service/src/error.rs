@@ -63,7 +63,7 @@ pub enum SandboxGap {
 impl ProcessError {
     /// The exit code for this failure.
     #[must_use]
-    pub fn exit(&self) -> WorkerExit {
+    pub fn exit_code(&self) -> WorkerExit {
         match self {
             Self::BrokerUrl(_) => WorkerExit::InvalidInput,
             Self::Sandbox(_) => WorkerExit::Refused,

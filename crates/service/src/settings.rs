@@ -7,11 +7,11 @@ use celery_runtime::broker::TlsFiles;
 use celery_runtime::worker::RemoteControl;
 
 use crate::broker::BrokerSettings;
-use crate::config::{ConfigError, KeySpec, Origin, SettingKind, SettingsReader};
+use crate::config::{ConfigError, Origin, SettingKind, SettingSpec, SettingsReader};
 use crate::sandbox::SandboxMode;
 
 /// Where tasks come from.
-pub const BROKER_URL: KeySpec = KeySpec::new(
+pub const BROKER_URL: SettingSpec = SettingSpec::new(
     "broker_url",
     SettingKind::Url,
     "memory://",
@@ -21,7 +21,7 @@ pub const BROKER_URL: KeySpec = KeySpec::new(
      `broker_url_file` instead of this one names a file with the addresses. Both files are read for every connection.",
 );
 /// Certificates the broker is checked against.
-pub const BROKER_TLS_CA: KeySpec = KeySpec::new(
+pub const BROKER_TLS_CA: SettingSpec = SettingSpec::new(
     "broker_tls.ca",
     SettingKind::OptionalPath,
     "",
@@ -29,7 +29,7 @@ pub const BROKER_TLS_CA: KeySpec = KeySpec::new(
      are always checked. Empty: the authorities of the system.",
 );
 /// The client certificate.
-pub const BROKER_TLS_CERT: KeySpec = KeySpec::new(
+pub const BROKER_TLS_CERT: SettingSpec = SettingSpec::new(
     "broker_tls.cert",
     SettingKind::OptionalPath,
     "",
@@ -37,14 +37,14 @@ pub const BROKER_TLS_CERT: KeySpec = KeySpec::new(
      connection, so that it can be replaced. Under the sandbox, put it into a directory that holds nothing else.",
 );
 /// The private key of the client certificate.
-pub const BROKER_TLS_KEY: KeySpec = KeySpec::new(
+pub const BROKER_TLS_KEY: SettingSpec = SettingSpec::new(
     "broker_tls.key",
     SettingKind::OptionalPath,
     "",
     "Private key (PEM) of `broker_tls.cert`, readable by the worker's user alone. Empty: it is in the certificate's file.",
 );
 /// What Celery's remote control may do.
-pub const REMOTE_CONTROL: KeySpec = KeySpec::new(
+pub const REMOTE_CONTROL: SettingSpec = SettingSpec::new(
     "remote_control",
     SettingKind::Choice(&["off", "inspect", "full"]),
     "inspect",
@@ -53,7 +53,7 @@ pub const REMOTE_CONTROL: KeySpec = KeySpec::new(
      terminate, rate limits and changes of queues. `off`: none, and it sends no events.",
 );
 /// The name of one process among its kind.
-pub const INSTANCE: KeySpec = KeySpec::new(
+pub const INSTANCE: SettingSpec = SettingSpec::new(
     "instance",
     SettingKind::Optional,
     "",
@@ -61,7 +61,7 @@ pub const INSTANCE: KeySpec = KeySpec::new(
      directories. Empty: the host name.",
 );
 /// Whether the worker confines itself.
-pub const SANDBOX: KeySpec = KeySpec::new(
+pub const SANDBOX: SettingSpec = SettingSpec::new(
     "sandbox",
     SettingKind::Choice(&["auto", "off", "required"]),
     "auto",
@@ -69,21 +69,21 @@ pub const SANDBOX: KeySpec = KeySpec::new(
      warning where it cannot. `required`: the worker refuses to start where the kernel cannot.",
 );
 /// Where health is served.
-pub const HEALTH_ADDRESS: KeySpec = KeySpec::new(
+pub const HEALTH_ADDRESS: SettingSpec = SettingSpec::new(
     "health_address",
     SettingKind::Address,
     "",
     "Address and port of `/livez`, `/readyz`, `/status` and `/metrics`, such as `0.0.0.0:9440`. Empty: not served.",
 );
 /// The format of log lines.
-pub const LOG_FORMAT: KeySpec = KeySpec::new(
+pub const LOG_FORMAT: SettingSpec = SettingSpec::new(
     "log_format",
     SettingKind::Choice(&["human", "json"]),
     "human",
     "Format of the log: lines for people, or one JSON object per line.",
 );
 /// How much is logged.
-pub const LOG_LEVEL: KeySpec = KeySpec::new(
+pub const LOG_LEVEL: SettingSpec = SettingSpec::new(
     "log_level",
     SettingKind::LogFilter,
     "info",

@@ -54,12 +54,12 @@ impl SigningRole for SnapshotWorker {
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let (fs, config) = (context.fs.clone(), context.config.clone());
     let open = move || {
-        let trust = repository::trust(&fs, &config, KeyRole::Snapshot, &config.keys.snapshot)?;
+        let trust = repository::trust(&fs, &config, KeyRole::Snapshot)?;
         let floor = repository::floor(&fs, &config, WorkerRole::Snapshot)?;
         let lifetime = repository::lifetime(&config.roles.snapshot);
         let role = SnapshotRole::new(repository::stores(&fs, &config), trust, lifetime, floor);
         Ok(SnapshotWorker { role, retention: repository::retention(&fs, &config, WorkerRole::Snapshot)? })
     };
     let add_tasks = |builder, shared| signing::add_update(builder, UPDATE_SNAPSHOT, shared);
-    signing::run(context, SNAPSHOT_QUEUE, open, add_tasks).await
+    signing::run(context, open, add_tasks).await
 }

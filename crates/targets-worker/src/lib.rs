@@ -36,7 +36,7 @@ pub const WORKER: WorkerInfo = WorkerInfo {
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let (fs, config) = (context.fs.clone(), context.config.clone());
     let open = move || TargetsWorker::open(&fs, &config);
-    signing::run(context, TARGETS_QUEUE, open, |builder, shared| {
+    signing::run(context, open, |builder, shared| {
         let adding = Arc::clone(&shared);
         builder
             .task(ADD_TARGETS, move |task, arguments: Arguments| {

@@ -44,7 +44,7 @@ impl TargetsWorker {
             targets: repository::lifetime(&config.roles.targets),
             bins: repository::lifetime(&config.roles.bins),
         };
-        let trust = repository::trust(fs, config, KeyRole::Targets, &config.keys.targets)?;
+        let trust = repository::trust(fs, config, KeyRole::Targets)?;
         let floor = repository::floor(fs, config, WorkerRole::Targets)?;
         let stores = repository::stores(fs, config);
         Ok(Self {

@@ -54,7 +54,7 @@ impl SigningRole for TimestampWorker {
 pub async fn run(context: Context) -> Result<(), FleetError> {
     let (fs, config) = (context.fs.clone(), context.config.clone());
     let open = move || {
-        let trust = repository::trust(&fs, &config, KeyRole::Timestamp, &config.keys.timestamp)?;
+        let trust = repository::trust(&fs, &config, KeyRole::Timestamp)?;
         let floor = repository::floor(&fs, &config, WorkerRole::Timestamp)?;
         let policy = TimestampPolicy {
             lifetime: repository::lifetime(&config.roles.timestamp),
@@ -64,5 +64,5 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
         Ok(TimestampWorker { role, retention: repository::retention(&fs, &config, WorkerRole::Timestamp)? })
     };
     let add_tasks = |builder, shared| signing::add_update(builder, UPDATE_TIMESTAMP, shared);
-    signing::run(context, TIMESTAMP_QUEUE, open, add_tasks).await
+    signing::run(context, open, add_tasks).await
 }

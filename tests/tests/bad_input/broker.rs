@@ -19,7 +19,7 @@ fn a_broker_that_is_down_at_start_is_waited_for_and_delays_only_what_needs_it() 
     // The roles need nobody to tell them to begin.
     system_tests::eventually("the first timestamp", || fs::metadata(fleet.metadata().join("timestamp.json")).ok());
     for worker in WORKERS {
-        let line = logged(&fleet, worker, "preflight: amqp://");
+        let line = logged(&fleet, worker, "\"finding\":\"amqp://");
         assert!(
             line.contains("\"warn\"") && line.contains(":***@") && line.contains("start it, or correct broker_url"),
             "{line}"

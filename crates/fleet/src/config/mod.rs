@@ -1,6 +1,6 @@
 //! The settings of the fleet: one file, overridden by the environment, overridden by flags.
 //!
-//! [`KEYS`] is the one table of keys. The engine is [`service::config`].
+//! [`SETTINGS`] is the one table of settings. The engine is [`service::config`].
 
 mod builder;
 mod kinds;
@@ -19,5 +19,5 @@ pub use resolve::SettingsContradiction;
 pub use roles::{KeyNames, RoleConfig, Roles};
 pub use schedule::ScheduledTask;
 pub use settings::Config;
-pub use settings_table::{KEYS, SETTINGS};
+pub use settings_table::{ROWS, SETTINGS};
 pub use tuf_core::key::KeyIdFormat;

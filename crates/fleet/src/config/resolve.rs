@@ -22,7 +22,7 @@ pub enum SettingsContradiction {
     #[error(
         "`{renew_key}` ({renew_before} s) is not less than `{expiry_key}` ({expiry} s): the role would be renewed without end"
     )]
-    RenewalBeforeLifetime {
+    RenewalNotWithinLifetime {
         /// The key of the renewal.
         renew_key: &'static str,
         /// Its value in seconds.
@@ -142,7 +142,7 @@ fn role(read: &SettingsReader<'_>, keys: [&'static str; 3]) -> Result<RoleConfig
         seconds => seconds,
     };
     if renew_before >= expiry {
-        return Err(ConfigError::contradiction(SettingsContradiction::RenewalBeforeLifetime {
+        return Err(ConfigError::contradiction(SettingsContradiction::RenewalNotWithinLifetime {
             renew_key,
             renew_before,
             expiry_key,

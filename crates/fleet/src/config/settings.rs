@@ -9,7 +9,7 @@ use service::config::Setting;
 use service::settings::ProcessSettings;
 use tuf_core::key::KeyIdFormat;
 
-use super::roles::{KeyNames, Roles};
+use super::roles::{KeyNames, RoleConfig, Roles};
 use super::schedule::ScheduledTask;
 use crate::policy::PathPatterns;
 use crate::roles::{KeyRole, WorkerRole};
@@ -85,7 +85,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Every value with its origin, in the order of [`KEYS`](super::KEYS), secrets masked.
+    /// Every value with its origin, in the order of [`ROWS`](super::ROWS), secrets masked.
     #[must_use]
     pub fn settings(&self) -> &[Setting] {
         &self.settings
@@ -125,6 +125,28 @@ impl Config {
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
         self.repo_path.join("log")
+    }
+
+    /// Threshold and lifetime of `role`.
+    #[must_use]
+    pub fn role(&self, role: KeyRole) -> RoleConfig {
+        match role {
+            KeyRole::Root => self.roles.root,
+            KeyRole::Targets => self.roles.targets,
+            KeyRole::Snapshot => self.roles.snapshot,
+            KeyRole::Timestamp => self.roles.timestamp,
+        }
+    }
+
+    /// The names of the keys of `role`; an empty list means every key in the role's directory.
+    #[must_use]
+    pub fn key_names(&self, role: KeyRole) -> &[String] {
+        match role {
+            KeyRole::Root => &self.keys.root,
+            KeyRole::Targets => &self.keys.targets,
+            KeyRole::Snapshot => &self.keys.snapshot,
+            KeyRole::Timestamp => &self.keys.timestamp,
+        }
     }
 
     /// The directory of the private keys of `role`.

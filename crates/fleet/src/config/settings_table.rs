@@ -1,6 +1,6 @@
 //! The table of settings: parsing, `rugged config` and the reference are made from it.
 
-use service::config::{KeySpec, SettingKind, SettingsTable};
+use service::config::{SettingKind, SettingSpec, SettingsTable};
 use service::settings::{
     BROKER_TLS_CA, BROKER_TLS_CERT, BROKER_TLS_KEY, BROKER_URL, HEALTH_ADDRESS, INSTANCE, LOG_FORMAT, LOG_LEVEL,
     REMOTE_CONTROL, SANDBOX,
@@ -10,10 +10,10 @@ use super::kinds::{BIN_COUNT, PATTERNS, SCHEDULE};
 
 /// The settings of the fleet.
 pub static SETTINGS: SettingsTable =
-    SettingsTable { keys: KEYS, variable_prefix: "RUGGED_", default_file: "/etc/rugged/config.yaml" };
+    SettingsTable { rows: ROWS, variable_prefix: "RUGGED_", default_file: "/etc/rugged/config.yaml" };
 
-const fn spec(key: &'static str, kind: SettingKind, default: &'static str, doc: &'static str) -> KeySpec {
-    KeySpec::new(key, kind, default, doc)
+const fn spec(key: &'static str, kind: SettingKind, default: &'static str, doc: &'static str) -> SettingSpec {
+    SettingSpec::new(key, kind, default, doc)
 }
 
 const ANY_COUNT: SettingKind = SettingKind::Count { min: 1, max: u32::MAX as u64 };
@@ -35,35 +35,35 @@ macro_rules! role {
     };
 }
 
-const ROOT_KEYS: [KeySpec; 3] = role!(
+const ROOT_ROLE_ROWS: [SettingSpec; 3] = role!(
     "root",
     "31536000",
     "Number of root keys that must sign a root.",
     "Lifetime of a root in seconds.",
     "Seconds before its expiry at which a root is reported as due. A root is renewed by a ceremony only. 0: a third of the lifetime."
 );
-const TARGETS_KEYS: [KeySpec; 3] = role!(
+const TARGETS_ROLE_ROWS: [SettingSpec; 3] = role!(
     "targets",
     "2592000",
     "Number of targets keys that must sign targets metadata.",
     "Lifetime of targets metadata in seconds.",
     "Seconds before its expiry at which targets metadata is renewed. 0: a third of the lifetime."
 );
-const SNAPSHOT_KEYS: [KeySpec; 3] = role!(
+const SNAPSHOT_ROLE_ROWS: [SettingSpec; 3] = role!(
     "snapshot",
     "604800",
     "Number of snapshot keys that must sign a snapshot.",
     "Lifetime of a snapshot in seconds.",
     "Seconds before its expiry at which a snapshot is renewed. 0: a third of the lifetime."
 );
-const TIMESTAMP_KEYS: [KeySpec; 3] = role!(
+const TIMESTAMP_ROLE_ROWS: [SettingSpec; 3] = role!(
     "timestamp",
     "86400",
     "Number of timestamp keys that must sign a timestamp.",
     "Lifetime of a timestamp in seconds. An attacker can hide new releases from a client for that long.",
     "Seconds before its expiry at which a timestamp is renewed. 0: a third of the lifetime."
 );
-const BINS_KEYS: [KeySpec; 3] = role!(
+const BINS_ROLE_ROWS: [SettingSpec; 3] = role!(
     "bins",
     "2592000",
     "Number of targets keys that must sign a hashed bin.",
@@ -71,8 +71,8 @@ const BINS_KEYS: [KeySpec; 3] = role!(
     "Seconds before its expiry at which a bin is renewed. 0: a third of the lifetime."
 );
 
-/// Every key, in the order in which they are shown.
-pub const KEYS: &[KeySpec] = &[
+/// Every setting, in the order in which they are shown.
+pub const ROWS: &[SettingSpec] = &[
     spec(
         "environment",
         SettingKind::Choice(&["development", "testing", "staging", "production"]),
@@ -206,21 +206,21 @@ pub const KEYS: &[KeySpec] = &[
         "172800",
         "Seconds for which a file is kept after it went out of use, and at least the lifetime of a timestamp plus one day.",
     ),
-    ROOT_KEYS[0],
-    ROOT_KEYS[1],
-    ROOT_KEYS[2],
-    TARGETS_KEYS[0],
-    TARGETS_KEYS[1],
-    TARGETS_KEYS[2],
-    SNAPSHOT_KEYS[0],
-    SNAPSHOT_KEYS[1],
-    SNAPSHOT_KEYS[2],
-    TIMESTAMP_KEYS[0],
-    TIMESTAMP_KEYS[1],
-    TIMESTAMP_KEYS[2],
-    BINS_KEYS[0],
-    BINS_KEYS[1],
-    BINS_KEYS[2],
+    ROOT_ROLE_ROWS[0],
+    ROOT_ROLE_ROWS[1],
+    ROOT_ROLE_ROWS[2],
+    TARGETS_ROLE_ROWS[0],
+    TARGETS_ROLE_ROWS[1],
+    TARGETS_ROLE_ROWS[2],
+    SNAPSHOT_ROLE_ROWS[0],
+    SNAPSHOT_ROLE_ROWS[1],
+    SNAPSHOT_ROLE_ROWS[2],
+    TIMESTAMP_ROLE_ROWS[0],
+    TIMESTAMP_ROLE_ROWS[1],
+    TIMESTAMP_ROLE_ROWS[2],
+    BINS_ROLE_ROWS[0],
+    BINS_ROLE_ROWS[1],
+    BINS_ROLE_ROWS[2],
     spec("keys.root", SettingKind::Names, "", "Names of the root keys. Empty: every key in the role's directory."),
     spec(
         "keys.targets",

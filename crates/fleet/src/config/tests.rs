@@ -34,7 +34,7 @@ fn refused(yaml: &str) -> String {
 #[test]
 fn defaults_are_valid_and_complete() {
     let config = Config::builder().build().unwrap();
-    assert_eq!(config.settings().len(), KEYS.len());
+    assert_eq!(config.settings().len(), ROWS.len());
     assert!(config.settings().iter().all(|setting| setting.origin == Origin::Default));
     assert_eq!(config.metadata_path(), Path::new("/var/rugged/tuf_repo/metadata"));
     assert_eq!(config.trusted_root, Path::new("/var/rugged/verification_keys/root.json"));
@@ -45,11 +45,11 @@ fn defaults_are_valid_and_complete() {
 
 #[test]
 fn every_key_is_documented_and_has_a_variable_of_its_own() {
-    let mut variables: Vec<String> = KEYS.iter().map(|spec| SETTINGS.variable(spec)).collect();
+    let mut variables: Vec<String> = ROWS.iter().map(|spec| SETTINGS.variable(spec)).collect();
     variables.sort();
     variables.dedup();
-    assert_eq!(variables.len(), KEYS.len());
-    for spec in KEYS {
+    assert_eq!(variables.len(), ROWS.len());
+    for spec in ROWS {
         assert!(spec.doc.ends_with('.'), "{}", spec.key);
         assert!(!SETTINGS.variable(spec).ends_with("_FILE"), "{} would be taken for a secret's file", spec.key);
     }

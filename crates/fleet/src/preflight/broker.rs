@@ -76,7 +76,7 @@ pub async fn broker(config: &Config, role: WorkerRole, deadline: Duration) -> Ve
                 if matches!(sent, Ok(_) | Err(PublishError::Unroutable { .. })) {
                     let message =
                         format!("this broker user may write to {ADMIN_EXCHANGE}, which is for operators only");
-                    add(&mut findings, message, "withdraw the worker's user the right to write to that exchange");
+                    add(&mut findings, message, "revoke this user's permission to write to that exchange");
                 }
             }
             Err(error) => {

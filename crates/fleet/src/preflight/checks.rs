@@ -74,8 +74,8 @@ pub fn at_start(fs: &Arc<dyn Fs>, config: &Config, role: WorkerRole, now: UtcTim
     for finding in findings {
         let check = finding.check;
         match finding.severity {
-            FindingSeverity::Info => tracing::info!(preflight.check = check, "preflight: {finding}"),
-            _ => tracing::warn!(preflight.check = check, "preflight: {finding}"),
+            FindingSeverity::Info => tracing::info!(preflight.check = check, %finding, "preflight finding"),
+            _ => tracing::warn!(preflight.check = check, %finding, "preflight finding"),
         }
     }
     Ok(())

@@ -60,7 +60,7 @@ mod tests {
             "its own key, and an empty directory"
         );
         let error = one_key_per_process(&RealFs, &config, WorkerRole::Snapshot).unwrap_err();
-        assert_eq!(error.exit(), WorkerExit::Refused);
+        assert_eq!(error.exit_code(), WorkerExit::Refused);
         assert!(error.to_string().contains("targets/targets"), "{error}");
     }
 

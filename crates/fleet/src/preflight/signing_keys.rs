@@ -16,12 +16,7 @@ use crate::{Config, repository};
 
 pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTime, findings: &mut Findings) {
     let dir = config.signing_keys_of(role);
-    let names = match role {
-        KeyRole::Root => &config.keys.root,
-        KeyRole::Targets => &config.keys.targets,
-        KeyRole::Snapshot => &config.keys.snapshot,
-        KeyRole::Timestamp => &config.keys.timestamp,
-    };
+    let names = config.key_names(role);
     let signers = match key_files::signers(fs.as_ref(), &dir, names) {
         Ok(signers) => signers,
         Err(error) => {
@@ -39,7 +34,7 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTi
         }
     };
     let trusted = config.trusted_root.as_path();
-    let trust = match repository::trust(fs, config, role, names).and_then(|trust| newest(trust, now)) {
+    let trust = match repository::trust(fs, config, role).and_then(|trust| newest(trust, now)) {
         Ok(trust) => trust,
         Err(error) if error.kind() == SigningErrorKind::Waiting => {
             findings.add(FindingSeverity::Info, "root", trusted, error.to_string(), "the worker waits for it");

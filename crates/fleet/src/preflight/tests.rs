@@ -109,7 +109,7 @@ fn a_group_readable_key_refuses_the_start() {
     let scene = Scene::new();
     let path = scene.key(KeyRole::Targets, 0o440);
     let error = scene.at_start(WorkerRole::Targets).unwrap_err();
-    assert_eq!(error.exit(), WorkerExit::Refused);
+    assert_eq!(error.exit_code(), WorkerExit::Refused);
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     chmod(&path, 0o400);
     scene.at_start(WorkerRole::Targets).unwrap();
@@ -120,7 +120,7 @@ fn another_roles_readable_key_refuses_a_signing_worker_and_warns_a_monitor() {
     let scene = Scene::new();
     scene.key(KeyRole::Targets, 0o400);
     scene.key(KeyRole::Snapshot, 0o400);
-    assert_eq!(scene.at_start(WorkerRole::Snapshot).unwrap_err().exit(), WorkerExit::Refused);
+    assert_eq!(scene.at_start(WorkerRole::Snapshot).unwrap_err().exit_code(), WorkerExit::Refused);
     scene.at_start(WorkerRole::Monitor).unwrap();
     let findings = scene.findings(WorkerRole::Monitor);
     assert!(findings.iter().any(|finding| finding.check == "isolation"), "{findings:?}");

@@ -38,14 +38,14 @@ const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When the worker cannot be built, or stops serving its queue without being asked to.
-pub async fn run<R, O, T>(context: Context, queue: &'static str, open: O, add_tasks: T) -> Result<(), FleetError>
+pub async fn run<R, O, T>(context: Context, open: O, add_tasks: T) -> Result<(), FleetError>
 where
     R: SigningRole,
     O: FnMut() -> Result<R, SigningError> + Send + 'static,
     T: FnOnce(WorkerBuilder, Arc<SharedRole<R>>) -> WorkerBuilder,
 {
     let shared = Arc::new(SharedRole::new(&context, Box::new(open)));
-    let builder = tasks::builder(&context, queue).task(REFRESH_EXPIRY, {
+    let builder = tasks::builder(&context).task(REFRESH_EXPIRY, {
         let shared = shared.clone();
         move |_, arguments: Arguments| {
             let shared = shared.clone();
@@ -57,9 +57,8 @@ where
         }
     });
     let builder = add_tasks(builder, shared.clone());
-    let shutdown = context.shutdown.clone();
     let reconciling = tokio::spawn(keep_reconciled(context.clone(), shared).instrument(context.span.clone()));
-    let served = tasks::serve(builder, queue, &shutdown).await;
+    let served = tasks::serve(&context, builder).await;
     let reconciled = reconciling.await;
     served?;
     reconciled.map_err(|source| FleetError::LoopEnded { name: "reconciliation", source })

@@ -102,8 +102,7 @@ impl Fleet {
                 None => Ok(Scripted { opening, script: script.clone(), events: sender.clone(), renewal }),
             }
         };
-        let running =
-            tokio::spawn(crate::process::host(context.clone(), move |context| run(context, QUEUE, open, add_tasks)));
+        let running = tokio::spawn(crate::process::host(context.clone(), move |context| run(context, open, add_tasks)));
         Self { context, events, running }
     }
 
@@ -329,15 +328,15 @@ async fn work_under_way_is_finished_before_the_worker_ends() {
 
 #[test]
 fn each_error_becomes_the_exception_for_the_callers_next_step() {
-    use crate::exceptions::{Advice, advice};
+    use crate::exceptions::{ALARM, INFRASTRUCTURE, INTERNAL, MODULE, NOT_READY, REFUSED};
     for (error, expected) in [
-        (SigningError::waiting("x"), Advice::Again),
-        (SigningError::infrastructure("x"), Advice::Again),
-        (SigningError::Panicked { task: "x", message: "x".into() }, Advice::Again),
-        (SigningError::alarm("x"), Advice::Operator),
-        (SigningError::refused("x"), Advice::Never),
+        (SigningError::waiting("x"), NOT_READY),
+        (SigningError::infrastructure("x"), INFRASTRUCTURE),
+        (SigningError::Panicked { task: "x", message: "x".into() }, INTERNAL),
+        (SigningError::alarm("x"), ALARM),
+        (SigningError::refused("x"), REFUSED),
     ] {
-        assert_eq!(advice(&error.into()), expected);
+        let error: celery_runtime::TaskError = error.into();
+        assert_eq!((error.exc_module.as_str(), error.exc_type.as_str()), (MODULE, expected));
     }
-    assert_eq!(advice(&celery_runtime::TaskError::type_error("x")), Advice::Never);
 }

@@ -8,7 +8,7 @@ use durable_fs::durable;
 use super::report::IntakeReport;
 use crate::drop_dir::{DropDir, DropName};
 use crate::file_work::FileWork;
-use crate::hold_reason::HoldReason;
+use crate::wait_reason::WaitReason;
 
 impl FileWork {
     /// Renames ready drops to processing, durably. A drop that another monitor took first is left out.
@@ -31,14 +31,14 @@ impl FileWork {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {
                     failed = true;
-                    self.hold(&drop, HoldReason::NotRenamed(e), report);
+                    self.hold_back(&drop, WaitReason::NotRenamed(e), report);
                 }
             }
         }
         if failed && claimed.is_empty() {
             // If none can be renamed, no drop is at fault: the cycle fails.
             let last = report.held.drain(..).rev().find_map(|(_, reason)| match reason {
-                HoldReason::NotRenamed(error) => Some(error),
+                WaitReason::NotRenamed(error) => Some(error),
                 _ => None,
             });
             return last.map_or_else(|| Ok(Vec::new()), Err);

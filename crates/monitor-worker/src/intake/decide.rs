@@ -7,10 +7,10 @@ use durable_fs::durable;
 
 use crate::drop_dir::DropDir;
 use crate::file_work::FileWork;
-use crate::hold_reason::HoldReason;
 use crate::receipt::Receipt;
 use crate::rejection::RejectReason;
 use crate::staging::{self, DropContents, NotTaken};
+use crate::wait_reason::WaitReason;
 
 /// How often a drop may be found changing before it is rejected.
 const MAX_CHANGES: u32 = 3;
@@ -22,7 +22,7 @@ pub(super) enum DropDecision {
     /// It was published before and gets that receipt.
     AlreadyPublished(Receipt),
     Reject(RejectReason),
-    Hold(HoldReason),
+    Hold(WaitReason),
     /// Another monitor finished it meanwhile.
     Gone,
 }

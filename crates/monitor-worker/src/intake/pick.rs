@@ -6,9 +6,9 @@ use std::io;
 use super::report::IntakeReport;
 use crate::drop_dir::DropDir;
 use crate::file_work::FileWork;
-use crate::hold_reason::HoldReason;
 use crate::staging::{self, DirSize};
 use crate::unusable_dir::unusable_dir;
+use crate::wait_reason::WaitReason;
 
 /// Space that a file or directory takes beyond its bytes.
 const BLOCK_BYTES: u64 = 4096;
@@ -48,8 +48,8 @@ impl FileWork {
             let needed_inodes = size.files + size.dirs + 1;
             let needed_bytes = size.bytes.saturating_add(needed_inodes.saturating_mul(BLOCK_BYTES));
             if needed_bytes > free_bytes || needed_inodes > free_inodes {
-                let reason = HoldReason::NoRoom { needed_bytes, needed_inodes, free_bytes, free_inodes };
-                self.hold(&drop, reason, report);
+                let reason = WaitReason::NoRoom { needed_bytes, needed_inodes, free_bytes, free_inodes };
+                self.hold_back(&drop, reason, report);
                 continue;
             }
             if self.must_wait(&drop, report) {
@@ -71,7 +71,7 @@ impl FileWork {
     }
 
     /// Holds a drop back, and with it every younger drop that has one of its paths.
-    pub(super) fn hold(&self, drop: &DropDir, reason: HoldReason, report: &mut IntakeReport) {
+    pub(super) fn hold_back(&self, drop: &DropDir, reason: WaitReason, report: &mut IntakeReport) {
         // The paths of a drop that cannot be listed are unknown; no other drop waits for it.
         let paths = staging::paths(&*self.fs, &self.settings.post.join(&drop.dir), self.settings.limits.files_per_drop);
         report.blocked.extend(paths.unwrap_or_default().into_iter().map(|path| (path, drop.name.clone())));
@@ -89,7 +89,7 @@ impl FileWork {
             (older != drop.name).then_some((path, older))
         });
         let Some((path, older)) = shared else { return false };
-        self.hold(drop, HoldReason::OlderDropFirst { older, path }, report);
+        self.hold_back(drop, WaitReason::OlderDropFirst { older, path }, report);
         true
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use fleet::contract::Batch;
 
 use crate::drop_dir::{DropDir, DropName};
-use crate::hold_reason::HoldReason;
+use crate::wait_reason::WaitReason;
 
 /// The result of the first half of a cycle.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(crate) struct IntakeReport {
     /// Drops left waiting, those held back included.
     pub(crate) waiting: u64,
     /// Drops held back, and why.
-    pub(crate) held: Vec<(DropName, HoldReason)>,
+    pub(crate) held: Vec<(DropName, WaitReason)>,
     /// Whether drops were left out that a further batch could take immediately.
     pub(crate) more: bool,
     /// Target paths of drops held back. A younger drop with one of them waits too, because the later of two drops with the

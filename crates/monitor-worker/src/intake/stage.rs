@@ -48,7 +48,7 @@ impl FileWork {
                     let receipt = Receipt::rejected(&drop.name, None, &reason, self.now());
                     rejected.push((drop, receipt));
                 }
-                DropDecision::Hold(reason) => self.hold(&drop, reason, report),
+                DropDecision::Hold(reason) => self.hold_back(&drop, reason, report),
                 DropDecision::Gone => {}
             }
         }

@@ -14,7 +14,7 @@ use crate::chain::ChainError;
 use crate::cycle::{CycleError, CycleReport};
 use crate::drop_dir::DropName;
 use crate::monitor::Monitor;
-use crate::settings::Settings;
+use crate::settings::MonitorSettings;
 
 /// The pause after a cycle that failed; doubled by each further one, up to `scheduler_scan_period`.
 const FIRST_CYCLE_RETRY: Duration = Duration::from_millis(100);
@@ -115,7 +115,7 @@ impl MonitorService {
         let mut pause = FIRST_CYCLE_RETRY;
         loop {
             let (fs, clock) = (context.fs.clone(), context.clock.clone());
-            let settings = Settings::from_config(&context.config);
+            let settings = MonitorSettings::from_config(&context.config);
             let span = context.span.clone();
             let open = move || span.in_scope(|| Monitor::open(fs, clock, settings));
             let opened = tokio::task::spawn_blocking(open).await;

@@ -34,11 +34,10 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
     let client = Client::new(context.broker.clone()).await?;
     let client = fleet::tasks::for_repository(client, &context.config);
     let service = Arc::new(MonitorService::new(context.clone(), client));
-    let builder = tasks::add_tasks(fleet::tasks::builder(&context, MONITOR_QUEUE), &service);
-    let shutdown = context.shutdown.clone();
+    let builder = tasks::add_tasks(fleet::tasks::builder(&context), &service);
     let watching = tokio::spawn(service.clone().watch_drops().instrument(context.span.clone()));
     let scheduling = tokio::spawn(service.clone().keep_schedule().instrument(context.span.clone()));
-    let served = fleet::tasks::serve(builder, MONITOR_QUEUE, &shutdown).await;
+    let served = fleet::tasks::serve(&context, builder).await;
     let watched = watching.await;
     served?;
     scheduling.await.map_err(|source| FleetError::LoopEnded { name: "schedule", source })?;

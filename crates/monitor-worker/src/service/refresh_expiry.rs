@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use celery_runtime::TaskError;
 use celery_runtime::client::CallError;
-use fleet::contract::{
-    REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE,
-};
+use fleet::WorkerRole;
+use fleet::contract::{REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult};
 use fleet::exceptions::{INFRASTRUCTURE, exception};
 
 use super::monitor_service::MonitorService;
@@ -16,7 +15,7 @@ impl MonitorService {
     /// Asks every signing role in turn, in the order in which each vouches for the one before.
     pub(super) async fn refresh_expiry(&self, arguments: &RefreshExpiry) -> Result<RefreshExpiryResult, TaskError> {
         let mut all = RefreshExpiryResult { renewed: BTreeMap::new(), bins_renewed: 0 };
-        for queue in [TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE] {
+        for queue in WorkerRole::SIGNING.map(WorkerRole::queue) {
             let timeout = self.context.config.task_timeout;
             let answer = self.client.call(queue, REFRESH_EXPIRY, kwargs(arguments), timeout).await;
             let value = answer.map_err(|error| forward(queue, error))?;

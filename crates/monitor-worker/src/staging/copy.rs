@@ -8,7 +8,7 @@ use durable_fs::{Fs, durable};
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier};
 
 use super::changed::ChangedWhileRead;
-use super::not_taken::{NotTaken, ours, theirs};
+use super::not_taken::{NotTaken, drop_read_failed, own_dir_failed};
 use super::staged_file::{StagedFile, drop_digest};
 use super::walk::walk;
 use crate::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError};
@@ -48,7 +48,7 @@ pub fn copy_drop(
         return Err(RejectReason::NoFiles.into());
     }
     let manifest = if found.manifest { Some(read_manifest(fs, source)?) } else { None };
-    make_dirs(fs, dest, &found.paths).map_err(ours)?;
+    make_dirs(fs, dest, &found.paths).map_err(own_dir_failed)?;
     let mut copier = HashingCopier::new();
     let mut files = Vec::with_capacity(found.paths.len());
     let mut links = HardLinks::new();
@@ -70,7 +70,7 @@ pub fn copy_drop(
 }
 
 fn read_manifest(fs: &dyn Fs, source: &Path) -> Result<Manifest, NotTaken> {
-    let failed = |error| theirs(fs, source, &source.join(MANIFEST), MANIFEST, error);
+    let failed = |error| drop_read_failed(fs, source, &source.join(MANIFEST), MANIFEST, error);
     let file = fs.open_beneath(source, Path::new(MANIFEST)).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -115,7 +115,7 @@ fn copy_file(
     links: &mut HardLinks,
     beat: &dyn Fn() -> bool,
 ) -> Result<StagedFile, NotTaken> {
-    let failed = |error| theirs(fs, source, &source.join(&path), &path, error);
+    let failed = |error| drop_read_failed(fs, source, &source.join(&path), &path, error);
     let mut from = fs.open_beneath(source, Path::new(&path)).map_err(failed)?;
     let stat = from.stat().map_err(failed)?;
     let expected = stat.len;
@@ -123,12 +123,12 @@ fn copy_file(
         let first = || Linked { path: path.clone(), links: stat.nlink, in_drop: 0 };
         links.entry(stat.id).or_insert_with(first).in_drop += 1;
     }
-    let mut to = fs.create_new(&dest.join(&path), SHARED_FILE_MODE).map_err(ours)?;
+    let mut to = fs.create_new(&dest.join(&path), SHARED_FILE_MODE).map_err(own_dir_failed)?;
     let copied = copier.copy(&mut from, expected, |piece| {
         if !beat() {
             return Err(NotTaken::Stopping);
         }
-        to.write_all(piece).map_err(ours)
+        to.write_all(piece).map_err(own_dir_failed)
     });
     let FileDigest { length: len, sha256 } = match copied {
         Ok(digest) => digest,

@@ -6,9 +6,9 @@ use std::path::Path;
 use durable_fs::{FileKind, Fs};
 
 use super::changed::{ChangedWhileRead, DropEntry};
-use crate::hold_reason::HoldReason;
 use crate::manifest::ManifestError;
 use crate::rejection::RejectReason;
+use crate::wait_reason::WaitReason;
 
 /// Why a drop was not copied.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum NotTaken {
     Rejected(#[from] RejectReason),
     /// The machine stands in the way; it is tried again.
     #[error(transparent)]
-    Held(#[from] HoldReason),
+    Held(#[from] WaitReason),
     /// It changed while it was copied; it is tried again, but only a few times.
     #[error(transparent)]
     Changed(#[from] ChangedWhileRead),
@@ -37,16 +37,16 @@ impl From<ManifestError> for NotTaken {
 }
 
 /// A failure in our own directories. A full disk holds the drop back, so that smaller ones pass.
-pub(super) fn ours(error: io::Error) -> NotTaken {
+pub(super) fn own_dir_failed(error: io::Error) -> NotTaken {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NotTaken::Held(HoldReason::InboundFull),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NotTaken::Held(WaitReason::InboundFull),
         _ => NotTaken::OurDirectory(error),
     }
 }
 
 /// A failure while reading `path` of the drop at `source`: decides whether the producer or the machine is at fault. `shown`
 /// is the path relative to the drop.
-pub(super) fn theirs(fs: &dyn Fs, source: &Path, path: &Path, shown: &str, error: io::Error) -> NotTaken {
+pub(super) fn drop_read_failed(fs: &dyn Fs, source: &Path, path: &Path, shown: &str, error: io::Error) -> NotTaken {
     const ELOOP: i32 = 40;
     let entry =
         if path == source { DropEntry::Whole } else { DropEntry::Below(shown.trim_end_matches('/').to_owned()) };
@@ -59,13 +59,13 @@ pub(super) fn theirs(fs: &dyn Fs, source: &Path, path: &Path, shown: &str, error
                 Ok(stat) if stat.mode & needed != needed => {
                     RejectReason::Unreadable { entry, mode: stat.mode & 0o7777 }.into()
                 }
-                _ => HoldReason::Unreadable { entry, source: error }.into(),
+                _ => WaitReason::Unreadable { entry, source: error }.into(),
             }
         }
         io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory | io::ErrorKind::CrossesDevices => {
             RejectReason::NotARegularFile { entry, source: error }.into()
         }
         _ if error.raw_os_error() == Some(ELOOP) => RejectReason::ThroughSymbolicLink { entry, source: error }.into(),
-        _ => HoldReason::Unreadable { entry, source: error }.into(),
+        _ => WaitReason::Unreadable { entry, source: error }.into(),
     }
 }

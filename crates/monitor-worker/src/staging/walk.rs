@@ -7,7 +7,7 @@ use fleet::contract::MAX_DROP_DEPTH;
 use tuf_core::names::TargetPath;
 use tuf_core::store::MAX_FILE_NAME_BYTES;
 
-use super::not_taken::{NotTaken, theirs};
+use super::not_taken::{NotTaken, drop_read_failed};
 use crate::manifest::MANIFEST;
 use crate::rejection::{self, RejectReason};
 use crate::settings::BatchLimits;
@@ -31,7 +31,7 @@ pub(super) fn walk(fs: &dyn Fs, source: &Path, limits: &BatchLimits) -> Result<D
     let mut dirs = 0_u64;
     let mut todo = vec![(PathBuf::from(source), String::new(), 0_usize)];
     while let Some((dir, prefix, depth)) = todo.pop() {
-        let entries = fs.read_dir(&dir).map_err(|error| theirs(fs, source, &dir, &prefix, error))?;
+        let entries = fs.read_dir(&dir).map_err(|error| drop_read_failed(fs, source, &dir, &prefix, error))?;
         for entry in entries {
             let Some(name) = entry.name.to_str() else {
                 let path = format!("{prefix}{}", entry.name.to_string_lossy());

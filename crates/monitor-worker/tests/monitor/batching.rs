@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use durable_fs::{Fs, RealFs};
 use monitor_worker::receipt::DropOutcome;
-use monitor_worker::{Chain, Monitor, Settings};
+use monitor_worker::{Chain, Monitor, MonitorSettings};
 use service::clock::ManualClock;
 
 use crate::scene::{FakeChain, INBOUND, POST, START, Scene};
@@ -284,7 +284,7 @@ async fn two_monitors_on_one_directory_publish_every_drop_once() {
     }
     let chain = FakeChain::new(fs.clone(), &at("inbound"));
     let open = |name: &str| {
-        let settings = Settings::new(at("post"), at("inbound"), at(&format!("state-{name}")), name);
+        let settings = MonitorSettings::new(at("post"), at("inbound"), at(&format!("state-{name}")), name);
         Monitor::open(fs.clone(), Arc::new(ManualClock::at(START)), settings).unwrap()
     };
     let (a, b) = (open("a"), open("b"));

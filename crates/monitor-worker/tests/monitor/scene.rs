@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use durable_fs::{FileKind, Fs};
 use fleet::contract::{AddTargetsResult, Batch, DropVerdict, UpdateResult};
 use monitor_worker::receipt::{DropOutcome, Receipt};
-use monitor_worker::{Chain, ChainError, CycleReport, Monitor, Settings};
+use monitor_worker::{Chain, ChainError, CycleReport, Monitor, MonitorSettings};
 use service::clock::ManualClock;
 use testkit::sim_fs::SimFs;
 
@@ -131,7 +131,7 @@ impl Chain for FakeChain {
         match self.add(batch) {
             Ok(result) => result,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(ChainError::BatchMissing(batch.to_owned())),
-            Err(e) => Err(ChainError::Unavailable { task: "add-targets", reason: e.to_string() }),
+            Err(_) => Err(ChainError::Stopped("add-targets")),
         }
     }
 
@@ -154,7 +154,7 @@ pub struct Scene {
     pub fs: SimFs,
     pub clock: Arc<ManualClock>,
     pub chain: FakeChain,
-    pub settings: Settings,
+    pub settings: MonitorSettings,
 }
 
 impl Scene {
@@ -164,7 +164,7 @@ impl Scene {
             fs.plant_dir(dir);
         }
         fs.set_time(START);
-        let settings = Settings::new(POST.into(), INBOUND.into(), STATE.into(), "one");
+        let settings = MonitorSettings::new(POST.into(), INBOUND.into(), STATE.into(), "one");
         let chain = FakeChain::new(Arc::new(fs.clone()), Path::new(INBOUND));
         Self { fs, clock: Arc::new(ManualClock::at(START)), chain, settings }
     }
@@ -181,8 +181,7 @@ impl Scene {
 
     /// Lets the next `add-targets` fail through a fault of the machine.
     pub fn make_unavailable_once(&self) {
-        let unavailable = ChainError::Unavailable { task: "add-targets", reason: "no".into() };
-        self.chain.books.lock().unwrap().failures.push(unavailable);
+        self.chain.books.lock().unwrap().failures.push(ChainError::Stopped("add-targets"));
     }
 
     /// Lets time pass, here and on the mounts.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use durable_fs::RealFs;
 use fleet::{Config, KeyRole};
 use root_worker::{CeremonyError, GeneratedKey, KeyKind, KeyRequest};
@@ -28,19 +28,10 @@ pub struct GenerateKeysArgs {
     pub roles: Vec<KeyRole>,
     /// Type of the keys
     #[arg(long = "type", value_name = "TYPE", default_value = "ed25519")]
-    pub kind: KeyType,
+    pub kind: KeyKind,
     /// Name of a key; may be repeated [default: keys.ROLE, else ROLE, ROLE1, … up to the role's threshold]
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
-}
-
-/// The types of keys, as the command line names them.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum KeyType {
-    /// Ed25519
-    Ed25519,
-    /// ECDSA on P-256
-    Ecdsa,
 }
 
 /// A new key, as `--json` prints it.
@@ -65,11 +56,7 @@ impl From<GeneratedKey> for NewKeyReport {
 /// # Errors
 /// When a key exists already, a name is invalid, or a file cannot be written.
 pub fn run(config: &Config, args: GenerateKeysArgs, output: Output) -> Result<CommandExit, CliError> {
-    let kind = match args.kind {
-        KeyType::Ed25519 => KeyKind::Ed25519,
-        KeyType::Ecdsa => KeyKind::EcdsaP256,
-    };
-    let request = KeyRequest { roles: args.roles, kind, names: args.names };
+    let request = KeyRequest { roles: args.roles, kind: args.kind, names: args.names };
     let keys = root_worker::generate_keys(&RealFs, config, &request).map_err(|error| {
         let exists = matches!(error, CeremonyError::Exists(_));
         let error = CliError::from(error);

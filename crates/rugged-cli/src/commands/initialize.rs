@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use durable_fs::{Fs, RealFs};
-use fleet::Config;
-use fleet::contract::{
-    REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE,
-};
+use fleet::contract::{REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult};
+use fleet::{Config, WorkerRole};
 use root_worker::{CeremonyError, Initialized};
 use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
@@ -96,7 +94,7 @@ pub async fn sign_first_versions(
     deadline: Duration,
 ) -> Result<Vec<VisibleRole>, CliError> {
     let arguments = RefreshExpiry { force: false };
-    for queue in [TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE] {
+    for queue in WorkerRole::SIGNING.map(WorkerRole::queue) {
         let _: RefreshExpiryResult = fleet.call(queue, REFRESH_EXPIRY, &arguments, deadline).await?;
     }
     match check_repository(fs, &RepositoryPaths::of(config), SystemClock.now())? {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use clap::builder::StyledStr;
 use clap::{Arg, Args, Command, ValueEnum};
-use fleet::config::{KEYS, SETTINGS};
-use service::config::KeySpec;
+use fleet::config::{ROWS, SETTINGS};
+use service::config::SettingSpec;
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -141,27 +141,32 @@ fn configuration_reference() -> String {
          configuration file (`--config`, else `RUGGED_CONFIG`, else `/etc/rugged/config.yaml`), variables, \
          `--set KEY=VALUE`. `rugged config` shows every setting with its origin.\n",
     );
-    let mut part = "";
-    for key in KEYS {
-        let this = key.key.split_once('.').map_or("", |(part, _)| part);
-        if this != part {
-            let _ = write!(text, "\n# {this}\n");
-            part = this;
+    let group_of = |setting: &SettingSpec| setting.key.split_once('.').map(|(group, _)| group);
+    let mut groups = vec![None];
+    for setting in ROWS {
+        let group = group_of(setting);
+        if !groups.contains(&group) {
+            groups.push(group);
         }
-        entry(&mut text, key);
+    }
+    for group in groups {
+        let _ = write!(text, "\n# {}\n", group.unwrap_or("General"));
+        for setting in ROWS.iter().filter(|setting| group_of(setting) == group) {
+            entry(&mut text, setting);
+        }
     }
     text
 }
 
-fn entry(text: &mut String, key: &KeySpec) {
-    let _ = write!(text, "\n## {}\n\n{}\n\n- Takes {}.\n", key.key, key.doc, key.kind.expected());
-    if !key.default.is_empty() {
-        let _ = writeln!(text, "- Default: `{}`.", key.default);
+fn entry(text: &mut String, setting: &SettingSpec) {
+    let _ = write!(text, "\n## {}\n\n{}\n\n- Takes {}.\n", setting.key, setting.doc, setting.kind.expected());
+    if !setting.default.is_empty() {
+        let _ = writeln!(text, "- Default: `{}`.", setting.default);
     }
-    let file = if key.kind.is_secret() {
-        format!(", or `{}_FILE`: a file that holds it", SETTINGS.variable(key))
+    let file = if setting.kind.is_secret() {
+        format!(", or `{}_FILE`: a file that holds it", SETTINGS.variable(setting))
     } else {
         String::new()
     };
-    let _ = writeln!(text, "- Variable: `{}`{file}.", SETTINGS.variable(key));
+    let _ = writeln!(text, "- Variable: `{}`{file}.", SETTINGS.variable(setting));
 }

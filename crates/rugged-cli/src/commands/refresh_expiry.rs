@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
-use fleet::Config;
-use fleet::contract::{
-    REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult, SNAPSHOT_QUEUE, TARGETS_QUEUE, TIMESTAMP_QUEUE,
-};
+use fleet::contract::{REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult};
+use fleet::{Config, WorkerRole};
 use serde::Serialize;
 
 use super::signing_chain::{task_deadline, with_signing_workers};
@@ -48,7 +46,7 @@ pub async fn run(config: &Arc<Config>, args: RefreshExpiryArgs, output: Output) 
     let report = with_signing_workers(config, async |fleet| {
         let mut report = RefreshExpiryReport::default();
         // Each role signs the new version of the role before it.
-        for queue in [TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE] {
+        for queue in WorkerRole::SIGNING.map(WorkerRole::queue) {
             let arguments = RefreshExpiry { force: args.force };
             let result: RefreshExpiryResult = fleet.call(queue, REFRESH_EXPIRY, &arguments, deadline).await?;
             report.renewed.extend(result.renewed);

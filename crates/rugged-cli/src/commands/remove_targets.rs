@@ -75,7 +75,7 @@ pub async fn run(config: &Arc<Config>, args: RemoveTargetsArgs, output: Output) 
         Ok((targets, publish(fleet, deadline).await?))
     })
     .await
-    .map_err(|error| match error.exit() {
+    .map_err(|error| match error.exit_code() {
         CommandExit::NoAnswer => error.hint(format!(
             "repeat the command with --request-id {request_id}: the same request never removes a target twice"
         )),
@@ -143,7 +143,7 @@ mod tests {
         let hash = "AB".repeat(32);
         assert!(expected(&targets, &[]).unwrap().is_empty());
         assert_eq!(expected(&targets, &[hash.clone(), hash.clone()]).unwrap()["b"], "ab".repeat(32));
-        assert_eq!(expected(&targets, std::slice::from_ref(&hash)).unwrap_err().exit(), CommandExit::InvalidInput);
+        assert_eq!(expected(&targets, std::slice::from_ref(&hash)).unwrap_err().exit_code(), CommandExit::InvalidInput);
         assert!(expected(&targets[..1], &["ab".to_owned()]).is_err());
     }
 }

@@ -78,7 +78,7 @@ pub async fn run(config: &Config, args: StatusArgs, output: Output) -> Result<Co
     let deadline = Duration::from_secs(args.timeout.max(1));
     let (via, workers) = match FleetConnection::to_running(config).await? {
         Some(fleet) => {
-            let workers = join_all(WorkerRole::ALL.map(|role| ask(&fleet, role.worker_name(), deadline))).await;
+            let workers = join_all(WorkerRole::ALL.map(|role| ask(&fleet, role, deadline))).await;
             let via = fleet.via().to_owned();
             fleet.close().await;
             (Some(via), workers)
@@ -105,14 +105,14 @@ pub async fn run(config: &Config, args: StatusArgs, output: Output) -> Result<Co
     Ok(if ok { CommandExit::Success } else { CommandExit::NegativeAnswer })
 }
 
-async fn ask(fleet: &FleetConnection, worker: &str, deadline: Duration) -> WorkerReport {
-    let answer = match FleetConnection::ask(fleet.client(), worker, STATUS, deadline).await {
+async fn ask(fleet: &FleetConnection, role: WorkerRole, deadline: Duration) -> WorkerReport {
+    let answer = match FleetConnection::ask(fleet.client(), role.queue(), STATUS, deadline).await {
         Ok(value) => serde_json::from_value(value).map_err(|error| {
             CliError::task_failed(error).during("its answer has a form that this version cannot read")
         }),
-        Err(error) => Err(explain_call_error(worker, STATUS, error, deadline)),
+        Err(error) => Err(explain_call_error(role.worker_name(), STATUS, error, deadline)),
     };
-    let worker = worker.to_owned();
+    let worker = role.worker_name().to_owned();
     match answer {
         Ok(status) => WorkerReport { worker, status: Some(status), problem: None },
         Err(error) => WorkerReport { worker, status: None, problem: Some(error.message()) },

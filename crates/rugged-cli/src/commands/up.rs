@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use durable_fs::{Fs as _, RealFs};
-use fleet::Config;
+use fleet::{Config, WorkerRole};
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::fleet_connection::{EmbeddedFleet, HostedWorker, fleet_socket_path, uses_memory_broker};
+use crate::fleet_connection::{EmbeddedFleet, fleet_socket_path, uses_memory_broker};
 use crate::output::{Output, note};
 use crate::{serve, signals};
 use service::exit_code::CommandExit;
@@ -57,7 +57,7 @@ pub async fn run(config: Arc<Config>, args: UpArgs, output: Output) -> Result<Co
     let shutdown = signals::shutdown()?;
     // Bound before the workers start, so that an address in use starts no fleet.
     let listener = if args.no_http { None } else { Some(serve::bind(args.http).await?) };
-    let mut embedded = EmbeddedFleet::start(&config, &HostedWorker::ALL).await?;
+    let mut embedded = EmbeddedFleet::start(&config, &WorkerRole::ALL).await?;
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let serving = listener.map(|listener| {
         let (config, shutdown) = (Arc::clone(&config), shutdown.clone());

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use celery_runtime::broker::{ConnectOptions, SharedBroker, connect};
 use celery_runtime::client::{CallError, Client, SendOptions};
-use fleet::Config;
 use fleet::contract::ADMIN_EXCHANGE;
+use fleet::{Config, WorkerRole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::call_error::explain_call_error;
 use super::embedded::EmbeddedFleet;
-use super::hosted_worker::HostedWorker;
 use super::local_broker::{fleet_socket_path, uses_memory_broker};
 use crate::error::CliError;
 
@@ -68,7 +67,7 @@ impl FleetConnection {
         if let Some(fleet) = Self::to_running(config).await? {
             return Ok(fleet);
         }
-        Self::to_embedded(EmbeddedFleet::start(config, &HostedWorker::SIGNING).await?).await
+        Self::to_embedded(EmbeddedFleet::start(config, &WorkerRole::SIGNING).await?).await
     }
 
     /// Connects to a fleet in this process.

@@ -9,12 +9,12 @@ use celery_runtime::broker::socket::{ServeError, SocketServer};
 use celery_runtime::broker::{Broker as _, SharedBroker, TaskQueue, connect};
 use durable_fs::{Fs, RealFs, durable};
 use fleet::contract::ADMIN_EXCHANGE;
-use fleet::{Config, Context, FleetError};
+use fleet::{Config, Context, FleetError, WorkerRole};
 use service::clock::SystemClock;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::hosted_worker::HostedWorker;
+use super::hosted_worker::{run_worker, worker_info};
 use super::local_broker::{fleet_socket_path, uses_memory_broker};
 use crate::error::CliError;
 
@@ -37,12 +37,12 @@ enum EmbeddedBroker {
 }
 
 impl EmbeddedFleet {
-    /// Starts `workers`. Missing directories of this machine (drop, inbound, state) are created. The repository is not,
+    /// Starts the workers of `roles`. Missing directories of this machine (drop, inbound, state) are created. The repository is not,
     /// so that a missing mount is never mistaken for a new repository.
     ///
     /// # Errors
     /// In production, when another process already hosts the fleet, or when a directory cannot be created.
-    pub async fn start(config: &Arc<Config>, workers: &[HostedWorker]) -> Result<Self, CliError> {
+    pub async fn start(config: &Arc<Config>, roles: &[WorkerRole]) -> Result<Self, CliError> {
         if config.is_production() {
             return Err(CliError::request_refused(
                 "`environment: production` forbids one process to hold the keys of several roles",
@@ -56,8 +56,8 @@ impl EmbeddedFleet {
             let broker = MemoryBroker::new();
             let socket = serve_socket(config, &broker).await?;
             // The queue exists before its worker listens, so that no task is lost.
-            for worker in workers {
-                let queue = TaskQueue::new(worker.info().name).also_bound_to(ADMIN_EXCHANGE);
+            for role in roles {
+                let queue = TaskQueue::new(role.queue()).also_bound_to(ADMIN_EXCHANGE);
                 let declared = broker.connect().declare_task_queue(&queue).await;
                 declared
                     .map_err(|error| CliError::local_failure(error).during("cannot declare the queues of the fleet"))?;
@@ -74,8 +74,8 @@ impl EmbeddedFleet {
             )
         };
         let mut embedded = Self { broker, workers: JoinSet::new(), shutdown, socket };
-        for worker in workers {
-            let info = worker.info();
+        for &role in roles {
+            let info = worker_info(role);
             let context = Context::new(
                 info,
                 Arc::clone(config),
@@ -84,7 +84,7 @@ impl EmbeddedFleet {
                 Arc::new(SystemClock),
                 embedded.shutdown.clone(),
             );
-            let worker = worker.run(context);
+            let worker = run_worker(role, context);
             embedded.workers.spawn(async move { (info.name, worker.await) });
         }
         Ok(embedded)

@@ -3,47 +3,27 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use fleet::{Context, FleetError, WorkerInfo, process};
-
-/// A worker that a command can host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostedWorker {
-    /// The monitor-worker.
-    Monitor,
-    /// The targets-worker.
-    Targets,
-    /// The snapshot-worker.
-    Snapshot,
-    /// The timestamp-worker.
-    Timestamp,
-}
+use fleet::{Context, FleetError, WorkerInfo, WorkerRole, process};
 
 /// A worker that runs until its context shuts it down.
 pub type WorkerFuture = Pin<Box<dyn Future<Output = Result<(), FleetError>> + Send>>;
 
-impl HostedWorker {
-    /// The whole fleet.
-    pub const ALL: [Self; 4] = [Self::Monitor, Self::Targets, Self::Snapshot, Self::Timestamp];
-    /// The signing roles.
-    pub const SIGNING: [Self; 3] = [Self::Targets, Self::Snapshot, Self::Timestamp];
-
-    /// The worker's name, role and version.
-    pub fn info(self) -> WorkerInfo {
-        match self {
-            Self::Monitor => monitor_worker::WORKER,
-            Self::Targets => targets_worker::WORKER,
-            Self::Snapshot => snapshot_worker::WORKER,
-            Self::Timestamp => timestamp_worker::WORKER,
-        }
+/// The name, role and purpose of the worker of `role`.
+pub fn worker_info(role: WorkerRole) -> WorkerInfo {
+    match role {
+        WorkerRole::Monitor => monitor_worker::WORKER,
+        WorkerRole::Targets => targets_worker::WORKER,
+        WorkerRole::Snapshot => snapshot_worker::WORKER,
+        WorkerRole::Timestamp => timestamp_worker::WORKER,
     }
+}
 
-    /// Runs the worker.
-    pub fn run(self, context: Context) -> WorkerFuture {
-        match self {
-            Self::Monitor => Box::pin(process::host(context, monitor_worker::run)),
-            Self::Targets => Box::pin(process::host(context, targets_worker::run)),
-            Self::Snapshot => Box::pin(process::host(context, snapshot_worker::run)),
-            Self::Timestamp => Box::pin(process::host(context, timestamp_worker::run)),
-        }
+/// Runs the worker of `role`.
+pub fn run_worker(role: WorkerRole, context: Context) -> WorkerFuture {
+    match role {
+        WorkerRole::Monitor => Box::pin(process::host(context, monitor_worker::run)),
+        WorkerRole::Targets => Box::pin(process::host(context, targets_worker::run)),
+        WorkerRole::Snapshot => Box::pin(process::host(context, snapshot_worker::run)),
+        WorkerRole::Timestamp => Box::pin(process::host(context, timestamp_worker::run)),
     }
 }

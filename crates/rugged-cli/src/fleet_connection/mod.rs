@@ -10,5 +10,4 @@ mod local_broker;
 pub use call_error::explain_call_error;
 pub use connection::FleetConnection;
 pub use embedded::EmbeddedFleet;
-pub use hosted_worker::HostedWorker;
 pub use local_broker::{fleet_socket_path, uses_memory_broker};

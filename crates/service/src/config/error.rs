@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::origin::Origin;
-use super::table::KeySpec;
+use super::table::SettingSpec;
 
 /// A fault of a configuration. No message holds the value of a secret.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +74,7 @@ impl ConfigError {
         Self::Contradiction(Box::new(reason))
     }
 
-    pub(super) fn invalid(spec: &KeySpec, origin: Origin, value: &str) -> Self {
+    pub(super) fn invalid(spec: &SettingSpec, origin: Origin, value: &str) -> Self {
         Self::Invalid { key: spec.key.into(), origin, value: value.into(), expected: spec.kind.expected() }
     }
 }

@@ -10,7 +10,7 @@ use super::error::ConfigError;
 use super::kind::SettingKind;
 use super::origin::Origin;
 use super::sources::Sources;
-use super::table::{KeySpec, SettingsTable};
+use super::table::{SettingSpec, SettingsTable};
 use super::value::WrittenValue;
 use super::yaml::{self, YamlNode};
 
@@ -38,8 +38,8 @@ impl Layers {
     #[must_use]
     pub fn defaults(table: &'static SettingsTable) -> Self {
         let default =
-            |spec: &'static KeySpec| (spec.key, (WrittenValue::Text(spec.default.to_owned()), Origin::Default));
-        Self { table, values: table.keys.iter().map(default).collect() }
+            |spec: &'static SettingSpec| (spec.key, (WrittenValue::Text(spec.default.to_owned()), Origin::Default));
+        Self { table, values: table.rows.iter().map(default).collect() }
     }
 
     /// The defaults of `table`, overridden by `sources`; and the file that was read, if any.
@@ -146,7 +146,7 @@ impl Layers {
                 }
             } else if self
                 .table
-                .keys
+                .rows
                 .iter()
                 .any(|spec| spec.key.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.')))
             {
@@ -170,11 +170,11 @@ impl Layers {
             if !variable.starts_with(self.table.variable_prefix) || *variable == self.table.file_variable() {
                 continue;
             }
-            if let Some(spec) = self.table.keys.iter().find(|spec| self.table.variable(spec) == *variable) {
+            if let Some(spec) = self.table.rows.iter().find(|spec| self.table.variable(spec) == *variable) {
                 self.values.insert(spec.key, (WrittenValue::Text(value.clone()), Origin::Env(variable.clone())));
                 continue;
             }
-            let secret = self.table.keys.iter().find(|spec| {
+            let secret = self.table.rows.iter().find(|spec| {
                 let named = variable.strip_suffix("_FILE");
                 spec.kind.is_secret() && named.is_some_and(|name| name == self.table.variable(spec))
             });
@@ -189,7 +189,7 @@ impl Layers {
                 }
                 self.values.insert(spec.key, secret);
             } else if !is_service_link(variable) {
-                let suggestion = closest(variable, self.table.keys.iter().map(|spec| self.table.variable(spec)));
+                let suggestion = closest(variable, self.table.rows.iter().map(|spec| self.table.variable(spec)));
                 return Err(ConfigError::UnknownKey {
                     key: variable.clone(),
                     origin: Origin::Env("environment".into()),
@@ -201,12 +201,12 @@ impl Layers {
     }
 
     /// The key whose value is in the file that `KEY_file` names.
-    fn key_of_file(&self, key: &str) -> Option<&'static KeySpec> {
+    fn key_of_file(&self, key: &str) -> Option<&'static SettingSpec> {
         self.table.find(key.strip_suffix("_file")?).filter(|spec| spec.kind.is_secret())
     }
 
     fn unknown(&self, key: &str, origin: Origin) -> ConfigError {
-        let suggestion = closest(key, self.table.keys.iter().map(|spec| spec.key.to_owned()));
+        let suggestion = closest(key, self.table.rows.iter().map(|spec| spec.key.to_owned()));
         // An unknown key may be anything, a secret pasted into the wrong place included.
         let key = key.chars().filter(|c| !c.is_control()).take(64).collect();
         ConfigError::UnknownKey { key, origin, suggestion }

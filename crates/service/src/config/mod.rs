@@ -22,5 +22,5 @@ pub use mask::mask_url;
 pub use origin::Origin;
 pub use reader::{Setting, SettingsReader};
 pub use sources::Sources;
-pub use table::{KeySpec, SettingsTable};
+pub use table::{SettingSpec, SettingsTable};
 pub use value::{SettingValue, WrittenValue};

@@ -157,8 +157,8 @@ impl<'a> SettingsReader<'a> {
     /// See [`SettingsReader`].
     pub fn settings(&self, derived: &[(&str, String)]) -> Result<Vec<Setting>, ConfigError> {
         let table = self.0.table();
-        let mut settings = Vec::with_capacity(table.keys.len());
-        for spec in table.keys {
+        let mut settings = Vec::with_capacity(table.rows.len());
+        for spec in table.rows {
             let own = match self.value(spec.key)? {
                 SettingValue::Text(url) if spec.kind.is_secret() => mask_url(&url),
                 SettingValue::Text(text) => text,

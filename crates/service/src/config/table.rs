@@ -2,9 +2,9 @@
 
 use super::kind::SettingKind;
 
-/// One configuration key.
+/// One setting.
 #[derive(Clone, Copy, Debug)]
-pub struct KeySpec {
+pub struct SettingSpec {
     /// The dotted key, as in the file.
     pub key: &'static str,
     /// The values it takes.
@@ -15,8 +15,8 @@ pub struct KeySpec {
     pub doc: &'static str,
 }
 
-impl KeySpec {
-    /// A key with its kind, its default and its meaning.
+impl SettingSpec {
+    /// A setting with its kind, its default and its meaning.
     #[must_use]
     pub const fn new(key: &'static str, kind: SettingKind, default: &'static str, doc: &'static str) -> Self {
         Self { key, kind, default, doc }
@@ -26,8 +26,8 @@ impl KeySpec {
 /// The settings of one system.
 #[derive(Clone, Copy, Debug)]
 pub struct SettingsTable {
-    /// Every key, in the order in which listings show them.
-    pub keys: &'static [KeySpec],
+    /// Every setting, in the order in which listings show them.
+    pub rows: &'static [SettingSpec],
     /// The prefix of all environment variables, with its underscore: `RUGGED_`.
     pub variable_prefix: &'static str,
     /// The file read when neither `--config` nor `PREFIX_CONFIG` names one; it may be absent.
@@ -37,13 +37,13 @@ pub struct SettingsTable {
 impl SettingsTable {
     /// The entry of `key`.
     #[must_use]
-    pub fn find(&self, key: &str) -> Option<&'static KeySpec> {
-        self.keys.iter().find(|spec| spec.key == key)
+    pub fn find(&self, key: &str) -> Option<&'static SettingSpec> {
+        self.rows.iter().find(|spec| spec.key == key)
     }
 
     /// The environment variable that sets `spec`: the prefix and the key in upper case, dots as underscores.
     #[must_use]
-    pub fn variable(&self, spec: &KeySpec) -> String {
+    pub fn variable(&self, spec: &SettingSpec) -> String {
         let mut name = String::from(self.variable_prefix);
         name.extend(spec.key.chars().map(|c| if c == '.' { '_' } else { c.to_ascii_uppercase() }));
         name

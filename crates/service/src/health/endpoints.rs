@@ -107,7 +107,7 @@ impl axum::serve::Listener for BoundedListener {
                 }
                 Err(error) => {
                     // Out of descriptors, for one: an immediate retry would only spin.
-                    tracing::debug!("health connection not accepted: {error}");
+                    tracing::debug!(%error, "health connection not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

@@ -120,7 +120,7 @@ fn trying_again_does_not_end_an_alarm() {
 async fn a_taken_address_is_an_error_that_names_it() {
     let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let error = bind(first.local_addr().unwrap()).await.unwrap_err();
-    assert_eq!(error.exit(), WorkerExit::Infrastructure);
+    assert_eq!(error.exit_code(), WorkerExit::Infrastructure);
     assert!(error.to_string().contains("health_address"));
 }
 

@@ -112,9 +112,9 @@ impl<S: StatusBody> WorkerHealth<S> {
         }
         match &state {
             HealthState::Alarm(detail) => {
-                tracing::error!(worker.state = "alarm", "alarm, an operator has to act: {detail}");
+                tracing::error!(worker.state = "alarm", detail, "alarm: operator action needed");
             }
-            HealthState::Waiting(detail) => tracing::warn!(worker.state = "waiting", "waiting: {detail}"),
+            HealthState::Waiting(detail) => tracing::warn!(worker.state = "waiting", detail, "waiting"),
             HealthState::Ready => tracing::info!(worker.state = "ready", "ready"),
             HealthState::Starting | HealthState::Working => {}
         }
@@ -138,8 +138,7 @@ impl<S: StatusBody> WorkerHealth<S> {
         self.shared.metrics.broker_connected(connected);
         self.shared.metrics.ready(self.missing().is_empty());
         if before != Some(connected) {
-            let event = if connected { "broker connected" } else { "broker not connected" };
-            tracing::info!(broker.connected = connected, "{event}");
+            tracing::info!(broker.connected = connected, "broker connection changed");
         }
     }
 

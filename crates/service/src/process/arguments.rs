@@ -12,7 +12,7 @@ pub(super) struct WorkerArguments {
     /// Configuration file
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
-    /// Set one configuration key, over file and environment; may be repeated
+    /// Set one configuration key; overrides the file and the environment; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     pub(super) set: Vec<String>,
     #[command(subcommand)]
@@ -34,7 +34,7 @@ impl WorkerArguments {
     pub(super) fn of_process(program: &Program) -> Self {
         let table = program.settings;
         let file = format!(
-            "Configuration file; without it {}, else {} if it exists",
+            "Configuration file [default: {}, else {} if it exists]",
             table.file_variable(),
             table.default_file
         );

@@ -31,10 +31,10 @@ const BROKER_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub fn main<P: WorkerProcess>(program: Program, load: impl FnOnce(&Sources) -> Result<P, P::Error>) -> ExitCode {
     let arguments = WorkerArguments::of_process(&program);
     let exit = run(program, arguments, load).unwrap_or_else(|error| {
-        let exit = P::exit(&error);
+        let exit = P::exit_code(&error);
         // Before the configuration is known there is no log yet.
         if telemetry::is_installed() {
-            tracing::error!(exit.code = exit.code(), "worker failed: {error}");
+            tracing::error!(exit.code = exit.code(), %error, "worker failed");
         } else {
             complain(&format!("{}: {error}", program.name));
         }
@@ -145,7 +145,7 @@ async fn serve<P: WorkerProcess>(
         server.abort();
     }
     if tokio::time::timeout(BROKER_CLOSE_TIMEOUT, broker.close()).await.is_err() {
-        tracing::warn!("broker connection did not close within {} s", BROKER_CLOSE_TIMEOUT.as_secs());
+        tracing::warn!(timeout_s = BROKER_CLOSE_TIMEOUT.as_secs(), "broker connection did not close");
     }
     outcome?;
     match outdated.await.unwrap_or(None) {

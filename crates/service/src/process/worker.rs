@@ -79,5 +79,5 @@ pub trait WorkerProcess: Sized {
     ) -> StartedWorker<Self::Status, impl Future<Output = Result<(), Self::Error>>>;
 
     /// The exit code for `error`.
-    fn exit(error: &Self::Error) -> WorkerExit;
+    fn exit_code(error: &Self::Error) -> WorkerExit;
 }

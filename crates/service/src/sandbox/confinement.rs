@@ -75,7 +75,7 @@ pub fn enter(fs: &dyn Fs, plan: &SandboxPlan) -> Result<Confinement, ProcessErro
         Ok(()) => tracing::info!(sandbox.places = plan.places.len(), "sandbox entered"),
         Err(gap) if required => return Err(ProcessError::Sandbox(gap)),
         Err(gap) => {
-            tracing::warn!("sandbox incomplete: {gap}; confine the worker by its service unit or a container instead")
+            tracing::warn!(%gap, "sandbox incomplete; confine the worker by its service unit or a container instead")
         }
     }
     let watched = plan.places.iter().map(|place| place.path.clone());

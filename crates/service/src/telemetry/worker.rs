@@ -16,7 +16,9 @@ pub fn set_process_worker(worker: &str) {
 /// The span every worker runs in: its name and its instance are on every line.
 #[must_use]
 pub fn worker_span(worker: &str, instance: &str) -> Span {
-    tracing::info_span!("worker", worker, worker.instance = instance)
+    // At the highest level: a filter drops a span below its own level, and with `log_level: warn` the lines would lose
+    // the worker's name.
+    tracing::error_span!("worker", worker, worker.instance = instance)
 }
 
 pub(super) fn process_worker() -> Option<&'static str> {

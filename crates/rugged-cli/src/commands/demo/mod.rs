@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use durable_fs::{Fs, RealFs};
-use fleet::Config;
+use fleet::{Config, WorkerRole};
 use indicatif::ProgressBar;
 use monitor_worker::receipt::{DropOutcome, Receipt};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use self::release::next_release;
 use self::stage_log::{DemoStage, StageLog, millis};
 use super::initialize::sign_first_versions;
 use crate::error::CliError;
-use crate::fleet_connection::{EmbeddedFleet, FleetConnection, HostedWorker};
+use crate::fleet_connection::{EmbeddedFleet, FleetConnection};
 use crate::output::{Output, bytes, count, one_line};
 use crate::producer::{self, EarlierReceipt, ReceiptWait};
 use crate::verify::{
@@ -79,7 +79,7 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<CommandExit, CliError
     stages.finish("root", setup::prepare_root(&fs, &config)?)?;
     let mut fleet = match FleetConnection::to_running(&config).await? {
         Some(running) => running,
-        None => FleetConnection::to_embedded(EmbeddedFleet::start(&config, &HostedWorker::ALL).await?).await?,
+        None => FleetConnection::to_embedded(EmbeddedFleet::start(&config, &WorkerRole::ALL).await?).await?,
     };
     let origin = if fleet.is_embedded() { "started in this process" } else { "found running" };
     stages.finish("fleet", format!("monitor, targets, snapshot and timestamp worker {origin}"))?;

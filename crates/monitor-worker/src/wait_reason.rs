@@ -7,7 +7,7 @@ use crate::staging::{ChangedWhileRead, DropEntry};
 
 /// Why a drop waits although others are taken in. It is tried again in every cycle.
 #[derive(Debug, thiserror::Error)]
-pub enum HoldReason {
+pub enum WaitReason {
     /// The inbound directory has too little space for it.
     #[error(
         "it needs {needed_bytes} bytes and {needed_inodes} inodes in the inbound directory, where {free_bytes} bytes and \
