@@ -7,12 +7,12 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::{
+    celery_worker::Worker,
     context::TaskContext,
     control::RemoteControl,
     counters::WorkerCounters,
     events::WorkerEvents,
     handler::{RegisteredTask, TaskGuard, boxed},
-    node::Worker,
     options::TaskOptions,
     registry::WorkerRegistry,
     run_table::RunTable,
@@ -49,7 +49,7 @@ pub struct WorkerBuilder {
     exchanges: Vec<String>,
     prefetch: Option<u16>,
     grace: Duration,
-    hold: Duration,
+    max_hold: Duration,
     tasks: HashMap<String, RegisteredTask>,
     lanes: HashMap<String, Arc<Semaphore>>,
     guard: Option<TaskGuard>,
@@ -79,7 +79,7 @@ impl WorkerBuilder {
             exchanges: Vec::new(),
             prefetch: None,
             grace: Duration::from_secs(30),
-            hold: Duration::from_secs(60),
+            max_hold: Duration::from_secs(60),
             tasks: HashMap::new(),
             lanes: HashMap::new(),
             guard: None,
@@ -188,8 +188,8 @@ impl WorkerBuilder {
     /// held for so long that the broker would consider it lost. A task that came through an exchange to which this worker may
     /// not publish is held for 20 minutes at most and then goes back to its queue.
     #[must_use]
-    pub fn hold(mut self, hold: Duration) -> Self {
-        self.hold = hold;
+    pub fn hold(mut self, longest: Duration) -> Self {
+        self.max_hold = longest;
         self
     }
 
@@ -278,7 +278,7 @@ impl WorkerBuilder {
                 registry: Arc::new(registry),
                 routes,
                 grace: self.grace,
-                hold: self.hold,
+                max_hold: self.max_hold,
                 tasks: self.tasks,
                 track_started: self.track_started,
                 result_extended: self.result_extended,

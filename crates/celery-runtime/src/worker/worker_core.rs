@@ -1,4 +1,4 @@
-//! What all parts of one worker share.
+//! The state shared by all parts of one worker.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ pub(super) struct WorkerCore {
     pub registry: Arc<WorkerRegistry>,
     pub routes: Routes,
     pub grace: Duration,
-    pub hold: Duration,
+    pub max_hold: Duration,
     pub tasks: HashMap<String, RegisteredTask>,
     pub track_started: bool,
     pub result_extended: bool,
