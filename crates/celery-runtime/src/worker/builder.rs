@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use celery_protocol::{Routes, delayed::DELIVERY_EXCHANGE};
 use serde_json::Value;
 use tokio::sync::Semaphore;
+use tracing::Span;
 
 use super::{
     celery_worker::Worker,
@@ -42,6 +43,7 @@ pub struct WorkerBuilder {
     broker: SharedBroker,
     backend: Option<SharedBackend>,
     name: Option<String>,
+    span: Option<Span>,
     queues: Vec<TaskQueue>,
     routes: Option<Routes>,
     track_started: bool,
@@ -72,6 +74,7 @@ impl WorkerBuilder {
             broker,
             backend: None,
             name: None,
+            span: None,
             queues: Vec::new(),
             routes: None,
             track_started: false,
@@ -114,6 +117,14 @@ impl WorkerBuilder {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// The span in which the worker logs; those of its tasks are below it. By default a span with the field `worker.node`, below
+    /// the one in which [`Worker::run`] is called. Set it where a span names the worker already.
+    #[must_use]
+    pub fn span(mut self, span: Span) -> Self {
+        self.span = Some(span);
         self
     }
 
@@ -274,6 +285,7 @@ impl WorkerBuilder {
                 broker: self.broker,
                 backend,
                 name,
+                span: self.span,
                 origin: host::origin(),
                 registry: Arc::new(registry),
                 routes,

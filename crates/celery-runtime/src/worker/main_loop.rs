@@ -35,7 +35,7 @@ impl Worker {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
-        let span = span::worker(&self.core.name);
+        let span = self.core.span.clone().unwrap_or_else(|| span::worker(&self.core.name));
         // In a task of its own: a future given to `block_on` runs on a thread beside the runtime's, and each delivery would
         // have to wake that thread.
         let working = AbortOnDropHandle::new(tokio::spawn(work(self.core, shutdown).instrument(span)));

@@ -19,8 +19,8 @@
 //!
 //! When a task of a chain fails or is revoked, the result of the end of the chain becomes FAILURE or REVOKED too.
 //!
-//! Every log line of a worker is within a span that has its name (`worker.node`), and every line of a task within one that has
-//! the task's id and name (`task.id`, `task.name`).
+//! Every log line of a worker is within its span, which has its name (`worker.node`) unless [`WorkerBuilder::span`] sets another
+//! one, and every line of a task within a span below it that has the task's id and name (`task.id`, `task.name`).
 
 mod builder;
 mod celery_worker;

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use celery_protocol::Routes;
+use tracing::Span;
 
 use super::{
     control::RemoteControl,
@@ -20,6 +21,8 @@ pub(super) struct WorkerCore {
     pub backend: SharedBackend,
     /// The node name, `name@host`.
     pub name: String,
+    /// The span to log in; without one, [`run`](super::Worker::run) makes one that has the name.
+    pub span: Option<Span>,
     /// Sent as the origin of the tasks that follow a task.
     pub origin: String,
     pub registry: Arc<WorkerRegistry>,

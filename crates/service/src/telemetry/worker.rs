@@ -13,10 +13,10 @@ pub fn set_process_worker(worker: &str) {
     let _ = PROCESS_WORKER.set(worker.to_owned());
 }
 
-/// The span every worker runs in: its name and its instance are on every line.
+/// The span every worker runs in: its name and its instance are on every line, also where only errors are logged.
 #[must_use]
 pub fn worker_span(worker: &str, instance: &str) -> Span {
-    tracing::info_span!("worker", worker, worker.instance = instance)
+    tracing::error_span!("worker", worker, worker.instance = instance)
 }
 
 pub(super) fn process_worker() -> Option<&'static str> {
