@@ -1,4 +1,4 @@
-//! Rules for tasks that are tried again.
+//! Rules for tasks that are retried.
 
 use std::{
     sync::{
@@ -152,7 +152,7 @@ pub async fn a_rejected_task_returns_only_with_requeue(fixture: &impl Fixture) {
     assert_eq!(running.call("not-yet", json!({})).await.unwrap(), json!(true), "it came again");
     assert_eq!(tries.load(Ordering::SeqCst), 2);
     let done = running.counters.snapshot();
-    assert_eq!((done.succeeded, done.failed, done.returned), (1, 0, 1));
+    assert_eq!((done.succeeded, done.failed, done.requeued), (1, 0, 1));
     let broker = running.broker.clone();
     running.stop().await;
     assert_empty(&broker, "w").await;

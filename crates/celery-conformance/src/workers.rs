@@ -231,7 +231,7 @@ pub async fn a_dead_reply_queue_stops_nothing(fixture: &impl Fixture) {
     running.send_raw(message).await;
     eventually("the task ran", || running.counters.snapshot().succeeded == 1).await;
     assert_eq!(running.call("add", json!({"x": 1, "y": 1})).await.unwrap(), 2);
-    assert_eq!(running.counters.snapshot().returned, 0);
+    assert_eq!(running.counters.snapshot().requeued, 0);
     let broker = running.broker.clone();
     running.stop().await;
     assert_empty(&broker, "w").await;

@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             // The caller's `.get()` raises a ValueError.
             if y == 0.0 { Err(TaskError::value_error("division by zero")) } else { Ok(json!(x / y)) }
         })
-        // Fails on its first try, and is tried again.
+        // Fails on its first try, and is retried.
         .task_with("flaky", patient, |context, _arguments| async move {
             if context.retries == 0 { Err(TaskError::runtime_error("not yet")) } else { Ok(json!(context.retries)) }
         })

@@ -136,7 +136,7 @@ fn read_blocking(path: &Path, secret: bool) -> Result<Vec<u8>, CredentialsError>
 fn warn_once(path: &Path, mode: u32) {
     static WARNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     if lock(&WARNED).insert(path.to_owned()) {
-        tracing::warn!("{} can be read by others (mode {mode:03o})", path.display());
+        tracing::warn!(path = %path.display(), mode = %format_args!("{mode:03o}"), "secret file can be read by others");
     }
 }
 

@@ -37,7 +37,7 @@ pub enum Unanswered {
     },
 }
 
-/// A request of a task to be tried again.
+/// A request of a task to be retried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retry {
     /// How long to wait; as the task's [`RetryPolicy`](crate::worker::RetryPolicy) says if absent.

@@ -200,7 +200,7 @@ async fn a_task_whose_result_cannot_be_published_is_answered_later_and_not_run_a
     })));
     assert_eq!(client.call("w", "t", no_kwargs(), SOON).await.unwrap(), 0);
     suite::eventually("nothing is left", || server.unacked_len("w") == 0 && server.queue_len("w") == Some(0)).await;
-    assert_eq!((runs.load(Ordering::SeqCst), counters.snapshot().returned), (1, 1));
+    assert_eq!((runs.load(Ordering::SeqCst), counters.snapshot().requeued), (1, 1));
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }

@@ -138,7 +138,7 @@ async fn every_line_of_a_task_names_its_worker_id_and_name_once() {
     }
     let expected = BTreeMap::from([
         ("id-of-succeed", vec![("INFO", "task succeeded")]),
-        ("id-of-retry", vec![("INFO", "task is tried again"), ("INFO", "task succeeded")]),
+        ("id-of-retry", vec![("INFO", "task will be retried"), ("INFO", "task succeeded")]),
         ("id-of-fail", vec![("WARN", "task failed")]),
         ("id-of-panic", vec![("ERROR", "handler panicked"), ("WARN", "task failed")]),
     ]);

@@ -24,6 +24,8 @@ pub fn builder(context: &Context) -> WorkerBuilder {
     };
     Worker::builder(context.broker.clone())
         .name(format!("{queue}@{}", context.config.process.instance))
+        // It has the worker's name and instance, so a span with the node name would repeat them.
+        .span(context.span.clone())
         .remote_control(context.config.process.remote_control)
         .events(events)
         .queue(queue)
@@ -116,7 +118,43 @@ pub fn operator_only(task: &TaskContext) -> Result<(), TaskError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use celery_runtime::broker::memory::MemoryBroker;
+    use durable_fs::RealFs;
+    use service::{
+        clock::ManualClock,
+        telemetry::{LogFormat, captured_lines},
+    };
+    use tracing::Instrument as _;
+
     use super::*;
+    use crate::{WorkerInfo, roles::WorkerRole};
+
+    async fn serve_and_end() {
+        let config = Config::beneath(Path::new("/nonexistent")).build().unwrap();
+        let worker = WorkerInfo { name: "snapshot-worker", role: WorkerRole::Snapshot, about: "" };
+        let memory = MemoryBroker::new();
+        let (broker, clock) = (Arc::new(memory.connect()), Arc::new(ManualClock::at(0)));
+        let shutdown = CancellationToken::new();
+        let context = Context::new(worker, Arc::new(config), Arc::new(RealFs), broker, clock, shutdown.clone());
+        shutdown.cancel();
+        let serving = serve(builder(&context, "snapshot-worker"), "snapshot-worker", &shutdown);
+        serving.instrument(context.span.clone()).await.unwrap();
+    }
+
+    #[test]
+    fn log_lines_of_serving_name_the_worker_and_not_its_node_too() {
+        let lines = captured_lines(LogFormat::Json, || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(serve_and_end());
+        });
+        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for message in ["worker started", "worker ended"] {
+            let line = lines.iter().find(|line| line["message"] == message).unwrap();
+            assert_eq!(line["worker"], "snapshot-worker");
+            assert!(line.get("worker.instance").is_some() && line.get("worker.node").is_none(), "{line}");
+        }
+    }
 
     #[test]
     fn a_task_for_another_repository_is_refused() {

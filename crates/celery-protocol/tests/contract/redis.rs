@@ -28,7 +28,7 @@ fn commands() -> Vec<(String, Vec<String>)> {
     found
 }
 
-/// What was pushed or published in an envelope: file, place, text.
+/// The envelopes that were pushed or published: file, place, text.
 fn envelopes() -> Vec<(String, String, String)> {
     let sent = commands().into_iter().filter(|(_, words)| ["LPUSH", "PUBLISH"].contains(&words[0].as_str()));
     sent.filter(|(_, words)| words[2].starts_with("{\"body\""))

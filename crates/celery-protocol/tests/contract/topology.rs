@@ -7,7 +7,7 @@ use celery_protocol::topology::{
 };
 use serde_json::{Value, json};
 
-/// What a client of 5.7.0 sent before and with its first task, by method.
+/// The requests of a client of 5.7.0 before and with its first task, by method.
 fn sent(method: &str) -> Vec<Value> {
     let frames = read_json("amqp-boot/client-rpc-first-task-5.7.0.json");
     let frames = frames.as_array().unwrap();
@@ -71,7 +71,7 @@ fn tasks_go_through_the_default_exchange() {
     assert_eq!(published[0]["routing_key"], json!(route.routing_key));
 }
 
-/// What a worker of 5.7.0 declared for broadcasts when it started, by method.
+/// The declarations of a worker of 5.7.0 for broadcasts at its start, by method.
 fn declared_by_a_worker(method: &str, key: &str, name: &str) -> Value {
     let frames = read_json("amqp-boot/worker-boot-5.7.0.json");
     let frames = frames.as_array().unwrap();

@@ -1,4 +1,4 @@
-//! What every result backend does.
+//! The contract of a result backend.
 
 use std::{fmt, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What every broker and every consumer does.
+//! The contracts of a broker and a consumer.
 
 use std::{fmt, sync::Arc, time::Duration};
 

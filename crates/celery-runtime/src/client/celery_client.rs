@@ -20,7 +20,7 @@ pub struct Client {
     pub(super) routes: Arc<Routes>,
 }
 
-/// What the clones of a client share.
+/// The state shared by clones of a client.
 pub(super) struct ClientCore {
     pub broker: SharedBroker,
     pub backend: SharedBackend,

@@ -24,7 +24,7 @@ pub(crate) enum RequestError {
     Closed,
 }
 
-/// What a failed request means for the next attempt.
+/// The consequence of a failed request for the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
     /// The connection is gone: try on the next one.

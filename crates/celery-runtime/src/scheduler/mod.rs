@@ -1,7 +1,7 @@
 //! Periodic tasks, as Celery's beat sends them: intervals and crontabs, with jitter, over restarts, and by one of several
 //! replicas.
 //!
-//! What holds:
+//! Guarantees:
 //!
 //! - a run that was missed while no replica was there is done once, as soon as one is; an entry without a last run counts from
 //!   when it is first seen;
@@ -14,13 +14,13 @@
 //!   abandoned one is, and then only a run that was due more than a minute ago: losing the lock for a moment changes nothing;
 //! - a clock that is set back delays an interval by one interval at most, and a crontab until its next match.
 
-mod beat;
 mod crontab;
 mod crontab_error;
 mod crontab_field;
 mod error;
 mod last_runs;
 mod memory_last_runs;
+mod periodic_scheduler;
 mod replica;
 mod schedule;
 mod schedule_clock;
@@ -28,12 +28,12 @@ mod schedule_entry;
 mod work;
 
 pub use self::{
-    beat::Scheduler,
     crontab::Crontab,
     crontab_error::CrontabError,
     error::SchedulerError,
     last_runs::{LastRuns, LastRunsError},
     memory_last_runs::MemoryLastRuns,
+    periodic_scheduler::Scheduler,
     schedule::Schedule,
     schedule_clock::{ManualScheduleClock, ScheduleClock, SystemScheduleClock},
     schedule_entry::ScheduleEntry,

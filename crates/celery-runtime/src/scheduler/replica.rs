@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    beat::Scheduler,
     error::SchedulerError,
+    periodic_scheduler::Scheduler,
     schedule_entry::{EntryAction, ScheduleEntry},
 };
 

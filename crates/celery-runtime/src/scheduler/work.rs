@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::{
-    beat::Scheduler,
+    periodic_scheduler::Scheduler,
     replica::RETRY_INTERVAL,
     schedule_entry::{EntryAction, ScheduleEntry, TaskToSend},
 };

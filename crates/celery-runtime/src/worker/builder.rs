@@ -5,14 +5,15 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use celery_protocol::{Routes, delayed::DELIVERY_EXCHANGE};
 use serde_json::Value;
 use tokio::sync::Semaphore;
+use tracing::Span;
 
 use super::{
+    celery_worker::Worker,
     context::TaskContext,
     control::RemoteControl,
     counters::WorkerCounters,
     events::WorkerEvents,
     handler::{RegisteredTask, TaskGuard, boxed},
-    node::Worker,
     options::TaskOptions,
     registry::WorkerRegistry,
     run_table::RunTable,
@@ -42,6 +43,7 @@ pub struct WorkerBuilder {
     broker: SharedBroker,
     backend: Option<SharedBackend>,
     name: Option<String>,
+    span: Option<Span>,
     queues: Vec<TaskQueue>,
     routes: Option<Routes>,
     track_started: bool,
@@ -49,7 +51,7 @@ pub struct WorkerBuilder {
     exchanges: Vec<String>,
     prefetch: Option<u16>,
     grace: Duration,
-    hold: Duration,
+    max_hold: Duration,
     tasks: HashMap<String, RegisteredTask>,
     lanes: HashMap<String, Arc<Semaphore>>,
     guard: Option<TaskGuard>,
@@ -72,6 +74,7 @@ impl WorkerBuilder {
             broker,
             backend: None,
             name: None,
+            span: None,
             queues: Vec::new(),
             routes: None,
             track_started: false,
@@ -79,7 +82,7 @@ impl WorkerBuilder {
             exchanges: Vec::new(),
             prefetch: None,
             grace: Duration::from_secs(30),
-            hold: Duration::from_secs(60),
+            max_hold: Duration::from_secs(60),
             tasks: HashMap::new(),
             lanes: HashMap::new(),
             guard: None,
@@ -114,6 +117,14 @@ impl WorkerBuilder {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// The span in which the worker logs; those of its tasks are below it. By default a span with the field `worker.node`, below
+    /// the one in which [`Worker::run`] is called. Set it where a span names the worker already.
+    #[must_use]
+    pub fn span(mut self, span: Span) -> Self {
+        self.span = Some(span);
         self
     }
 
@@ -188,8 +199,8 @@ impl WorkerBuilder {
     /// held for so long that the broker would consider it lost. A task that came through an exchange to which this worker may
     /// not publish is held for 20 minutes at most and then goes back to its queue.
     #[must_use]
-    pub fn hold(mut self, hold: Duration) -> Self {
-        self.hold = hold;
+    pub fn hold(mut self, longest: Duration) -> Self {
+        self.max_hold = longest;
         self
     }
 
@@ -274,11 +285,12 @@ impl WorkerBuilder {
                 broker: self.broker,
                 backend,
                 name,
+                span: self.span,
                 origin: host::origin(),
                 registry: Arc::new(registry),
                 routes,
                 grace: self.grace,
-                hold: self.hold,
+                max_hold: self.max_hold,
                 tasks: self.tasks,
                 track_started: self.track_started,
                 result_extended: self.result_extended,

@@ -12,16 +12,16 @@ use crate::broker::{BrokerError, Consumer, Delivery, TaskQueue};
 /// Deliveries that may wait between the consumers and the main loop.
 const MAX_WAITING_DELIVERIES: usize = 16;
 
-/// What the main loop receives from the consumers.
+/// An item that the main loop receives from a consumer.
 pub(super) enum Intake {
-    /// A delivery; its consumer stays open until the hold is dropped.
-    Delivery(Arc<Delivery>, ConsumerHold),
+    /// A delivery; its consumer stays open until the [`KeepOpen`] is dropped.
+    Delivery(Arc<Delivery>, KeepOpen),
     /// The broker was closed.
     Closed,
 }
 
 /// Keeps a consumer open. Nothing is sent through it: the consumer notices when the last of them is dropped.
-pub(super) type ConsumerHold = mpsc::Sender<()>;
+pub(super) type KeepOpen = mpsc::Sender<()>;
 
 /// A queue being consumed.
 struct ConsumedQueue {
@@ -109,13 +109,13 @@ impl QueueConsumers {
 /// Forwards the deliveries of a consumer. After a cancel it takes nothing more, and keeps the consumer until its last task is
 /// settled, so that the task can be acknowledged.
 async fn forward(mut consumer: Box<dyn Consumer>, sender: mpsc::Sender<Intake>, cancel: CancellationToken) {
-    let (hold, mut released) = mpsc::channel::<()>(1);
+    let (keep_open, mut released) = mpsc::channel::<()>(1);
     loop {
         let intake = tokio::select! {
             biased;
             () = cancel.cancelled() => break,
             delivery = consumer.next() => match delivery {
-                Some(delivery) => Intake::Delivery(Arc::new(delivery), hold.clone()),
+                Some(delivery) => Intake::Delivery(Arc::new(delivery), keep_open.clone()),
                 None => Intake::Closed,
             },
         };
@@ -142,7 +142,7 @@ async fn forward(mut consumer: Box<dyn Consumer>, sender: mpsc::Sender<Intake>, 
         }
     }
     consumer.cancel().await;
-    drop((hold, sender));
+    drop((keep_open, sender));
     let _ = released.recv().await;
 }
 
@@ -151,7 +151,7 @@ async fn forward(mut consumer: Box<dyn Consumer>, sender: mpsc::Sender<Intake>, 
 async fn requeue_waiting(mut deliveries: mpsc::Receiver<Intake>) {
     deliveries.close();
     while let Some(intake) = deliveries.recv().await {
-        if let Intake::Delivery(delivery, _hold) = intake {
+        if let Intake::Delivery(delivery, _keep_open) = intake {
             requeue_unstarted(&delivery).await;
         }
     }

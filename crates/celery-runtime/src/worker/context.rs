@@ -3,7 +3,6 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use celery_protocol::{FieldTable, ResultMeta, TaskRequest, task::TaskIdentity};
@@ -11,11 +10,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::registry::StopCause;
+use super::{registry::StopCause, report::STATE_TIMEOUT};
 use crate::backend::SharedBackend;
-
-/// How long the report of a state may delay a handler.
-const UPDATE_STATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The task a handler runs.
 #[derive(Clone)]
@@ -80,7 +76,7 @@ impl TaskContext {
     pub async fn update_state(&self, state: &str, meta: Value) {
         let Some(backend) = &self.backend else { return };
         let progress = ResultMeta::progress(&self.task_id, state, meta);
-        if tokio::time::timeout(UPDATE_STATE_TIMEOUT, backend.progress(&self.identity, progress)).await.is_err() {
+        if tokio::time::timeout(STATE_TIMEOUT, backend.progress(&self.identity, progress)).await.is_err() {
             tracing::debug!(state, "task state not reported in time");
         }
     }

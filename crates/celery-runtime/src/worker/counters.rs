@@ -13,7 +13,7 @@ pub struct WorkerCounters {
     pub(super) expired: AtomicU64,
     pub(super) revoked: AtomicU64,
     pub(super) rejected: AtomicU64,
-    pub(super) returned: AtomicU64,
+    pub(super) requeued: AtomicU64,
     pub(super) in_flight: AtomicU64,
 }
 
@@ -36,8 +36,8 @@ pub struct CounterSnapshot {
     pub revoked: u64,
     /// Messages rejected: unknown tasks, content that cannot be read, tasks whose handler rejected them.
     pub rejected: u64,
-    /// Tasks given back to the queue because their outcome could not be reported, or their handler asked for it.
-    pub returned: u64,
+    /// Tasks requeued because their outcome could not be reported, or because their handler requested it.
+    pub requeued: u64,
     /// Handlers running now.
     pub in_flight: u64,
 }
@@ -55,7 +55,7 @@ impl WorkerCounters {
             expired: self.expired.load(Relaxed),
             revoked: self.revoked.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
-            returned: self.returned.load(Relaxed),
+            requeued: self.requeued.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
         }
     }

@@ -49,7 +49,7 @@ impl HoldReason<'_> {
 impl TaskInHand<'_> {
     /// Holds the task until it may start; an error says how to settle a task that does not start here.
     pub async fn hold(&self, reason: HoldReason<'_>) -> Result<(), Settlement> {
-        let mut limit = HoldLimit::new(self.core.hold);
+        let mut limit = HoldLimit::new(self.core.max_hold);
         loop {
             // A newer delivery is held, or was published again: this one must not be published beside it.
             if self.delivery.is_stale() {

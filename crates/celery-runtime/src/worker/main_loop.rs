@@ -10,11 +10,11 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument as _;
 
 use super::{
+    celery_worker::Worker,
     consumers::{Intake, QueueConsumers},
     delivery_run::DeliveryRun,
     error::WorkerError,
     monitoring::Monitoring,
-    node::Worker,
     span,
     worker_core::WorkerCore,
 };
@@ -35,7 +35,7 @@ impl Worker {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
-        let span = span::worker(&self.core.name);
+        let span = self.core.span.clone().unwrap_or_else(|| span::worker(&self.core.name));
         // In a task of its own: a future given to `block_on` runs on a thread beside the runtime's, and each delivery would
         // have to wake that thread.
         let working = AbortOnDropHandle::new(tokio::spawn(work(self.core, shutdown).instrument(span)));
@@ -63,7 +63,7 @@ async fn work(core: Arc<WorkerCore>, shutdown: CancellationToken) -> Result<(), 
     registry.stops(&stopping);
     let mut tasks = JoinSet::new();
     let mut outcome = loop {
-        let (delivery, hold) = tokio::select! {
+        let (delivery, keep_open) = tokio::select! {
             biased;
             () = stopping.cancelled() => break Ok(()),
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
@@ -78,7 +78,7 @@ async fn work(core: Arc<WorkerCore>, shutdown: CancellationToken) -> Result<(), 
             }
             // The consumers hold a sender, so this always waits.
             Some(intake) = deliveries.recv() => match intake {
-                Intake::Delivery(delivery, hold) => (delivery, hold),
+                Intake::Delivery(delivery, keep_open) => (delivery, keep_open),
                 Intake::Closed => break Err(WorkerError::BrokerClosed),
             },
         };
@@ -90,7 +90,7 @@ async fn work(core: Arc<WorkerCore>, shutdown: CancellationToken) -> Result<(), 
         let span = run.span();
         let running = async move {
             run.run().await;
-            drop(hold);
+            drop(keep_open);
         };
         tasks.spawn(running.instrument(span));
     };

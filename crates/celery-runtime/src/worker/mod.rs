@@ -7,7 +7,7 @@
 //! | message | result for the caller | settlement at the broker |
 //! |---|---|---|
 //! | a task that ran | SUCCESS or FAILURE; the tasks that follow (callbacks, chain, group, chord, errbacks) are sent | ack |
-//! | a task that is to be tried again | RETRY; the next try is published first | ack |
+//! | a task to be retried | RETRY; the next try is published first | ack |
 //! | wrong arguments | FAILURE `TypeError` | ack |
 //! | a handler that panicked | FAILURE `RuntimeError` | ack |
 //! | a task beyond its time limit | FAILURE `billiard.exceptions.TimeLimitExceeded` or `SoftTimeLimitExceeded` | ack |
@@ -19,10 +19,11 @@
 //!
 //! When a task of a chain fails or is revoked, the result of the end of the chain becomes FAILURE or REVOKED too.
 //!
-//! Every log line of a worker is within a span that has its name (`worker.node`), and every line of a task within one that has
-//! the task's id and name (`task.id`, `task.name`).
+//! Every log line of a worker is within its span, which has its name (`worker.node`) unless [`WorkerBuilder::span`] sets another
+//! one, and every line of a task within a span below it that has the task's id and name (`task.id`, `task.name`).
 
 mod builder;
+mod celery_worker;
 mod chord;
 mod consumers;
 mod context;
@@ -37,7 +38,6 @@ mod hold;
 mod lane;
 mod main_loop;
 mod monitoring;
-mod node;
 mod options;
 mod outcome;
 mod redelivered;
@@ -55,12 +55,12 @@ mod task_in_hand;
 mod worker_core;
 
 pub use builder::{BuildError, WorkerBuilder};
+pub use celery_worker::Worker;
 pub use context::TaskContext;
 pub use control::RemoteControl;
 pub use counters::{CounterSnapshot, WorkerCounters};
 pub use error::WorkerError;
 pub use events::WorkerEvents;
-pub use node::Worker;
 pub use options::TaskOptions;
 pub use registry::WorkerRegistry;
 pub use retry::RetryPolicy;

@@ -31,7 +31,7 @@ impl TaskOptions {
         self
     }
 
-    /// When and how often it is tried again.
+    /// When and how often it is retried.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;

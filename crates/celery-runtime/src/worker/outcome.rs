@@ -9,7 +9,7 @@ use super::registry::TaskEventKind;
 pub(super) enum Outcome {
     /// The task is over.
     Final(Box<FinalOutcome>),
-    /// The task is tried again.
+    /// The task is retried.
     Retry(Box<NextTry>),
     /// Nothing remains to be reported; the acknowledgement is missing.
     AckOnly,

@@ -10,12 +10,12 @@ use crate::{
     dispatch::{DispatchError, dispatch},
 };
 
-/// How often storing a result is tried before the task goes back to its queue.
+/// How often storing a result is tried before the task is requeued.
 const STORE_ATTEMPTS: u32 = 4;
 /// The wait before a result is stored again; it doubles each time.
 const FIRST_STORE_WAIT: Duration = Duration::from_millis(200);
 /// How long the report of a state that is not final may delay the task.
-const STATE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const STATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why an outcome cannot be reported now.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Giving a task back to its queue, and the log lines of acknowledgements that failed.
+//! Requeueing a task, and the log lines of acknowledgements that failed.
 
 use std::{fmt::Display, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -7,19 +7,19 @@ use tokio_util::sync::CancellationToken;
 use super::counters::WorkerCounters;
 use crate::broker::{AckError, Delivery};
 
-/// The wait before a task goes back to its queue.
+/// The wait before a task is requeued.
 const REQUEUE_DELAY: Duration = Duration::from_secs(1);
 
-/// Gives a task back to its queue after [`REQUEUE_DELAY`]; the broker delivers it again.
+/// Requeues a task after [`REQUEUE_DELAY`]; the broker delivers it again.
 pub(super) async fn requeue(
     counters: &WorkerCounters,
     delivery: &Delivery,
     reason: &(dyn Display + Sync),
     stopping: &CancellationToken,
 ) {
-    tracing::warn!(%reason, "task goes back to its queue");
-    counters.returned.fetch_add(1, Relaxed);
-    // Without the delay a broken reply path would spin. At shutdown the closing channel gives the task back.
+    tracing::warn!(%reason, "task requeued");
+    counters.requeued.fetch_add(1, Relaxed);
+    // Without the delay a broken reply path would spin. At shutdown the closing channel requeues the task.
     tokio::select! {
         () = stopping.cancelled() => return,
         () = tokio::time::sleep(REQUEUE_DELAY) => {}

@@ -66,7 +66,7 @@ impl TaskInHand<'_> {
         self.failed(&ExceptionInfo::builtin("RuntimeError", message), None)
     }
 
-    /// The handler returned an error: the task is tried again, rejected, or fails.
+    /// The handler returned an error: the task is retried, rejected, or fails.
     pub fn handler_failed(&self, registered: &RegisteredTask, error: TaskError) -> Settlement {
         let retries = self.task.headers.retries;
         if let Some(unanswered) = error.unanswered {
@@ -85,7 +85,7 @@ impl TaskInHand<'_> {
             self.core.counters.failed.fetch_add(1, Relaxed);
             return failed.into();
         };
-        tracing::info!(retries, %error, "task is tried again");
+        tracing::info!(retries, %error, "task will be retried");
         self.core.counters.retried.fetch_add(1, Relaxed);
         let mut request = self.task.retried(Some(at));
         // The `expires` header still holds; by its own copy the broker would drop the task without a result.

@@ -1,13 +1,13 @@
-//! Whether a failed task is tried again, and when.
+//! The retry policy of a task.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::TaskError;
 
-/// Which failures are tried again without the task asking.
+/// Which failures are retried without a request of the task.
 type FailureFilter = Arc<dyn Fn(&TaskError) -> bool + Send + Sync>;
 
-/// When and how often a task is tried again. The default is Celery's: three times, after three minutes each, and only when
+/// When and how often a task is retried. The default is Celery's: three times, after three minutes each, and only when
 /// the task itself asks ([`TaskError::retry`]).
 #[derive(Clone)]
 pub struct RetryPolicy {
@@ -33,13 +33,13 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Every failure is tried again (`autoretry_for=(Exception,)`), with a backoff from one second on: 1, 2, 4 … up to 600.
+    /// Every failure is retried (`autoretry_for=(Exception,)`), with a backoff from one second on: 1, 2, 4 … up to 600.
     #[must_use]
     pub fn auto() -> Self {
         Self::auto_for(|_| true).backoff(Duration::from_secs(1))
     }
 
-    /// The failures for which `matches` returns true are tried again (`autoretry_for`).
+    /// The failures for which `matches` returns true are retried (`autoretry_for`).
     #[must_use]
     pub fn auto_for(matches: impl Fn(&TaskError) -> bool + Send + Sync + 'static) -> Self {
         Self { auto: Some(Arc::new(matches)), ..Self::default() }
@@ -80,7 +80,7 @@ impl RetryPolicy {
         self
     }
 
-    /// How long to wait before a task that failed for the `retries + 1`th time is tried again; `None` if it is not.
+    /// How long to wait before a task that failed for the `retries + 1`th time is retried; `None` if it is not.
     /// `random` is between 0 and 1.
     pub(super) fn next(&self, error: &TaskError, retries: u32, random: f64) -> Option<Duration> {
         let asked = error.retry.as_ref();

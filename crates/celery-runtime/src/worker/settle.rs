@@ -19,7 +19,7 @@ impl TaskInHand<'_> {
         let reported = match &outcome {
             Outcome::Final(over) => self.report(over).await,
             // Rare steps are boxed, here and below: the future of every task in hand has room for its largest step.
-            Outcome::Retry(next) => Box::pin(self.try_again(next)).await,
+            Outcome::Retry(next) => Box::pin(self.publish_retry(next)).await,
             Outcome::AckOnly => Ok(()),
         };
         if let Err(error) = reported {
@@ -39,7 +39,7 @@ impl TaskInHand<'_> {
         log_unsettled(settled);
     }
 
-    /// Rejects a task without a result, as its handler asked. A task that goes back to its queue does so after a wait: it may
+    /// Rejects a task without a result, as its handler asked. A task that is requeued is so after a wait: it may
     /// be delivered again immediately, and to this worker.
     pub async fn reject(&self, reason: &TaskError, to_queue: bool) {
         self.event(TaskEventKind::Rejected { requeue: to_queue });
@@ -75,7 +75,7 @@ impl TaskInHand<'_> {
         Ok(())
     }
 
-    async fn try_again(&self, next: &NextTry) -> Result<(), ReportError> {
+    async fn publish_retry(&self, next: &NextTry) -> Result<(), ReportError> {
         let publish = match next.request.to_message() {
             Ok(message) => Publish {
                 exchange: self.delivery.exchange.clone(),

@@ -1,8 +1,9 @@
-//! What all parts of one worker share.
+//! The state shared by all parts of one worker.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use celery_protocol::Routes;
+use tracing::Span;
 
 use super::{
     control::RemoteControl,
@@ -20,12 +21,14 @@ pub(super) struct WorkerCore {
     pub backend: SharedBackend,
     /// The node name, `name@host`.
     pub name: String,
+    /// The span to log in; without one, [`run`](super::Worker::run) makes one that has the name.
+    pub span: Option<Span>,
     /// Sent as the origin of the tasks that follow a task.
     pub origin: String,
     pub registry: Arc<WorkerRegistry>,
     pub routes: Routes,
     pub grace: Duration,
-    pub hold: Duration,
+    pub max_hold: Duration,
     pub tasks: HashMap<String, RegisteredTask>,
     pub track_started: bool,
     pub result_extended: bool,

@@ -82,7 +82,7 @@ pub fn assert_the_same(found: &Differences) {
     assert!(unexplained.is_empty(), "Python's and ours differ: {unexplained:#?}");
 }
 
-/// What the table has of these methods is really so: none of its rows is left from other times.
+/// The rows of the table on these methods are all needed: each names a difference that was found.
 pub fn assert_no_row_is_stale(found: &Differences, methods: &[&str]) {
     let of_these = |pattern: &String| methods.contains(&pattern.split(['.', '[']).next().unwrap());
     let stale: Vec<_> = allowed()

@@ -169,7 +169,7 @@ fn heard(listener: &Process, kinds: &[&str], python_node: &str) -> Heard {
     }
 }
 
-/// What the dump calls these events, and what it says of each: the names of its fields, by name and node.
+/// The events of a dump: the names of the fields of each, by event name and node.
 type Dumped = BTreeMap<(String, String), BTreeSet<String>>;
 
 /// Reads lines like `NODE [TIME] task succeeded: TASK a=1, b=2`, until the ends of both workers are among them.

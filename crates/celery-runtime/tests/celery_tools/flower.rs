@@ -104,7 +104,7 @@ impl Visit {
         self.runtime.block_on(future)
     }
 
-    /// What the worker itself answers.
+    /// The answer of the worker itself.
     fn inspect(&self, method: &str) -> Value {
         let until = Instant::now() + SOON;
         loop {

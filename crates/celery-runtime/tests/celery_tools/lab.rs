@@ -138,7 +138,7 @@ impl Ours {
     }
 }
 
-/// What `celery` answers to some command lines.
+/// The answers of `celery` to some command lines.
 pub fn tools(broker: &str, commands: &[Vec<&str>]) -> Vec<Value> {
     let commands = json!(commands).to_string();
     let ran = Python::run("celery_tools.py", ["--broker", broker, "commands", &commands], &[]).success();
@@ -194,7 +194,7 @@ impl Lab {
         [self.python_node.clone(), OURS.to_owned()]
     }
 
-    /// What `celery KIND --list` says there is.
+    /// The commands that `celery KIND --list` names.
     pub async fn commands(&self, kind: &'static str) -> Vec<String> {
         let broker = self.server.broker_url();
         let answers = blocking(move || tools(&broker, &[vec![kind, "--list"]])).await;
@@ -204,7 +204,7 @@ impl Lab {
         names.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
     }
 
-    /// What both workers answer to the same commands of `celery inspect` or `celery control`: Python's, then ours.
+    /// The answers of both workers to the same commands of `celery inspect` or `celery control`: Python's, then ours.
     pub async fn both(&self, kind: &'static str, commands: Vec<Vec<String>>) -> Vec<(String, Value, Value)> {
         let (broker, nodes) = (self.server.broker_url(), self.nodes());
         blocking(move || {

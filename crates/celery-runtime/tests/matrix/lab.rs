@@ -53,7 +53,7 @@ impl Cell {
     }
 }
 
-/// What is started besides the broker and our worker.
+/// The processes besides the broker and our worker.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Needs {
     pub python_worker: bool,
@@ -132,7 +132,7 @@ impl Lab {
         blocking(move || environment.spawn(script, arguments)).await
     }
 
-    /// What a Python client saw of these features.
+    /// The observations of a Python client of these features.
     pub async fn python_client(&self, features: &str) -> Value {
         let client = self.spawn("celery_features.py", &[features]).await;
         blocking(move || client.wait(SOON).success().json()).await
@@ -147,7 +147,7 @@ impl Lab {
         client.with_routes(Routes::to(OURS).route("lab.*", THEIRS))
     }
 
-    /// What our worker was given to note, next.
+    /// The next value that our worker was given to note.
     pub async fn noted(&mut self) -> Value {
         tokio::time::timeout(SOON, self.noted.recv()).await.expect("nothing to note").unwrap().into()
     }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::lab::{OURS, SHARED, THEIRS};
 
-/// What `rust.note` was called with goes to `noted`.
+/// The arguments of `rust.note` go to `noted`.
 pub fn worker(
     broker: SharedBroker,
     backend: Option<SharedBackend>,

@@ -1,4 +1,4 @@
-//! What each feature gave, held against what it should.
+//! The outcome of each feature, compared with the expected one.
 
 use serde_json::{Map, Value};
 

@@ -68,7 +68,7 @@ async fn python_sends(cell: Cell, lab: &Lab) {
     seen.end();
 }
 
-/// What came of it as JSON; a failure as text.
+/// The result as JSON; a failure as text.
 pub fn told(outcome: Result<Value, CallError>) -> Value {
     match outcome {
         Ok(value) => value,
@@ -161,7 +161,7 @@ async fn calls(client: &Client) -> Value {
     })
 }
 
-/// What the callback of a Python task got, and whether its errback got the id of what failed.
+/// The argument of the callback of a Python task, and whether its errback got the id of the failed task.
 async fn links(lab: &mut Lab, client: &Client) -> Value {
     let note = || vec![Signature::new("rust.note", vec![]).with_option("queue", OURS)];
     let options = SendOptions { link: note(), ..SendOptions::default() };

@@ -28,7 +28,7 @@ pub const QUEUE: &str = "work";
 pub const PREFETCH: u16 = 8;
 pub const NODE: &str = "worker@partition";
 
-/// What is on the other side of the network.
+/// The server on the other side of the network.
 pub enum Server {
     RabbitMq(Arc<VHost>),
     Redis(PrivateRedis),
@@ -96,7 +96,7 @@ where
     }
 }
 
-/// What the worker's task did.
+/// A step of the worker's task.
 #[derive(Default)]
 pub struct Ledger {
     runs: Mutex<BTreeMap<String, usize>>,

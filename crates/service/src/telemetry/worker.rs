@@ -13,7 +13,7 @@ pub fn set_process_worker(worker: &str) {
     let _ = PROCESS_WORKER.set(worker.to_owned());
 }
 
-/// The span every worker runs in: its name and its instance are on every line.
+/// The span every worker runs in: its name and its instance are on every line, also where only errors are logged.
 #[must_use]
 pub fn worker_span(worker: &str, instance: &str) -> Span {
     // At the highest level: a filter drops a span below its own level, and with `log_level: warn` the lines would lose

@@ -1,4 +1,4 @@
-//! What is not a task: results, events, control requests and answers, members of chords.
+//! Messages other than tasks: results, events, control requests and answers, members of chords.
 
 use celery_protocol::control::{Command, ControlReply, ControlRequest};
 use celery_protocol::message::Message;

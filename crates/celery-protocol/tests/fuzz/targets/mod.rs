@@ -1,4 +1,4 @@
-//! What is fuzzed: each module takes any bytes and panics if a promise is broken.
+//! The fuzz targets: each module takes any bytes and panics if a promise is broken.
 //!
 //! Compiled twice: into the tests, which replay the corpus, and into the fuzzer (`fuzz/`).
 

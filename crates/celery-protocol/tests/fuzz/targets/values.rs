@@ -1,4 +1,4 @@
-//! What messages are made of: JSON, compressed bodies, envelopes on Redis, signatures, times, patterns, keys.
+//! The parts of messages: JSON, compressed bodies, envelopes on Redis, signatures, times, patterns, keys.
 
 use celery_protocol::compression::{compress, decompress};
 use celery_protocol::control::{ControlRequest, RateLimit};

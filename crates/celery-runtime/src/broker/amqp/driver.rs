@@ -190,7 +190,10 @@ impl AmqpConsumerDriver {
         Delivery::new(message, exchange, routing_key, redelivered, acks.generation, settle)
     }
 
-    /// Declares the queue, sets the prefetch and consumes, on a new channel. `opened` holds the channel as soon as it is open.
+    /// Declares the queue, sets the prefetch and consumes, on a new channel.
+    ///
+    /// `opened` holds the channel as soon as it is open. It is a parameter and no result, because the caller closes the channel
+    /// also after it has dropped this future at its time limit.
     async fn open(
         &self,
         link: &AmqpLink,

@@ -21,6 +21,15 @@ use crate::broker::{
     publish::{Guarantee, Publish},
 };
 
+/// How the channel of a message is used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ChannelUse {
+    /// Other messages may be under way on it.
+    Shared,
+    /// No other message is under way on it, so an error of the channel is about this one.
+    Exclusive,
+}
+
 /// How one attempt failed.
 enum AttemptFailure {
     /// The outcome is final.
@@ -42,17 +51,17 @@ pub(super) async fn publish(connection: &AmqpConnection, publish: &Publish) -> R
     // Set before each write, so that a timeout knows whether a consumer may have seen the message.
     let sent = AtomicBool::new(false);
     let attempts = async {
-        let mut suspected = false;
+        let mut channel_use = ChannelUse::Shared;
         loop {
             let Some(link) = connection.link().await else {
                 return Err(PublishError::Closed);
             };
-            let attempt = attempt(&link, publish, &sent, suspected);
+            let attempt = attempt(&link, publish, &sent, channel_use);
             match link.unless_lost(attempt).await.unwrap_or(Err(AttemptFailure::Unknown)) {
                 Ok(()) => return Ok(()),
                 Err(AttemptFailure::Final(error)) => return Err(error),
                 // Sent again on a channel without other messages, the broker's error can only be about this one.
-                Err(AttemptFailure::ChannelClosed) => suspected = true,
+                Err(AttemptFailure::ChannelClosed) => channel_use = ChannelUse::Exclusive,
                 Err(AttemptFailure::NotSent | AttemptFailure::Unknown) => {
                     tokio::time::sleep(Duration::from_millis(10)).await
                 }
@@ -66,38 +75,44 @@ pub(super) async fn publish(connection: &AmqpConnection, publish: &Publish) -> R
     }
 }
 
-async fn attempt(link: &AmqpLink, publish: &Publish, sent: &AtomicBool, suspected: bool) -> Result<(), AttemptFailure> {
+/// One attempt. A mandatory message always has the channel to itself.
+async fn attempt(
+    link: &AmqpLink,
+    publish: &Publish,
+    sent: &AtomicBool,
+    channel_use: ChannelUse,
+) -> Result<(), AttemptFailure> {
     match publish.guarantee {
-        _ if suspected => alone(link, publish, sent).await,
-        Guarantee::Confirmed { mandatory: true } => alone(link, publish, sent).await,
+        _ if channel_use == ChannelUse::Exclusive => publish_exclusively(link, publish, sent).await,
+        Guarantee::Confirmed { mandatory: true } => publish_exclusively(link, publish, sent).await,
         Guarantee::Confirmed { mandatory: false } => {
             let channel = shared_channel(&link.confirmed, || link.confirm_channel()).await?;
-            check(send(&channel, publish, sent, false).await?, publish)
+            check(send(&channel, publish, sent, ChannelUse::Shared).await?, publish)
         }
         // A reply without a guarantee, such as progress, must still arrive before the result sent after it.
         Guarantee::FireAndForget if publish.exchange.is_empty() => {
             let channel = shared_channel(&link.confirmed, || link.confirm_channel()).await?;
-            let confirm = put(&channel, publish, sent, false).await?;
+            let confirm = put(&channel, publish, sent, ChannelUse::Shared).await?;
             // lapin would keep a confirm that is dropped before it arrives.
             tokio::spawn(async move { drop(confirm.await) });
             Ok(())
         }
         Guarantee::FireAndForget => {
             let channel = shared_channel(&link.plain, || link.channel()).await?;
-            send(&channel, publish, sent, false).await.map(drop)
+            send(&channel, publish, sent, ChannelUse::Shared).await.map(drop)
         }
     }
 }
 
 /// Publishes on a channel with no other message under way.
-async fn alone(link: &AmqpLink, publish: &Publish, sent: &AtomicBool) -> Result<(), AttemptFailure> {
+async fn publish_exclusively(link: &AmqpLink, publish: &Publish, sent: &AtomicBool) -> Result<(), AttemptFailure> {
     let mut slot = link.mandatory.lock().await;
     // Taken out while in use: dropping this future drops the channel too, and with it a late answer.
     let channel = match slot.take().filter(usable) {
         Some(channel) => channel,
         None => opened(link.confirm_channel()).await?,
     };
-    let confirmation = send(&channel, publish, sent, true).await?;
+    let confirmation = send(&channel, publish, sent, ChannelUse::Exclusive).await?;
     *slot = Some(channel);
     check(confirmation, publish)
 }
@@ -132,9 +147,9 @@ async fn send(
     channel: &Channel,
     publish: &Publish,
     sent: &AtomicBool,
-    alone: bool,
+    channel_use: ChannelUse,
 ) -> Result<Confirmation, AttemptFailure> {
-    put(channel, publish, sent, alone).await?.await.map_err(|error| failure(&error, publish, alone))
+    put(channel, publish, sent, channel_use).await?.await.map_err(|error| failure(&error, publish, channel_use))
 }
 
 /// Writes the message. The returned future becomes the broker's confirm.
@@ -142,9 +157,9 @@ async fn put(
     channel: &Channel,
     publish: &Publish,
     sent: &AtomicBool,
-    alone: bool,
+    channel_use: ChannelUse,
 ) -> Result<PublisherConfirm, AttemptFailure> {
-    let failed = |error| failure(&error, publish, alone);
+    let failed = |error| failure(&error, publish, channel_use);
     let (exchange, routing_key, properties) = prepare(publish).map_err(failed)?;
     let options = BasicPublishOptions {
         mandatory: publish.guarantee == Guarantee::Confirmed { mandatory: true },
@@ -171,15 +186,16 @@ fn unroutable(publish: &Publish) -> PublishError {
     PublishError::Unroutable { exchange: publish.exchange.clone(), routing_key: publish.routing_key.clone() }
 }
 
-/// How an attempt failed; `alone` if no other message was under way on its channel.
-fn failure(error: &lapin::Error, publish: &Publish, alone: bool) -> AttemptFailure {
+/// How an attempt failed.
+fn failure(error: &lapin::Error, publish: &Publish, channel_use: ChannelUse) -> AttemptFailure {
     if is_invalid(error) {
         return AttemptFailure::Final(PublishError::Invalid { reason: error.to_string() });
     }
     let mandatory = publish.guarantee == Guarantee::Confirmed { mandatory: true };
+    let exclusive = channel_use == ChannelUse::Exclusive;
     match soft_error(error) {
-        Some(AMQPSoftError::NOTFOUND) if alone && mandatory => AttemptFailure::Final(unroutable(publish)),
-        Some(_) if alone => AttemptFailure::Final(PublishError::Refused { reason: error.to_string() }),
+        Some(AMQPSoftError::NOTFOUND) if exclusive && mandatory => AttemptFailure::Final(unroutable(publish)),
+        Some(_) if exclusive => AttemptFailure::Final(PublishError::Refused { reason: error.to_string() }),
         Some(_) => AttemptFailure::ChannelClosed,
         None => AttemptFailure::Unknown,
     }

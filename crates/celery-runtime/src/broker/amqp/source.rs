@@ -1,4 +1,4 @@
-//! What an AMQP consumer consumes.
+//! The source of an AMQP consumer.
 
 use celery_protocol::topology::Mailbox;
 

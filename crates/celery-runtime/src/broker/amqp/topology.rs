@@ -174,11 +174,11 @@ fn owned_by_others(error: &lapin::Error) -> bool {
 
 /// Logs that an existing queue or exchange is used as it is. Where an administrator declares them all, as it should be, that is
 /// no warning; another shape is.
-fn log_existing(error: &lapin::Error, what: &str, name: &str) {
+fn log_existing(error: &lapin::Error, kind: &str, name: &str) {
     if soft_error(error) == Some(AMQPSoftError::ACCESSREFUSED) {
-        tracing::info!("no permission to declare {what} {name}; using it as it is");
+        tracing::info!(kind, name, "declaration not permitted; using the existing object");
     } else {
-        tracing::warn!(%error, "{what} {name} differs from what Celery declares; using it as it is");
+        tracing::warn!(kind, name, %error, "existing object differs from Celery's declaration; using it");
     }
 }
 

@@ -37,7 +37,7 @@ pub enum Phase {
     After,
 }
 
-/// What the broker does next, as a hook decides.
+/// A hook's decision on an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultAction {
     /// Continue.

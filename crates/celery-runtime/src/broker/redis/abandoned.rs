@@ -13,7 +13,7 @@ use redis::Script;
 
 use super::{
     broker_state::RedisBrokerState,
-    lease::{lease, refresh},
+    lease::{lease, renew_tags},
     restore::{QueueEnd, requeue, requeue_found},
     unsettled::UnsettledDeliveries,
 };
@@ -72,8 +72,8 @@ pub(super) async fn requeue_abandoned(state: Arc<RedisBrokerState>) {
     }
 }
 
-/// One step. Returns how many messages were requeued, or `None` when no more are due. A due message that was not requeued is then
-/// as young as if it were taken now, so that the next step sees others.
+/// One step. Returns how many messages were requeued, or `None` when no more are due. The step renews
+/// the lease of a due message that it did not requeue, so that the next step sees others.
 async fn requeue_some_abandoned(state: &RedisBrokerState) -> Result<Option<usize>, RequestError> {
     let token = uuid::Uuid::new_v4().to_string();
     let (visibility, lease) = (state.redis.url.visibility_timeout, lease(state));
@@ -103,9 +103,9 @@ async fn requeue_some_abandoned(state: &RedisBrokerState) -> Result<Option<usize
     // age, which its own score has passed.
     let restored = requeue_found(state, pairs, lease, QueueEnd::Next).await;
     let left = match &restored {
-        Ok(count) if *count < tags.len() => refresh(state, &tags).await,
+        Ok(count) if *count < tags.len() => renew_tags(state, &tags).await,
         // It would be refused again the next time, and the messages behind it would never be checked.
-        Err(RequestError::Refused { .. }) => refresh(state, &tags).await,
+        Err(RequestError::Refused { .. }) => renew_tags(state, &tags).await,
         _ => Ok(0),
     };
     let mut release = RELEASE.key(state.keys.unacked_mutex());

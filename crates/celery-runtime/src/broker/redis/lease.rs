@@ -12,7 +12,7 @@ static REFRESH: LazyLock<Script> = LazyLock::new(|| Script::new(scripts::REFRESH
 
 /// The longest time between two renewals.
 const RENEW_INTERVAL: Duration = Duration::from_secs(60);
-/// The wait after a failed renewal, which is short because other workers may already take us for dead.
+/// The wait after a failed renewal, which is short because other workers may soon requeue these messages.
 const RENEW_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How many tags one command renews.
 const MAX_TAGS_PER_RENEWAL: usize = 1000;
@@ -40,7 +40,7 @@ pub(super) async fn renew(state: &RedisBrokerState, unsettled: &UnsettledDeliver
 /// Renews the tags of a consumer once.
 pub(super) async fn renew_now(state: &RedisBrokerState, unsettled: &UnsettledDeliveries) -> Result<(), RequestError> {
     for tags in unsettled.to_renew().chunks(MAX_TAGS_PER_RENEWAL) {
-        let kept = refresh(state, tags).await?;
+        let kept = renew_tags(state, tags).await?;
         if kept < tags.len() {
             tracing::warn!(lost = tags.len() - kept, "another worker requeued messages that are still worked on");
         }
@@ -48,8 +48,8 @@ pub(super) async fn renew_now(state: &RedisBrokerState, unsettled: &UnsettledDel
     Ok(())
 }
 
-/// Makes these tags as young as if they were taken now. Returns how many still exist.
-pub(super) async fn refresh<T: ToRedisArgs + Sync>(
+/// Renews the lease of these tags. Returns how many still exist.
+pub(super) async fn renew_tags<T: ToRedisArgs + Sync>(
     state: &RedisBrokerState,
     tags: &[T],
 ) -> Result<usize, RequestError> {

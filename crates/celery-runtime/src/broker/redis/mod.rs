@@ -1,6 +1,6 @@
 //! Redis, on the keys that kombu uses, so that Python clients and workers share queues with ours.
 //!
-//! What differs from kombu, unnoticed by Python peers:
+//! Differences from kombu, unnoticed by Python peers:
 //!
 //! - **A taken message is never lost.** kombu pops a message and records it as unacknowledged in a second round trip; a crash
 //!   between the two loses it. Here one script does both ([`scripts::TAKE`]).
@@ -27,7 +27,7 @@
 //! - **A reply that no one reads expires**: a list that a message other than a task created, for an undeclared queue, is deleted
 //!   after a day.
 //!
-//! What Redis cannot do: it does not know who sent a message, so a delivery's exchange is the claim of its sender; and it does
+//! Limits of Redis: it does not know who sent a message, so a delivery's exchange is the claim of its sender; and it does
 //! not drop expired messages, so an expired task reaches a worker, which answers it as revoked.
 //!
 //! Redis must keep what it confirms: without `appendonly yes` a restart forgets messages, and with `maxmemory` its policy must

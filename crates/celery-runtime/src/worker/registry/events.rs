@@ -23,7 +23,7 @@ pub struct TaskEvent {
     pub task: Option<Arc<TaskRequest>>,
     /// When it happened.
     pub at: Timestamp,
-    /// What happened.
+    /// The kind of event.
     pub kind: TaskEventKind,
 }
 
@@ -48,7 +48,7 @@ pub enum TaskEventKind {
         /// Its traceback, if it had one.
         traceback: Option<String>,
     },
-    /// It is tried again.
+    /// It is retried.
     Retried {
         /// The exception it had this time.
         exception: String,

@@ -1,4 +1,4 @@
-//! A worker as its owner holds it.
+//! The handle of a worker: its counters, registry, connection and name.
 
 use std::{fmt, sync::Arc};
 
