@@ -159,7 +159,7 @@ pub async fn a_command_that_changes_a_worker_is_refused_unless_allowed(fixture: 
         ("pool_restart", json!({})),
     ] {
         let answer = ask(&client, method, arguments).await;
-        let refused = format!("PermissionError('{method} is refused: this worker only lets itself be inspected')");
+        let refused = format!("PermissionError('{method} is refused: this worker can only be inspected')");
         assert_eq!(answer, json!({"error": refused}));
     }
     // The revoked ids of another worker are not adopted either.

@@ -191,7 +191,7 @@ async fn files_that_cannot_be_used_are_named() {
         (TlsFiles { ca: Some(me.key.clone()), ..TlsFiles::default() }, "no certificate authority".to_owned()),
         (mine(&missing), "missing.pem: No such file".to_owned()),
         (mine(&exposed.key), "exposed.key can be read by others (mode 640)".to_owned()),
-        (mine(&other.key), "our certificate and private key do not fit".to_owned()),
+        (mine(&other.key), "the client certificate and its private key do not match".to_owned()),
         (mine(&me.cert), "holds no private key".to_owned()),
         (TlsFiles { key: Some(me.key.clone()), ..trusting(&authority) }, "without a certificate".to_owned()),
     ] {

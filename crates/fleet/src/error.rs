@@ -40,7 +40,7 @@ pub enum FleetError {
         directory: PathBuf,
     },
     /// The keys' directory cannot be listed, though it exists and is open to this process.
-    #[error("listing {}: {source}", path.display())]
+    #[error("cannot list {}: {source}", path.display())]
     KeyDirectory {
         /// The directory.
         path: PathBuf,

@@ -80,7 +80,7 @@ impl RepositoryMetrics {
     fn register(&self, r: &mut Registry) {
         r.register("role_version", "Metadata version of each role this worker writes", self.versions.clone());
         r.register("role_expiry_timestamp_seconds", "Expiry of the metadata of each role", self.expiries.clone());
-        r.register("floor", "The floor: below these numbers the worker never signs", self.floors.clone());
+        r.register("floor", "The floor: the worker never signs below these numbers", self.floors.clone());
         r.register("processing_paused", "1 while intake is paused", self.paused.clone());
         r.register("drops", "Drops on disk by state", self.drops.clone());
         r.register("drops_finished", "Drops that ended, by outcome", self.drops_finished.clone());
@@ -92,7 +92,7 @@ impl RepositoryMetrics {
         r.register("batch_drops", "Drops per batch", self.batch_drops.clone());
         r.register(
             "publish_duration_seconds",
-            "From the intake of a batch to its timestamp",
+            "Time from the intake of a batch to its timestamp",
             self.publish_seconds.clone(),
         );
     }

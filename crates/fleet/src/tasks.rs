@@ -93,7 +93,7 @@ fn of_our_repository(task: &TaskContext, ours: Option<&str>) -> Result<(), TaskE
         (None, _) | (_, None | Some(Value::Null)) => Ok(()),
         (Some(ours), Some(Value::String(named))) if named == ours => Ok(()),
         (Some(ours), Some(_)) => {
-            let message = format!("{} is for another repository than {ours} (repository_id)", task.task_name);
+            let message = format!("{} is for a repository other than {ours} (repository_id)", task.task_name);
             Err(exceptions::exception(exceptions::NOT_PERMITTED, message))
         }
     }
@@ -126,6 +126,7 @@ mod tests {
         clock::ManualClock,
         telemetry::{LogFormat, captured_lines},
     };
+    use tokio_util::sync::CancellationToken;
     use tracing::Instrument as _;
 
     use super::*;
@@ -139,7 +140,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         let context = Context::new(worker, Arc::new(config), Arc::new(RealFs), broker, clock, shutdown.clone());
         shutdown.cancel();
-        let serving = serve(builder(&context, "snapshot-worker"), "snapshot-worker", &shutdown);
+        let serving = serve(&context, builder(&context));
         serving.instrument(context.span.clone()).await.unwrap();
     }
 

@@ -16,7 +16,7 @@ pub enum CycleError {
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// `add-targets` answered without a verdict for a drop of the batch.
-    #[error("add-targets gave no verdict for drop {0}")]
+    #[error("add-targets returned no outcome for drop {0}")]
     NoVerdict(String),
     /// The thread that does file work is gone: the process is stopping, or there is a bug.
     #[error("file work was interrupted: {0}")]

@@ -73,7 +73,7 @@ impl FileWork {
     /// Takes a batch directory out of use. A failure is only logged, because the directory is collected by age.
     pub(crate) fn discard_batch(&self, dir_name: &str) {
         if let Err(error) = self.move_to_trash(&self.settings.inbound.join(dir_name)) {
-            tracing::warn!(batch.dir = dir_name, %error, "batch directory not moved to the trash; it is removed by age");
+            tracing::warn!(batch.dir = dir_name, %error, "batch directory not moved to the trash; it will be removed by age");
         }
         self.memory().in_flight = None;
     }

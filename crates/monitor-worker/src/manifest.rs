@@ -48,7 +48,7 @@ pub enum ManifestError {
         path: String,
     },
     /// A file has another sum than the one listed.
-    #[error("{path:?} does not match {MANIFEST}: its sha256 is {actual}, the one listed is {listed}")]
+    #[error("{path:?} does not match {MANIFEST}: its sha256 is {actual}, but the manifest lists {listed}")]
     Mismatch {
         /// The file.
         path: String,
@@ -58,7 +58,7 @@ pub enum ManifestError {
         listed: Sha256,
     },
     /// A file is listed and not in the drop.
-    #[error("{path:?} is listed in {MANIFEST} and missing")]
+    #[error("{path:?} is listed in {MANIFEST}, but missing")]
     Missing {
         /// The file.
         path: String,

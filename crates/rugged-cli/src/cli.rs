@@ -61,14 +61,14 @@ pub struct GlobalOptions {
     pub set: Vec<String>,
     /// URL of the broker, without a password
     ///
-    /// Other users of this machine can see the command line. Put a URL with a password into the configuration file,
+    /// Other users of this machine can see the command line. Put a URL with a password in the configuration file,
     /// RUGGED_BROKER_URL or the file that RUGGED_BROKER_URL_FILE names.
     #[arg(long, value_name = "URL", global = true, help_heading = "Global options")]
     pub broker_url: Option<String>,
     /// Print JSON instead of text
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
-    /// Show the log of workers that this command hosts
+    /// Show the log of the workers that this command hosts
     #[arg(long, short, global = true, help_heading = "Global options")]
     pub verbose: bool,
 }

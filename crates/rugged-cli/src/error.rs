@@ -170,11 +170,11 @@ impl From<CeremonyError> for CliError {
         match &error {
             CeremonyError::Exists(_) => Self::request_refused(error),
             CeremonyError::Keys(_) => Self::request_refused(error).hint(
-                "make missing keys with `rugged generate-keys`; `rugged config` shows the directories of the keys",
+                "generate missing keys with `rugged generate-keys`; `rugged config` shows the directories of the keys",
             ),
             CeremonyError::TooFewKeys { role, .. } => {
                 let hint = format!(
-                    "make another key with `rugged generate-keys --role {role} --name NAME`, or lower the threshold"
+                    "generate another key with `rugged generate-keys --role {role} --name NAME`, or lower the threshold"
                 );
                 Self::request_refused(error).hint(hint)
             }

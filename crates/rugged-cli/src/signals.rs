@@ -10,9 +10,10 @@ use service::exit_code::CommandExit;
 /// A token that the first SIGINT or SIGTERM cancels; a second one ends the process immediately.
 ///
 /// # Errors
-/// When the process cannot listen to signals.
+/// When the process cannot listen for signals.
 pub fn shutdown() -> Result<CancellationToken, CliError> {
-    let listen = |kind| signal(kind).map_err(|error| CliError::local_failure(error).during("cannot listen to signals"));
+    let listen =
+        |kind| signal(kind).map_err(|error| CliError::local_failure(error).during("cannot listen for signals"));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let token = CancellationToken::new();
     let cancelled = token.clone();

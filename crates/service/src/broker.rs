@@ -34,10 +34,10 @@ impl std::fmt::Debug for BrokerSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerContradiction {
     /// A private key without its certificate.
-    #[error("`broker_tls.key` is set and `broker_tls.cert` is not")]
+    #[error("`broker_tls.key` is set, but `broker_tls.cert` is not: set both")]
     KeyWithoutCertificate,
     /// TLS is configured for a broker that is reached without it.
-    #[error("`broker_tls` is set and a `broker_url` has no TLS: it takes amqps:// or rediss://")]
+    #[error("`broker_tls` is set, but a `broker_url` does not use TLS: use amqps:// or rediss://")]
     TlsForPlainBroker,
 }
 

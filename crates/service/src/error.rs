@@ -38,7 +38,7 @@ pub enum ProcessError {
     #[error("`sandbox` is required: {0}")]
     Sandbox(#[source] SandboxGap),
     /// A directory that the sandbox admits was replaced under the running worker.
-    #[error("{} was mounted or created again, and the sandbox admits the former one only: restart the worker", .0.display())]
+    #[error("{} was mounted or created again, but the sandbox admits only the previous one: restart the worker", .0.display())]
     PlaceReplaced(PathBuf),
 }
 
@@ -53,7 +53,7 @@ pub enum SandboxGap {
     #[error("`no_new_privs` could not be set")]
     NewPrivileges,
     /// The kernel enforces a part of the rules.
-    #[error("this kernel's Landlock is too old for all of it (Linux 6.12 has it)")]
+    #[error("this kernel's Landlock is too old to enforce all rules (Linux 6.12 can)")]
     OldKernel,
     /// The kernel enforces none of the rules.
     #[error("this kernel has no Landlock, or it is not enabled (`lsm=`)")]

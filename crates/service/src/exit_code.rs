@@ -64,7 +64,7 @@ impl WorkerExit {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Success => "ended as asked",
+            Self::Success => "ended on request",
             Self::Failure => "failure",
             Self::InvalidInput => "invalid command line or configuration",
             Self::Refused => "refused, to protect the keys or the repository",
@@ -140,7 +140,7 @@ impl CommandExit {
             Self::InvalidInput => {
                 "the command line, the configuration or a named file is invalid or cannot be read; nothing was changed"
             }
-            Self::NoAnswer => "no answer in time (no worker, no broker, no receipt); the work may still be done",
+            Self::NoAnswer => "no answer in time (no worker, no broker, no receipt); the work may still happen",
             Self::TaskFailed => "a worker took the task and reported a failure",
             Self::RequestRefused => "refused, to protect the keys or the repository",
             Self::LocalFailure => {

@@ -18,7 +18,7 @@ pub const BROKER_URL: SettingSpec = SettingSpec::new(
     "Address of the broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `redis://…`, `rediss://…`, or `memory://` \
      for one process. Several addresses, as a list or separated by `;`, are tried in turn, and the first that answers is \
      used until it fails. `?password_file=/path` after an address names a file with its password; the key \
-     `broker_url_file` instead of this one names a file with the addresses. Both files are read for every connection.",
+     `broker_url_file`, in place of this key, names a file with the addresses. Both files are read for every connection.",
 );
 /// Certificates the broker is checked against.
 pub const BROKER_TLS_CA: SettingSpec = SettingSpec::new(
@@ -33,40 +33,40 @@ pub const BROKER_TLS_CERT: SettingSpec = SettingSpec::new(
     "broker_tls.cert",
     SettingKind::OptionalPath,
     "",
-    "Client certificate (PEM) for brokers that ask for one. Like the authorities and the key it is read for every \
-     connection, so that it can be replaced. Under the sandbox, put it into a directory that holds nothing else.",
+    "Client certificate (PEM) for brokers that ask for one. Like the authorities and the key, it is read for every \
+     connection, so that it can be replaced. Under the sandbox, put it in a directory that holds nothing else.",
 );
 /// The private key of the client certificate.
 pub const BROKER_TLS_KEY: SettingSpec = SettingSpec::new(
     "broker_tls.key",
     SettingKind::OptionalPath,
     "",
-    "Private key (PEM) of `broker_tls.cert`, readable by the worker's user alone. Empty: it is in the certificate's file.",
+    "Private key (PEM) of `broker_tls.cert`, readable by the worker's user alone. Empty: the file of the certificate holds it.",
 );
 /// What Celery's remote control may do.
 pub const REMOTE_CONTROL: SettingSpec = SettingSpec::new(
     "remote_control",
     SettingKind::Choice(&["off", "inspect", "full"]),
     "inspect",
-    "Which of Celery's remote control commands the worker obeys. `inspect`: commands that read its state (task arguments \
-     are shown as text), and it sends events; commands that change it are refused. `full`: also shutdown, revoke, \
-     terminate, rate limits and changes of queues. `off`: none, and it sends no events.",
+    "Which of Celery's remote control commands the worker obeys. `inspect`: it obeys commands that read its state (it shows \
+     task arguments as text), refuses those that change it, and sends events. `full`: it also obeys shutdown, revoke, \
+     terminate, rate limits and changes of queues. `off`: it obeys none and sends no events.",
 );
 /// The name of one process among its kind.
 pub const INSTANCE: SettingSpec = SettingSpec::new(
     "instance",
     SettingKind::Optional,
     "",
-    "Name of this process, which tells it from other processes of the same worker in logs, status and names of \
-     directories. Empty: the host name.",
+    "Name of this process. It distinguishes the processes of one worker in logs, status and directory names. Empty: the host \
+     name.",
 );
 /// Whether the worker confines itself.
 pub const SANDBOX: SettingSpec = SettingSpec::new(
     "sandbox",
     SettingKind::Choice(&["auto", "off", "required"]),
     "auto",
-    "Whether a worker confines itself to its own directories (Landlock). `auto`: as far as the kernel can, with a \
-     warning where it cannot. `required`: the worker refuses to start where the kernel cannot.",
+    "Whether a worker confines itself to its own directories (Landlock). `auto`: as far as the kernel supports it, \
+     with a warning about the rest. `required`: the worker refuses to start unless the kernel supports all of it.",
 );
 /// Where health is served.
 pub const HEALTH_ADDRESS: SettingSpec = SettingSpec::new(
@@ -87,7 +87,7 @@ pub const LOG_LEVEL: SettingSpec = SettingSpec::new(
     "log_level",
     SettingKind::LogFilter,
     "info",
-    "`error`, `warn`, `info`, `debug` or `trace`, with exceptions per module: `info,lapin=debug`.",
+    "Lowest level that is logged: `error`, `warn`, `info`, `debug` or `trace`, with exceptions per module: `info,lapin=debug`.",
 );
 
 /// The settings of the process around a worker.

@@ -48,7 +48,7 @@ pub(crate) enum TargetsError {
     #[error(transparent)]
     Refused(#[from] RefusedRequest),
     /// The monitor makes the batch again.
-    #[error("{batch} is not in the inbound directory, or not whole")]
+    #[error("{batch} is not in the inbound directory, or is incomplete")]
     BatchMissing { batch: String },
     /// Not the drop's fault, so no refusal: the monitor asks again until this worker is upgraded.
     #[error(

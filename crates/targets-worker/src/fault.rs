@@ -46,15 +46,15 @@ pub enum TargetFault {
     },
     /// A name leaves no room for the hash that precedes it in the repository.
     #[error(
-        "the name of {path} is too long: its first and its last component may have {MAX_PREFIXED_BYTES} bytes, so that there \
-         is room for a hash in front of it"
+        "the name of {path} is too long: its first and its last component may have at most {MAX_PREFIXED_BYTES} bytes each, \
+         so that a hash fits in front of them"
     )]
     NameTooLong {
         /// The target path.
         path: TargetPath,
     },
     /// A path cannot be a file name in the repository.
-    #[error("{path} cannot be kept: {}", source.reason)]
+    #[error("{path} cannot be stored: {}", source.reason)]
     NotAFileName {
         /// The target path.
         path: TargetPath,
@@ -62,7 +62,7 @@ pub enum TargetFault {
         source: InvalidFileName,
     },
     /// An earlier release has a file where this one needs a directory.
-    #[error("{name} cannot be kept: {above} is a file in the targets directory")]
+    #[error("{name} cannot be stored: {above} is a file in the targets directory")]
     NameBelowFile {
         /// The name in the targets directory.
         name: FileName,
@@ -70,7 +70,7 @@ pub enum TargetFault {
         above: FileName,
     },
     /// An earlier release has a directory where this one needs a file.
-    #[error("{name} cannot be kept: it is a directory in the targets directory")]
+    #[error("{name} cannot be stored: it is a directory in the targets directory")]
     NameIsDirectory {
         /// The name in the targets directory.
         name: FileName,
@@ -92,7 +92,7 @@ pub enum TargetFault {
     /// A path would be a file for one drop and a directory for another of the same batch.
     #[error(
         "{path} cannot be released together with {other}, which is in the same batch: one of them would be a file and also \
-         the directory of the other"
+         a directory that holds the other"
     )]
     ClashInBatch {
         /// The target path.
@@ -107,13 +107,13 @@ pub enum TargetFault {
         path: TargetPath,
     },
     /// Clients of the legacy profile cannot download an empty file.
-    #[error("{path} has no bytes, and the clients of keyid_format: legacy cannot download an empty file")]
+    #[error("{path} is an empty file, and clients that need keyid_format: legacy cannot download empty files")]
     Empty {
         /// The target path.
         path: TargetPath,
     },
     /// `policy.overwrite` does not match the path, and another content is signed.
-    #[error("{path} exists already with other content, and policy.overwrite does not allow replacing it")]
+    #[error("{path} exists already with different content, and policy.overwrite does not allow replacing it")]
     NotReplaceable {
         /// The target path.
         path: TargetPath,

@@ -43,7 +43,7 @@ pub enum IngestError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Another program wrote a file under the name of a target file.
-    #[error("{name} holds other bytes than its name says: remove it from the targets directory")]
+    #[error("{name} does not match the hash in its name: remove it from the targets directory")]
     SquattedName {
         /// The name in the targets directory.
         name: FileName,

@@ -85,7 +85,7 @@ impl SigningRole for TargetsWorker {
             tracing::warn!(
                 configured = ?self.configured,
                 repository = ?self.role.layout(),
-                "number_of_bins differs from the repository's, which stays until it is re-binned"
+                "number_of_bins differs from the repository's; the repository keeps its own"
             );
         }
         let bins_renewed = renewed.keys().filter(|role| is_bin(role)).count() as u64;

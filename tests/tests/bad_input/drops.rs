@@ -50,7 +50,7 @@ fn a_drop_with_a_hard_link_to_a_file_outside_is_rejected_and_one_with_links_with
         fs::hard_link(outside, dir.join("taken")).unwrap();
     });
     assert!(reason.contains("\"taken\" has 2 hard links, of which 1 are in the drop"), "{reason}");
-    assert!(reason.contains("release a copy"), "{reason}");
+    assert!(reason.contains("post a copy"), "{reason}");
     let dir = unfinished(&fleet, "twice");
     fs::write(dir.join("one"), "once").unwrap();
     fs::hard_link(dir.join("one"), dir.join("two")).unwrap();
@@ -111,7 +111,7 @@ fn names_that_clash_only_under_their_hashes_reject_the_drop_and_do_not_block_oth
     // `HASH.path` is a file; clients of tough would look for this one below a directory of that name.
     fleet.post_drop("second", &files([("path/file", "same bytes")]));
     let reason = fleet.rejected("second");
-    assert!(reason.contains("cannot be kept") && reason.contains(".path is a file"), "{reason}");
+    assert!(reason.contains("cannot be stored") && reason.contains(".path is a file"), "{reason}");
     fleet.post_drop("third", &files([("path/file", "other bytes")]));
     fleet.published("third");
     assert_eq!(clients::our_client(&fleet), files([("path", "same bytes"), ("path/file", "other bytes")]));
@@ -180,7 +180,7 @@ fn a_manifest_that_lies_rejects_the_drop_and_names_the_file() {
     let (right, other) = (sum("not to be lost"), sum("another"));
     for (manifest, why) in [
         (format!("{other}  innocent\n"), "\"innocent\" does not match"),
-        (format!("{right}  innocent\n{other}  more\n"), "\"more\" is listed in SHA256SUMS and missing"),
+        (format!("{right}  innocent\n{other}  more\n"), "\"more\" is listed in SHA256SUMS, but missing"),
         (String::new(), "\"innocent\" is not listed in SHA256SUMS"),
         ("nothing of the kind\n".to_owned(), "SHA256SUMS line 1 is malformed"),
     ] {
@@ -249,7 +249,7 @@ fn a_zero_byte_target_is_rejected_with_a_reason_under_the_legacy_profile() {
     fleet.start_worker(MONITOR);
     fleet.published("good");
     let reason = fleet.rejected("bad");
-    assert!(reason.starts_with("empty has no bytes") && reason.contains("keyid_format: legacy"), "{reason}");
+    assert!(reason.starts_with("empty is an empty file") && reason.contains("keyid_format: legacy"), "{reason}");
     assert_eq!(clients::our_client(&fleet), files([("full", "x")]));
 }
 

@@ -44,7 +44,7 @@ fn a_wrong_key_signs_nothing_says_so_and_no_drop_is_lost() {
         }
         fleet.post_drop("waits", &files([("file", "x")]));
         let role = worker.trim_end_matches("-worker");
-        let said = complaint(&fleet, worker, &format!("0 of 1 signing keys of the role {role} are here"));
+        let said = complaint(&fleet, worker, &format!("0 of 1 signing keys of the role {role} are available"));
         assert!(said.contains("not in root version 1 (staged?): "), "{said}");
         fleet.kill(worker);
         fs::remove_file(&key).unwrap();
@@ -105,8 +105,8 @@ fn a_staged_key_is_reported_as_staged_and_the_role_signs_with_the_others() {
         fleet.start_worker(worker);
     }
     let line = logged(&fleet, TARGETS, "is staged");
-    assert!(line.contains("root version 1 does not give it to targets"), "{line}");
-    assert!(line.contains("once a root ceremony has added it") && line.contains("\"info\""), "{line}");
+    assert!(line.contains("root version 1 does not list it for targets"), "{line}");
+    assert!(line.contains("once a new root lists it") && line.contains("\"info\""), "{line}");
     fleet.post_drop("one", &files([("file", "x")]));
     fleet.published("one");
     assert!(!fleet.log_of(TARGETS).contains("\"error\""), "{}", fleet.log_of(TARGETS));

@@ -48,7 +48,7 @@ fn dot_dot_in_a_manifest_leads_nowhere_and_rejects_the_drop() {
         fs::write(fleet.post().join("outside"), "elsewhere").unwrap();
         fs::write(dir.join("SHA256SUMS"), manifest_with("../outside")).unwrap();
     });
-    assert_eq!(reason, "\"../outside\" is listed in SHA256SUMS and missing");
+    assert_eq!(reason, "\"../outside\" is listed in SHA256SUMS, but missing");
     // A drop whose own name is `..` is one like any other.
     let dir = unfinished(&fleet, "..");
     fs::write(dir.join("dots"), "x").unwrap();
@@ -63,7 +63,7 @@ fn an_absolute_name_in_a_manifest_leads_nowhere_and_rejects_the_drop() {
         fs::write(&outside, "elsewhere").unwrap();
         fs::write(dir.join("SHA256SUMS"), manifest_with(outside.to_str().unwrap())).unwrap();
     });
-    assert!(reason.ends_with("outside\" is listed in SHA256SUMS and missing"), "{reason}");
+    assert!(reason.ends_with("outside\" is listed in SHA256SUMS, but missing"), "{reason}");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_drop_with_a_name_that_is_reserved_for_temporary_files_is_rejected_and_does_
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
         });
-        assert!(reason.contains("cannot be kept") && reason.contains("reserved"), "{reason}");
+        assert!(reason.contains("cannot be stored") && reason.contains("reserved"), "{reason}");
     }
 }
 

@@ -92,7 +92,7 @@ fn a_squatted_name_of_a_target_file_is_reported_and_the_drop_waits_until_it_is_g
     fs::create_dir_all(fleet.targets()).unwrap();
     fs::write(&squat, "other bytes").unwrap();
     fleet.post_drop("one", &files([("file", "content")]));
-    let line = logged(&fleet, MONITOR, "holds other bytes than its name says");
+    let line = logged(&fleet, MONITOR, "does not match the hash in its name");
     assert!(line.contains(&format!("{hash}.file")) && line.contains("remove it from the targets directory"), "{line}");
     fs::remove_file(&squat).unwrap();
     fleet.published("one");

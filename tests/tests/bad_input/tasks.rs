@@ -141,7 +141,7 @@ fn a_task_for_another_repository_is_refused_by_its_name() {
         };
         let Err(Raised(class, message)) = to("theirs") else { panic!("{worker} took it") };
         assert_eq!(class, "NotPermitted");
-        assert!(message.contains("for another repository than ours"), "{message}");
+        assert!(message.contains("for a repository other than ours"), "{message}");
         to("ours").unwrap();
     }
     works(&fleet, &caller, "after");

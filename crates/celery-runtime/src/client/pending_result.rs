@@ -12,7 +12,7 @@ use crate::{backend::Expectation, broker::PublishError};
 #[non_exhaustive]
 pub enum CallError {
     /// No result within the deadline. The task may have run, may run, or may have been lost with its reply.
-    #[error("no result of {task} in time")]
+    #[error("no result of {task} arrived in time")]
     Timeout {
         /// The task's name.
         task: String,

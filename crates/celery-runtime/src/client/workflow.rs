@@ -28,7 +28,7 @@ pub enum ApplyError {
     #[error(transparent)]
     Canvas(#[from] CanvasError),
     /// It needs a chord, and the result backend cannot count the members of one.
-    #[error("the result backend does not support chords, which a group before another task needs too")]
+    #[error("the result backend does not support chords, which a group followed by a task needs too")]
     ChordsUnsupported,
     /// A task was not published. Those before it were.
     #[error("cannot send the task: {0}")]

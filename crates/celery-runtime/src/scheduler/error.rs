@@ -8,6 +8,6 @@ pub enum SchedulerError {
     #[error("the schedule has two entries named {0:?}")]
     DuplicateEntry(String),
     /// An entry sends tasks, or the scheduler is exclusive, and there is no client.
-    #[error("the schedule sends tasks, or is exclusive, and has no client")]
+    #[error("the schedule has no client, which it needs to send tasks or to be exclusive")]
     NoClient,
 }

@@ -65,7 +65,7 @@ impl Scheduler {
                         continue;
                     }
                     Err(error) => {
-                        tracing::warn!(scheduler = self.name, %error, "cannot ask for the scheduler's lock");
+                        tracing::warn!(scheduler = self.name, %error, "cannot acquire the scheduler's lock");
                         taken = None;
                         tokio::time::sleep(RETRY_INTERVAL).await;
                         continue;

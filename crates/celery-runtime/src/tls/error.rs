@@ -28,13 +28,13 @@ pub(crate) enum TlsError {
     #[error("TLS: certificates are not in PEM")]
     NotPem(#[source] pem::Error),
     /// Our identity holds no certificate.
-    #[error("TLS: our identity holds no certificate")]
+    #[error("TLS: the file of the client certificate holds no certificate")]
     NoCertificate,
     // Without a source: it would add nothing, and must not hold a key.
     /// Our identity holds no private key.
-    #[error("TLS: our identity holds no private key")]
+    #[error("TLS: the file of the private key holds no private key")]
     NoPrivateKey,
     /// Our private key belongs to another certificate.
-    #[error("TLS: our certificate and private key do not fit")]
+    #[error("TLS: the client certificate and its private key do not match")]
     KeyMismatch(#[source] rustls::Error),
 }

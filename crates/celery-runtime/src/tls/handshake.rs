@@ -60,7 +60,7 @@ impl TlsHandshaker {
     /// Shakes hands with the server of this name.
     pub async fn secure(&self, stream: TcpStream, host: &str) -> io::Result<TlsConnection> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| io::Error::other("TLS: the host is no name a certificate can have"))?;
+            .map_err(|_| io::Error::other("TLS: the host is not a name that a certificate can have"))?;
         let stream = self.0.connect(name, stream).await.map_err(|error| explained(error, host))?;
         Ok(TlsConnection { stream, host: host.into() })
     }

@@ -115,7 +115,9 @@ async fn work(core: Arc<WorkerCore>, shutdown: CancellationToken) -> Result<(), 
     if tokio::time::timeout(CANCEL_GRACE, consumers.ended()).await.is_err() {
         // The broker does not read from this connection, as one that blocks publishers does. It requeues the unsettled
         // deliveries when the connection ends.
-        tracing::warn!("cannot requeue tasks that were not started; they go back with the connection");
+        tracing::warn!(
+            "cannot requeue tasks that were not started; the broker requeues them when the connection closes"
+        );
         consumers.abort().await;
     }
     monitoring.end().await;

@@ -87,7 +87,7 @@ impl TaskInHand<'_> {
         let result = result.unwrap_or_else(|panic| {
             tracing::error!(panic = panic_text(panic.as_ref()), "handler panicked");
             // The text stays in the log: it may hold a secret that the caller must not see.
-            Err(TaskError::runtime_error("the task ended by an internal error (panic); see the worker's log"))
+            Err(TaskError::runtime_error("the task ended with an internal error (panic); see the worker's log"))
         });
         match (result, self.tracker.cause()) {
             // A task that was stopped and returned a value all the same has done its work.

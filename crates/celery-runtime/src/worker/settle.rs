@@ -82,7 +82,7 @@ impl TaskInHand<'_> {
                 ..Publish::task(self.delivery.routing_key.clone(), message)
             },
             Err(error) => {
-                tracing::error!(%error, "cannot encode the next try of the task");
+                tracing::error!(%error, "cannot encode the retry of the task");
                 return self.report(&next.fallback).await;
             }
         };
@@ -94,7 +94,7 @@ impl TaskInHand<'_> {
             if error.is_temporary() {
                 return Err(error.into());
             }
-            tracing::error!(%error, "cannot send the next try of the task");
+            tracing::error!(%error, "cannot publish the retry of the task");
             return self.report(&next.fallback).await;
         }
         Ok(())

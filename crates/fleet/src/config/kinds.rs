@@ -24,7 +24,7 @@ pub(super) const PATTERNS: SettingKind = SettingKind::Custom(&CustomKind {
 
 /// A mapping of names to tasks and their times; in an environment variable as JSON.
 pub(super) const SCHEDULE: SettingKind = SettingKind::Custom(&CustomKind {
-    expected: "a mapping of names to `task`, `queue`, one of `crontab` (five fields) and `every` (seconds, at least 1), \
+    expected: "a mapping of names to `task`, `queue`, either `crontab` (five fields) or `every` (seconds, at least 1), \
                and optionally `kwargs` (JSON), `expires` and `jitter` (seconds)",
     parse: parse_schedule,
     takes_mapping: true,

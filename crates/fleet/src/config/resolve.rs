@@ -20,7 +20,7 @@ use crate::policy::PathPatterns;
 pub enum SettingsContradiction {
     /// A role would be renewed without end.
     #[error(
-        "`{renew_key}` ({renew_before} s) is not less than `{expiry_key}` ({expiry} s): the role would be renewed without end"
+        "`{renew_key}` ({renew_before} s) is not less than `{expiry_key}` ({expiry} s): the role would be renewed all the time"
     )]
     RenewalNotWithinLifetime {
         /// The key of the renewal.

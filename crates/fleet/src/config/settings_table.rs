@@ -40,7 +40,7 @@ const ROOT_ROLE_ROWS: [SettingSpec; 3] = role!(
     "31536000",
     "Number of root keys that must sign a root.",
     "Lifetime of a root in seconds.",
-    "Seconds before its expiry at which a root is reported as due. A root is renewed by a ceremony only. 0: a third of the lifetime."
+    "Seconds before its expiry at which a root is reported as due. No worker renews a root. 0: a third of the lifetime."
 );
 const TARGETS_ROLE_ROWS: [SettingSpec; 3] = role!(
     "targets",
@@ -77,7 +77,7 @@ pub const ROWS: &[SettingSpec] = &[
         "environment",
         SettingKind::Choice(&["development", "testing", "staging", "production"]),
         "development",
-        "Purpose of the repository. In `production` a process refuses to run several roles.",
+        "Purpose of the repository. In `production` a process refuses to hold the keys of several roles.",
     ),
     BROKER_URL,
     BROKER_TLS_CA,
@@ -87,7 +87,7 @@ pub const ROWS: &[SettingSpec] = &[
         "result_backend",
         SettingKind::Choice(&["rpc://", "memory://"]),
         "rpc://",
-        "Where workers send the results of tasks. `rpc://`: over the broker, to the sender. `memory://`: the same within one process.",
+        "Where workers send the results of tasks. `rpc://`: to the sender, over the broker. `memory://`: to the sender, within one process.",
     ),
     REMOTE_CONTROL,
     INSTANCE,
@@ -125,20 +125,20 @@ pub const ROWS: &[SettingSpec] = &[
         "state_path",
         SettingKind::Path,
         "/var/lib/rugged",
-        "Private directory of this worker: its floor, the monitor's receipts. Two workers must never share it.",
+        "Private directory of this worker, for its floor or, in the monitor's case, its receipts. Two workers must never share it.",
     ),
     spec(
         "trusted_root",
         SettingKind::OptionalPath,
         "",
-        "The pinned root metadata, where every worker begins the root chain. No role may be able to write it. Empty: \
+        "The pinned root metadata, from which every worker follows the root chain. No role may have write access to it. Empty: \
          `root.json` in `verification_keys_path`, which only the administrator can write.",
     ),
     spec(
         "consistent_snapshot",
         SettingKind::Bool,
         "true",
-        "Whether names of files contain their version or hash. `false`: for clients that cannot resolve such names, such as php-tuf.",
+        "Whether file names contain a version or a hash. `false`: for clients that cannot resolve such names, such as php-tuf.",
     ),
     spec(
         "keyid_format",
@@ -157,26 +157,26 @@ pub const ROWS: &[SettingSpec] = &[
         "number_of_bins",
         BIN_COUNT,
         "0",
-        "Number of hashed bins the targets are spread over: a power of two from 2 to 16384. 0: no bins, one flat targets role.",
+        "Number of hashed bins over which the targets are spread: a power of two from 2 to 16384. 0: no bins, one flat targets role.",
     ),
     spec(
         "scheduler_scan_period",
         PERIOD,
         "5",
-        "Seconds between two scans of the drop directory. Notifications of the file system start a scan earlier.",
+        "Seconds between two scans of the drop directory. File-system notifications start a scan earlier.",
     ),
     spec(
         "publish_min_interval",
         INTERVAL,
         "1",
-        "Minimum seconds between two publications, so that releases in quick succession become one. After an idle time the \
-         first release is published immediately.",
+        "Minimum seconds between two publications, so that releases in quick succession are published together. After an idle \
+         period the first release is published immediately.",
     ),
     spec(
         "reconcile_period",
         PERIOD,
         "60",
-        "Seconds after which a signing role compares its metadata with the state below it, even without a task or a broker.",
+        "Seconds between two comparisons of a signing role's metadata with the state below it. They need neither a task nor a broker.",
     ),
     spec(
         "schedule",
@@ -184,8 +184,8 @@ pub const ROWS: &[SettingSpec] = &[
         "",
         "Periodic tasks that the monitor sends, as Celery's beat does: `NAME: {task: refresh-expiry, queue: monitor-worker, \
          crontab: \"0 3 * * *\"}`. `crontab` is minute, hour, day of the month, month and day of the week in UTC, in \
-         Celery's notation; `every` instead of it is an interval. One of several monitors sends. After an outage a missed \
-         task is sent once. No result is stored.",
+         Celery's notation; `every` in place of `crontab` is an interval. Of several monitors, one sends the tasks. After an outage a \
+         missed task is sent once. No result is stored.",
     ),
     spec(
         "max_clock_skew",
@@ -197,14 +197,14 @@ pub const ROWS: &[SettingSpec] = &[
         "retention.enabled",
         SettingKind::Bool,
         "true",
-        "Whether files that no client can still use are deleted: old versions of metadata, target files that no metadata \
+        "Whether files that no client can use any more are deleted: old versions of metadata, target files that no metadata \
          lists, old commit records. Roots are never deleted.",
     ),
     spec(
         "retention.keep_seconds",
         SettingKind::Count { min: 86_400, max: 315_576_000 },
         "172800",
-        "Seconds for which a file is kept after it went out of use, and at least the lifetime of a timestamp plus one day.",
+        "Seconds for which a file is kept after it went out of use; never less than the lifetime of a timestamp plus one day.",
     ),
     ROOT_ROLE_ROWS[0],
     ROOT_ROLE_ROWS[1],
@@ -251,7 +251,7 @@ pub const ROWS: &[SettingSpec] = &[
         PATTERNS,
         "**",
         "Patterns of target paths that may be added; a drop with any other path is rejected. `*` matches within one \
-         component of the path, the component `**` matches any number of components.",
+         component of the path; the component `**` matches any number of components.",
     ),
     spec(
         "policy.overwrite",

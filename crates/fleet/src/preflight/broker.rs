@@ -13,8 +13,7 @@ use crate::roles::WorkerRole;
 
 /// A queue that no worker serves.
 const UNSERVED_QUEUE: &str = "rugged.preflight.nobody";
-const UNREACHABLE_ADVICE: &str =
-    "start it, or correct broker_url; releases already taken in are signed and renewed without it";
+const UNREACHABLE_ADVICE: &str = "start it, or correct broker_url; roles sign and renew without it, but drops wait";
 
 /// Waits up to `deadline` for the broker; returns a finding if it cannot be reached.
 pub async fn reachable(
@@ -80,8 +79,8 @@ pub async fn broker(config: &Config, role: WorkerRole, deadline: Duration) -> Ve
                 }
             }
             Err(error) => {
-                let message = format!("no reply queue: {error}");
-                add(&mut findings, message, "give this broker user the right to its reply queues");
+                let message = format!("the reply queue cannot be declared: {error}");
+                add(&mut findings, message, "give this broker user the rights to declare and read its reply queues");
             }
         }
     }

@@ -135,7 +135,7 @@ fn modes(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) {
             findings.warn(
                 "mode",
                 path,
-                format!("others may look into this worker's private state ({shown})"),
+                format!("others may read this worker's private state ({shown})"),
                 "chmod 700 it",
             );
         }
@@ -167,7 +167,7 @@ pub(super) fn space(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) {
         Ok(space) => {
             if space.bytes < LOW_BYTES {
                 let message = format!("only {} MiB are free", space.bytes >> 20);
-                findings.warn("space", &place.path, message, "free space: releases that do not fit wait");
+                findings.warn("space", &place.path, message, "free some space: releases that do not fit have to wait");
             }
             if space.inodes < LOW_INODES {
                 let message = format!("only {} inodes are free", space.inodes);

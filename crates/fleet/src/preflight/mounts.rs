@@ -102,7 +102,7 @@ pub(super) fn check(mount: &Mount, place: &RolePlace, findings: &mut Findings) {
         findings.warn(
             "mount",
             path,
-            "mounted over NFS with `soft`: a slow server makes writes fail that may have happened",
+            "mounted over NFS with `soft`: with a slow server a write may fail although the server completes it",
             "mount it with `hard`",
         );
     }
@@ -110,7 +110,7 @@ pub(super) fn check(mount: &Mount, place: &RolePlace, findings: &mut Findings) {
         findings.warn(
             "mount",
             path,
-            "mounted over NFS with `nocto`: this host may not see what another has written",
+            "mounted over NFS with `nocto`: this host may not see the writes of another host",
             "mount it without `nocto`",
         );
     }
@@ -118,7 +118,7 @@ pub(super) fn check(mount: &Mount, place: &RolePlace, findings: &mut Findings) {
         findings.warn("mount", path, "mounted read-only, and the role has to write there", "mount it read-write");
     }
     if place.usage == PlaceUse::Write && matches!(mount.kind.as_str(), "tmpfs" | "ramfs") {
-        findings.warn("mount", path, "kept in memory: it does not survive a reboot", "use a disk outside tests");
+        findings.warn("mount", path, "kept in memory: it does not survive a reboot", "use a disk, except in tests");
     }
     if place.usage == PlaceUse::Write && mount.kind == "overlay" {
         findings.warn(

@@ -20,7 +20,7 @@ pub(super) fn write(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) -> 
                 io::ErrorKind::PermissionDenied => "give this worker's user (or its group) the right to write there",
                 io::ErrorKind::ReadOnlyFilesystem => "mount it read-write",
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free space: releases that do not fit wait"
+                    "free some space: releases that do not fit have to wait"
                 }
                 _ => "check this mount in the system's log",
             };

@@ -55,16 +55,11 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTi
     };
     for signer in signers.iter().filter(|signer| !in_root(signer.as_ref())) {
         let id = signer.public_key().key_id(KeyIdFormat::Spec);
-        let message = format!("key {id} is staged: root version {} does not give it to {role}", trust.version());
-        findings.add(FindingSeverity::Info, "keys", &dir, message, "it signs once a root ceremony has added it");
+        let message = format!("key {id} is staged: root version {} does not list it for {role}", trust.version());
+        findings.add(FindingSeverity::Info, "keys", &dir, message, "it signs once a new root lists it");
     }
     if let Err(error) = trust.signers_of(&name) {
-        findings.warn(
-            "keys",
-            &dir,
-            error.to_string(),
-            "mount the keys that the root names, or add these by a ceremony",
-        );
+        findings.warn("keys", &dir, error.to_string(), "mount the keys that the root lists");
     }
     let left = trust.root().expires.seconds_since(now);
     if left < config.roles.root.renew_before_seconds {
@@ -73,7 +68,7 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTi
             "root",
             trusted,
             message,
-            "renew it by a root ceremony: after the expiry clients trust no metadata",
+            "publish a new root version first: after the expiry clients trust no metadata",
         );
     }
 }

@@ -70,13 +70,13 @@ pub enum SigningError {
         source: io::Error,
     },
     /// The private directory of the role cannot be made.
-    #[error("cannot make the state directory of the role: {source}")]
+    #[error("cannot create the state directory of the role: {source}")]
     StateDir {
         /// The reason, with the path.
         source: io::Error,
     },
     /// The marks of retention are there and cannot be read.
-    #[error("cannot read the marks of retention: {source}")]
+    #[error("cannot read the retention marks: {source}")]
     RetentionMarks {
         /// The reason, with the path.
         source: io::Error,

@@ -68,7 +68,7 @@ pub fn tidied(collected: Collected) -> bool {
             retention.targets = collected.targets,
             retention.records = collected.records,
             retention.temporary = collected.temporary,
-            "files out of use deleted"
+            "unused files deleted"
         );
     }
     collected.more

@@ -101,7 +101,7 @@ impl<R: SigningRole> SharedRole<R> {
     pub(super) async fn tidy(&self) -> bool {
         let work = |role: &mut R, now| {
             Ok(role.tidy(now).unwrap_or_else(|error| {
-                tracing::warn!(%error, "retention failed; files out of use stay for now");
+                tracing::warn!(%error, "retention failed; unused files stay for now");
                 false
             }))
         };

@@ -69,7 +69,7 @@ pub enum RejectReason {
         path: String,
     },
     /// A file has a hard link outside the drop, so it may be a file that was never meant to be released.
-    #[error("{path:?} has {links} hard links, of which {in_drop} are in the drop; release a copy of it")]
+    #[error("{path:?} has {links} hard links, of which {in_drop} are in the drop; post a copy of the file")]
     LinkedElsewhere {
         /// One of its paths in the drop.
         path: String,

@@ -22,7 +22,7 @@ use self::monitor_service::MonitorService;
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: MONITOR_QUEUE,
     role: WorkerRole::Monitor,
-    about: "Takes releases out of the drop directory and drives the signing roles; has no keys",
+    about: "Takes in releases from the drop directory and drives the signing roles; has no keys",
 };
 
 /// Runs the worker until `context.shutdown`: the tasks `ping`, `status`, `find-new-targets`, `pause-processing`,

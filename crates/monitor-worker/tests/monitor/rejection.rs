@@ -76,7 +76,7 @@ async fn files_and_manifest_must_agree_exactly() {
     }
     let listed = format!("{SUM_OF_A}  a\n{SUM_OF_A}  missing\n");
     let reason = rejected(|scene| scene.post("X", &[("a", "a"), ("SHA256SUMS", &listed)])).await;
-    assert!(reason.contains("\"missing\" is listed in SHA256SUMS and missing"), "{reason}");
+    assert!(reason.contains("\"missing\" is listed in SHA256SUMS, but missing"), "{reason}");
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use service::exit_code::CommandExit;
 ///
 /// The files must already be in inbound_targets_path. To publish a whole release as one drop, use `rugged post`.
 ///
-/// The command waits until clients can verify the targets. Without a running fleet it hosts the signing workers itself.
+/// The command waits until clients can verify the targets. With broker_url memory:// and without a running `rugged up`,
+/// it hosts the signing workers itself.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -11,8 +11,8 @@ use service::exit_code::CommandExit;
 /// Show every setting with its origin
 ///
 /// Later sources override earlier ones: defaults, the configuration file, RUGGED_* variables, --set. The variable of a
-/// key is its name in upper case, with `_` for `.`: RUGGED_ROLES_ROOT_EXPIRY sets roles.root.expiry.
-/// RUGGED_BROKER_URL_FILE names a file that holds the URL. Secrets are masked.
+/// key is RUGGED_ and the key in upper case, with `_` for `.`: RUGGED_ROLES_ROOT_EXPIRY sets roles.root.expiry.
+/// RUGGED_BROKER_URL_FILE names a file that holds the broker URL. Secrets are masked.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -17,10 +17,10 @@ use service::exit_code::CommandExit;
 
 /// Check this machine: mounts, permissions, space, keys, clock, broker
 ///
-/// The checks try each role's work in its directories with temporary files, and remove these. Every finding names the
-/// remedy. Each worker runs the same checks when it starts.
+/// The checks create, link, rename and remove temporary files in each role's directories. Findings name their remedy.
+/// Each worker runs the same checks when it starts.
 ///
-/// With --role, run the command as that worker's user and with its configuration and mounts. It then also checks that
+/// With --role, run the command as that worker's user, with its configuration and mounts. It then also checks that
 /// the worker cannot reach the keys and directories of other roles.
 ///
 /// Exit codes: 0 no finding that needs action, 1 otherwise.

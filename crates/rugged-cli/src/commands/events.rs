@@ -14,9 +14,9 @@ use service::exit_code::CommandExit;
 
 /// Show events of workers and tasks as they happen
 ///
-/// Workers send a heartbeat event every two seconds. They send events of tasks only after a request. This command
-/// requests them at its start, unless --workers is given, and the workers then send them until they end. With --json
-/// each event is one line.
+/// Workers send a heartbeat event every two seconds, but task events only on request. Unless --workers is given, this
+/// command requests task events when it starts, and each worker then sends them until it stops. With --json each event
+/// is one line.
 ///
 /// Exit codes: 0 after Ctrl-C, --count events or --for seconds; 3 no event arrived within --for.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ Examples:
   rugged events --workers --count 10
   rugged --json events --for 60 | jq 'select(.type == \"task-failed\")'")]
 pub struct EventsArgs {
-    /// Show events of workers only
+    /// Show worker events only
     #[arg(long)]
     pub workers: bool,
     /// End after N events [default: no limit]

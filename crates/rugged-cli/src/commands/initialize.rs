@@ -20,11 +20,11 @@ use service::exit_code::CommandExit;
 
 /// Create the first root and wait for the first version of every role
 ///
-/// The command signs 1.root.json with the root keys, writes it to the repository and pins a copy as trusted_root. Run it
-/// once, on the machine that has the root keys. It refuses a repository that has a root.
+/// The command signs 1.root.json with the root keys, writes it to the repository and pins a copy as trusted_root. Run
+/// it once, on the machine that has the root keys. It refuses a repository that already has a root.
 ///
-/// With broker_url memory:// and without a running `rugged up`, it hosts the signing workers until the repository
-/// verifies.
+/// With broker_url memory:// and without a running `rugged up`, the command hosts the signing workers until the
+/// repository verifies.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -68,7 +68,7 @@ pub async fn run(config: &Arc<Config>, args: InitializeArgs, output: Output) -> 
     let made = root_worker::initialize(&fs, config, SystemClock.now()).map_err(|error| {
         let exists = matches!(error, CeremonyError::Exists(_));
         let error = CliError::from(error);
-        if exists { error.hint("this repository has a root already; `rugged status` shows its version") } else { error }
+        if exists { error.hint("this repository already has a root; `rugged status` shows its version") } else { error }
     })?;
     let root_path = made.root_path.display().to_string();
     let visible = if args.no_wait {

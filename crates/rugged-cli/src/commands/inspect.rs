@@ -12,8 +12,8 @@ use service::exit_code::CommandExit;
 
 /// Inspect workers through Celery's remote control
 ///
-/// Every worker that listens to Celery's remote control answers, Rust or Python. The number of workers is unknown, so
-/// without --node the command waits for the whole timeout. `query_task` needs --task.
+/// Every worker that listens to Celery's remote control answers, whether Rust or Python. The number of workers is
+/// unknown, so without --node the command waits for the whole timeout. `query_task` needs --task.
 ///
 /// Exit codes: 0 at least one worker answered and none reported an error, 3 no worker answered, 4 a worker reported an
 /// error.

@@ -21,7 +21,7 @@ Examples:
   rugged man | man -l -
   rugged man --dir /usr/local/share/man/man1")]
 pub struct ManArgs {
-    /// Existing directory for rugged.1, rugged-post.1, …
+    /// Existing directory for the pages, such as rugged.1 and rugged-post.1
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }

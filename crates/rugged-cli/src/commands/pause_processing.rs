@@ -10,11 +10,11 @@ use service::exit_code::CommandExit;
 
 /// Pause the intake of drops
 ///
-/// The fleet finishes the drops that it has taken in, and keeps renewing metadata. New drops wait until `rugged
+/// The fleet finishes the drops that it has taken in and continues to renew metadata. New drops wait until `rugged
 /// resume-processing`.
 ///
-/// The pause is durable: it outlives a restart of the monitor-worker. It needs an operator's broker user. Without a
-/// running fleet on memory:// the command records the pause for the next one.
+/// The pause survives a restart of the monitor-worker. The command needs an operator's broker user. With broker_url
+/// memory:// and without a running `rugged up`, it records the pause for the next start.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

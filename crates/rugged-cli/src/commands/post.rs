@@ -17,14 +17,14 @@ use service::exit_code::CommandExit;
 
 /// Post a release as a drop, without credentials
 ///
-/// The contents of a DIR are posted with their sub-directories; a FILE is posted under its own name. Symbolic links and
-/// special files are refused. Only post_to_tuf_path must be configured.
+/// The contents of a DIR are posted with their subdirectories; a FILE is posted under its own name. Symbolic links and
+/// special files are refused. The command needs only one setting: post_to_tuf_path.
 ///
 /// The command copies the files to post_to_tuf_path/tuf_tmp_X, adds the manifest SHA256SUMS, syncs, and renames the
 /// directory to tuf_ready_X.
 ///
-/// Exit codes: 0 posted, or with --wait published; 1 rejected; 2 invalid sources or name; 3 no receipt within --wait (the
-/// drop stays posted).
+/// Exit codes: 0 posted, or with --wait published; 1 rejected; 2 invalid sources or name; 3 no receipt within --wait
+/// (the drop stays posted).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A pipeline without `rugged` posts a drop like this:
@@ -37,13 +37,13 @@ Examples:
   rugged post dist/ --wait
   rugged --set post_to_tuf_path=/opt/post_to_tuf post app-1.2.tar.gz --name app-1.2 --wait=60")]
 pub struct PostArgs {
-    /// Directories, whose contents are posted, and files
+    /// Directories and files to post
     #[arg(value_name = "DIR|FILE", required = true)]
     pub sources: Vec<PathBuf>,
     /// Name of the drop [default: the time and random digits]
     #[arg(long, value_name = "X")]
     pub name: Option<String>,
-    /// Wait until clients can verify the release, or it is rejected [default: do not wait; without SECONDS: 300]
+    /// Wait until the release is published or rejected [default: do not wait; without SECONDS: 300]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "300")]
     pub wait: Option<u64>,
     /// Do not add the manifest SHA256SUMS

@@ -19,18 +19,19 @@ use service::exit_code::CommandExit;
 
 /// Resume roles after a restore
 ///
-/// A role keeps a floor: the highest versions that it has signed. When the repository is below the floor, for example
-/// after a restore from a backup, the role stops with an alarm. This command lets it resume once, with versions above the
-/// floor, so that all clients accept them. It also forgives a clock that was ahead.
+/// A role keeps a floor: the highest versions that it has seen or signed. When the repository is below the floor, for
+/// example after a restore from a backup, the role stops with an alarm. This command lets it resume once, with versions
+/// above the floor, so that all clients accept them. It also lets a role sign again whose clock was ahead at its last
+/// signing.
 ///
 /// Releases made since the backup are lost. Release them again, under new drop names.
 ///
-/// Run the command where the workers' state_path is mounted, for targets first. It needs no keys. A running worker
+/// Run the command where the workers' state_path is mounted; recover targets first. It needs no keys. A running worker
 /// resumes at its next check, within reconcile_period.
 ///
 /// If the state volume is lost too, the highest versions are unknown. Then stop the worker, run the command with
-/// --beyond and a number larger than all releases and renewals since the backup (a million does no harm), and start the
-/// worker.
+/// --beyond and a number larger than the number of releases and renewals since the backup (a million does no harm), and
+/// start the worker.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +42,7 @@ pub struct RecoverArgs {
     /// Resume one role only [default: every role below its floor]
     #[arg(long, value_name = "ROLE", value_parser = floored_role())]
     pub role: Option<FlooredRole>,
-    /// Replace a lost floor, or raise an existing one, to this many versions above the repository
+    /// Set the floor, even a lost one, at least this many versions above the repository
     #[arg(long, value_name = "NUMBER", requires = "role", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub beyond: Option<u64>,
     /// Do not ask for confirmation
@@ -92,7 +93,7 @@ pub fn run(config: &Config, args: RecoverArgs, output: Output) -> Result<Command
     }
     if standings.is_empty() {
         return Err(CliError::invalid_input(format!(
-            "found no floor of {} below {}",
+            "found no floor of {} in {}",
             wanted.iter().map(|&role| worker_role(role).to_string()).collect::<Vec<_>>().join(", "),
             config.state_path.display()
         ))

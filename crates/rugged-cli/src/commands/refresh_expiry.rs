@@ -22,7 +22,7 @@ Examples:
   rugged refresh-expiry
   rugged refresh-expiry --force")]
 pub struct RefreshExpiryArgs {
-    /// Renew all metadata, also if it is far from its expiry
+    /// Renew all metadata, even if it is far from its expiry
     #[arg(long)]
     pub force: bool,
     /// Seconds to wait for each role [default: task_timeout]

@@ -17,8 +17,8 @@ use service::exit_code::CommandExit;
 
 /// Remove targets from the repository's metadata
 ///
-/// Clients can no longer verify a removed target. Its file stays in the repository until retention deletes it. The command
-/// asks for confirmation, and needs an operator's broker user.
+/// Clients can no longer verify a removed target. Its file stays in the repository until retention deletes it. The
+/// command asks for confirmation, and needs an operator's broker user.
 ///
 /// Exit codes: 0 all targets removed, 1 some targets not found, 3 no answer (repeat with the --request-id that the
 /// command prints), 4 refused by the targets-worker, for example because --expect does not match.
@@ -37,7 +37,7 @@ pub struct RemoveTargetsArgs {
     /// Do not ask for confirmation
     #[arg(long, short)]
     pub yes: bool,
-    /// Id of the request, so that a repetition returns the first result instead of removing again [default: a random id]
+    /// Id of the request; a repeated request returns the first result and removes nothing [default: a random id]
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
     /// Seconds to wait for each role [default: task_timeout]
@@ -97,7 +97,7 @@ fn expected(targets: &[String], hashes: &[String]) -> Result<BTreeMap<String, St
     if !hashes.is_empty() && hashes.len() != targets.len() {
         let (given, needed) = (count(hashes.len() as u64, "--expect"), count(targets.len() as u64, "target"));
         return Err(CliError::invalid_input(format!("found {given} for {needed}"))
-            .hint("give --expect once per target, in the same order, or never"));
+            .hint("give --expect once per target, in the same order, or not at all"));
     }
     if let Some(bad) = hashes.iter().find(|hash| hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
     {

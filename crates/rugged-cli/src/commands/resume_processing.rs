@@ -10,7 +10,7 @@ use service::exit_code::CommandExit;
 
 /// Resume the intake of drops
 ///
-/// It undoes `rugged pause-processing`. It needs an operator's broker user.
+/// The command undoes `rugged pause-processing`. It needs an operator's broker user.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

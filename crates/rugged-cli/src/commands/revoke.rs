@@ -11,10 +11,10 @@ use service::exit_code::CommandExit;
 
 /// Revoke tasks by id
 ///
-/// A worker drops a revoked task instead of running it. It remembers the ids for three hours. The fleet's workers accept
-/// this only with `remote_control: full`.
+/// A worker drops a revoked task instead of running it. It remembers the ids for three hours. The fleet's workers
+/// accept this only with `remote_control: full`.
 ///
-/// Exit codes: 0 at least one worker answered and all obeyed, 3 no worker answered, 4 a worker refused.
+/// Exit codes: 0 at least one worker answered and none refused, 3 no worker answered, 4 a worker refused.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -21,8 +21,8 @@ use service::exit_code::CommandExit;
 
 /// Show workers, roles, versions, expiries and drops
 ///
-/// The command asks every worker, and also verifies the repository and counts the drops where it can read them on this
-/// machine.
+/// The command asks every worker. If it can read the repository and the drop directory on this machine, it also
+/// verifies the repository and counts the drops.
 ///
 /// Exit codes: 0 all workers answered and are healthy and the repository verifies, 1 otherwise.
 #[derive(Debug, Args)]

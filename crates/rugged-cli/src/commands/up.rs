@@ -16,8 +16,8 @@ use service::exit_code::CommandExit;
 
 /// Run all workers in this process and serve the repository over HTTP
 ///
-/// The process holds the keys of every role. That suits one machine and trials; with `environment: production` the
-/// command refuses to start. Other `rugged` commands reach the workers through state_path/broker.sock.
+/// The process holds the keys of every role. That is fine for a trial on one machine; with `environment: production`
+/// the command refuses to start. Other `rugged` commands reach the workers through state_path/broker.sock.
 ///
 /// Ctrl-C ends the command after the current work; a second Ctrl-C ends it immediately.
 ///

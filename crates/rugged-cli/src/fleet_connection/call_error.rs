@@ -53,7 +53,7 @@ fn failed_task(queue: &str, task: &str, exc_type: &str, exc_module: Option<&str>
     let hint = match exc_type {
         exceptions::NOT_READY => "the worker waits for a requirement; `rugged status` names it",
         exceptions::ALARM => "the worker signs nothing until an operator resolves this; see its log",
-        exceptions::INFRASTRUCTURE => "fix the cause and repeat the command; the worker changed nothing by halves",
+        exceptions::INFRASTRUCTURE => "fix the cause and repeat the command; the worker left nothing half done",
         exceptions::NOT_PERMITTED => "use a broker user that may write to the exchange rugged.admin",
         exceptions::REFUSED => "correct the request and repeat the command; nothing was changed",
         _ => "see the worker's log",

@@ -45,7 +45,7 @@ impl EmbeddedFleet {
     pub async fn start(config: &Arc<Config>, roles: &[WorkerRole]) -> Result<Self, CliError> {
         if config.is_production() {
             return Err(CliError::request_refused(
-                "`environment: production` forbids one process to hold the keys of several roles",
+                "`environment: production` forbids one process from holding the keys of several roles",
             )
             .hint("run one process per worker, and set broker_url to the broker that joins them"));
         }

@@ -35,7 +35,7 @@ pub fn collect(fs: &dyn Fs, sources: &[PathBuf]) -> Result<Vec<DropItem>, CliErr
         }
     }
     if found.keys().all(|path| path == MANIFEST) {
-        return Err(CliError::invalid_input("no files to release: the sources hold no file but a manifest")
+        return Err(CliError::invalid_input("no files to release: the sources hold no file other than a manifest")
             .hint("name files, or a directory with files in it; empty directories are not released"));
     }
     Ok(found.into_iter().map(|(path, (file, len))| DropItem { path, content: ItemContent::File(file, len) }).collect())

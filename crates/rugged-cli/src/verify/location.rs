@@ -32,7 +32,7 @@ pub enum LocationError {
     #[error("a URL with a user or a password is not supported, because logs would show it")]
     Credentials,
     /// The URL has a query or a fragment.
-    #[error("the URL of a directory has no `?` and no `#`")]
+    #[error("the URL of a directory must not contain `?` or `#`")]
     QueryOrFragment,
 }
 

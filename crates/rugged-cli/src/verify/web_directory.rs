@@ -71,7 +71,7 @@ impl WebDirectory {
         match answer.status().as_u16() {
             200 => Ok(Some(Box::new(answer.into_body().into_reader()))),
             403 | 404 | 410 => Ok(None),
-            status => Err(io::Error::other(format!("the server answers with status {status}"))),
+            status => Err(io::Error::other(format!("the server answered with status {status}"))),
         }
     }
 

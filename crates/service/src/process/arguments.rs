@@ -23,7 +23,7 @@ pub(super) struct WorkerArguments {
 pub(super) enum WorkerCommand {
     /// Ask the worker that runs with this configuration whether it is live; for a container's health check
     Healthcheck {
-        /// Ask whether it can do its job instead
+        /// Ask whether the worker is ready instead
         #[arg(long)]
         ready: bool,
     },

@@ -12,7 +12,7 @@ use crate::exit_code::WorkerExit;
 /// [`ProcessError::Io`] when the signals cannot be listened to.
 pub(super) fn end_on_signals(shutdown: CancellationToken) -> Result<(), ProcessError> {
     let listen =
-        |kind| signal(kind).map_err(|source| ProcessError::Io { action: "listening to signals".into(), source });
+        |kind| signal(kind).map_err(|source| ProcessError::Io { action: "listening for signals".into(), source });
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::spawn(async move {
         let name = next_signal(&mut terminate, &mut interrupt).await;

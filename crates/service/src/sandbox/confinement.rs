@@ -60,7 +60,7 @@ pub fn enter(fs: &dyn Fs, plan: &SandboxPlan) -> Result<Confinement, ProcessErro
         if !required {
             tracing::warn!(
                 sandbox.missing = shown,
-                "sandbox postponed: the worker restarts into it when all its places exist"
+                "sandbox postponed: the worker restarts to enter it once all its places exist"
             );
             return Ok(Confinement::Postponed(missing));
         }

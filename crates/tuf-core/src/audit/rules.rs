@@ -29,7 +29,7 @@ rules! {
     C1 "§4.2" "`_type` is the kind of the role.";
     C2 "§4.2" "`spec_version` is a version 1.x.y of the specification.";
     C3 "§4.2" "`version` is an integer of at least 1.";
-    C4 "§4.4" "The version in a file equals the version in its name and the version that is listed.";
+    C4 "§4.4" "The version in a file equals the version in its name and the listed version.";
     C5 "§4.1" "`expires` has the form YYYY-MM-DDTHH:MM:SSZ.";
     C6 "§5.3.10" "Metadata is not expired.";
     C7 "§4" "Required members are present, and members have the types that the specification gives them.";
@@ -81,7 +81,7 @@ rules! {
     P5 "§4.5" "The length and hashes of a target are well formed.";
     P6 "§6.2" "Every target file is present; with consistent snapshots, once for each hash.";
     P7 "§5.7.3" "Target files have the listed lengths and hashes.";
-    P8 "§6.2" "Target files are where all clients look: dir/HASH.name.";
+    P8 "§6.2" "Target files have the names that all clients request: dir/HASH.name.";
     P9 "clients" "`custom` is absent rather than empty; tough drops an empty one.";
     X1 "clients" "A second client, tough, verifies and downloads everything.";
 }

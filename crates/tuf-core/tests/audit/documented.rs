@@ -9,10 +9,10 @@ use tuf_core::audit::rules;
 fn every_rule_is_documented() {
     let mut text = String::from(
         "# Rules of `rugged validate`\n\n\
-         Each finding names the rule it breaks. Ids are stable, so scripts may rely on them. The section is the one of \
-         the TUF specification 1.0.34 that asks for it; `clients` marks rules that only clients in the field impose.\n\n\
+         Each finding names the broken rule. Ids are stable, so scripts may rely on them. The section is the one of \
+         the TUF specification 1.0.34 that states the rule; `clients` marks rules that only clients in the field impose.\n\n\
          An **error** violates the specification or makes clients refuse the repository; the exit code is 1. A \
-         **warning** is permitted, but some clients have trouble with it. A **note** needs no action.\n\n\
+         **warning** is permitted by the specification, but some clients have trouble with it. A **note** needs no action.\n\n\
          | rule | section | in a sound repository |\n|---|---|---|\n",
     );
     for rule in rules::ALL {

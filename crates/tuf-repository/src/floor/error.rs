@@ -37,7 +37,7 @@ pub enum FloorError {
         newest: u32,
     },
     /// The role has no floor yet, so that no state can be below it.
-    #[error("the role has no floor at {}: it cannot be below it", path.display())]
+    #[error("there is no floor at {}, so the role cannot be below it", path.display())]
     NoFloor {
         /// The file.
         path: PathBuf,

@@ -51,6 +51,8 @@ pub enum LogError {
         source: SignerError,
     },
     /// Files that do not verify hold too many names in a row.
-    #[error("cannot append to the commit log: files that are no records hold the next {0} names; remove them")]
+    #[error(
+        "cannot append to the commit log: the next {0} names are taken by files that are not records; remove these files"
+    )]
     Squatted(u64),
 }

@@ -58,7 +58,7 @@ impl Retention {
             Ok(bytes) => match serde_json::from_slice::<RetentionDocument>(&bytes) {
                 Ok(file) if file.format == RETENTION_FORMAT => file.marks,
                 _ => {
-                    tracing::warn!(retention.file = %path.display(), "malformed marks of retention ignored; starting with none");
+                    tracing::warn!(retention.file = %path.display(), "malformed retention marks ignored; starting with none");
                     VecDeque::new()
                 }
             },

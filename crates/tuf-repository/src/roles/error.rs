@@ -66,7 +66,7 @@ pub enum RoleError {
     RoleNotInRoot(#[from] RoleNotInRoot),
     /// This process has fewer of the role's keys than the threshold.
     #[error(
-        "{found} of {threshold} signing keys of the role {role} are here{}",
+        "{found} of {threshold} signing keys of the role {role} are available{}",
         staged_keys(*root, staged)
     )]
     SigningKeysMissing {
@@ -93,7 +93,7 @@ pub enum RoleError {
     },
 
     /// A file that trusted metadata lists is missing.
-    #[error("{file} is missing, but the {listed_by} names it: put the file back")]
+    #[error("{file} is missing, but the {listed_by} names it: restore the file")]
     MetadataMissing {
         /// The file.
         file: FileName,
@@ -109,7 +109,7 @@ pub enum RoleError {
         source: InvalidMetadata,
     },
     /// A file has another length or SHA-256 than its commit record says.
-    #[error("{file} has been changed: its bytes are not those that the commit log names; put the file back")]
+    #[error("{file} has been changed: its bytes are not those that the commit log names; restore the file")]
     BytesDiffer {
         /// The file.
         file: FileName,
@@ -165,7 +165,7 @@ pub enum RoleError {
 
     /// The newest snapshot lists a newer version of a role than the commit log.
     #[error(
-        "the newest snapshot lists {role} version {snapshot}, the commit log version {log}: versions never go back"
+        "the newest snapshot lists {role} version {snapshot}, but the commit log lists version {log}: versions never go back"
     )]
     SnapshotAheadOfLog {
         /// The role.
@@ -274,7 +274,7 @@ pub enum RoleError {
     #[error(transparent)]
     FileName(#[from] InvalidFileName),
     /// The marks of retention cannot be written.
-    #[error("cannot write the marks of retention: {source}")]
+    #[error("cannot write the retention marks: {source}")]
     RetentionMarks {
         /// The reason.
         source: io::Error,
@@ -340,8 +340,8 @@ fn staged_keys(root: u64, staged: &[KeyId]) -> String {
 fn below_floor(item: FloorItem, floor: u64, found: u64) -> String {
     match item {
         FloorItem::Root => format!(
-            "root version {found} is below the floor {floor}: the metadata directory was restored or rolled back; put back \
-             the root files in between, which every client and backup has"
+            "root version {found} is below the floor {floor}: the metadata directory was restored or rolled back; restore \
+             the root files in between from any client or backup"
         ),
         FloorItem::Record => {
             format!("the commit log ends at record {found}, below the floor {floor}: it was restored or rolled back")
@@ -434,8 +434,8 @@ mod tests {
             root: 3,
             staged,
         };
-        assert_eq!(error(vec![]).to_string(), "0 of 1 signing keys of the role snapshot are here");
+        assert_eq!(error(vec![]).to_string(), "0 of 1 signing keys of the role snapshot are available");
         let said = error(vec![KeyId::new("ab").unwrap()]).to_string();
-        assert_eq!(said, "0 of 1 signing keys of the role snapshot are here; not in root version 3 (staged?): ab");
+        assert_eq!(said, "0 of 1 signing keys of the role snapshot are available; not in root version 3 (staged?): ab");
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn task_queue(link: &AmqpLink, queue: &TaskQueue) -> Result<(),
         };
         match outcome {
             Err(error) if soft_error(&error).is_some() => {
-                tracing::warn!(exchange = name, %error, "queue not bound to a further exchange");
+                tracing::warn!(exchange = name, %error, "queue not bound to an additional exchange");
             }
             other => other?,
         }
@@ -152,7 +152,7 @@ async fn bind(link: &AmqpLink, queue: &str, exchange: &str, routing_key: &str) -
     match bind_or_fail(link, queue, exchange, routing_key).await {
         // Tasks come by the default exchange, so a worker without permission to bind still gets them.
         Err(error) if soft_error(&error) == Some(AMQPSoftError::ACCESSREFUSED) => {
-            tracing::info!(exchange, "no permission to bind the queue; its bindings are the administrator's");
+            tracing::info!(exchange, "no permission to bind the queue; using the administrator's bindings");
             Ok(())
         }
         other => other,

@@ -119,7 +119,7 @@ pub(super) async fn last_pending_acks(state: &RedisBrokerState, pending: Vec<Str
     tracing::warn!(
         tags = pending.len(),
         error = reason,
-        "failed to acknowledge done messages; they will be redelivered"
+        "failed to acknowledge finished messages; they will be redelivered"
     );
 }
 

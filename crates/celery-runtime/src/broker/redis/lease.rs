@@ -42,7 +42,10 @@ pub(super) async fn renew_now(state: &RedisBrokerState, unsettled: &UnsettledDel
     for tags in unsettled.to_renew().chunks(MAX_TAGS_PER_RENEWAL) {
         let kept = renew_tags(state, tags).await?;
         if kept < tags.len() {
-            tracing::warn!(lost = tags.len() - kept, "another worker requeued messages that are still worked on");
+            tracing::warn!(
+                lost = tags.len() - kept,
+                "another worker requeued messages that this worker still processes"
+            );
         }
     }
     Ok(())

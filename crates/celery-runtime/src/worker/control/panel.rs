@@ -38,7 +38,7 @@ impl ControlPanel {
         if command.changes_state() && self.core.remote_control != RemoteControl::Full {
             tracing::warn!(method = request.method, "control request refused: this worker can only be inspected");
             let reason = format!(
-                "PermissionError('{} is refused: this worker only lets itself be inspected')",
+                "PermissionError('{} is refused: this worker can only be inspected')",
                 // A known name, since the command was parsed.
                 request.method
             );

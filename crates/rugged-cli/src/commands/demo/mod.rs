@@ -31,11 +31,12 @@ use service::exit_code::CommandExit;
 
 /// Publish a small release into a new repository and verify it
 ///
-/// Two TUF clients verify the release. Everything is in DIR: keys, repo, post_to_tuf, incoming_targets, state, and a config.yaml for other commands. Run it
-/// again on the same directory to publish the next version.
+/// Two TUF clients, tough and our own, start from DIR/repo/metadata/1.root.json, and verify and download every target.
+/// DIR holds everything: keys, repo, post_to_tuf, incoming_targets, state, and a config.yaml for other commands. Run
+/// the command again on the same directory to publish the next version.
 ///
-/// Exit codes: 0 tough and our own client, starting from DIR/repo/metadata/1.root.json, verified and downloaded every
-/// target; 1 a client found an error, or the release was rejected.
+/// Exit codes: 0 both clients verified and downloaded every target; 1 a client found an error, or the release was
+/// rejected.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -162,7 +163,9 @@ async fn release_and_verify(
     let by_us = download_all(&mut *verified_client(fs, &paths)?, posted.files)?;
     stages.finish("verify", format!("our own client: {} downloaded", count(by_us, "target")))?;
     if by_tough != by_us {
-        return Err(CliError::negative_answer(format!("tough finds {by_tough} targets, our own client {by_us}")));
+        return Err(CliError::negative_answer(format!(
+            "tough found {by_tough} targets, but our own client found {by_us}"
+        )));
     }
     Ok(VerifiedRelease { title: release.title, verifiable, targets: by_us })
 }
@@ -210,7 +213,7 @@ fn epilogue(report: &DemoReport, dir: &Path) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "rugged".to_owned());
     let with = format!("{program} --config {}", dir.join(setup::CONFIG_FILE).display());
     format!(
-        "\nClients could verify {} {:.0} ms after its rename. Two clients verified {}. Total: {:.0} ms.\n\n\
+        "\nClients could verify {} {:.0} ms after the rename. Two clients verified {}. Total: {:.0} ms.\n\n\
          Next:\n  \
            {with} up                    # keep the fleet running and serve the repository\n  \
            {with} post DIR --wait       # release your own files, from another terminal\n  \

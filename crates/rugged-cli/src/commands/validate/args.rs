@@ -9,19 +9,21 @@ use crate::verify::RepositoryLocation;
 
 /// Check a TUF repository against the specification
 ///
-/// The command checks any TUF repository, not only ours: the root chain, signatures and thresholds, keys, formats,
-/// versions, expiry, delegations and target files. It continues after errors, so that one run lists all of them. Warnings
-/// name files that some clients cannot read; warnings and notes do not make a repository invalid.
+/// The command checks any TUF repository, not only one that this fleet signs: the root chain, signatures and
+/// thresholds, keys, formats, versions, expiry, delegations and target files. It continues after errors, so that one
+/// run lists all of them. A warning names a problem of some clients with the repository. Warnings and notes do not make
+/// a repository invalid.
 ///
-/// Without --metadata it checks the configured repository. With --metadata it checks the named directories only: no target
-/// files without --targets, and without --trusted-root it trusts the oldest root of the repository. In a directory on
-/// this machine it also finds faults that only a listing shows: gaps, versions that went back, missing roles.
+/// Without --metadata the command checks the configured repository. With --metadata it checks the named directories
+/// only: without --targets it then checks no target files, and without --trusted-root it trusts the oldest root of the
+/// repository. In a directory on this machine it also finds faults that only a listing shows: gaps, decreasing
+/// versions, missing roles.
 ///
 /// Exit codes: 0 valid, 1 invalid, 2 not fully checked because a file or server could not be read.
 ///
 /// --json prints {ok, complete, metadata, targets, trusted_root, at, versions, checked, counts: {error, warning, note},
-/// findings: [{severity, rule, section, subject, message}], more: {RULE: COUNT}, unread: [{subject, reason}]}. The ids of
-/// rules never change. The list holds at most 1000 findings per rule; `more` counts the others.
+/// findings: [{severity, rule, section, subject, message}], more: {RULE: COUNT}, unread: [{subject, reason}]}. Rule ids
+/// never change. The list holds at most 1000 findings per rule; `more` counts the others.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
