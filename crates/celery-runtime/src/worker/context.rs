@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use celery_protocol::{FieldTable, ResultMeta, TaskRequest, task::TaskIdentity};
@@ -10,8 +11,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{registry::StopCause, report::STATE_TIMEOUT};
+use super::registry::StopCause;
 use crate::backend::SharedBackend;
+
+/// How long the report of a state that is not final may delay the task.
+pub(super) const STATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The task a handler runs.
 #[derive(Clone)]

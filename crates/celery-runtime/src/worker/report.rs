@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use celery_protocol::{ResultMeta, canvas::Plan, task::TaskIdentity};
 
-use super::task_in_hand::TaskInHand;
+use super::{context::STATE_TIMEOUT, task_in_hand::TaskInHand};
 use crate::{
     backend::BackendError,
     dispatch::{DispatchError, dispatch},
@@ -14,8 +14,6 @@ use crate::{
 const STORE_ATTEMPTS: u32 = 4;
 /// The wait before a result is stored again; it doubles each time.
 const FIRST_STORE_WAIT: Duration = Duration::from_millis(200);
-/// How long the report of a state that is not final may delay the task.
-pub(super) const STATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why an outcome cannot be reported now.
 #[derive(Debug, thiserror::Error)]
