@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-/// The kind of every error between a stop and the following [`SimFs::crash`]; see [`is_power_cut`].
+/// The kind of every error between a stop and the following [`SimFs::crash`](super::SimFs::crash); see [`is_power_cut`].
 pub const POWER_CUT: ErrorKind = ErrorKind::HostUnreachable;
 
 /// Whether an error says that the simulated machine has stopped.

@@ -56,7 +56,8 @@ impl SimFs {
         self.machine().capacity = bytes;
     }
 
-    /// Operation `n` does not happen, and from then on every operation fails ([`is_power_cut`]) until [`SimFs::crash`].
+    /// Operation `n` does not happen, and from then on every operation fails
+    /// ([`is_power_cut`](super::is_power_cut)) until [`SimFs::crash`].
     pub fn stop_at(&self, n: usize) {
         self.machine().stop = Some(PlannedStop::Before(n));
     }

@@ -13,7 +13,7 @@ use crate::client::Fetch;
 /// How often a repository is audited that changes during the audit.
 const ATTEMPTS: u32 = 3;
 
-/// Checks a repository against every rule of [`rules`], [`rules::X1`] excepted. `targets` is the directory of target
+/// Checks a repository against every rule of [`rules`](super::rules), [`X1`](super::rules::X1) excepted. `targets` is the directory of target
 /// files; without one they are not checked.
 ///
 /// Target files are read once per name, one after the other; memory grows with the metadata of all targets roles, not

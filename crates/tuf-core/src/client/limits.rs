@@ -11,7 +11,7 @@ pub struct ClientLimits {
     pub targets_bytes: u64,
     /// Most roles visited in the search for one target, the top-level one included.
     pub delegations: usize,
-    /// Most roles visited by [`Client::all_targets`].
+    /// Most roles visited by [`Client::all_targets`](super::Client::all_targets).
     pub all_roles: usize,
 }
 

@@ -42,7 +42,7 @@ impl Envelope {
     ///
     /// # Errors
     /// [`ParseError`] if the bytes are not JSON, have no canonical form or are not an envelope; if a key id
-    /// signs twice (specification §4.2: unique key ids), or if more than [`MAX_SIGNATURES`] are listed.
+    /// signs twice (specification §4.2: unique key ids), or if more than [`MAX_SIGNATURES`](super::MAX_SIGNATURES) are listed.
     pub fn parse(file: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
         let file = file.into();
         let (signed, signatures) = Self::read(checked_text(&file)?)?;
