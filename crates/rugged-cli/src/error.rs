@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(error.message(), "cannot load: cannot read /x: entity not found");
         assert_eq!(error.to_string(), "cannot load");
         let missing = FleetError::KeyDirectory { path: "/x".into(), source: io::ErrorKind::NotFound.into() };
-        let twice = CliError::no_answer(missing).during("listing /x: entity not found, again");
-        assert_eq!(twice.message(), "listing /x: entity not found, again");
+        let twice = CliError::no_answer(missing).during("cannot list /x: entity not found, again");
+        assert_eq!(twice.message(), "cannot list /x: entity not found, again");
     }
 }
