@@ -131,8 +131,8 @@ fn missing_places(fs: &dyn Fs, places: &[SandboxPlace]) -> Vec<PathBuf> {
     missing
 }
 
-/// The places that must be readable so that credentials can be read again. Whoever replaces a file creates another one,
-/// so that is the file's directory; of a directory near the root only the file, and then the process restarts.
+/// The places that must be readable so that credentials can be read again. A replaced file has a new inode, so the place is
+/// its directory. Near the root of the file system it is the file alone, and the process restarts when the file is replaced.
 fn credential_places(files: &[PathBuf]) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for path in files {

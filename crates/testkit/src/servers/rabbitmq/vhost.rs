@@ -84,7 +84,7 @@ impl VHost {
                 }
                 return names.len();
             }
-            assert!(Instant::now() < deadline, "nobody connected to virtual host {}", self.name);
+            assert!(Instant::now() < deadline, "no client connected to virtual host {}", self.name);
             std::thread::sleep(POLL);
         }
     }
