@@ -12,7 +12,7 @@ use std::{
 
 use celery_runtime::{
     TaskError,
-    broker::memory::MemoryBroker,
+    broker::{Broker as _, memory::MemoryBroker},
     client::{CallError, Client, SendOptions},
     worker::{RetryPolicy, TaskOptions, Worker},
 };
@@ -91,6 +91,8 @@ async fn every_line_of_a_task_names_its_worker_id_and_name_once() {
     let _logging = tracing_subscriber::registry().with(capture.clone()).set_default();
     let memory = MemoryBroker::new();
     let tries = Arc::new(AtomicU32::new(0));
+    // Before the worker starts, so that no message is sent to a queue that does not exist yet.
+    memory.connect().declare_task_queue(&"w".into()).await.unwrap();
     let worker = Worker::builder(Arc::new(memory.connect()))
         .name("w@test")
         .queue("w")
@@ -108,13 +110,7 @@ async fn every_line_of_a_task_names_its_worker_id_and_name_once() {
     let client = Client::new(Arc::new(memory.connect())).await.unwrap();
     for (task, expected) in [("succeed", Some(1)), ("retry", Some(2)), ("fail", None), ("panic", None)] {
         let options = SendOptions { task_id: Some(format!("id-of-{task}")), ..SendOptions::default() };
-        // There is a queue once the worker consumes it.
-        let mut sent = loop {
-            match client.send("w", task, vec![], Map::new(), options.clone()).await {
-                Ok(sent) => break sent,
-                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-            }
-        };
+        let mut sent = client.send("w", task, vec![], Map::new(), options).await.unwrap();
         match (sent.get(TIMEOUT).await, expected) {
             (Ok(value), Some(expected)) => assert_eq!(value, expected),
             (Err(CallError::TaskFailed { .. }), None) => {}

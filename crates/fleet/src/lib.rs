@@ -4,6 +4,7 @@
 //! A worker crate is a library with its tasks and a `main.rs` of ten lines that calls [`process::main`]; the same
 //! library runs inside `rugged up`, `rugged demo` and the tests on a [`Context`] made in code.
 
+pub mod batch;
 pub mod config;
 pub mod contract;
 pub mod exceptions;

@@ -1,6 +1,7 @@
 //! The path table: the directories that each role needs, and its use of them. Preflight probes them, the sandbox enforces
 //! them.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use service::sandbox::SandboxPlace;
@@ -17,13 +18,54 @@ pub enum PlaceUse {
     Write,
 }
 
+/// The kind of a place: the setting that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// `post_to_tuf_path`: the drop directory.
+    Post,
+    /// `inbound_targets_path`: staging and batch directories.
+    Inbound,
+    /// `repo_path`: a directory of the repository.
+    Repository,
+    /// `signing_keys_path`: the private keys of one role.
+    SigningKeys,
+    /// `verification_keys_path`: public keys.
+    VerificationKeys,
+    /// `trusted_root`: the pinned root, which may be a file outside the directory of the public keys.
+    TrustedRoot,
+    /// `state_path`: the private state of one worker.
+    State,
+}
+
+impl PlaceKind {
+    /// The configuration key of the path.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Post => "post_to_tuf_path",
+            Self::Inbound => "inbound_targets_path",
+            Self::Repository => "repo_path",
+            Self::SigningKeys => "signing_keys_path",
+            Self::VerificationKeys => "verification_keys_path",
+            Self::TrustedRoot => "trusted_root",
+            Self::State => "state_path",
+        }
+    }
+}
+
+impl fmt::Display for PlaceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
 /// A directory (or, for a pinned root kept elsewhere, a file) that a role needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolePlace {
     /// Its path.
     pub path: PathBuf,
-    /// The configuration key of the path.
-    pub key: &'static str,
+    /// Its kind.
+    pub kind: PlaceKind,
     /// The role's use of it.
     pub usage: PlaceUse,
     /// Whether other workers or hosts use it too.
@@ -35,47 +77,47 @@ pub struct RolePlace {
 /// The places of `role`.
 #[must_use]
 pub fn of_role(config: &Config, role: WorkerRole) -> Vec<RolePlace> {
-    let place = |path: PathBuf, key, usage| RolePlace { path, key, usage, shared: true, needed: true };
+    let place = |path: PathBuf, kind, usage| RolePlace { path, kind, usage, shared: true, needed: true };
     let mut places = Vec::new();
     let (metadata, targets, log) = (config.metadata_path(), config.targets_path(), config.log_path());
     match role {
         WorkerRole::Monitor => {
-            places.push(place(config.post_to_tuf_path.clone(), "post_to_tuf_path", PlaceUse::Write));
-            places.push(place(config.inbound_targets_path.clone(), "inbound_targets_path", PlaceUse::Write));
+            places.push(place(config.post_to_tuf_path.clone(), PlaceKind::Post, PlaceUse::Write));
+            places.push(place(config.inbound_targets_path.clone(), PlaceKind::Inbound, PlaceUse::Write));
         }
         WorkerRole::Targets => {
-            places.push(place(config.inbound_targets_path.clone(), "inbound_targets_path", PlaceUse::Write));
-            places.push(place(metadata, "repo_path", PlaceUse::Write));
+            places.push(place(config.inbound_targets_path.clone(), PlaceKind::Inbound, PlaceUse::Write));
+            places.push(place(metadata, PlaceKind::Repository, PlaceUse::Write));
             if config.store_targets {
-                places.push(place(targets, "repo_path", PlaceUse::Write));
+                places.push(place(targets, PlaceKind::Repository, PlaceUse::Write));
             }
-            places.push(place(log, "repo_path", PlaceUse::Write));
+            places.push(place(log, PlaceKind::Repository, PlaceUse::Write));
         }
         WorkerRole::Snapshot => {
-            places.push(place(metadata, "repo_path", PlaceUse::Write));
-            places.push(place(log, "repo_path", PlaceUse::Read));
+            places.push(place(metadata, PlaceKind::Repository, PlaceUse::Write));
+            places.push(place(log, PlaceKind::Repository, PlaceUse::Read));
         }
         WorkerRole::Timestamp => {
-            places.push(place(metadata, "repo_path", PlaceUse::Write));
+            places.push(place(metadata, PlaceKind::Repository, PlaceUse::Write));
             // Without consistent snapshots it is the timestamp-worker that moves the plain names.
             if !config.consistent_snapshot && config.store_targets {
-                places.push(place(targets, "repo_path", PlaceUse::Write));
+                places.push(place(targets, PlaceKind::Repository, PlaceUse::Write));
             }
         }
     }
     if let Some(keys) = role.key_role() {
-        let own = |path, key| RolePlace { shared: false, ..place(path, key, PlaceUse::Read) };
-        places.push(own(config.signing_keys_of(keys), "signing_keys_path"));
+        let own = |path, kind| RolePlace { shared: false, ..place(path, kind, PlaceUse::Read) };
+        places.push(own(config.signing_keys_of(keys), PlaceKind::SigningKeys));
         let below = config.trusted_root.starts_with(&config.verification_keys_path);
         places.push(RolePlace {
             needed: below,
-            ..place(config.verification_keys_path.clone(), "verification_keys_path", PlaceUse::Read)
+            ..place(config.verification_keys_path.clone(), PlaceKind::VerificationKeys, PlaceUse::Read)
         });
         if !below {
-            places.push(place(config.trusted_root.clone(), "trusted_root", PlaceUse::Read));
+            places.push(place(config.trusted_root.clone(), PlaceKind::TrustedRoot, PlaceUse::Read));
         }
     }
-    places.push(RolePlace { shared: false, ..place(config.state_of(role), "state_path", PlaceUse::Write) });
+    places.push(RolePlace { shared: false, ..place(config.state_of(role), PlaceKind::State, PlaceUse::Write) });
     places
 }
 

@@ -1,29 +1,10 @@
-//! A batch: drops that are signed together, described by the `BATCH.json` of the task contract.
+//! A batch in the inbound directory: its description, and whether it is whole.
 
-use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
 use durable_fs::{Fs, durable};
-use fleet::contract::{BATCH_FILE, BATCH_FORMAT, BATCH_PREFIX, Batch, BatchDrop, MAX_BATCH_FILE};
-use tuf_core::sha256::Sha256Hasher;
-
-/// A batch of `drops`, in this order.
-pub fn new_batch(drops: Vec<BatchDrop>) -> Batch {
-    let id = batch_id(drops.iter().map(|d| (d.name.as_str(), d.digest.as_str())));
-    Batch { format: BATCH_FORMAT, id, drops }
-}
-
-/// Name of the batch's directory below the inbound directory.
-pub fn dir_name(batch: &Batch) -> String {
-    format!("{BATCH_PREFIX}{}", batch.id)
-}
-
-/// Whether `name` is that of a batch directory. No other directory has such a name by chance.
-pub fn is_dir_name(name: &OsStr) -> bool {
-    let id = name.to_str().and_then(|name| name.strip_prefix(BATCH_PREFIX));
-    id.is_some_and(|id| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-}
+use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, MAX_BATCH_FILE};
 
 /// Reads the description in the batch directory `dir`; `None` when it is missing or this version cannot read it.
 ///
@@ -61,47 +42,4 @@ pub fn is_whole_in(fs: &dyn Fs, dir: &Path, batch: &Batch) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// The id of a set of drops `(name, digest)`. It depends neither on the monitor nor on the order.
-pub fn batch_id<'a>(drops: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let mut drops: Vec<_> = drops.collect();
-    drops.sort_unstable();
-    let mut hasher = Sha256Hasher::new();
-    for (name, digest) in drops {
-        hasher.update(name.as_bytes());
-        hasher.update(b"\0");
-        hasher.update(digest.as_bytes());
-        hasher.update(b"\n");
-    }
-    let mut id = hasher.finish().to_string();
-    id.truncate(32);
-    id
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_id_depends_on_the_set_and_not_on_the_order() {
-        let ab = batch_id([("a", "1"), ("b", "2")].into_iter());
-        assert_eq!(ab.len(), 32);
-        assert_eq!(ab, batch_id([("b", "2"), ("a", "1")].into_iter()));
-        assert_ne!(ab, batch_id([("a", "2"), ("b", "1")].into_iter()));
-        assert_ne!(ab, batch_id([("a", "1")].into_iter()));
-    }
-
-    #[test]
-    fn the_description_is_written_as_documented() {
-        let drop = BatchDrop { dir: "0".into(), name: "X".into(), digest: "d".into(), files: 1, bytes: 2 };
-        let batch = new_batch(vec![drop]);
-        assert_eq!(
-            serde_json::to_string(&batch).unwrap(),
-            format!(
-                r#"{{"format":1,"id":"{}","drops":[{{"dir":"0","name":"X","digest":"d","files":1,"bytes":2}}]}}"#,
-                batch.id
-            )
-        );
-    }
 }

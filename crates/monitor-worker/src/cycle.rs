@@ -12,6 +12,9 @@ pub enum CycleError {
     /// The drop directory, the inbound directory or the private state cannot be used.
     #[error("file system: {0}")]
     Io(#[from] io::Error),
+    /// The process is stopping; the next cycle of the next process continues.
+    #[error("the worker is stopping")]
+    Stopping,
     /// A step of the chain has no result.
     #[error(transparent)]
     Chain(#[from] ChainError),

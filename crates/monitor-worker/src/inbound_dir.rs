@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use durable_fs::durable;
-use fleet::contract::Batch;
+use fleet::batch::Batch;
 
 use crate::batch;
 use crate::file_work::FileWork;
@@ -53,8 +53,8 @@ impl FileWork {
     /// Renames the staging directory to the batch's name, durably. Another monitor, or this one before a crash, may have
     /// made the same batch: then that one is used and ours is removed.
     pub(crate) fn make_visible(&self, staging: &Path, batch: &Batch) -> io::Result<()> {
-        let target = self.settings.inbound.join(batch::dir_name(batch));
-        self.memory().in_flight = Some(batch::dir_name(batch));
+        let target = self.settings.inbound.join(batch.dir_name());
+        self.memory().in_flight = Some(batch.dir_name());
         loop {
             if durable::stat_if_there(&*self.fs, &target)?.is_some() {
                 if batch::is_whole_in(&*self.fs, &target, batch)? {

@@ -9,7 +9,6 @@ use durable_fs::Fs;
 use fleet::contract::{AddTargetsResult, Processing};
 use service::clock::Clock;
 
-use crate::batch;
 use crate::chain::{Chain, ChainError};
 use crate::cycle::{CycleError, CycleReport};
 use crate::file_work::FileWork;
@@ -125,10 +124,10 @@ impl Monitor {
     }
 
     async fn discard(&self, staged: &StagedBatch) -> Result<(), CycleError> {
-        let dir = batch::dir_name(&staged.batch);
+        let dir = staged.batch.dir_name();
         self.blocking(move |work| {
             work.discard_batch(&dir);
-            Ok(())
+            Ok::<(), CycleError>(())
         })
         .await
     }
@@ -136,7 +135,7 @@ impl Monitor {
     /// Asks for the batch until there is an answer, or until it has failed `MonitorSettings::attempts` times through no fault
     /// of the machine.
     async fn add_targets(&self, chain: &dyn Chain, staged: &StagedBatch) -> Result<BatchAnswer, CycleError> {
-        let dir = batch::dir_name(&staged.batch);
+        let dir = staged.batch.dir_name();
         let mut attempt = 1;
         loop {
             match chain.add_targets(&dir).await {
@@ -206,15 +205,19 @@ impl Monitor {
         counts
     }
 
-    async fn blocking<T: Send + 'static>(
+    async fn blocking<T, E>(
         &self,
-        step: impl FnOnce(&FileWork) -> io::Result<T> + Send + 'static,
-    ) -> Result<T, CycleError> {
+        step: impl FnOnce(&FileWork) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, CycleError>
+    where
+        T: Send + 'static,
+        E: Into<CycleError> + Send + 'static,
+    {
         let work = Arc::clone(&self.work);
         // Log lines of the file work belong to the worker's span, which a thread of its own does not inherit.
         let span = tracing::Span::current();
         match tokio::task::spawn_blocking(move || span.in_scope(|| step(&work))).await {
-            Ok(result) => Ok(result?),
+            Ok(result) => result.map_err(Into::into),
             Err(error) => Err(CycleError::Interrupted(error)),
         }
     }

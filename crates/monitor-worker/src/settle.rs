@@ -9,7 +9,6 @@ use std::io;
 use durable_fs::durable;
 use fleet::contract::{AddTargetsResult, DropVerdict};
 
-use crate::batch;
 use crate::drop_dir::{DONE, DropDir};
 use crate::file_work::FileWork;
 use crate::intake::StagedBatch;
@@ -75,7 +74,7 @@ impl FileWork {
         self.receipts.store_published(&*self.fs, &receipts)?;
         self.finish_published(published)?;
         self.finish_rejected(rejected)?;
-        self.discard_batch(&batch::dir_name(&staged.batch));
+        self.discard_batch(&staged.batch.dir_name());
         Ok(settled)
     }
 
@@ -90,7 +89,7 @@ impl FileWork {
         }
         let settled = SettledCounts { published: 0, rejected: rejected.len() as u64 };
         self.finish_rejected(rejected)?;
-        self.discard_batch(&batch::dir_name(&staged.batch));
+        self.discard_batch(&staged.batch.dir_name());
         Ok(settled)
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use durable_fs::{FileKind, Stat, durable};
-use fleet::contract::MAX_DROP_DEPTH;
+use fleet::batch::{MAX_DROP_DEPTH, is_dir_name};
 
 use crate::batch;
 use crate::drop_dir::{self, DONE, DropListing, PROCESSING};
@@ -59,7 +59,7 @@ impl FileWork {
     /// batch that any monitor works on has processing directories.
     fn discard_unneeded_batches(&self) -> io::Result<()> {
         for entry in self.fs.read_dir(&self.settings.inbound)? {
-            if !batch::is_dir_name(&entry.name) || self.is_in_flight(&entry.name) {
+            if !is_dir_name(&entry.name) || self.is_in_flight(&entry.name) {
                 continue;
             }
             let path = self.settings.inbound.join(&entry.name);
@@ -102,7 +102,7 @@ impl FileWork {
         let now = self.now_on(&settings.inbound);
         for entry in self.fs.read_dir(&settings.inbound)? {
             let path = settings.inbound.join(&entry.name);
-            let is_batch = batch::is_dir_name(&entry.name);
+            let is_batch = is_dir_name(&entry.name);
             if durable::is_temp_name(&entry.name) && entry.kind == FileKind::File {
                 self.remove_if_older(&path, settings.collect_after, now)?;
                 continue;

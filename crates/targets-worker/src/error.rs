@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use fleet::contract::{BATCH_FILE, BATCH_FORMAT};
+use fleet::batch::{BATCH_FILE, BATCH_FORMAT};
 use fleet::exceptions;
 use fleet::signing::SigningError;
 use tuf_core::names::NameError;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use fleet::contract::MAX_DROP_DEPTH;
+use fleet::batch::MAX_DROP_DEPTH;
 use tuf_core::names::{NameError, TargetPath};
 use tuf_core::store::{FileName, InvalidFileName};
 

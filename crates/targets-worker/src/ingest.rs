@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs, Stat};
-use fleet::contract::MAX_DROP_DEPTH;
+use fleet::batch::MAX_DROP_DEPTH;
 use tuf_core::names::TargetPath;
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256Hasher};
 use tuf_core::store::{Created, FileName, NewFile, StagedStream, Store, StoreError};
@@ -181,16 +181,4 @@ fn unread(path: &Path, source: io::Error) -> IngestError {
         io::ErrorKind::InvalidInput => TargetFault::CannotBeOpened { path, source }.into(),
         _ => IngestError::Inbound { path, source },
     }
-}
-
-/// The digest of a drop's file list: SHA-256 over the lines `<sha256> <length> <path>\n`, sorted by path.
-#[must_use]
-pub fn list_digest<'a>(files: impl Iterator<Item = (&'a TargetPath, TargetEntry)>) -> String {
-    let mut files: Vec<_> = files.collect();
-    files.sort_unstable_by_key(|(path, _)| *path);
-    let mut hasher = Sha256Hasher::new();
-    for (path, entry) in files {
-        hasher.update(format!("{} {} {path}\n", entry.sha256, entry.length).as_bytes());
-    }
-    hasher.finish().to_string()
 }

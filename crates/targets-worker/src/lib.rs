@@ -18,7 +18,7 @@ use fleet::contract::{ADD_TARGETS, AddTargets, REMOVE_TARGETS, RemoveTargets, TA
 use fleet::{Context, FleetError, WorkerInfo, WorkerRole, signing, tasks};
 
 pub use fault::TargetFault;
-pub use ingest::{IngestError, list_digest};
+pub use ingest::IngestError;
 pub use limits::MAX_TARGET_BYTES;
 pub use role::TargetsWorker;
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
 use fleet::Config;
-use fleet::contract::{AddTargets, AddTargetsResult, BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop};
+use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, drop_digest};
+use fleet::contract::{AddTargets, AddTargetsResult};
 use fleet::signing::{SigningError, SigningErrorKind};
-use targets_worker::{TargetsWorker, list_digest};
+use targets_worker::TargetsWorker;
 use tuf_core::names::TargetPath;
 use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
@@ -59,7 +60,7 @@ impl Scene {
                 let entry = TargetEntry { length: text.len() as u64, sha256: Sha256::of(text.as_bytes()) };
                 listed.push((file.parse().unwrap(), entry));
             }
-            let digest = list_digest(listed.iter().map(|(path, entry)| (path, *entry)));
+            let digest = drop_digest(listed.iter().map(|(path, entry)| (path.as_str(), entry.sha256, entry.length)));
             let (dir, name) = (index.to_string(), (*name).to_owned());
             let bytes = listed.iter().map(|(_, entry)| entry.length).sum();
             described.push(BatchDrop { dir, name, digest, files: files.len() as u64, bytes });

@@ -138,7 +138,7 @@ pub const ROWS: &[SettingSpec] = &[
         "consistent_snapshot",
         SettingKind::Bool,
         "true",
-        "Whether file names contain a version or a hash. `false`: for clients that cannot resolve such names, such as php-tuf.",
+        "Whether file names contain a version or a hash. `false`: plain names, as Rugged publishes them.",
     ),
     spec(
         "keyid_format",

@@ -9,7 +9,7 @@ use super::finding::{FindingScope, FindingSeverity, Findings, PreflightFinding};
 use super::isolation::one_key_per_process;
 use super::mounts::{self, Mounts};
 use super::{probe, signing_keys};
-use crate::places::{self, PlaceUse, RolePlace};
+use crate::places::{self, PlaceKind, PlaceUse, RolePlace};
 use crate::roles::WorkerRole;
 use crate::{Config, FleetError};
 
@@ -103,24 +103,26 @@ fn present(fs: &dyn Fs, config: &Config, place: &RolePlace, findings: &mut Findi
     // A link to the directory is as good.
     let found = fs.stat(&place.path.join("")).or_else(|_| fs.stat(&place.path));
     match found {
-        Ok(stat) if stat.kind == FileKind::Dir || place.key == "trusted_root" => true,
+        Ok(stat) if stat.kind == FileKind::Dir || place.kind == PlaceKind::TrustedRoot => true,
         Ok(_) => {
-            findings.warn("place", &place.path, format!("{} is not a directory", place.key), "");
+            findings.warn("place", &place.path, format!("{} is not a directory", place.kind), "");
             false
         }
         Err(_) if !place.needed => false,
         // The private directory of a role is made by its worker.
-        Err(_) if place.key == "state_path" && fs.stat(&config.state_path.join("")).is_ok() => false,
+        Err(_) if place.kind == PlaceKind::State && fs.stat(&config.state_path.join("")).is_ok() => false,
         Err(error) => {
-            let advice = match place.key {
-                "signing_keys_path" => "mount the role's keys there, or generate them with `rugged generate-keys`",
-                "repo_path" => {
+            let advice = match place.kind {
+                PlaceKind::SigningKeys => "mount the role's keys there, or generate them with `rugged generate-keys`",
+                PlaceKind::Repository => {
                     "mount the repository there, or create it with `rugged initialize`; the worker waits for it"
                 }
-                "trusted_root" | "verification_keys_path" => "mount the public keys and the pinned root there",
+                PlaceKind::TrustedRoot | PlaceKind::VerificationKeys => {
+                    "mount the public keys and the pinned root there"
+                }
                 _ => "mount or create it; the worker waits for it",
             };
-            findings.warn("place", &place.path, format!("{} cannot be used: {error}", place.key), advice);
+            findings.warn("place", &place.path, format!("{} cannot be used: {error}", place.kind), advice);
             false
         }
     }
@@ -130,8 +132,8 @@ fn modes(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) {
     let Ok(stat) = fs.stat(&place.path.join("")).or_else(|_| fs.stat(&place.path)) else { return };
     let (mode, path) = (stat.mode, place.path.as_path());
     let shown = format!("mode {mode:04o}, owner {}:{}", stat.uid, stat.gid);
-    match place.key {
-        "state_path" if mode & 0o077 != 0 => {
+    match place.kind {
+        PlaceKind::State if mode & 0o077 != 0 => {
             findings.warn(
                 "mode",
                 path,
@@ -139,10 +141,10 @@ fn modes(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) {
                 "chmod 700 it",
             );
         }
-        "signing_keys_path" if mode & 0o022 != 0 => {
+        PlaceKind::SigningKeys if mode & 0o022 != 0 => {
             findings.warn("mode", path, format!("others may put keys there ({shown})"), "chmod 500 it");
         }
-        "verification_keys_path" | "trusted_root" if mode & 0o002 != 0 => {
+        PlaceKind::VerificationKeys | PlaceKind::TrustedRoot if mode & 0o002 != 0 => {
             findings.warn(
                 "mode",
                 path,
@@ -150,7 +152,7 @@ fn modes(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) {
                 "let only the administrator write there",
             );
         }
-        "repo_path" | "inbound_targets_path" if mode & 0o002 != 0 && mode & 0o1000 == 0 => {
+        PlaceKind::Repository | PlaceKind::Inbound if mode & 0o002 != 0 && mode & 0o1000 == 0 => {
             findings.warn(
                 "mode",
                 path,

@@ -134,6 +134,7 @@ pub(super) fn check(mount: &Mount, place: &RolePlace, findings: &mut Findings) {
 mod tests {
     use super::super::finding::{FindingScope, FindingSeverity};
     use super::*;
+    use crate::places::PlaceKind;
     use crate::roles::WorkerRole;
 
     const INFO: &str = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
@@ -143,7 +144,7 @@ mod tests {
 
     fn found(path: &str, usage: PlaceUse) -> Vec<String> {
         let mounts = Mounts::parse(INFO.as_bytes());
-        let place = RolePlace { path: path.into(), key: "repo_path", usage, shared: true, needed: true };
+        let place = RolePlace { path: path.into(), kind: PlaceKind::Repository, usage, shared: true, needed: true };
         let mut findings = Findings::new(FindingScope::Role(WorkerRole::Targets));
         check(mounts.of(&place.path).unwrap(), &place, &mut findings);
         assert!(

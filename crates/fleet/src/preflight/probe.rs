@@ -59,6 +59,6 @@ pub(super) fn read(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) {
     };
     if let Err(error) = readable {
         let advice = "give this worker's user (or its group) the right to read there";
-        findings.warn("place", &place.path, format!("{} cannot be read: {error}", place.key), advice);
+        findings.warn("place", &place.path, format!("{} cannot be read: {error}", place.kind), advice);
     }
 }

@@ -8,8 +8,9 @@ use tuf_core::key::ed25519;
 use super::checks::space;
 use super::finding::Findings;
 use super::*;
+use crate::places::{self, PlaceKind};
 use crate::roles::{KeyRole, WorkerRole};
-use crate::{Config, FleetError, places};
+use crate::{Config, FleetError};
 use service::clock::{Clock as _, SystemClock};
 use service::exit_code::WorkerExit;
 
@@ -26,7 +27,7 @@ impl Scene {
         for role in WorkerRole::ALL {
             for place in places::of_role(&config, role) {
                 std::fs::create_dir_all(&place.path).unwrap();
-                if place.key == "state_path" {
+                if place.kind == PlaceKind::State {
                     chmod(&place.path, 0o700);
                 }
             }

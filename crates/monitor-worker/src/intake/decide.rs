@@ -1,10 +1,10 @@
 //! The decision about a drop after its copy succeeded or failed.
 
-use std::io;
 use std::path::Path;
 
 use durable_fs::durable;
 
+use crate::cycle::CycleError;
 use crate::drop_dir::DropDir;
 use crate::file_work::FileWork;
 use crate::receipt::Receipt;
@@ -29,14 +29,9 @@ pub(super) enum DropDecision {
 
 impl FileWork {
     /// Copies a drop into `dest` and decides. Unless the drop is to be signed, the copy is removed.
-    pub(super) fn copy_and_decide(&self, drop: &DropDir, dest: &Path) -> io::Result<DropDecision> {
+    pub(super) fn copy_and_decide(&self, drop: &DropDir, dest: &Path) -> Result<DropDecision, CycleError> {
         let source = self.settings.post.join(&drop.dir);
-        let copied = match staging::copy_drop(&*self.fs, &source, dest, &self.settings.limits, &|| self.progress.call())
-        {
-            Err(NotTaken::OurDirectory(error)) => return Err(error),
-            Err(NotTaken::Stopping) => return Err(io::Error::other(NotTaken::Stopping)),
-            copied => copied,
-        };
+        let copied = staging::copy_drop(&*self.fs, &source, dest, &self.settings.limits, &|| self.progress.call());
         // A processing directory is whole until it gets another name. If it still has its name, the copy is of the whole
         // drop; if not, another monitor finished it and the copy may be anything.
         let decision = match durable::stat_if_there(&*self.fs, &source)? {
@@ -49,7 +44,7 @@ impl FileWork {
         Ok(decision)
     }
 
-    fn decide(&self, drop: &DropDir, copied: Result<DropContents, NotTaken>) -> io::Result<DropDecision> {
+    fn decide(&self, drop: &DropDir, copied: Result<DropContents, NotTaken>) -> Result<DropDecision, CycleError> {
         if !matches!(copied, Err(NotTaken::Changed(_))) {
             self.memory().changing.remove(&drop.name);
         }
@@ -71,7 +66,8 @@ impl FileWork {
                     DropDecision::Reject(change.into())
                 }
             }
-            Err(error @ (NotTaken::OurDirectory(_) | NotTaken::Stopping)) => return Err(io::Error::other(error)),
+            Err(NotTaken::OurDirectory(error)) => return Err(error.into()),
+            Err(NotTaken::Stopping) => return Err(CycleError::Stopping),
         })
     }
 }

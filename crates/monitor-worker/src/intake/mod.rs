@@ -9,6 +9,7 @@ mod stage;
 use std::collections::HashSet;
 use std::io;
 
+use crate::cycle::CycleError;
 use crate::drop_dir::{self, DropDir, DropName};
 use crate::file_work::FileWork;
 use crate::receipt::Receipt;
@@ -18,7 +19,7 @@ pub(crate) use report::{IntakeReport, StagedBatch};
 
 impl FileWork {
     /// Takes in the next batch: drops that were taken in before, else ready ones.
-    pub(crate) fn intake(&self) -> io::Result<IntakeReport> {
+    pub(crate) fn intake(&self) -> Result<IntakeReport, CycleError> {
         self.remove_own_staging();
         // The cycle before is over, whichever batch it worked on.
         self.memory().in_flight = None;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fleet::contract::Batch;
+use fleet::batch::Batch;
 
 use crate::drop_dir::{DropDir, DropName};
 use crate::wait_reason::WaitReason;

@@ -1,13 +1,13 @@
 //! The staging directory: the drops of a batch, copied and described, then made visible.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::path::Path;
 
-use fleet::contract::{BATCH_FILE, BatchDrop};
+use fleet::batch::{BATCH_FILE, Batch, BatchDrop};
 
 use super::decide::DropDecision;
 use super::report::{IntakeReport, StagedBatch};
-use crate::batch;
+use crate::cycle::CycleError;
 use crate::drop_dir::DropDir;
 use crate::file_work::FileWork;
 use crate::receipt::Receipt;
@@ -15,7 +15,11 @@ use crate::receipt::Receipt;
 impl FileWork {
     /// Copies the drops into a staging directory, ends those that cannot be signed or were published before, and makes the
     /// rest visible as a batch.
-    pub(super) fn stage(&self, drops: Vec<DropDir>, report: &mut IntakeReport) -> io::Result<Option<StagedBatch>> {
+    pub(super) fn stage(
+        &self,
+        drops: Vec<DropDir>,
+        report: &mut IntakeReport,
+    ) -> Result<Option<StagedBatch>, CycleError> {
         if drops.is_empty() {
             return Ok(None);
         }
@@ -32,7 +36,7 @@ impl FileWork {
         staging: &Path,
         drops: Vec<DropDir>,
         report: &mut IntakeReport,
-    ) -> io::Result<Option<StagedBatch>> {
+    ) -> Result<Option<StagedBatch>, CycleError> {
         let mut accepted = Vec::new();
         let mut published = Vec::new();
         let mut rejected = Vec::new();
@@ -71,9 +75,9 @@ impl FileWork {
             });
             dirs.push(drop);
         }
-        let batch = batch::new_batch(listed);
+        let batch = Batch::new(listed);
         let mut file = self.fs.create_new(&staging.join(BATCH_FILE), 0o664)?;
-        file.write_all(&serde_json::to_vec(&batch)?)?;
+        file.write_all(&serde_json::to_vec(&batch).map_err(std::io::Error::from)?)?;
         // Closed before the sync: some file systems write a file back only when it is closed.
         drop(file);
         self.fs.sync_all(staging)?;

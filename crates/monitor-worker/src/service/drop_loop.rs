@@ -67,7 +67,9 @@ impl MonitorService {
                     }
                     report.more
                 }
-                Err(error) if matches!(**error, CycleError::Chain(ChainError::Stopped(_))) => break,
+                Err(error) if matches!(**error, CycleError::Stopping | CycleError::Chain(ChainError::Stopped(_))) => {
+                    break;
+                }
                 Err(error) => {
                     context.health.set_state(HealthState::Waiting(error.to_string()));
                     let now = pause;

@@ -9,7 +9,7 @@ use tuf_core::sha256::{CopyError, FileDigest, HashingCopier};
 
 use super::changed::ChangedWhileRead;
 use super::not_taken::{NotTaken, drop_read_failed, own_dir_failed};
-use super::staged_file::{StagedFile, drop_digest};
+use super::staged_file::{StagedFile, digest_of};
 use super::walk::walk;
 use crate::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 use crate::rejection::RejectReason;
@@ -62,11 +62,7 @@ pub fn copy_drop(
     if let Some(manifest) = manifest {
         manifest.check(&files)?;
     }
-    Ok(DropContents {
-        digest: drop_digest(&files),
-        files: files.len() as u64,
-        bytes: files.iter().map(|f| f.len).sum(),
-    })
+    Ok(DropContents { digest: digest_of(&files), files: files.len() as u64, bytes: files.iter().map(|f| f.len).sum() })
 }
 
 fn read_manifest(fs: &dyn Fs, source: &Path) -> Result<Manifest, NotTaken> {

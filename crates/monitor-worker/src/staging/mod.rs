@@ -14,4 +14,4 @@ pub use changed::{ChangedWhileRead, DropEntry};
 pub use copy::{DropContents, SHARED_DIR_MODE, copy_drop};
 pub use measure::{DirSize, measure, paths};
 pub use not_taken::NotTaken;
-pub use staged_file::{StagedFile, drop_digest};
+pub use staged_file::{StagedFile, digest_of};

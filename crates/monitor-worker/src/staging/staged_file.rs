@@ -1,6 +1,7 @@
-//! A file of a drop, and the digest over all of them.
+//! A file of a drop, as it was copied.
 
-use tuf_core::sha256::{Sha256, Sha256Hasher};
+use fleet::batch::drop_digest;
+use tuf_core::sha256::Sha256;
 
 /// A file copied into the staging directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,11 +14,8 @@ pub struct StagedFile {
     pub len: u64,
 }
 
-/// The digest that, with its name, is a drop's identity. `files` are sorted by path.
-pub fn drop_digest(files: &[StagedFile]) -> String {
-    let mut hasher = Sha256Hasher::new();
-    for file in files {
-        hasher.update(format!("{} {} {}\n", file.sha256, file.len, file.path).as_bytes());
-    }
-    hasher.finish().to_string()
+/// The digest of a drop with these files.
+#[must_use]
+pub fn digest_of(files: &[StagedFile]) -> String {
+    drop_digest(files.iter().map(|file| (file.path.as_str(), file.sha256, file.len)))
 }

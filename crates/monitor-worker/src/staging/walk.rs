@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs};
-use fleet::contract::MAX_DROP_DEPTH;
+use fleet::batch::MAX_DROP_DEPTH;
 use tuf_core::names::TargetPath;
 use tuf_core::store::MAX_FILE_NAME_BYTES;
 

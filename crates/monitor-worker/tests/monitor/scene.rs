@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use durable_fs::{FileKind, Fs};
-use fleet::contract::{AddTargetsResult, Batch, DropVerdict, UpdateResult};
+use fleet::batch::Batch;
+use fleet::contract::{AddTargetsResult, DropVerdict, UpdateResult};
 use monitor_worker::receipt::{DropOutcome, Receipt};
 use monitor_worker::{Chain, ChainError, CycleReport, Monitor, MonitorSettings};
 use service::clock::ManualClock;
@@ -74,7 +75,7 @@ impl FakeChain {
         let mut bytes = Vec::new();
         self.fs.open(&dir.join("BATCH.json"))?.read_to_end(&mut bytes)?;
         let described: Batch = serde_json::from_slice(&bytes).expect("a visible batch is described whole");
-        assert_eq!(batch, monitor_worker::batch::dir_name(&described));
+        assert_eq!(batch, described.dir_name());
         let mut books = self.books.lock().unwrap();
         books.batches.push(described.drops.len());
         let mut result = AddTargetsResult::default();

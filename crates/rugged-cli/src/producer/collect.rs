@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use durable_fs::{FileKind, Fs};
-use fleet::contract::MAX_DROP_DEPTH;
+use fleet::batch::MAX_DROP_DEPTH;
 use monitor_worker::manifest::MANIFEST;
 use tuf_core::names::TargetPath;
 

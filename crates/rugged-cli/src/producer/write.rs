@@ -9,7 +9,7 @@ use durable_fs::{Fs, durable};
 use indicatif::ProgressBar;
 use monitor_worker::drop_dir::{DropName, PROCESSING, READY, UNFINISHED};
 use monitor_worker::manifest::MANIFEST;
-use monitor_worker::staging::{StagedFile, drop_digest};
+use monitor_worker::staging::{StagedFile, digest_of};
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256};
 
 use super::drop_item::{DropItem, ItemContent};
@@ -102,7 +102,7 @@ pub fn post<T>(
     })?;
     let posted = PostedDrop {
         name: name.as_str().to_owned(),
-        digest: drop_digest(&files),
+        digest: digest_of(&files),
         files: files.len() as u64,
         bytes: files.iter().map(|file| file.len).sum(),
         path: ready,

@@ -3,16 +3,15 @@
 use std::path::Path;
 
 use durable_fs::durable;
-use fleet::contract::{
-    AddTargetsResult, BATCH_FILE, BATCH_FORMAT, BATCH_PREFIX, Batch, BatchDrop, DropVerdict, MAX_BATCH_FILE,
-};
+use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, MAX_BATCH_FILE, drop_digest, may_be_dir_name};
+use fleet::contract::{AddTargetsResult, DropVerdict};
 use tuf_core::time::UtcTime;
 use tuf_repository::roles::CommitOutcome;
 
 use super::commit::{result, submission};
 use crate::error::{RefusedRequest, TargetsError};
 use crate::fault::TargetFault;
-use crate::ingest::{IngestError, IngestedFile, list_digest};
+use crate::ingest::{IngestError, IngestedFile};
 use crate::release_check::EarlierDrops;
 use crate::role::TargetsWorker;
 
@@ -33,12 +32,7 @@ struct FormatOnly {
 
 impl TargetsWorker {
     pub(super) fn add_batch(&mut self, name: &str, now: UtcTime) -> Result<AddTargetsResult, TargetsError> {
-        let id = name.strip_prefix(BATCH_PREFIX).filter(|id| {
-            !id.is_empty()
-                && id.len() <= 64
-                && id.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
-        });
-        if id.is_none() {
+        if !may_be_dir_name(name) {
             return Err(RefusedRequest::NotABatchName.into());
         }
         let batch = self.read_batch(name)?;
@@ -118,7 +112,7 @@ fn request_id(drop: &BatchDrop) -> String {
 }
 
 fn digest(files: &[IngestedFile]) -> String {
-    list_digest(files.iter().map(|file| (&file.path, file.entry)))
+    drop_digest(files.iter().map(|file| (file.path.as_str(), file.entry.sha256, file.entry.length)))
 }
 
 fn verdict(drop: &BatchDrop, state: &DropState) -> DropVerdict {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use durable_fs::FileKind;
-use fleet::contract::{AddTargetsResult, BATCH_PREFIX};
+use fleet::batch::BATCH_PREFIX;
+use fleet::contract::AddTargetsResult;
 use tuf_core::names::TargetPath;
 use tuf_core::time::UtcTime;
 
