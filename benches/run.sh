@@ -7,7 +7,7 @@
 #   --no-peers  ours alone
 #   --only      a part: `tuf` is the repository and its fleet, `celery` a task that does nothing beside Python Celery
 #
-# Needs what scripts/test.sh needs. The raw lines are kept in target/bench/{ours,peers}.jsonl.
+# Needs the same packages as scripts/test.sh. The raw lines are kept in target/bench/{ours,peers}.jsonl.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 umask 022

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the directories of docker-compose.yml with their owners and modes, a password for each user of the broker, and the
-# broker's definitions from definitions.json. Run at every start; what exists keeps its contents.
+# broker's definitions from definitions.json. Run at every start; existing files keep their contents.
 set -eu
 umask 077
 pipeline=${PIPELINE_UID:-440} timestamp=${TIMESTAMP_UID:-443}

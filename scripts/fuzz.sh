@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes everything that decodes what comes from a broker, or from another process or a file of this machine, on a stable
+# Fuzzes every decoder of data from a broker, or from another process or a file of this machine, on a stable
 # toolchain. Not a part of the test suite, which replays the corpus that this keeps.
 #
 #   scripts/fuzz.sh [--seconds N] [--rss-mb N] [--max-len N] [--keep] [TARGET ...]
@@ -7,7 +7,7 @@
 #   --seconds N  how long each target runs (default 600)
 #   --rss-mb N   memory above which a target is ended as a finding, in MiB (default 1024)
 #   --max-len N  the longest input, in bytes (default 4096)
-#   --keep       afterwards, what was found is added to fuzz/corpus, as small as it can be
+#   --keep       afterwards, the findings are added to fuzz/corpus, as small as they can be
 #   TARGET       task, messages, values, wire, local (default: all, one after the other)
 #
 # Prints a line per target. Ends with 1 if there is a finding, whose input and report are then named. Needs a C++ compiler

@@ -2,9 +2,9 @@
 """Runs one private RabbitMQ for tests: own ports on loopback, own data, own cookie, own epmd.
 
     private-rabbitmq.py --dir DIR                      the parent drives it over stdin and stdout
-    private-rabbitmq.py --dir DIR --lease FILE         shared: stops when nobody holds a shared lock on FILE
+    private-rabbitmq.py --dir DIR --lease FILE         shared: stops when no process holds a shared lock on FILE
     private-rabbitmq.py --dir DIR --tls CERTIFICATES   it also listens with TLS, as server.crt with server.key of that
-                                                        directory, for whoever has a certificate by ca.pem
+                                                        directory, for clients with a certificate signed by ca.pem
 
 With --consumer-timeout SECONDS it waits so long for an acknowledgement, and looks every second.
 
@@ -181,7 +181,7 @@ ssl_options.fail_if_no_peer_cert = true
         if self.log is None:
             self.log = open(self.path("log", "console.log"), "ab")
         if self.epmd is None or self.epmd.poll() is not None:
-            # Our own, in the foreground: the one Erlang starts by itself would be a daemon nobody stops.
+            # Our own, in the foreground: the one Erlang starts by itself would be a daemon that nothing stops.
             self.epmd = self.spawn(["epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"])
             self.wait_until(self.epmd, lambda: connects(self.epmd_port), "epmd")
         self.server = self.spawn([SERVER, "-noinput"])
@@ -324,7 +324,7 @@ def serve(broker):
 
 
 def serve_tenants(broker, lease):
-    """Returns, holding the lease alone, once nobody has held it for a while."""
+    """Returns, holding the lease alone, once no process has held it for a while."""
     with open(lease, "a") as file:
         idle_since = None
         while broker.running():
@@ -344,7 +344,7 @@ def serve_tenants(broker, lease):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--dir", required=True, help="the broker's directory; removed at the end")
-    arguments.add_argument("--lease", help="stop when nobody holds a shared lock on this file")
+    arguments.add_argument("--lease", help="stop when no process holds a shared lock on this file")
     arguments.add_argument("--consumer-timeout", type=int, help="seconds a consumer may take to acknowledge")
     arguments.add_argument("--tls", metavar="CERTIFICATES")
     options = arguments.parse_args()

@@ -4,7 +4,7 @@
 #
 #   scripts/test-compose.sh [--profile PROFILE | --binaries DIR] [--plain-names] [--keep]
 #
-#   --profile PROFILE  cargo profile of the binaries (release)
+#   --profile PROFILE  cargo profile of the binaries (dist)
 #   --binaries DIR     takes these binaries and compiles nothing
 #   --plain-names      with docker-compose.plain-names.yml, which is for `consistent_snapshot: false`
 #   --keep             leaves it running, and says how to reach it

@@ -7,7 +7,7 @@
 #   --setup-only  installs, and makes the Python environments, but runs nothing
 #
 # As root on Debian it installs missing packages and runs the tests as a user it makes (TUF_FLEET_TEST_USER, default
-# tuf-fleet-test). Otherwise it installs nothing and says what is missing (exit status 2).
+# tuf-fleet-test). Otherwise it installs nothing and lists the missing packages (exit status 2).
 set -euo pipefail
 umask 022
 

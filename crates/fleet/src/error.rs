@@ -27,7 +27,7 @@ pub enum FleetError {
     Preflight(Box<PreflightFinding>),
     /// The worker can open a key of another role; an administrator has to act.
     #[error(
-        "the {own} worker can open {}: a worker may reach the keys of its own role only; unmount {}",
+        "the {own}-worker can open the key {}, and a worker may reach only the keys of its own role: unmount {}",
         key.display(),
         directory.display()
     )]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use durable_fs::{Fs, RealFs};
+use fleet::key_files::KeysError;
 use fleet::{Config, KeyRole};
 use root_worker::{CeremonyError, KeyKind, KeyRequest, generate_keys, initialize};
 use service::clock::{Clock as _, SystemClock};
@@ -37,13 +38,13 @@ enum CeremonyCommand {
     /// Generate key pairs; existing ones are never overwritten
     GenerateKeys {
         /// Role to generate keys for; may be repeated [default: all roles]
-        #[arg(long = "role")]
+        #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<KeyRole>,
         /// Type of the keys
-        #[arg(long = "type", value_enum, default_value = "ed25519")]
+        #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "ed25519")]
         kind: KeyKind,
         /// Name of a key; may be repeated [default: keys.ROLE, else ROLE, ROLE1, … up to the role's threshold]
-        #[arg(long = "name")]
+        #[arg(long = "name", value_name = "NAME")]
         names: Vec<String>,
     },
     /// Create and pin 1.root.json from the verification keys, signed with the root keys
@@ -66,7 +67,9 @@ pub(crate) fn run() -> ExitCode {
             let _ = writeln!(out, "{}", lines.join("\n"));
             ExitCode::SUCCESS
         }
-        Err(error @ (CeremonyError::Io { .. } | CeremonyError::Store(_))) => fail(&error, WorkerExit::Infrastructure),
+        Err(
+            error @ (CeremonyError::Io { .. } | CeremonyError::Store(_) | CeremonyError::Keys(KeysError::Io { .. })),
+        ) => fail(&error, WorkerExit::Infrastructure),
         Err(error) if error.is_invalid_request() => fail(&error, WorkerExit::InvalidInput),
         Err(error) => fail(&error, WorkerExit::Refused),
     }

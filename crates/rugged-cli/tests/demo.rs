@@ -50,6 +50,17 @@ fn a_configuration_for_another_directory_is_refused() {
 }
 
 #[test]
+fn a_repository_whose_keys_are_elsewhere_is_refused_and_nothing_is_written() {
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(temp.path().join("repo/metadata")).unwrap();
+    write(&temp.path().join("repo/metadata/1.root.json"), "{}");
+    let said = rugged(["demo", "--dir", temp.path().to_str().unwrap()]).exits(5);
+    assert!(said.err.contains("hint: choose another directory with --dir"), "{}", said.err);
+    let left: Vec<_> = std::fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["repo"]);
+}
+
+#[test]
 fn status_without_a_fleet_shows_what_is_on_disk() {
     let demo = Demo::new();
     let said = demo.rugged(&["status", "--json"]).exits(1).json();

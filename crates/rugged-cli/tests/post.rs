@@ -122,6 +122,13 @@ fn a_missing_drop_directory_is_a_configuration_error() {
 }
 
 #[test]
+fn seconds_that_are_taken_for_a_source_get_the_right_spelling_as_a_hint() {
+    let producer = Producer::new();
+    let said = producer.post(&[&producer.dist(), "--wait", "5"]).exits(2);
+    assert!(said.err.contains("hint: write --wait=5"), "{}", said.err);
+}
+
+#[test]
 fn a_missing_receipt_is_distinguished_from_an_answer() {
     let producer = Producer::new();
     let said = producer.post(&[&producer.dist(), "--name", "X", "--wait=0"]).exits(3);

@@ -71,7 +71,7 @@ fn a_signal_ends_warmly_with_success() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut running = RunningWorker::start(&[]);
         running.signal(signal);
-        let line = running.until("worker ended");
+        let line = running.until("process ended");
         assert_eq!(line["worker"], "idle-worker");
         assert_eq!(running.end(), WorkerExit::Success.code());
     }
@@ -139,7 +139,7 @@ fn the_binary_checks_its_own_health() {
         assert_eq!((code, stdout.as_str()), (0, "ok\n"));
     }
     running.signal(Signal::TERM);
-    running.until("worker ended");
+    running.until("process ended");
     assert_eq!(running.end(), WorkerExit::Success.code());
     let (code, ..) = run(&["healthcheck", "--config", config, "--set", &address]);
     assert_eq!(code, i32::from(WorkerExit::Unhealthy.code()));

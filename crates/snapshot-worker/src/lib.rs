@@ -11,7 +11,7 @@ use tuf_repository::roles::SnapshotRole;
 pub const WORKER: WorkerInfo = WorkerInfo {
     name: SNAPSHOT_QUEUE,
     role: WorkerRole::Snapshot,
-    about: "Signs the snapshot role of a TUF repository: folds commit records into snapshot.json",
+    about: "Signs the snapshot role of a TUF repository: adds commit records to snapshot.json",
 };
 
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use tuf_core::names::TargetPath;
-use tuf_core::store::{FileName, StoreError};
+use tuf_core::store::FileName;
 use tuf_core::time::UtcTime;
 use tuf_repository::roles::TargetEntry;
 
@@ -92,7 +92,8 @@ impl TargetsWorker {
         for file in files {
             let path = &file.path;
             for above in ancestors(path.as_str()) {
-                let name = FileName::new(above).map_err(StoreError::from)?;
+                // A name that no file can have is no file of an earlier release either.
+                let Ok(name) = FileName::new(above) else { continue };
                 if store.stat(&name)?.is_some() {
                     return Ok(Some(TargetFault::PathBelowFile { path: path.clone(), above: name }));
                 }

@@ -59,7 +59,7 @@ impl ResultBackend for RpcBackend {
             Err(
                 error @ (PublishError::Refused { .. } | PublishError::Invalid { .. } | PublishError::Unroutable { .. }),
             ) => {
-                tracing::error!(%error, "broker refused the result");
+                tracing::error!(result.id = meta.task_id, %error, "broker refused the result");
                 let exception = ExceptionInfo::builtin(
                     "RuntimeError",
                     format!("the task ended, but its result cannot be sent: {error}"),
@@ -67,7 +67,7 @@ impl ResultBackend for RpcBackend {
                 let failure = ResultMeta::failure(&meta.task_id, &exception, None, clock::now());
                 if let Err(error) = self.broker.publish(Publish::reply(queue, failure.to_message(correlation_id))).await
                 {
-                    tracing::error!(%error, "broker refused the failure result too; the caller gets no answer");
+                    tracing::error!(result.id = meta.task_id, %error, "broker refused the failure result too; the caller gets no answer");
                 }
                 Ok(())
             }

@@ -54,7 +54,7 @@ async fn work(core: Arc<WorkerCore>, shutdown: CancellationToken) -> Result<(), 
     for queue in registry.queues() {
         consumers.open(queue).await?;
     }
-    tracing::info!(queues = ?consumers.names(), "worker started");
+    tracing::info!(queues = consumers.names().join(","), "worker started");
     let monitoring = Monitoring::start(&core);
     // `stopping` ends waiting tasks immediately: a task that waits for its turn must not start because the one before it ended
     // before this loop saw the shutdown. `cancelled` stops running handlers.

@@ -17,7 +17,7 @@ pub(super) async fn requeue(
     reason: &(dyn Display + Sync),
     stopping: &CancellationToken,
 ) {
-    tracing::warn!(%reason, "task requeued");
+    tracing::warn!(error = %reason, "task requeued");
     counters.requeued.fetch_add(1, Relaxed);
     // Without the delay a broken reply path would spin. At shutdown the closing channel requeues the task.
     tokio::select! {

@@ -184,14 +184,14 @@ pub const ROWS: &[SettingSpec] = &[
         "",
         "Periodic tasks that the monitor sends, as Celery's beat does: `NAME: {task: refresh-expiry, queue: monitor-worker, \
          crontab: \"0 3 * * *\"}`. `crontab` is minute, hour, day of the month, month and day of the week in UTC, in \
-         Celery's notation; `every` in place of `crontab` is an interval. Of several monitors, one sends the tasks. After an outage a \
+         Celery's notation; `every` in place of `crontab` is an interval. If several monitors share a broker, only one sends the tasks. After an outage a \
          missed task is sent once. No result is stored.",
     ),
     spec(
         "max_clock_skew",
         SettingKind::Count { min: 1, max: 86_400 },
         "300",
-        "Seconds the local clock may differ from the clock of the shared mount. Beyond that, signing stops with an alarm.",
+        "Number of seconds by which the local clock may differ from the clock of the shared mount. Beyond that, signing stops with an alarm.",
     ),
     spec(
         "retention.enabled",

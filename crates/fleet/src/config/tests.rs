@@ -114,6 +114,26 @@ fn a_key_given_twice_is_refused() {
     assert!(
         refused("roles: {root: {expiry: 5}}\nroles.root.expiry: 6\n").contains("`roles.root.expiry` is given twice")
     );
+    assert!(refused("number_of_bins: 4\nnumber_of_bins: 8\n").ends_with(":2: `number_of_bins` is given twice"));
+}
+
+#[test]
+fn a_fault_of_the_yaml_names_its_line_once() {
+    let message = refused("repo_path: [a\n");
+    assert!(message.contains("config.yaml:1: ") || message.contains("config.yaml:2: "), "{message}");
+    assert!(!message.contains(" at line "), "{message}");
+}
+
+#[test]
+fn a_password_in_an_address_in_the_wrong_place_is_not_shown() {
+    let message = refused("result_backend: redis://:hunter2@cache:6379/0\n");
+    assert!(message.contains("redis://:***@cache:6379/0") && !message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn an_unknown_variable_is_named_as_one() {
+    let message = load(None, &[("RUGGED_FOO", "x")], &[]).unwrap_err().to_string();
+    assert!(message.starts_with("unknown environment variable `RUGGED_FOO`"), "{message}");
 }
 
 #[test]
@@ -171,7 +191,7 @@ fn a_secret_can_come_from_a_file() {
     let emptied = load(None, &[("RUGGED_BROKER_URL_FILE", ""), ("RUGGED_BROKER_URL", "amqp://h/v")], &[]).unwrap();
     assert_eq!(emptied.process.broker.url, "amqp://h/v");
     // Only secrets: a path in a file is a mistake.
-    assert!(matches!(load(None, &[("RUGGED_REPO_PATH_FILE", link)], &[]), Err(ConfigError::UnknownKey { .. })));
+    assert!(matches!(load(None, &[("RUGGED_REPO_PATH_FILE", link)], &[]), Err(ConfigError::UnknownVariable { .. })));
 }
 
 #[test]

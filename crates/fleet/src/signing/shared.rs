@@ -133,7 +133,7 @@ impl<R: SigningRole> SharedRole<R> {
                     role.version = progress.version,
                     role.renewed = progress.renewed.len(),
                     role.bins_renewed = progress.bins_renewed,
-                    "role reconciled"
+                    "role signed"
                 );
             }
             Ok(progress)

@@ -12,7 +12,7 @@ use crate::error::CliError;
 use crate::output::{Output, count};
 use service::exit_code::CommandExit;
 
-/// Add loose files of the inbound directory to the repository
+/// Add loose files from the inbound directory to the repository
 ///
 /// The files must already be in inbound_targets_path. To publish a whole release as one drop, use `rugged post`.
 ///

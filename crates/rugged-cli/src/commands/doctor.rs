@@ -23,6 +23,8 @@ use service::exit_code::CommandExit;
 /// With --role, run the command as that worker's user, with its configuration and mounts. It then also checks that
 /// the worker cannot reach the keys and directories of other roles.
 ///
+/// Without --role, run it where the directories of all workers are mounted.
+///
 /// Exit codes: 0 no finding that needs action, 1 otherwise.
 ///
 /// --json prints {ok, roles, findings: [{severity, check, role, subject, message, advice}]}.

@@ -15,7 +15,7 @@ use service::exit_code::CommandExit;
 /// Show events of workers and tasks as they happen
 ///
 /// Workers send a heartbeat event every two seconds, but task events only on request. Unless --workers is given, this
-/// command requests task events when it starts, and each worker then sends them until it stops. With --json each event
+/// command requests task events when it starts, and each worker then sends them until that worker stops. With --json each event
 /// is one line.
 ///
 /// Exit codes: 0 after Ctrl-C, --count events or --for seconds; 3 no event arrived within --for.

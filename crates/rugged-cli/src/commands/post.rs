@@ -64,7 +64,10 @@ struct PostReport<'a> {
 /// When a source cannot be posted, the drop directory cannot be written, or no receipt arrives in time.
 pub async fn run(config: &Config, args: PostArgs, output: Output) -> Result<CommandExit, CliError> {
     let fs: &dyn Fs = &RealFs;
-    let items = producer::collect(fs, &args.sources)?;
+    let items = producer::collect(fs, &args.sources).map_err(|error| match seconds_for_wait(fs, &args) {
+        Some(seconds) => error.hint(format!("write --wait={seconds}")),
+        None => error,
+    })?;
     let name = match args.name {
         Some(name) => DropName::new(&name).map_err(|error| CliError::invalid_input(error).during("invalid --name"))?,
         None => producer::new_drop_name()?,
@@ -104,12 +107,20 @@ pub async fn run(config: &Config, args: PostArgs, output: Output) -> Result<Comm
             } else {
                 (
                     "no monitor has taken the drop in",
-                    "check with `rugged status` that a monitor-worker runs on this drop directory",
+                    "`rugged status` shows whether a monitor-worker runs, and whether it waits for another worker or for an \
+                     older drop",
                 )
             };
             Err(CliError::no_answer(format!("no receipt within {seconds} s: {state}; it stays posted")).hint(hint))
         }
     }
+}
+
+/// The number of seconds that was written as `--wait 60` and so taken for a source, if no file has that name.
+fn seconds_for_wait(fs: &dyn Fs, args: &PostArgs) -> Option<u64> {
+    args.wait?;
+    let numbers = args.sources.iter().filter_map(|source| source.to_str()?.parse::<u64>().ok());
+    numbers.into_iter().find(|number| fs.stat(number.to_string().as_ref()).is_err())
 }
 
 fn text(receipt: &Receipt) -> String {

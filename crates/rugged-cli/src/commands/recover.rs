@@ -21,8 +21,8 @@ use service::exit_code::CommandExit;
 ///
 /// A role keeps a floor: the highest versions that it has seen or signed. When the repository is below the floor, for
 /// example after a restore from a backup, the role stops with an alarm. This command lets it resume once, with versions
-/// above the floor, so that all clients accept them. It also lets a role sign again whose clock was ahead at its last
-/// signing.
+/// above the floor, so that all clients accept them. If a role's clock was ahead at its last signing, the
+/// command also lets that role sign again.
 ///
 /// Releases made since the backup are lost. Release them again, under new drop names.
 ///

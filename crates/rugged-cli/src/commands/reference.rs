@@ -83,7 +83,13 @@ fn option(text: &mut String, argument: &Arg) {
     let mut name = [long, short].into_iter().flatten().collect::<Vec<_>>().join(", ");
     if argument.get_action().takes_values() {
         let values = argument.get_value_names().unwrap_or_default().join(" ");
-        name = if name.is_empty() { values } else { format!("{name} {values}") };
+        let optional = argument.get_num_args().is_some_and(|count| count.min_values() == 0);
+        name = match (name.is_empty(), argument.is_require_equals_set(), optional) {
+            (true, ..) => values,
+            (false, true, true) => format!("{name}[={values}]"),
+            (false, true, false) => format!("{name}={values}"),
+            (false, false, _) => format!("{name} {values}"),
+        };
     }
     let _ = write!(text, "- `{name}`: {}", sentence(argument.get_help()));
     for paragraph in details(argument.get_long_help()) {

@@ -95,8 +95,8 @@ pub async fn run(config: &Arc<Config>, args: RemoveTargetsArgs, output: Output) 
 
 fn expected(targets: &[String], hashes: &[String]) -> Result<BTreeMap<String, String>, CliError> {
     if !hashes.is_empty() && hashes.len() != targets.len() {
-        let (given, needed) = (count(hashes.len() as u64, "--expect"), count(targets.len() as u64, "target"));
-        return Err(CliError::invalid_input(format!("found {given} for {needed}"))
+        let (given, needed) = (count(hashes.len() as u64, "time"), count(targets.len() as u64, "target"));
+        return Err(CliError::invalid_input(format!("--expect is given {given} for {needed}"))
             .hint("give --expect once per target, in the same order, or not at all"));
     }
     if let Some(bad) = hashes.iter().find(|hash| hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()))

@@ -37,6 +37,14 @@ pub enum ConfigError {
         /// The key or variable that was probably meant.
         suggestion: Option<String>,
     },
+    /// A variable that sets no key, though it begins as those of the settings do.
+    #[error("unknown environment variable `{variable}`{}", suggestion.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default())]
+    UnknownVariable {
+        /// The variable.
+        variable: String,
+        /// The variable that was probably meant.
+        suggestion: Option<String>,
+    },
     /// A value that is not of its key's kind.
     #[error("{origin}: `{key}` is {value}; expected {expected}")]
     Invalid {
@@ -58,7 +66,7 @@ pub enum ConfigError {
         origin: Origin,
     },
     /// A `--set` that is not `KEY=VALUE`.
-    #[error("--set takes KEY=VALUE")]
+    #[error("--set needs a key and a value")]
     NotAPair,
     /// Values that contradict each other, as the system that owns them says.
     #[error(transparent)]

@@ -190,11 +190,7 @@ impl Layers {
                 self.values.insert(spec.key, secret);
             } else if !is_service_link(variable) {
                 let suggestion = closest(variable, self.table.rows.iter().map(|spec| self.table.variable(spec)));
-                return Err(ConfigError::UnknownKey {
-                    key: variable.clone(),
-                    origin: Origin::Env("environment".into()),
-                    suggestion,
-                });
+                return Err(ConfigError::UnknownVariable { variable: variable.clone(), suggestion });
             }
         }
         Ok(())

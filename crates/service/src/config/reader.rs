@@ -43,6 +43,11 @@ impl<'a> SettingsReader<'a> {
                 _ if spec.kind.is_secret() => "not an address (it is not shown, as it may hold a password)".to_owned(),
                 WrittenValue::List(_) => "a list".to_owned(),
                 WrittenValue::Text(text) if text.is_empty() => "empty".to_owned(),
+                // An address in the wrong place may hold a password all the same.
+                WrittenValue::Text(text) if text.contains("://") => {
+                    let text: String = mask_url(text).chars().filter(|c| !c.is_control()).take(64).collect();
+                    format!("`{text}`")
+                }
                 WrittenValue::Text(text) => {
                     let text: String = text.chars().filter(|c| !c.is_control()).take(64).collect();
                     format!("`{text}`")

@@ -6,6 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use super::error::ConfigError;
+use super::origin::Origin;
 
 /// The content of a configuration file: scalars as text, each key with its line.
 pub(super) enum YamlNode {
@@ -32,11 +33,24 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<YamlNode, ConfigError> {
     if text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(YamlNode::Empty);
     }
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::Yaml {
-        path: path.to_owned(),
-        line: error.location().map(|location| location.line()).filter(|line| *line > 0),
-        message: error.without_snippet().to_string(),
-    })
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| fault(path, &error))
+}
+
+/// The fault, with its line once, in front of it.
+fn fault(path: &Path, error: &serde_saphyr::Error) -> ConfigError {
+    let error = error.without_snippet();
+    let location = error.location().filter(|location| location.line() > 0);
+    let line = location.map(|location| location.line());
+    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error {
+        return ConfigError::Twice {
+            key: key.clone(),
+            origin: Origin::File { path: path.to_owned(), line: line.unwrap_or(0) },
+        };
+    }
+    let text = error.to_string();
+    let place = location.map(|location| format!(" at line {}, column {}", location.line(), location.column()));
+    let message = place.and_then(|place| text.strip_suffix(&place).map(str::to_owned)).unwrap_or(text);
+    ConfigError::Yaml { path: path.to_owned(), line, message }
 }
 
 impl<'de> Deserialize<'de> for YamlNode {

@@ -98,12 +98,17 @@ async fn serve<P: WorkerProcess>(
 ) -> Result<ProcessEnd, P::Error> {
     let shutdown = CancellationToken::new();
     end_on_signals(shutdown.clone())?;
+    // Before the broker: a worker that cannot be observed connects to nothing.
+    let listener = match settings.health_address {
+        Some(address) => Some(health::bind(address).await?),
+        None => None,
+    };
     let broker = connect_broker(program, &settings).await?;
     tracing::info!(
         worker.version = program.version,
         broker.url = settings.broker.shown_url(),
         config.file = settings.file.as_ref().map(|path| path.display().to_string()),
-        "worker started"
+        "process started"
     );
     if settings.broker.is_in_memory() {
         tracing::warn!("broker_url is memory://: no task from outside this process reaches this worker");
@@ -114,10 +119,12 @@ async fn serve<P: WorkerProcess>(
         clock: Arc::new(SystemClock),
         shutdown: shutdown.clone(),
     });
-    let served = match settings.health_address {
-        Some(address) => {
-            let listener = health::bind(address).await?;
-            tracing::info!(health.address = %listener.local_addr().unwrap_or(address), "health is served");
+    let served = match listener {
+        Some(listener) => {
+            tracing::info!(
+                health.address = listener.local_addr().ok().map(|address| address.to_string()),
+                "health is served"
+            );
             // Health is served to the last: it ends when the worker has ended.
             let ended = CancellationToken::new();
             let server = tokio::spawn(health::serve(listener, started.health.clone(), ended.clone()));
@@ -150,7 +157,7 @@ async fn serve<P: WorkerProcess>(
     outcome?;
     match outdated.await.unwrap_or(None) {
         None => {
-            tracing::info!("worker ended");
+            tracing::info!("process ended");
             Ok(ProcessEnd::Asked)
         }
         Some(RestartReason::PlacesComplete) => {

@@ -72,7 +72,7 @@ rules! {
     D7 "§4.5" "A delegation has exactly one of paths and path_hash_prefixes.";
     D8 "clients" "A target is found within 32 delegations, the most that python-tuf and go-tuf visit.";
     D9 "clients" "Role names are ASCII, begin with a letter and are valid file names.";
-    D10 "clients" "Delegations have only the members of the specification; tough and php-tuf drop others.";
+    D10 "clients" "Delegations have only the members of the specification; tough and php-tuf discard others.";
     D11 "clients" "Delegated roles are listed one by one, not as succinct roles (TAP 15), which tough and php-tuf cannot read.";
     P1 "§4.5" "Target paths are relative, use `/`, and stay below the targets directory.";
     P2 "clients" "Target paths are ASCII.";
@@ -82,7 +82,7 @@ rules! {
     P6 "§6.2" "Every target file is present; with consistent snapshots, once for each hash.";
     P7 "§5.7.3" "Target files have the listed lengths and hashes.";
     P8 "§6.2" "Target files have the names that all clients request: dir/HASH.name.";
-    P9 "clients" "`custom` is absent rather than empty; tough drops an empty one.";
+    P9 "clients" "`custom` is absent rather than empty; tough discards an empty one.";
     X1 "clients" "A second client, tough, verifies and downloads everything.";
 }
 

@@ -155,7 +155,7 @@ pub enum RoleError {
         role: RoleName,
     },
     /// Another writer of the same role was faster, each time.
-    #[error("another writer of the {contested} was first {attempts} times in a row: try again")]
+    #[error("another writer of the {contested} was first, at the last of {attempts} attempts: try again")]
     LostRace {
         /// The object that both wanted to write.
         contested: Contested,

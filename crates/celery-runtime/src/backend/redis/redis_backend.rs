@@ -103,7 +103,7 @@ impl ResultBackend for RedisBackend {
             Err(error) if error.is_temporary() => Err(error),
             Err(error) => {
                 // The same result would be refused again. So the caller gets a failure instead, if possible, and the task is over.
-                tracing::error!(%error, "redis refused the result");
+                tracing::error!(result.id = meta.task_id, %error, "redis refused the result");
                 let exception = ExceptionInfo::builtin(
                     "RuntimeError",
                     format!("the task ended, but its result cannot be stored: {error}"),
@@ -112,7 +112,7 @@ impl ResultBackend for RedisBackend {
                 match self.record(task, &failure).await {
                     Err(error) if error.is_temporary() => Err(error),
                     Err(error) => {
-                        tracing::error!(%error, "redis refused the failure result too; the caller gets no answer");
+                        tracing::error!(result.id = meta.task_id, %error, "redis refused the failure result too; the caller gets no answer");
                         Ok(())
                     }
                     Ok(_) => Ok(()),

@@ -36,7 +36,7 @@ use service::exit_code::CommandExit;
 /// the command again on the same directory to publish the next version.
 ///
 /// Exit codes: 0 both clients verified and downloaded every target; 1 a client found an error, or the release was
-/// rejected.
+/// rejected; 5 DIR holds a repository without its keys.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -72,6 +72,7 @@ struct DemoReport {
 pub async fn run(args: DemoArgs, output: Output) -> Result<CommandExit, CliError> {
     let start = Instant::now();
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    setup::refuse_other_repository(fs.as_ref(), &args.dir)?;
     let (dir, config) = setup::prepare_directory(fs.as_ref(), &args.dir)?;
     output.text(&format!("TUF Fleet demo in {}\n\n  since start      took   stage\n", dir.display()))?;
     let mut stages = StageLog::new(output, start);

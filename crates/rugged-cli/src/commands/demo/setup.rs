@@ -20,6 +20,22 @@ pub fn config_file(dir: &Path) -> PathBuf {
     dir.join(CONFIG_FILE)
 }
 
+/// Refuses a directory with a repository whose keys the demo does not have, before anything is written.
+///
+/// # Errors
+/// When it holds one, or cannot be read.
+pub fn refuse_other_repository(fs: &dyn Fs, dir: &Path) -> Result<(), CliError> {
+    let there = |path: &Path| {
+        Ok::<_, CliError>(durable::stat_if_there(fs, path).map_err(|error| CliError::reading(path, error))?.is_some())
+    };
+    let root = dir.join("repo/metadata/1.root.json");
+    if !there(&root)? || there(&dir.join("keys/signing"))? {
+        return Ok(());
+    }
+    let message = format!("{} exists, and its keys are not in {}", root.display(), dir.join("keys/signing").display());
+    Err(CliError::request_refused(message).hint("choose another directory with --dir"))
+}
+
 /// Creates the directory and its configuration, and returns its absolute path.
 ///
 /// # Errors

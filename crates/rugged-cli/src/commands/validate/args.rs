@@ -11,7 +11,7 @@ use crate::verify::RepositoryLocation;
 ///
 /// The command checks any TUF repository, not only one that this fleet signs: the root chain, signatures and
 /// thresholds, keys, formats, versions, expiry, delegations and target files. It continues after errors, so that one
-/// run lists all of them. A warning names a problem of some clients with the repository. Warnings and notes do not make
+/// run lists all of them. A warning names something that causes trouble for some clients. Warnings and notes do not make
 /// a repository invalid.
 ///
 /// Without --metadata the command checks the configured repository. With --metadata it checks the named directories
