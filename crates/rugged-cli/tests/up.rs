@@ -54,6 +54,11 @@ fn a_second_process_reaches_the_fleet_and_a_browser_the_repository() {
     write(&source.join("app/1.0/app.txt"), "released");
     let posted = demo.rugged(&["--json", "post", source.to_str().unwrap(), "--wait=60"]).exits(0).json();
     assert_eq!(posted["receipt"]["outcome"], "published", "{posted}");
+    let status = demo.rugged(&["--json", "status"]).exits(0).json();
+    for worker in status["workers"].as_array().unwrap() {
+        assert!(worker["status"]["last_work"].is_string(), "{worker}");
+    }
+    assert!(status["workers"][1]["status"]["also_expire"]["root"].is_string(), "{status}");
 
     let http = up.said["http"].as_str().unwrap();
     let (head, body) = get(http, "/metadata/timestamp.json");

@@ -1,4 +1,4 @@
-//! `add-targets` for loose files: what a task may name, and what a repeated task is answered.
+//! `add-targets` for loose files: what a task may name, and what a repeated task is answered; what the role reports.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 use std::fs;
@@ -8,7 +8,7 @@ use durable_fs::{Fs, RealFs};
 use fleet::Config;
 use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, drop_digest};
 use fleet::contract::{AddTargets, AddTargetsResult};
-use fleet::signing::{SigningError, SigningErrorKind};
+use fleet::signing::{SigningError, SigningErrorKind, SigningRole as _};
 use targets_worker::TargetsWorker;
 use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
@@ -102,4 +102,23 @@ fn a_repeated_batch_is_answered_with_the_record_of_the_first() {
     let again = scene.role.add(&request, "two", scene.now).unwrap();
     assert!(first.record.is_some());
     assert_eq!((again.record, again.already_done), (first.record, true));
+}
+
+#[test]
+fn a_number_of_bins_without_effect_is_reported() {
+    let mut scene = Scene::new();
+    scene.role.reconcile(scene.now, false).unwrap();
+    assert!(scene.role.report(scene.now).warnings.is_empty());
+    let base = scene.config.repo_path.parent().unwrap();
+    let config = Config::beneath(base).set("number_of_bins", "4").build().unwrap();
+    assert_eq!(config.repo_path, scene.config.repo_path);
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let mut other = TargetsWorker::open(&fs, &config).unwrap();
+    other.reconcile(scene.now, false).unwrap();
+    let warnings = other.report(scene.now).warnings;
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].contains("number_of_bins is 4") && warnings[0].ends_with("set number_of_bins to 0"),
+        "{warnings:?}"
+    );
 }

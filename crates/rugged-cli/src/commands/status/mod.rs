@@ -77,7 +77,7 @@ pub async fn run(config: &Config, args: StatusArgs, output: Output) -> Result<Co
     let absent = |problem: &str| WorkerRole::ALL.map(|role| WorkerReport::absent(role, problem)).into();
     let (via, problem, workers) = match FleetConnection::to_running(config).await {
         Ok(Some(fleet)) => {
-            let workers = workers::ask_all(&fleet, deadline).await;
+            let workers = workers::ask_all(fleet.client(), deadline).await;
             let via = fleet.via().to_owned();
             fleet.close().await;
             (Some(via), None, workers)

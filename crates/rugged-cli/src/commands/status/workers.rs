@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use celery_runtime::client::Client;
 use fleet::WorkerRole;
 use fleet::contract::{STATUS, WorkerStatus};
 use futures_util::future::{join, join_all};
@@ -60,18 +61,18 @@ impl WorkerReport {
 }
 
 /// Asks every worker and every replica.
-pub async fn ask_all(fleet: &FleetConnection, deadline: Duration) -> Vec<WorkerReport> {
-    let asking = join_all(WorkerRole::ALL.map(|role| ask(fleet, role, deadline)));
-    let (reports, replicas) = join(asking, roll_call(fleet)).await;
+pub async fn ask_all(client: &Client, deadline: Duration) -> Vec<WorkerReport> {
+    let asking = join_all(WorkerRole::ALL.map(|role| ask(client, role, deadline)));
+    let (reports, replicas) = join(asking, roll_call(client)).await;
     let complete = WorkerRole::ALL.into_iter().zip(reports).map(async |(role, report)| {
         let nodes = replicas.get(role.worker_name()).cloned().unwrap_or_default();
-        if nodes.len() < 2 { vec![report] } else { ask_replicas(fleet, role, report, nodes, deadline).await }
+        if nodes.len() < 2 { vec![report] } else { ask_replicas(client, role, report, nodes, deadline).await }
     });
     join_all(complete).await.into_iter().flatten().collect()
 }
 
-async fn ask(fleet: &FleetConnection, role: WorkerRole, deadline: Duration) -> WorkerReport {
-    let answer = match FleetConnection::ask(fleet.client(), role.queue(), STATUS, deadline).await {
+async fn ask(client: &Client, role: WorkerRole, deadline: Duration) -> WorkerReport {
+    let answer = match FleetConnection::ask(client, role.queue(), STATUS, deadline).await {
         Ok(value) => serde_json::from_value(value).map_err(|error| {
             CliError::task_failed(error).during("its answer has a form that this version cannot read")
         }),
@@ -84,9 +85,9 @@ async fn ask(fleet: &FleetConnection, role: WorkerRole, deadline: Duration) -> W
 }
 
 /// The instances by worker that answer remote control; none where it is off.
-async fn roll_call(fleet: &FleetConnection) -> BTreeMap<String, BTreeSet<String>> {
+async fn roll_call(client: &Client) -> BTreeMap<String, BTreeSet<String>> {
     let mut instances: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let present = fleet.client().control().timeout(ROLL_CALL).broadcast("ping", Map::new()).await.unwrap_or_default();
+    let present = client.control().timeout(ROLL_CALL).broadcast("ping", Map::new()).await.unwrap_or_default();
     for reply in present {
         if let Some((worker, instance)) = reply.node.split_once('@') {
             instances.entry(worker.to_owned()).or_default().insert(instance.to_owned());
@@ -98,14 +99,14 @@ async fn roll_call(fleet: &FleetConnection) -> BTreeMap<String, BTreeSet<String>
 /// A report for each replica. They share a queue, so no task can be addressed to one: several are sent, and each answer
 /// says whose it is.
 async fn ask_replicas(
-    fleet: &FleetConnection,
+    client: &Client,
     role: WorkerRole,
     first: WorkerReport,
     mut instances: BTreeSet<String>,
     deadline: Duration,
 ) -> Vec<WorkerReport> {
     let tasks = instances.len().min(MAX_REPLICAS) * TASKS_PER_REPLICA;
-    let further = join_all((0..tasks).map(|_| ask(fleet, role, deadline))).await;
+    let further = join_all((0..tasks).map(|_| ask(client, role, deadline))).await;
     let mut answers = BTreeMap::new();
     for status in std::iter::once(first).chain(further).filter_map(|report| report.status) {
         instances.insert(status.instance.clone());
@@ -119,4 +120,72 @@ async fn ask_replicas(
         WorkerReport { instance: Some(instance), ..report }
     };
     instances.into_iter().map(report).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use celery_runtime::broker::memory::MemoryBroker;
+    use celery_runtime::worker::Worker;
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    /// A replica of the targets-worker.
+    fn replica(broker: &MemoryBroker, instance: &'static str) -> Worker {
+        let worker = WorkerRole::Targets.worker_name();
+        Worker::builder(Arc::new(broker.connect()))
+            .name(format!("{worker}@{instance}"))
+            .queue(worker)
+            .prefetch(1)
+            .task(STATUS, move |_, _| async move {
+                Ok(json!({"version": "1", "role": "targets", "state": "ready", "instance": instance}))
+            })
+            .build()
+            .unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn each_replica_has_a_row() {
+        let broker = MemoryBroker::new();
+        let shutdown = CancellationToken::new();
+        let running = ["one", "two"].map(|instance| tokio::spawn(replica(&broker, instance).run(shutdown.clone())));
+        let client = Client::new(Arc::new(broker.connect())).await.unwrap();
+        while roll_call(&client).await.get("targets-worker").is_none_or(|instances| instances.len() < 2) {}
+        let reports = ask_all(&client, LONG).await;
+        let targets: Vec<_> = reports.iter().filter(|report| report.worker == "targets-worker").collect();
+        let instances: Vec<_> = targets.iter().map(|report| report.instance.as_deref()).collect();
+        assert_eq!(instances, [Some("one"), Some("two")], "{reports:?}");
+        assert!(targets.iter().any(|report| report.is_healthy()), "{reports:?}");
+        // The others have no queue.
+        assert_eq!(reports.len(), 5);
+        assert!(reports.iter().filter(|report| report.worker != "targets-worker").all(|report| !report.is_healthy()));
+        shutdown.cancel();
+        for worker in running {
+            worker.await.unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_worker_that_waits_or_has_no_broker_is_not_healthy() {
+        let report = |state: &str, detail: Option<&str>, broker_connected| {
+            let (state, detail) = (state.to_owned(), detail.map(str::to_owned));
+            WorkerReport::of(
+                WorkerRole::Targets,
+                WorkerStatus { state, detail, broker_connected, ..WorkerStatus::default() },
+            )
+        };
+        assert!(report("ready", None, Some(true)).is_healthy());
+        assert!(report("working", None, None).is_healthy());
+        assert!(!report("waiting", Some("no space left on device"), Some(true)).is_healthy());
+        assert!(!report("working", Some("no space left on device"), Some(true)).is_healthy());
+        assert!(!report("alarm", Some("below the floor"), Some(true)).is_healthy());
+        assert!(!report("starting", None, Some(true)).is_healthy());
+        assert!(!report("ready", None, Some(false)).is_healthy());
+        assert!(!WorkerReport::absent(WorkerRole::Targets, "not running").is_healthy());
+    }
 }
