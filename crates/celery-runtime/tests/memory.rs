@@ -1,9 +1,12 @@
 //! The in-process broker: the conformance suite, and the faults that tests inject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -16,7 +19,7 @@ use celery_runtime::{
         AckError, Broker, ConnectOptions, Publish, PublishError, connect,
         memory::{Duplicates, FaultAction, MemoryBroker, Op, OpKind, Phase},
     },
-    client::{CallError, Client},
+    client::{CallError, Client, SendOptions},
     worker::{Worker, registry::Shutdown},
 };
 use serde_json::json;
@@ -347,4 +350,93 @@ async fn a_worker_whose_broker_crashed_ends_with_an_error() {
     suite::eventually("it consumes", || server.queue_len("w").is_some()).await;
     server.crash();
     assert!(tokio::time::timeout(SOON, running).await.unwrap().unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_worker_that_refuses_tasks_for_later_answers_them_and_lets_no_other_wait() {
+    let server = MemoryBroker::new();
+    let broker: Arc<dyn Broker> = Arc::new(server.connect());
+    broker.declare_task_queue(&"w".into()).await.unwrap();
+    let backend: SharedBackend = Arc::new(MemoryBackend::new());
+    let client = Client::with_backend(broker.clone(), backend.clone()).with_routes(Routes::to("w"));
+    let hour = SendOptions { countdown: Some(Duration::from_secs(3_600)), ..SendOptions::default() };
+    let mut refused = Vec::new();
+    for _ in 0..20 {
+        refused.push(client.send("w", "t", vec![], no_kwargs(), hour.clone()).await.unwrap());
+    }
+    let worker = Worker::builder(Arc::new(server.connect()))
+        .backend(backend)
+        .queue("w")
+        .prefetch(4)
+        .refuse_eta(Duration::from_secs(60))
+        .task("t", |_, _| async { Ok(json!("done")) })
+        .task("again", |_, _| async { Err(TaskError::value_error("x").retry_in(Duration::from_secs(3_600))) })
+        .build()
+        .unwrap();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(worker.run(shutdown.clone()));
+    assert_eq!(client.call("w", "t", no_kwargs(), SOON).await.unwrap(), "done");
+    for mut result in refused {
+        match result.get(SOON).await.unwrap_err() {
+            CallError::TaskFailed { exc_type, messages, .. } => {
+                assert_eq!(exc_type, "NotImplementedError");
+                assert!(messages[0].as_str().unwrap().contains("no tasks for later"), "{messages:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // A clock may differ a little: such a task runs immediately.
+    let soon = SendOptions { countdown: Some(Duration::from_secs(30)), ..SendOptions::default() };
+    assert_eq!(client.call_with("w", "t", no_kwargs(), soon, SOON).await.unwrap(), "done");
+    // A retry would be refused: it is the end.
+    assert!(matches!(client.call("w", "again", no_kwargs(), SOON).await, Err(CallError::TaskFailed { .. })));
+    suite::eventually("nothing is left", || server.unacked_len("w") == 0 && server.queue_len("w") == Some(0)).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_task_that_too_many_tasks_follow_fails_and_none_of_them_is_sent() {
+    let server = MemoryBroker::new();
+    let broker: Arc<dyn Broker> = Arc::new(server.connect());
+    for queue in ["w", "next"] {
+        broker.declare_task_queue(&queue.into()).await.unwrap();
+    }
+    let backend: SharedBackend = Arc::new(MemoryBackend::new());
+    let worker = Worker::builder(Arc::new(server.connect()))
+        .backend(backend.clone())
+        .queue("w")
+        .max_follow_ups(3)
+        .task("t", |_, _| async { Ok(json!("done")) })
+        .build()
+        .unwrap();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(worker.run(shutdown.clone()));
+    let client = Client::with_backend(broker.clone(), backend).with_routes(Routes::to("w"));
+    let step = || Signature::new("t", vec![]).immutable().with_option("queue", "next");
+    let many = |count: usize| (0..count).map(|_| step()).collect::<Vec<_>>();
+    let nested = Signature::group(many(4)).with_option("queue", "next");
+    let errors = || SendOptions { link_error: many(4), ..SendOptions::default() };
+    for (task, options) in [
+        ("t", SendOptions { link: many(4), ..SendOptions::default() }),
+        ("t", SendOptions { link: vec![nested], ..SendOptions::default() }),
+        ("t", errors()),
+        // Refused for another reason too: its errbacks are as many.
+        ("unknown", errors()),
+    ] {
+        match client.call_with("w", task, no_kwargs(), options, SOON).await.unwrap_err() {
+            CallError::TaskFailed { messages, .. } => {
+                assert!(messages[0].as_str().unwrap().contains("more than 3 tasks follow"), "{messages:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let chain = TaskRequest::builder("t", "chain").chain(many(10_000)).build();
+    broker.publish(Publish::task("w", chain.to_message().unwrap())).await.unwrap();
+    let few = SendOptions { link: many(3), ..SendOptions::default() };
+    assert_eq!(client.call_with("w", "t", no_kwargs(), few, SOON).await.unwrap(), "done");
+    suite::eventually("nothing is left", || server.unacked_len("w") == 0 && server.queue_len("w") == Some(0)).await;
+    assert_eq!(server.queue_len("next"), Some(3));
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
 }

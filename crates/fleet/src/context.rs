@@ -75,6 +75,21 @@ impl Context {
         let instance = &config.process.instance;
         let identity = ProcessIdentity::new(worker.name, VERSION, instance);
         let metrics = FleetMetrics::new(&identity);
+        let roles = &config.roles;
+        // As the worker exports their expiries: targets reads the root, and signs the bins too.
+        let own: &[(&'static str, i64)] = match worker.role {
+            WorkerRole::Monitor => &[],
+            WorkerRole::Targets => &[
+                ("root", roles.root.expiry_seconds),
+                ("targets", roles.targets.expiry_seconds),
+                ("bins", roles.bins.expiry_seconds),
+            ],
+            WorkerRole::Snapshot => &[("snapshot", roles.snapshot.expiry_seconds)],
+            WorkerRole::Timestamp => &[("timestamp", roles.timestamp.expiry_seconds)],
+        };
+        for (metadata, seconds) in own {
+            metrics.role_lifetime(metadata, *seconds);
+        }
         let period = config.reconcile_period.max(config.scheduler_scan_period);
         let silence = period.saturating_mul(SILENT_PERIODS).max(LEAST_SILENCE);
         let status = WorkerStatus { role: worker.role.to_string(), ..WorkerStatus::default() };

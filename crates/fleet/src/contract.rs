@@ -76,7 +76,8 @@ pub struct DropVerdict {
 /// Result of [`ADD_TARGETS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddTargetsResult {
-    /// The newest commit record of this call; absent when nothing changed.
+    /// The newest commit record that holds a drop or file of this call, also when an earlier call made it; absent when
+    /// no record holds any.
     pub record: Option<u64>,
     /// Version per changed role other than bins; changed bins are counted under `bins_changed`.
     pub versions: BTreeMap<String, u64>,
@@ -131,7 +132,8 @@ pub struct UpdateResult {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshExpiry {
-    /// Renew even when no metadata is near its expiry.
+    /// Renew even when no metadata is near its expiry. Only an operator may send it, and only to the signing roles
+    /// themselves: each call writes every role anew, and the monitor is no operator.
     #[serde(default)]
     pub force: bool,
 }
@@ -213,6 +215,12 @@ pub struct WorkerStatus {
     /// Time of the next renewal.
     #[serde(default)]
     pub next_renewal: Option<String>,
+    /// Expiry of other metadata that clients need and this worker reads, by name: `root`, and the earliest of all `bins`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub also_expire: BTreeMap<String, String>,
+    /// Facts that an operator should know although the worker does its job, such as a setting that has no effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The floor: the worker never signs below these numbers.
     #[serde(default)]
     pub floor: BTreeMap<String, u64>,
@@ -222,6 +230,21 @@ pub struct WorkerStatus {
     /// Number of drops that are ready, in processing, rejected and held back. Monitor only.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
+    /// Drops that are held back, at most [`MAX_HELD_DROPS`] of them. Monitor only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_drops: Vec<HeldDrop>,
+}
+
+/// The most [`HeldDrop`]s in a [`WorkerStatus`].
+pub const MAX_HELD_DROPS: usize = 20;
+
+/// A drop that is held back while others pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldDrop {
+    /// Its name.
+    pub name: String,
+    /// Why it waits.
+    pub reason: String,
 }
 
 impl StatusBody for WorkerStatus {

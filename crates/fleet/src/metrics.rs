@@ -47,6 +47,7 @@ pub struct FleetMetrics {
 struct RepositoryMetrics {
     versions: Family<RoleLabel, Gauge>,
     expiries: Family<RoleLabel, Gauge>,
+    lifetimes: Family<RoleLabel, Gauge>,
     floors: Family<FloorLabel, Gauge>,
     paused: Gauge,
     drops: Family<StateLabel, Gauge>,
@@ -67,6 +68,7 @@ impl RepositoryMetrics {
         Self {
             versions: Family::default(),
             expiries: Family::default(),
+            lifetimes: Family::default(),
             floors: Family::default(),
             paused: Gauge::default(),
             drops: Family::default(),
@@ -80,6 +82,7 @@ impl RepositoryMetrics {
     fn register(&self, r: &mut Registry) {
         r.register("role_version", "Metadata version of each role this worker writes", self.versions.clone());
         r.register("role_expiry_timestamp_seconds", "Expiry of the metadata of each role", self.expiries.clone());
+        r.register("role_lifetime_seconds", "Configured lifetime of the metadata of each role", self.lifetimes.clone());
         r.register("floor", "The floor: the worker never signs below these numbers", self.floors.clone());
         r.register("processing_paused", "1 while intake is paused", self.paused.clone());
         r.register("drops", "Drops on disk by state", self.drops.clone());
@@ -123,6 +126,11 @@ impl FleetMetrics {
         self.own.expiries.get_or_create(&RoleLabel { role: metadata }).set(expires.unix());
     }
 
+    /// The configured lifetime of `metadata` (see [`FleetMetrics::role_expiry`]), which the alerts compare its expiry with.
+    pub fn role_lifetime(&self, metadata: &'static str, seconds: i64) {
+        self.own.lifetimes.get_or_create(&RoleLabel { role: metadata }).set(seconds);
+    }
+
     /// One entry of the floor.
     pub fn floor(&self, name: &str, value: u64) {
         self.own.floors.get_or_create(&FloorLabel { floor: name.to_owned() }).set(gauge(value));
@@ -161,7 +169,9 @@ fn gauge(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use service::metrics::WorkOutcome;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use service::metrics::{MetricsFormat, WorkOutcome};
 
     use super::*;
 
@@ -174,7 +184,7 @@ mod tests {
         metrics.floor("record", 12);
         metrics.drops_finished("published", 3);
         metrics.process().broker_connected(true);
-        let text = metrics.process().render();
+        let text = metrics.process().render(MetricsFormat::OpenMetrics);
         for line in [
             "tuf_fleet_build_info{worker=\"targets-worker\",version=\"1.2.3\",instance=\"host\"} 1",
             "tuf_fleet_tasks_total{task=\"add-targets\",outcome=\"success\"} 1",
@@ -187,5 +197,61 @@ mod tests {
             assert!(text.lines().any(|have| have == line), "{line} is missing from\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+    /// Every metric with a sample.
+    fn everything() -> FleetMetrics {
+        let metrics = FleetMetrics::new(&ProcessIdentity::new("targets-worker", "1.2.3", "host"));
+        metrics.process().task("add-targets", WorkOutcome::Success, Duration::from_millis(3));
+        metrics.process().broker_connected(true);
+        metrics.role_version(WorkerRole::Targets, 7);
+        metrics.role_expiry("targets", UtcTime::from_unix(1_000));
+        metrics.role_lifetime("targets", 86_400);
+        metrics.floor("record", 12);
+        metrics.paused(false);
+        metrics.drops("ready", 1);
+        metrics.drops_finished("published", 3);
+        metrics.oldest_ready(Duration::from_secs(1));
+        metrics.published(3, Duration::from_secs(1));
+        metrics
+    }
+
+    /// What `promtool check metrics` checks: the text is parsed, each sample belongs to a family with help and a type, and
+    /// the names are those that Prometheus expects of the type.
+    #[test]
+    fn the_metrics_pass_the_checks_of_promtool() {
+        let text = everything().process().render(MetricsFormat::Prometheus);
+        let mut kinds = BTreeMap::new();
+        let mut helped = BTreeSet::new();
+        for line in text.lines() {
+            if let Some((family, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                assert_eq!(kind == "counter", family.ends_with("_total"), "{line}");
+                for reserved in ["_count", "_sum", "_bucket"] {
+                    assert!(!family.ends_with(reserved), "{line}");
+                }
+                for part in family.split('_') {
+                    assert!(
+                        !["s", "ms", "us", "sec", "min", "h", "d", "b", "kb", "mb", kind].contains(&part),
+                        "{line}"
+                    );
+                    assert!(!["milliseconds", "minutes", "hours", "days", "kilobytes"].contains(&part), "{line}");
+                }
+                assert!(family.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{line}");
+                assert_eq!(kinds.insert(family.to_owned(), kind.to_owned()), None, "twice: {line}");
+            } else if let Some((family, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+                assert!(!help.is_empty() && helped.insert(family.to_owned()), "{line}");
+            } else {
+                assert!(!line.starts_with('#') && !line.is_empty(), "{line:?}");
+                let name = line.split(['{', ' ']).next().unwrap();
+                let histogram = ["_count", "_sum", "_bucket"].iter().find_map(|suffix| name.strip_suffix(suffix));
+                let family = match histogram {
+                    Some(family) if kinds.get(family).is_some_and(|kind| kind == "histogram") => family,
+                    _ => name,
+                };
+                assert!(kinds.contains_key(family) && helped.contains(family), "{line}");
+                assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
+            }
+        }
+        assert!(kinds.len() > 12, "{kinds:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! The tasks every worker answers, the guards in front of all tasks, and the serving of a queue.
 
+use std::time::Duration;
+
 use celery_runtime::client::Client;
 use celery_runtime::worker::{RemoteControl, TaskContext, Worker, WorkerBuilder, WorkerEvents};
 use celery_runtime::{Arguments, TaskError};
@@ -11,6 +13,13 @@ use crate::{Config, Context, FleetError, exceptions};
 
 /// Few messages: a role has few tasks, and its replicas share the queue.
 const PREFETCH: u16 = 64;
+
+/// How far away the `eta` of a task may be: a sender's clock may be ahead. Further ones are refused, because tasks that
+/// wait in a worker would keep the tasks of the fleet out.
+const MAX_ETA: Duration = Duration::from_secs(10);
+
+/// Tasks that may follow a task by its message. The longest useful chain has four: the steps of a release.
+const MAX_FOLLOW_UPS: usize = 16;
 
 /// A worker on the queue of its role that answers `ping` and `status` without waiting for work, and that operators reach through
 /// [`ADMIN_EXCHANGE`].
@@ -30,6 +39,8 @@ pub fn builder(context: &Context) -> WorkerBuilder {
         .events(events)
         .queue(queue)
         .prefetch(PREFETCH)
+        .refuse_eta(MAX_ETA)
+        .max_follow_ups(MAX_FOLLOW_UPS)
         .also_bound_to(ADMIN_EXCHANGE)
         .guard({
             let ours = context.config.repository_id.clone();
@@ -106,12 +117,20 @@ fn of_our_repository(task: &TaskContext, ours: Option<&str>) -> Result<(), TaskE
 /// `tuf_fleet.exceptions.NotPermitted` for every other exchange, and for every task on a broker where the sender names the
 /// exchange freely (Redis).
 pub fn operator_only(task: &TaskContext) -> Result<(), TaskError> {
+    operator_only_use(task, &task.task_name)
+}
+
+/// As [`operator_only`], for a use of a task that others may send too; `what` names it for the refusal.
+///
+/// # Errors
+/// As [`operator_only`].
+pub fn operator_only_use(task: &TaskContext, what: &str) -> Result<(), TaskError> {
     let message = if !task.exchange_is_guarded {
-        format!("{} is for operators alone, and this broker cannot tell who sent it: use RabbitMQ", task.task_name)
+        format!("{what} is for operators alone, and this broker cannot tell who sent it: use RabbitMQ")
     } else if task.exchange == ADMIN_EXCHANGE {
         return Ok(());
     } else {
-        format!("only an operator may send {}, through the exchange {ADMIN_EXCHANGE}", task.task_name)
+        format!("only an operator may send {what}, through the exchange {ADMIN_EXCHANGE}")
     };
     Err(exceptions::exception(exceptions::NOT_PERMITTED, message))
 }
@@ -120,8 +139,12 @@ pub fn operator_only(task: &TaskContext) -> Result<(), TaskError> {
 mod tests {
     use std::{path::Path, sync::Arc};
 
+    use celery_protocol::{Signature, TaskRequest};
     use celery_runtime::broker::memory::MemoryBroker;
+    use celery_runtime::broker::{Broker as _, Publish};
+    use celery_runtime::client::SendOptions;
     use durable_fs::RealFs;
+    use serde_json::Map;
     use service::{
         clock::ManualClock,
         telemetry::{LogFormat, captured_lines},
@@ -155,6 +178,35 @@ mod tests {
             assert_eq!(line["worker"], "snapshot-worker");
             assert!(line.get("worker.instance").is_some() && line.get("worker.node").is_none(), "{line}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_work_of_the_fleet_does_not_wait_behind_tasks_for_later_or_long_chains() {
+        let config = Config::beneath(Path::new("/nonexistent")).build().unwrap();
+        let worker = WorkerInfo { name: "snapshot-worker", role: WorkerRole::Snapshot, about: "" };
+        let memory = MemoryBroker::new();
+        let (broker, clock) = (Arc::new(memory.connect()), Arc::new(ManualClock::at(0)));
+        let shutdown = CancellationToken::new();
+        let context = Context::new(worker, Arc::new(config), Arc::new(RealFs), broker.clone(), clock, shutdown.clone());
+        broker.declare_task_queue(&"snapshot-worker".into()).await.unwrap();
+        let client = Client::new(broker.clone()).await.unwrap();
+        let hour = SendOptions { countdown: Some(Duration::from_secs(3_600)), ..SendOptions::default() };
+        let mut foreign = Vec::new();
+        for _ in 0..200 {
+            foreign.push(client.send("snapshot-worker", PING, vec![], Map::new(), hour.clone()).await.unwrap());
+        }
+        let chain = (0..10_000).map(|_| Signature::new(PING, vec![]).immutable()).collect();
+        let chain = TaskRequest::builder(PING, "chain").chain(chain).build();
+        broker.publish(Publish::task("snapshot-worker", chain.to_message().unwrap())).await.unwrap();
+        let serving = tokio::spawn(async move { serve(&context, builder(&context)).await });
+        let answer = client.call("snapshot-worker", PING, Map::new(), Duration::from_secs(30)).await;
+        assert_eq!(answer.unwrap(), "pong");
+        for mut result in foreign {
+            let error = result.get(Duration::from_secs(30)).await.unwrap_err().to_string();
+            assert!(error.contains("no tasks for later"), "{error}");
+        }
+        shutdown.cancel();
+        serving.await.unwrap().unwrap();
     }
 
     #[test]

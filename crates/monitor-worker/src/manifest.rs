@@ -1,4 +1,5 @@
-//! The optional manifest of a drop: `SHA256SUMS` at its top, as `sha256sum` writes it.
+//! The optional manifest of a drop: `SHA256SUMS` at its top, as `sha256sum` writes it (plain or with `--tag`), with the
+//! line ends of any system.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,9 @@ use crate::staging::StagedFile;
 
 /// Name of the manifest; it is not itself a target.
 pub const MANIFEST: &str = "SHA256SUMS";
+
+/// The endings of files beside the manifest that hold its signature. It cannot list them, because they are made after it.
+const SIGNATURES: [&str; 5] = [".asc", ".gpg", ".minisig", ".sig", ".sign"];
 
 /// Longest manifest that is read, in bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
@@ -19,10 +23,10 @@ pub enum ManifestError {
     #[error("{MANIFEST} is longer than {MAX_MANIFEST_BYTES} bytes")]
     TooLong,
     /// It is not text.
-    #[error("{MANIFEST} is not UTF-8")]
+    #[error("{MANIFEST} is not UTF-8 text (`>` of some PowerShells writes UTF-16)")]
     NotUtf8(#[source] std::str::Utf8Error),
     /// A line is not as `sha256sum` writes it.
-    #[error("{MANIFEST} line {line} is malformed")]
+    #[error("{MANIFEST} line {line} is malformed: it is neither `HASH  PATH` nor `SHA256 (PATH) = HASH`")]
     Malformed {
         /// The line, from 1.
         line: usize,
@@ -46,6 +50,14 @@ pub enum ManifestError {
     NotListed {
         /// The file.
         path: String,
+    },
+    /// A file of the drop is listed with the path that it had elsewhere, such as in the build.
+    #[error("{path:?} is listed in {MANIFEST} as {listed:?}: list the paths as they are in the drop")]
+    OtherPath {
+        /// The file.
+        path: String,
+        /// The path that is listed.
+        listed: String,
     },
     /// A file has another sum than the one listed.
     #[error("{path:?} does not match {MANIFEST}: its sha256 is {actual}, but the manifest lists {listed}")]
@@ -72,15 +84,19 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Parses `<64 hex> <space or *><path>` lines. A leading backslash means that `\\`, `\n` and `\r` in the path are
-    /// escapes; a leading `./` of a path is dropped, as `find . -exec sha256sum` writes it.
+    /// Parses `<64 hex> <space or *><path>` and `SHA256 (<path>) = <64 hex>` lines that end with `\n` or `\r\n`. A leading
+    /// backslash means that `\\`, `\n` and `\r` in the path are escapes; a leading `./` of a path is dropped, as `find .
+    /// -exec sha256sum` writes it. A byte order mark is skipped.
     ///
     /// # Errors
     /// [`ManifestError`], with the line number.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let text = std::str::from_utf8(bytes).map_err(ManifestError::NotUtf8)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut sums = BTreeMap::new();
         for (index, line) in text.split('\n').enumerate() {
+            // Targets have no control characters in their names, so this is never a part of one.
+            let line = line.strip_suffix('\r').unwrap_or(line);
             if line.is_empty() {
                 continue;
             }
@@ -96,7 +112,7 @@ impl Manifest {
         Ok(Self { sums })
     }
 
-    /// Checks that `files`, sorted by path, and the manifest agree exactly.
+    /// Checks that `files`, sorted by path, and the manifest agree exactly. Signatures of the manifest need not be listed.
     ///
     /// # Errors
     /// The first disagreement, with the path of the file.
@@ -104,7 +120,8 @@ impl Manifest {
         for file in files {
             let path = file.path.as_str();
             match self.sums.get(path) {
-                None => return Err(ManifestError::NotListed { path: path.to_owned() }),
+                None if is_signature(path) => {}
+                None => return Err(self.not_listed(file)),
                 Some(listed) if *listed != file.sha256 => {
                     let (actual, listed) = (file.sha256, *listed);
                     return Err(ManifestError::Mismatch { path: path.to_owned(), actual, listed });
@@ -118,6 +135,23 @@ impl Manifest {
             None => Ok(()),
         }
     }
+
+    /// Why `file` is not listed under its path. Its sum beside a longer path shows that the manifest was made elsewhere.
+    fn not_listed(&self, file: &StagedFile) -> ManifestError {
+        let path = file.path.clone();
+        let elsewhere = |(listed, sum): &(&String, &Sha256)| {
+            **sum == file.sha256 && listed.strip_suffix(&path).is_some_and(|above| above.ends_with(['/', '\\']))
+        };
+        match self.sums.iter().find(elsewhere) {
+            Some((listed, _)) => ManifestError::OtherPath { path, listed: listed.clone() },
+            None => ManifestError::NotListed { path },
+        }
+    }
+}
+
+/// Whether `path` is a signature of the manifest, beside it.
+fn is_signature(path: &str) -> bool {
+    path.strip_prefix(MANIFEST).is_some_and(|ending| SIGNATURES.contains(&ending))
 }
 
 fn parse_line(line: &str) -> Option<(String, Sha256)> {
@@ -125,8 +159,14 @@ fn parse_line(line: &str) -> Option<(String, Sha256)> {
         Some(rest) => (true, rest),
         None => (false, line),
     };
-    let (sum, rest) = line.split_at_checked(64)?;
-    let name = rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"))?;
+    let (sum, name) = match line.strip_prefix("SHA256 (") {
+        // A path may hold what separates it from its sum; the sum cannot.
+        Some(tagged) => tagged.rsplit_once(") = ").map(|(name, sum)| (sum, name))?,
+        None => {
+            let (sum, rest) = line.split_at_checked(64)?;
+            (sum, rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"))?)
+        }
+    };
     let sha256 = sum.parse().ok()?;
     let name = if escaped { unescape(name)? } else { name.to_owned() };
     let name = name.strip_prefix("./").unwrap_or(&name);
@@ -183,8 +223,46 @@ mod tests {
     }
 
     #[test]
+    fn tagged_lines_and_the_line_ends_of_windows_are_read() {
+        let text = format!("\u{feff}SHA256 (a) = {SUM}\r\nSHA256 (./b) = c (d) = {SUM}\r\n{SUM}  e\r\n\r\n");
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        manifest.check(&files(&["a", "b) = c (d", "e"])).unwrap();
+        let text = format!("\\SHA256 (a\\nb) = {SUM}\n");
+        Manifest::parse(text.as_bytes()).unwrap().check(&files(&["a\nb"])).unwrap();
+    }
+
+    #[test]
+    fn a_signature_beside_the_manifest_need_not_be_listed() {
+        let manifest = Manifest::parse(format!("{SUM}  a\n").as_bytes()).unwrap();
+        manifest.check(&files(&["SHA256SUMS.asc", "SHA256SUMS.gpg", "SHA256SUMS.sig", "a"])).unwrap();
+        for other in ["SHA256SUMS.exe", "SHA256SUMS.gpg/a", "dir/SHA256SUMS.gpg", "SHA512SUMS.gpg"] {
+            let mut with = files(&["a", other]);
+            with.sort_by(|one, two| one.path.cmp(&two.path));
+            manifest.check(&with).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_manifest_with_the_paths_of_the_build_names_the_path_it_lists() {
+        for listed in ["/builds/app/dist/a", "dist/a", "dist\\\\a"] {
+            let escape = if listed.contains('\\') { "\\" } else { "" };
+            let manifest = Manifest::parse(format!("{escape}{SUM}  {listed}\n").as_bytes()).unwrap();
+            let error = manifest.check(&files(&["a"])).unwrap_err().to_string();
+            assert!(error.starts_with("\"a\" is listed in SHA256SUMS as") && error.contains("dist"), "{error}");
+        }
+    }
+
+    #[test]
     fn malformed_lines_are_named() {
-        for bad in ["abc", &SUM[1..], &format!("{SUM} a"), &format!("{SUM}  "), &format!("\\{SUM}  a\\x")] {
+        for bad in [
+            "abc",
+            &SUM[1..],
+            &format!("{SUM} a"),
+            &format!("{SUM}  "),
+            &format!("\\{SUM}  a\\x"),
+            &format!("SHA512 (a) = {SUM}"),
+            &format!("SHA256 () = {SUM}"),
+        ] {
             let error = Manifest::parse(format!("{SUM}  ok\n{bad}\n").as_bytes()).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{bad}: {error}");
         }

@@ -66,6 +66,8 @@ pub struct GlobalOptions {
     #[arg(long, value_name = "URL", global = true, help_heading = "Global options")]
     pub broker_url: Option<String>,
     /// Print JSON instead of text
+    ///
+    /// An error is one line of JSON on standard error, its last: {error, hint, exit_code}.
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
     /// Show the log of the workers that this command hosts

@@ -18,7 +18,7 @@ pub type BoxedError = Box<dyn Error + Send + Sync>;
 /// The error of a command: its cause, its exit code and a hint at the next step.
 ///
 /// The cause keeps its sources. Messages are lower-case fragments without secrets. One place shows it to the user:
-/// [`crate::output::show_error`].
+/// [`crate::output::Output::error`].
 #[derive(Debug)]
 pub struct CliError {
     exit: CommandExit,
@@ -137,6 +137,17 @@ pub fn describe(error: &(dyn Error + 'static)) -> String {
         source = error.source();
     }
     text
+}
+
+impl From<clap::Error> for CliError {
+    fn from(error: clap::Error) -> Self {
+        // Its text is made for a terminal: the message, then the usage.
+        let text = error.to_string();
+        let mut lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+        let message = lines.by_ref().filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
+        Self::invalid_input(message).hint("run the command with --help")
+    }
 }
 
 impl From<ConfigError> for CliError {

@@ -13,6 +13,7 @@ mod fleet_connection;
 mod output;
 mod percent;
 mod producer;
+mod relative_time;
 mod role_arguments;
 mod serve;
 mod settings;
@@ -23,12 +24,24 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::error::CliError;
+use crate::output::Output;
+
 fn main() -> ExitCode {
-    match dispatch::run(cli::Cli::parse()) {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and versions come this way too.
+        Err(said) if !said.use_stderr() || !std::env::args_os().any(|argument| argument == "--json") => said.exit(),
+        Err(error) => return failed(&CliError::from(error), Output::new(true)),
+    };
+    let output = Output::new(cli.global.json);
+    match dispatch::run(cli) {
         Ok(exit) => exit.into(),
-        Err(error) => {
-            output::show_error(&error);
-            error.exit_code().into()
-        }
+        Err(error) => failed(&error, output),
     }
+}
+
+fn failed(error: &CliError, output: Output) -> ExitCode {
+    output.error(error);
+    error.exit_code().into()
 }

@@ -61,6 +61,22 @@ impl Output {
         if self.json { Ok(()) } else { write(text) }
     }
 
+    /// Shows an error with its sources and its hint on standard error: a line of JSON, or `error: …` and `hint: …`, one line
+    /// each.
+    pub fn error(self, error: &CliError) {
+        let message = one_line(&error.message());
+        let hint = error.next_step().map(one_line);
+        let mut text = if self.json {
+            let exit_code = error.exit_code().code();
+            serde_json::json!({ "error": message, "hint": hint, "exit_code": exit_code }).to_string()
+        } else {
+            hint.map_or_else(|| format!("error: {message}"), |hint| format!("error: {message}\nhint: {hint}"))
+        };
+        text.push('\n');
+        // Without standard error the exit code still says that the command failed.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
     /// A progress bar on standard error that counts bytes; hidden with `--json`, and unless standard error is a terminal.
     #[must_use]
     pub fn bytes_bar(self, label: &'static str, bytes: u64) -> ProgressBar {
@@ -96,19 +112,9 @@ fn write(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// Shows an error with its sources and its hint on standard error: `error: …`, `hint: …`, one line each.
-pub fn show_error(error: &CliError) {
-    let mut text = format!("error: {}\n", one_line(&error.message()));
-    if let Some(hint) = error.next_step() {
-        let _ = writeln!(text, "hint: {}", one_line(hint));
-    }
-    // Without standard error the exit code still says that the command failed.
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
 /// Shows a note on standard error.
 pub fn note(text: &str) {
-    // As in `show_error`.
+    // As for an error.
     let _ = writeln!(io::stderr(), "{text}");
 }
 

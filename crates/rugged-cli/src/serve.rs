@@ -1,6 +1,7 @@
 //! The HTTP server of `rugged up`: it serves `metadata/` and `targets/` of the repository, nothing else.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -9,6 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use durable_fs::durable::TEMP_PREFIX;
 use fleet::Config;
+use service::http::{self, HttpLimits};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::services::ServeDir;
@@ -29,12 +31,18 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
     })
 }
 
+/// Downloads may be long, and clients keep connections for a while. With a file open for each, the connections stay far
+/// below the 1024 descriptors that a process commonly has, because the roles in this process need theirs.
+const REPOSITORY_LIMITS: HttpLimits = HttpLimits {
+    connections: 128,
+    head: Duration::from_secs(15),
+    stalled_write: Duration::from_secs(30),
+    connection: Duration::from_secs(3_600),
+};
+
 /// Serves the repository of `config` until `shutdown` is cancelled.
-///
-/// # Errors
-/// When the listener can accept no more connections.
-pub async fn serve(listener: TcpListener, config: &Config, shutdown: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router(config)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+pub async fn serve(listener: TcpListener, config: &Config, shutdown: CancellationToken) {
+    http::serve(listener, router(config), REPOSITORY_LIMITS, shutdown).await;
 }
 
 fn router(config: &Config) -> Router {

@@ -143,8 +143,31 @@ fn keys_are_made_once_and_a_repository_is_initialized_once() {
 }
 
 #[test]
+fn errors_are_json_where_results_are() {
+    for (arguments, code) in [
+        (&["--set", "scheduler_scan_perod=1", "config"][..], 2),
+        (&["ping"], 3),
+        // The command line itself is wrong.
+        (&["no-such-command"], 2),
+        (&["post"], 2),
+    ] {
+        let said = rugged(["--json"].iter().chain(arguments)).exits(code);
+        assert_eq!(said.out, "");
+        let line = said.err.lines().last().unwrap();
+        let error: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {}", said.err));
+        assert!(!error["error"].as_str().unwrap().is_empty() && !error["hint"].as_str().unwrap().is_empty(), "{error}");
+        assert_eq!(error["exit_code"], code, "{error}");
+        assert!(!error["error"].as_str().unwrap().starts_with("error"), "{error}");
+    }
+    // Without --json they are text, and so is help in any case.
+    assert!(rugged(["post"]).exits(2).err.contains("Usage:"));
+    assert!(rugged(["--json", "post", "--help"]).exits(0).out.contains("Usage:"));
+}
+
+#[test]
 fn an_unreachable_broker_is_no_answer_and_its_password_is_not_shown() {
     let said =
         rugged(["--broker-url", "amqp://user:s3cret@127.0.0.1:1/v", "refresh-expiry", "--timeout", "1"]).exits(3);
     assert!(!said.err.contains("s3cret") && said.err.contains("hint: "), "{}", said.err);
+    assert!(said.err.contains("cannot connect to the broker") && !said.err.contains("rugged.admin"), "{}", said.err);
 }

@@ -34,6 +34,37 @@ fn doctor_says_what_to_do_about_a_missing_directory() {
 }
 
 #[test]
+fn doctor_reports_a_umask_and_a_mode_that_hide_the_repository_from_its_readers() {
+    let demo = Demo::new();
+    let config = demo.path("config.yaml");
+    let doctor = |umask: &str| {
+        let rugged = common::command();
+        let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+        let output = Command::new("sh")
+            .args(["-c", &script])
+            .arg(rugged.get_program())
+            .args(["--json", "--config", config.to_str().unwrap(), "doctor", "--role", "timestamp"])
+            .output()
+            .unwrap();
+        let found = common::Said::from(output).json()["findings"].clone();
+        found.as_array().unwrap().iter().filter(|finding| finding["check"] == "umask").count()
+    };
+    assert_eq!(doctor("022"), 0);
+    assert_eq!(doctor("027"), 0);
+    assert!(doctor("077") > 0);
+
+    let served = demo.path("repo/metadata/timestamp.json");
+    let of_timestamp = |document: &serde_json::Value| {
+        let findings = document["findings"].as_array().unwrap().iter();
+        findings.filter(|finding| finding["subject"].as_str().unwrap().ends_with("/timestamp.json")).count()
+    };
+    assert_eq!(of_timestamp(&demo.rugged(&["--json", "doctor"]).json()), 0);
+    std::fs::set_permissions(&served, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let said = demo.rugged(&["--json", "doctor"]).exits(1).json();
+    assert_eq!(of_timestamp(&said), 1, "{said}");
+}
+
+#[test]
 fn a_restored_repository_is_released_into_again_after_recover() {
     let demo = Demo::new();
     let said = demo.rugged(&["recover"]).exits(0);
@@ -44,6 +75,13 @@ fn a_restored_repository_is_released_into_again_after_recover() {
     demo.again().exits(0);
     std::fs::remove_dir_all(&repo).unwrap();
     std::fs::rename(&backup, &repo).unwrap();
+    // Both names of the fault: what an operator asks first, and what mends it.
+    let doctor = demo.rugged(&["--json", "doctor"]).exits(1).json();
+    let floors: Vec<_> =
+        doctor["findings"].as_array().unwrap().iter().filter(|finding| finding["check"] == "floor").collect();
+    assert_eq!(floors.len(), 3, "{doctor}");
+    assert!(floors[0]["message"].as_str().unwrap().contains("below the floor"), "{doctor}");
+    assert!(floors[0]["advice"].as_str().unwrap().contains("`rugged recover --role targets`"), "{doctor}");
     let said = demo.rugged(&["recover"]).exits(2);
     assert!(said.err.contains("below the floor") && said.err.contains("--yes"), "{said:?}");
     let granted = demo.rugged(&["--json", "recover", "--yes"]).exits(0).json();

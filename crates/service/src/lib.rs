@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod exit_code;
 pub mod health;
+pub mod http;
 pub mod identity;
 pub mod metrics;
 pub mod process;

@@ -1,5 +1,6 @@
 //! The metrics every worker process has. Labels are bounded: only names that the program itself gives.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,14 +146,68 @@ impl ProcessMetrics {
         self.registered.broker_connected.set(i64::from(connected));
     }
 
-    /// Every metric in the OpenMetrics text format, ending with `# EOF`.
+    /// Every metric as text of `format`.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, format: MetricsFormat) -> String {
         let mut text = String::with_capacity(8 * 1024);
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registered.registry);
-        text
+        match format {
+            MetricsFormat::OpenMetrics => text,
+            MetricsFormat::Prometheus => prometheus_text(&text),
+        }
     }
+}
+
+/// A format of metrics as text. The names and values of the samples are the same in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// OpenMetrics 1.0, ending with `# EOF`.
+    OpenMetrics,
+    /// The text format of Prometheus, which every tool of its world reads; `promtool check metrics` reads no other.
+    Prometheus,
+}
+
+impl MetricsFormat {
+    /// The content type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// OpenMetrics as the text format of Prometheus. There a family has the full name of its samples, the type `info` does not
+/// exist, and neither do units and the end mark.
+fn prometheus_text(openmetrics: &str) -> String {
+    // The kind of a family stands after its help, which has its name too.
+    let kinds = openmetrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let kinds: HashMap<&str, &str> = kinds.collect();
+    let mut text = String::with_capacity(openmetrics.len());
+    for line in openmetrics.lines() {
+        let comment = line.strip_prefix("# ").and_then(|comment| comment.split_once(' '));
+        match comment {
+            Some((keyword @ ("HELP" | "TYPE"), rest)) => {
+                let (family, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+                let (suffix, kind) = match kinds.get(family) {
+                    Some(&"counter") => ("_total", "counter"),
+                    Some(&"info") => ("_info", "gauge"),
+                    Some(kind) => ("", *kind),
+                    None => ("", "untyped"),
+                };
+                let rest = if keyword == "TYPE" { kind } else { rest };
+                text.push_str(&format!("# {keyword} {family}{suffix} {rest}\n"));
+            }
+            _ if line.starts_with('#') => {}
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -168,7 +223,7 @@ mod tests {
         own.set(7);
         metrics.task("sleep", WorkOutcome::Success, Duration::from_millis(3));
         metrics.broker_connected(true);
-        let text = metrics.render();
+        let text = metrics.render(MetricsFormat::OpenMetrics);
         for line in [
             "example_build_info{worker=\"idle-worker\",version=\"1.2.3\",instance=\"host\"} 1",
             "example_tasks_total{task=\"sleep\",outcome=\"success\"} 1",
@@ -178,5 +233,21 @@ mod tests {
             assert!(text.lines().any(|have| have == line), "{line} is missing from\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+    #[test]
+    fn an_info_and_a_counter_have_the_names_of_their_samples_in_the_text_format_of_prometheus() {
+        let metrics = ProcessMetrics::new("example", &ProcessIdentity::new("w", "1", "host"), |_| ());
+        metrics.task("sleep", WorkOutcome::Success, Duration::from_millis(3));
+        let text = metrics.render(MetricsFormat::Prometheus);
+        for line in [
+            "# HELP example_build_info Worker, version and instance of this process.",
+            "# TYPE example_build_info gauge",
+            "# TYPE example_tasks_total counter",
+            "example_tasks_total{task=\"sleep\",outcome=\"success\"} 1",
+            "# TYPE example_task_duration_seconds histogram",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} is missing from\n{text}");
+        }
+        assert!(!text.contains("EOF"));
     }
 }

@@ -25,6 +25,12 @@ pub(crate) enum RefusedRequest {
     NotADropDir { dir: String },
     #[error(transparent)]
     NotATargetPath(#[from] NameError),
+    /// A file that belongs to the monitor.
+    #[error(
+        "{path} is not a loose file: batches, and entries of the inbound directory whose names begin with a dot, belong to \
+         the monitor"
+    )]
+    NotLoose { path: String },
     /// Loose files that cannot be signed.
     #[error("{0}; nothing was signed")]
     Unsigned(#[source] IngestError),

@@ -44,8 +44,15 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
                 async move {
                     let arguments: AddTargets = arguments.bind(&["batch", "targets"])?;
                     let id = task.task_id.clone();
-                    let result = shared.with(ADD_TARGETS, move |role, now| role.add(&arguments, &id, now)).await?;
-                    tasks::answer(&result)
+                    let health = shared.health().clone();
+                    let work = move |role: &mut TargetsWorker, now| {
+                        let result = role.add(&arguments, &id, now)?;
+                        if result.record.is_some() && !result.already_done {
+                            health.worked(now);
+                        }
+                        Ok(result)
+                    };
+                    tasks::answer(&shared.with(ADD_TARGETS, work).await?)
                 }
             })
             .task(REMOVE_TARGETS, move |task, arguments: Arguments| {
@@ -53,8 +60,15 @@ pub async fn run(context: Context) -> Result<(), FleetError> {
                 async move {
                     tasks::operator_only(&task)?;
                     let arguments: RemoveTargets = arguments.bind(&["targets", "request_id", "expected"])?;
-                    let result = shared.with(REMOVE_TARGETS, move |role, now| role.remove(&arguments, now)).await?;
-                    tasks::answer(&result)
+                    let health = shared.health().clone();
+                    let work = move |role: &mut TargetsWorker, now| {
+                        let result = role.remove(&arguments, now)?;
+                        if result.record.is_some() && !result.already_done {
+                            health.worked(now);
+                        }
+                        Ok(result)
+                    };
+                    tasks::answer(&shared.with(REMOVE_TARGETS, work).await?)
                 }
             })
     })

@@ -75,6 +75,23 @@ impl TargetsWorker {
     pub(crate) fn keeps_files(&self) -> bool {
         self.store.is_some()
     }
+
+    /// That the repository keeps another number of bins than the configured one.
+    fn other_layout(&self) -> Option<String> {
+        let bins = |layout| match layout {
+            Layout::Flat => 0,
+            Layout::Bins(bins) => bins.count(),
+        };
+        let (kept, configured) = (self.role.layout(), self.configured);
+        (self.role.current().is_some() && kept != configured).then(|| {
+            let kept = bins(kept);
+            format!(
+                "number_of_bins is {}, which has no effect: the repository has {kept} and keeps them; set number_of_bins to \
+                 {kept}",
+                bins(configured)
+            )
+        })
+    }
 }
 
 impl SigningRole for TargetsWorker {
@@ -116,6 +133,7 @@ impl SigningRole for TargetsWorker {
                 .into_iter()
                 .filter_map(|(role, expires)| Some((role, expires?)))
                 .collect(),
+            warnings: self.other_layout().into_iter().collect(),
             floor: [
                 ("root".to_owned(), floor.root),
                 ("record".to_owned(), floor.record.map_or(0, |record| record.number)),

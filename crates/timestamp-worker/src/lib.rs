@@ -37,6 +37,7 @@ impl SigningRole for TimestampWorker {
             expires: self.role.current().map(|(_, expires)| expires),
             next_renewal: self.role.next_renewal(),
             also_expire: [("root", self.role.trust().root().expires)].into(),
+            warnings: Vec::new(),
             floor: [
                 ("root".to_owned(), floor.root),
                 ("snapshot".to_owned(), floor.snapshot),

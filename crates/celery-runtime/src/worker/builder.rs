@@ -52,6 +52,8 @@ pub struct WorkerBuilder {
     prefetch: Option<u16>,
     grace: Duration,
     max_hold: Duration,
+    max_eta: Option<Duration>,
+    max_follow_ups: usize,
     tasks: HashMap<String, RegisteredTask>,
     lanes: HashMap<String, Arc<Semaphore>>,
     guard: Option<TaskGuard>,
@@ -83,6 +85,8 @@ impl WorkerBuilder {
             prefetch: None,
             grace: Duration::from_secs(30),
             max_hold: Duration::from_secs(60),
+            max_eta: None,
+            max_follow_ups: usize::MAX,
             tasks: HashMap::new(),
             lanes: HashMap::new(),
             guard: None,
@@ -204,6 +208,30 @@ impl WorkerBuilder {
         self
     }
 
+    /// Refuses tasks for later: a task whose `eta` (or `countdown`) is more than `tolerance` away fails immediately, with a
+    /// reason, and is acknowledged. A nearer one runs immediately. So the worker holds no task for its `eta`, and tasks for
+    /// later, however many, never fill the [`prefetch`](Self::prefetch) and keep other tasks out. `tolerance` is for clocks
+    /// that differ.
+    ///
+    /// By default tasks are held ([`hold`](Self::hold)). A task of this worker that asks for a retry after a longer time
+    /// than `tolerance` fails instead.
+    #[must_use]
+    pub fn refuse_eta(mut self, tolerance: Duration) -> Self {
+        self.max_eta = Some(tolerance);
+        self
+    }
+
+    /// The most tasks that may follow a task by its message: callbacks, errbacks, the rest of its chain, its chord, and the
+    /// tasks within these. A task with more fails before it runs, none of them is sent, and its message is acknowledged. By
+    /// default there is no limit but that of a message's size.
+    ///
+    /// Each step of a chain carries all later steps, so a chain of ten thousand costs fifty million.
+    #[must_use]
+    pub fn max_follow_ups(mut self, tasks: usize) -> Self {
+        self.max_follow_ups = tasks;
+        self
+    }
+
     /// Called before every task; an error is the task's result, and the task does not run.
     #[must_use]
     pub fn guard<F>(mut self, guard: F) -> Self
@@ -291,6 +319,8 @@ impl WorkerBuilder {
                 routes,
                 grace: self.grace,
                 max_hold: self.max_hold,
+                max_eta: self.max_eta,
+                max_follow_ups: self.max_follow_ups,
                 tasks: self.tasks,
                 track_started: self.track_started,
                 result_extended: self.result_extended,

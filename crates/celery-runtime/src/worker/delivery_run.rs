@@ -3,6 +3,7 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use celery_protocol::{ExceptionInfo, Limits, Rejection, ResultMeta, TaskRequest, WireTime};
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -159,6 +160,13 @@ impl<'a> TaskInHand<'a> {
 
     /// The handler of the task; an error refuses the task.
     fn accept(&self) -> Result<&'a RegisteredTask, Settlement> {
+        // First, because a task that is refused for another reason sends its errbacks.
+        if self.has_too_many_follow_ups() {
+            tracing::warn!("task refused: too many tasks follow it");
+            self.core.counters.failed.fetch_add(1, Relaxed);
+            let text = format!("more than {} tasks follow this one; it was not run", self.core.max_follow_ups);
+            return Err(self.failed_alone(&ExceptionInfo::builtin("NotImplementedError", text)).into());
+        }
         let Some(registered) = self.core.tasks.get(self.task.name()) else {
             tracing::warn!("task refused: no handler is registered for its name");
             return Err(self.refused(&ExceptionInfo::not_registered(self.task.name())).into());
@@ -168,13 +176,25 @@ impl<'a> TaskInHand<'a> {
             let exception = ExceptionInfo::builtin("NotImplementedError", format!("{error}; it was not run"));
             return Err(self.refused(&exception).into());
         }
+        if let (Some(longest), Some(eta)) = (self.core.max_eta, self.eta())
+            && eta.duration_since(clock::now()) > longest.try_into().unwrap_or(SignedDuration::MAX)
+        {
+            tracing::warn!(%eta, "task refused: it is for later");
+            self.core.counters.failed.fetch_add(1, Relaxed);
+            let text = "this worker takes no tasks for later (eta, countdown): send the task when it is to run";
+            return Err(self.failed(&ExceptionInfo::builtin("NotImplementedError", text), None).into());
+        }
         Ok(registered)
+    }
+
+    fn eta(&self) -> Option<Timestamp> {
+        self.task.headers.eta.as_ref().map(WireTime::timestamp)
     }
 
     /// Waits for the task's `eta`, its turn and its rate limit; the permit is its turn in its lane. An error settles a task
     /// that does not start.
     async fn wait_to_start(&self, position: Option<LanePosition>) -> Result<Option<OwnedSemaphorePermit>, Settlement> {
-        if let Some(eta) = self.task.headers.eta.as_ref().map(WireTime::timestamp) {
+        if let Some(eta) = self.eta().filter(|_| self.core.max_eta.is_none()) {
             self.tracker.waits_until(eta);
             self.hold(HoldReason::Eta(eta)).await?;
         }

@@ -21,6 +21,15 @@ pub(super) enum FollowUpError {
 }
 
 impl TaskInHand<'_> {
+    /// Whether more tasks follow this one than this worker sends for one message.
+    pub fn has_too_many_follow_ups(&self) -> bool {
+        let embed = &self.task.embed;
+        let lists = [&embed.callbacks, &embed.errbacks, &embed.chain];
+        let mut left = self.core.max_follow_ups;
+        let mut signatures = lists.into_iter().flatten().flatten().chain(&embed.chord);
+        !signatures.all(|signature| take_signature(signature, &mut left))
+    }
+
     /// Checks that the tasks that follow this one, on success and on failure, can be sent.
     pub fn check_follow_ups(&self) -> Result<(), FollowUpError> {
         let embed = &self.task.embed;
@@ -39,5 +48,29 @@ impl TaskInHand<'_> {
         sender.on_success(self.task, &Value::Null)?;
         sender.on_failure(self.task)?;
         Ok(())
+    }
+}
+
+/// Takes `signature` and those within it from `left`; false when there are more.
+fn take_signature(signature: &Signature, left: &mut usize) -> bool {
+    let Some(fewer) = left.checked_sub(1) else { return false };
+    *left = fewer;
+    let maps = [&signature.kwargs, &signature.options, &signature.extra];
+    signature.args.iter().chain(maps.into_iter().flat_map(serde_json::Map::values)).all(|value| take_value(value, left))
+}
+
+/// As [`take_signature`], for those within a JSON value: each object that names a task counts, wherever it stands. The
+/// decoder has bounded the depth.
+fn take_value(value: &Value, left: &mut usize) -> bool {
+    match value {
+        Value::Array(values) => values.iter().all(|value| take_value(value, left)),
+        Value::Object(map) => {
+            if map.get("task").is_some_and(Value::is_string) {
+                let Some(fewer) = left.checked_sub(1) else { return false };
+                *left = fewer;
+            }
+            map.values().all(|value| take_value(value, left))
+        }
+        _ => true,
     }
 }

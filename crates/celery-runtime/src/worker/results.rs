@@ -77,6 +77,8 @@ impl TaskInHand<'_> {
             };
         }
         let wait = registered.options.retry.next(&error, retries, retry::random());
+        // A worker that takes no tasks for later would refuse the retry too.
+        let wait = wait.filter(|wait| self.core.max_eta.is_none_or(|longest| *wait <= longest));
         let exception = ExceptionInfo::new(&error.exc_module, &error.exc_type, error.messages.clone());
         let failed = self.failed(&exception, error.traceback.as_deref().map(str::to_owned));
         let at = wait.and_then(|wait| clock::now().checked_add(wait).ok());
@@ -109,6 +111,13 @@ impl TaskInHand<'_> {
             Plan::default()
         });
         FinalOutcome { meta: self.completed(meta), before: Plan::default(), after, refused: false, event: Some(event) }
+    }
+
+    /// The task failed without being run, and none of the tasks that follow is sent.
+    pub fn failed_alone(&self, exception: &ExceptionInfo) -> FinalOutcome {
+        let meta = self.completed(ResultMeta::failure(self.task.id(), exception, None, clock::now()));
+        let event = Some(TaskEventKind::Failed { exception: exception.repr(), traceback: None });
+        FinalOutcome { meta, before: Plan::default(), after: Plan::default(), refused: false, event }
     }
 
     /// The task failed without being run, and its message is rejected.

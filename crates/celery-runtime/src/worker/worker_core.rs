@@ -29,6 +29,9 @@ pub(super) struct WorkerCore {
     pub routes: Routes,
     pub grace: Duration,
     pub max_hold: Duration,
+    /// Set in a worker that holds no task for its `eta`: those further away are refused.
+    pub max_eta: Option<Duration>,
+    pub max_follow_ups: usize,
     pub tasks: HashMap<String, RegisteredTask>,
     pub track_started: bool,
     pub result_extended: bool,

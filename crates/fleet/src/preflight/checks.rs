@@ -8,7 +8,7 @@ use tuf_core::time::UtcTime;
 use super::finding::{FindingScope, FindingSeverity, Findings, PreflightFinding};
 use super::isolation::one_key_per_process;
 use super::mounts::{self, Mounts};
-use super::{probe, signing_keys};
+use super::{probe, readable, signing_keys};
 use crate::places::{self, PlaceKind, PlaceUse, RolePlace};
 use crate::roles::WorkerRole;
 use crate::{Config, FleetError};
@@ -46,16 +46,23 @@ pub fn for_role(
         modes(fs.as_ref(), place, &mut findings);
         if place.usage == PlaceUse::Write {
             space(fs.as_ref(), place, &mut findings);
-            if let Some(mtime) = probe::write(fs.as_ref(), place, &mut findings)
+            if let Some(written) = probe::write(fs.as_ref(), place, &mut findings)
                 && place.shared
             {
-                skews.push((place, now.unix().saturating_sub(mtime)));
+                skews.push((place, now.unix().saturating_sub(written.mtime)));
+                // The administrator's umask is not that of the workers.
+                if alone {
+                    readable::check_new(written.mode, place, &mut findings);
+                }
             }
         } else {
             probe::read(fs.as_ref(), place, &mut findings);
         }
     }
     clock(config, &skews, &mut findings);
+    if role == WorkerRole::Timestamp {
+        readable::check_served(fs.as_ref(), config, &mut findings);
+    }
     if let Some(role) = role.key_role() {
         signing_keys::check(fs, config, role, now, &mut findings);
     }

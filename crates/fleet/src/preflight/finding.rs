@@ -58,7 +58,8 @@ impl Serialize for FindingScope {
 pub struct PreflightFinding {
     /// Its severity.
     pub severity: FindingSeverity,
-    /// The check: `place`, `mount`, `mode`, `space`, `write`, `keys`, `root`, `clock`, `isolation`, `broker`.
+    /// The check: `place`, `mount`, `mode`, `umask`, `space`, `write`, `keys`, `root`, `clock`, `floor`, `isolation`,
+    /// `broker`.
     pub check: &'static str,
     /// The role it was checked for.
     pub role: FindingScope,

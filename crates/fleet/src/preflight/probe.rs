@@ -7,9 +7,17 @@ use durable_fs::{FileKind, Fs, durable};
 use super::finding::Findings;
 use crate::places::RolePlace;
 
-/// Writes, links, renames and removes a file, and creates and removes a directory. Returns the modification time that the
-/// mount gave.
-pub(super) fn write(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) -> Option<i64> {
+/// The result of the write probe.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WriteProbe {
+    /// The modification time that the mount gave.
+    pub mtime: i64,
+    /// The mode that a file for all to read got.
+    pub mode: u32,
+}
+
+/// Writes, links, renames and removes a file, and creates and removes a directory.
+pub(super) fn write(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) -> Option<WriteProbe> {
     let dir = place.path.as_path();
     // Names of temporary files, which are collected if this process dies here.
     let [file, link, renamed, below] = std::array::from_fn(|_| durable::temp_path(dir));
@@ -28,7 +36,7 @@ pub(super) fn write(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) -> 
             false
         }
     };
-    let written = fs.create_new(&file, 0o600).and_then(|mut file| {
+    let written = fs.create_new(&file, 0o644).and_then(|mut file| {
         file.write_all(b"x")?;
         file.sync()
     });
@@ -36,7 +44,7 @@ pub(super) fn write(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) -> 
         let _ = fs.remove_file(&file);
         return None;
     }
-    let mtime = fs.stat(&file).map(|stat| stat.mtime).ok();
+    let probe = fs.stat(&file).map(|stat| WriteProbe { mtime: stat.mtime, mode: stat.mode }).ok();
     let linked = step("linking a file", fs.link(&file, &link));
     let moved = linked && step("renaming a file", fs.rename(&link, &renamed));
     let left = if moved { &renamed } else { &link };
@@ -48,7 +56,7 @@ pub(super) fn write(fs: &dyn Fs, place: &RolePlace, findings: &mut Findings) -> 
         step("removing a directory", fs.remove_dir(&below));
     }
     step("syncing the directory", fs.sync_dir(dir));
-    mtime
+    probe
 }
 
 /// Opens a directory or file that is only read.

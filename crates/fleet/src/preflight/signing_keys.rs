@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use durable_fs::Fs;
-use tuf_core::key::KeyIdFormat;
+use durable_fs::{Fs, durable};
+use tuf_core::key::{KeyIdFormat, Signer};
 use tuf_core::names::RoleName;
+use tuf_core::root_chain::{MAX_ROOT_BYTES, RootChain};
+use tuf_core::schema::Root;
 use tuf_core::time::UtcTime;
 use tuf_repository::roles::Trust;
 
@@ -46,15 +48,20 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTi
         }
     };
     let Ok(name) = RoleName::new(role.as_str()) else { return };
-    let in_root = |signer: &dyn tuf_core::key::Signer| {
-        trust.role_keys(&name).is_ok_and(|keys| {
-            keys.keyids
-                .iter()
-                .any(|id| trust.root().keys.get(id).is_some_and(|key| key.is_same_key(signer.public_key())))
-        })
-    };
-    for signer in signers.iter().filter(|signer| !in_root(signer.as_ref())) {
+    let earlier = earlier_roots(fs, config, trust.version());
+    for signer in signers.iter().filter(|signer| !lists(trust.root(), &name, signer.as_ref())) {
         let id = signer.public_key().key_id(KeyIdFormat::Spec);
+        if let Some(last) = earlier.iter().find(|root| lists(root, &name, signer.as_ref())) {
+            let message = format!(
+                "key {id} is retired: root version {} listed it for {role}, and root version {} does not",
+                last.version,
+                trust.version()
+            );
+            let advice = "remove it from this machine: it signs nothing here, and whoever steals it can deceive clients that \
+                          know only the old root";
+            findings.warn("keys", &dir, message, advice);
+            continue;
+        }
         let message = format!("key {id} is staged: root version {} does not list it for {role}", trust.version());
         findings.add(FindingSeverity::Info, "keys", &dir, message, "it signs once a new root lists it");
     }
@@ -71,6 +78,32 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTi
             "publish a new root version first: after the expiry clients trust no metadata",
         );
     }
+}
+
+/// Whether `root` lists the key of `signer` for `role`.
+fn lists(root: &Root, role: &RoleName, signer: &dyn Signer) -> bool {
+    root.roles.get(role).is_some_and(|keys| {
+        keys.keyids.iter().any(|id| root.keys.get(id).is_some_and(|key| key.is_same_key(signer.public_key())))
+    })
+}
+
+/// The roots from the pinned one to that before version `newest`, newest first. Each was verified on the way to it.
+fn earlier_roots(fs: &Arc<dyn Fs>, config: &Config, newest: u64) -> Vec<Root> {
+    let Ok(pinned) = durable::read_bounded(fs.as_ref(), &config.trusted_root, MAX_ROOT_BYTES) else {
+        return Vec::new();
+    };
+    let Ok(mut chain) = RootChain::from_pinned(&pinned) else { return Vec::new() };
+    let mut roots = Vec::new();
+    while chain.version() < newest {
+        roots.push(chain.root().clone());
+        let next = config.metadata_path().join(format!("{}.root.json", chain.version() + 1));
+        let advanced = durable::read_bounded(fs.as_ref(), &next, MAX_ROOT_BYTES).map(|bytes| chain.advance(&bytes));
+        if !matches!(advanced, Ok(Ok(_))) {
+            break;
+        }
+    }
+    roots.reverse();
+    roots
 }
 
 fn newest(mut trust: Trust, now: UtcTime) -> Result<Trust, SigningError> {

@@ -3,14 +3,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
-use tuf_core::key::ed25519;
+use tuf_core::canonical::Extra;
+use tuf_core::envelope::{Envelope, Signature};
+use tuf_core::key::{KeyIdFormat, PublicKey, ed25519};
+use tuf_core::names::RoleName;
+use tuf_core::schema::{Metadata as _, RoleKeys, Root, SpecVersion};
 
 use super::checks::space;
 use super::finding::Findings;
 use super::*;
 use crate::places::{self, PlaceKind};
 use crate::roles::{KeyRole, WorkerRole};
-use crate::{Config, FleetError};
+use crate::{Config, FleetError, key_files};
 use service::clock::{Clock as _, SystemClock};
 use service::exit_code::WorkerExit;
 
@@ -228,4 +232,63 @@ mod refusing {
             refused()
         }
     }
+}
+
+/// Publishes a root that lists `targets` for the targets role, and the scene's root key for all others.
+fn publish_root(scene: &Scene, version: u64, targets: &PublicKey) {
+    let signers = key_files::signers(&RealFs, &scene.config.signing_keys_of(KeyRole::Root), &[]).unwrap();
+    let own = signers[0].public_key();
+    let id = |key: &PublicKey| key.key_id(KeyIdFormat::Spec);
+    let roles = [("root", own), ("targets", targets), ("snapshot", own), ("timestamp", own)];
+    let root = Root {
+        version,
+        expires: SystemClock.now().plus_seconds(300 * 86_400),
+        consistent_snapshot: true,
+        keys: [own, targets].into_iter().map(|key| (id(key), key.clone())).collect(),
+        roles: roles
+            .into_iter()
+            .map(|(role, key)| (RoleName::new(role).unwrap(), RoleKeys::new(vec![id(key)], 1)))
+            .collect(),
+        spec_version: SpecVersion::default(),
+        extra: Extra::new(),
+    };
+    let signed = root.to_canonical();
+    let signature = Signature { keyid: id(own), sig: signers[0].sign(&signed).unwrap() };
+    let bytes = Envelope::to_bytes(&signed, &[signature]);
+    std::fs::write(scene.config.metadata_path().join(format!("{version}.root.json")), &bytes).unwrap();
+    if version == 1 {
+        let _ = std::fs::remove_dir(&scene.config.trusted_root);
+        std::fs::create_dir_all(scene.config.trusted_root.parent().unwrap()).unwrap();
+        std::fs::write(&scene.config.trusted_root, &bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_retired_key_is_reported_and_a_staged_one_is_not_taken_for_one() {
+    let scene = Scene::new();
+    std::fs::create_dir_all(scene.config.signing_keys_of(KeyRole::Root)).unwrap();
+    scene.key(KeyRole::Root, 0o400);
+    scene.key(KeyRole::Targets, 0o400);
+    let dir = scene.config.signing_keys_of(KeyRole::Targets);
+    let old = key_files::signers(&RealFs, &dir, &[]).unwrap()[0].public_key().clone();
+    let keys = || {
+        let findings = scene.findings(WorkerRole::Targets);
+        findings.into_iter().filter(|finding| finding.check == "keys").collect::<Vec<_>>()
+    };
+    publish_root(&scene, 1, &old);
+    assert_eq!(keys(), []);
+    // A new key beside it, first staged, then in the root instead of the old one.
+    let pair = ed25519(&ring::rand::SystemRandom::new()).unwrap();
+    std::fs::write(dir.join("second"), pair.private_pem.as_bytes()).unwrap();
+    chmod(&dir.join("second"), 0o400);
+    let staged = keys();
+    assert_eq!(staged.len(), 1);
+    assert!(staged[0].severity == FindingSeverity::Info && staged[0].message.contains("is staged"), "{staged:?}");
+    let signers = key_files::signers(&RealFs, &dir, &["second".to_owned()]).unwrap();
+    publish_root(&scene, 2, signers[0].public_key());
+    let retired = keys();
+    assert_eq!(retired.len(), 1, "{retired:?}");
+    assert_eq!(retired[0].severity, FindingSeverity::Warn);
+    assert!(retired[0].message.contains("is retired: root version 1 listed it"), "{retired:?}");
+    assert!(retired[0].advice.contains("remove it"), "{retired:?}");
 }

@@ -28,6 +28,9 @@ pub use error::{SigningError, SigningErrorKind};
 pub use role::{ReconcileOutcome, RoleReport, SigningRole, tidied};
 pub use shared::SharedRole;
 
+/// How the refusal of a forced [`REFRESH_EXPIRY`] names it.
+const FORCED_REFRESH: &str = "refresh-expiry with `force`";
+
 /// The pause after the first failure. Each further failure doubles it, up to `reconcile_period`.
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,10 +50,14 @@ where
     let shared = Arc::new(SharedRole::new(&context, Box::new(open)));
     let builder = tasks::builder(&context).task(REFRESH_EXPIRY, {
         let shared = shared.clone();
-        move |_, arguments: Arguments| {
+        move |task, arguments: Arguments| {
             let shared = shared.clone();
             async move {
                 let RefreshExpiry { force } = arguments.bind(&["force"])?;
+                if force {
+                    // Each call writes every role anew, a file for each bin.
+                    tasks::operator_only_use(&task, FORCED_REFRESH)?;
+                }
                 let (progress, _) = shared.reconcile_and_report(REFRESH_EXPIRY, force).await?;
                 tasks::answer(&RefreshExpiryResult { renewed: progress.renewed, bins_renewed: progress.bins_renewed })
             }

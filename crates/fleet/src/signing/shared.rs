@@ -217,6 +217,9 @@ fn publish(health: &Health, metrics: &FleetMetrics, role: WorkerRole, report: &R
         status.role_version = report.role_version;
         status.expires = report.expires.map(|time| time.to_string());
         status.next_renewal = report.next_renewal.map(|time| time.to_string());
+        let named = |(name, expires): (&&str, &UtcTime)| ((*name).to_owned(), expires.to_string());
+        status.also_expire = report.also_expire.iter().map(named).collect();
+        status.warnings = report.warnings.clone();
         status.floor = report.floor.clone();
     });
 }

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use celery_runtime::broker::memory::MemoryBroker;
 use celery_runtime::broker::{Broker, ConnectOptions, connect};
-use celery_runtime::client::Client;
+use celery_runtime::client::{Client, SendOptions};
 use durable_fs::RealFs;
 use serde_json::{Map, Value, json};
 use service::clock::ManualClock;
 use service::health::HealthState;
+use service::metrics::MetricsFormat;
 use tokio::sync::mpsc as channel;
 use tokio_util::sync::CancellationToken;
 use tuf_core::time::UtcTime;
 
 use super::*;
+use crate::contract::ADMIN_EXCHANGE;
 use crate::roles::WorkerRole;
 use crate::{Config, WorkerInfo, exceptions};
 
@@ -61,7 +63,8 @@ impl SigningRole for Scripted {
             role_version: Some(7),
             expires: Some(UtcTime::from_unix(86_400)),
             next_renewal: self.renewal,
-            also_expire: BTreeMap::new(),
+            also_expire: BTreeMap::from([("root", UtcTime::from_unix(172_800))]),
+            warnings: vec!["a setting has no effect".into()],
             floor: BTreeMap::from([("record".to_owned(), 3)]),
         }
     }
@@ -144,6 +147,13 @@ async fn call(client: &Client, task: &str, kwargs: Value) -> Result<Value, Strin
     client.call(QUEUE, task, kwargs, LONG).await.map_err(|error| error.to_string())
 }
 
+/// As an operator sends it.
+async fn call_as_operator(client: &Client, task: &str, kwargs: Value) -> Result<Value, String> {
+    let kwargs: Map<String, Value> = serde_json::from_value(kwargs).unwrap();
+    let options = SendOptions { exchange: Some(ADMIN_EXCHANGE.into()), ..SendOptions::default() };
+    client.call_with(QUEUE, task, kwargs, options, LONG).await.map_err(|error| error.to_string())
+}
+
 #[tokio::test]
 async fn a_role_reconciles_at_start_and_periodically_while_the_broker_is_away() {
     // No broker listens there.
@@ -220,7 +230,25 @@ async fn ping_and_status_are_answered_while_work_is_blocked() {
     assert_eq!(status["state"], "ready");
     assert_eq!(status["role_version"], 7);
     assert_eq!(status["expires"], "1970-01-02T00:00:00Z");
+    assert_eq!(status["also_expire"], json!({"root": "1970-01-03T00:00:00Z"}));
+    assert_eq!(status["warnings"], json!(["a setting has no effect"]));
     assert_eq!(status["floor"], json!({"record": 3}));
+    fleet.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_forced_renewal_is_for_operators_alone() {
+    let broker = MemoryBroker::new();
+    let mut fleet = Fleet::start(Arc::new(broker.connect()), vec![], vec![]);
+    assert_eq!(fleet.next().await, "open 1");
+    assert_eq!(fleet.next().await, "reconcile 1 false");
+    let client = Client::new(Arc::new(broker.connect())).await.unwrap();
+    let error = call(&client, "refresh-expiry", json!({"force": true})).await.unwrap_err();
+    assert!(error.contains(exceptions::NOT_PERMITTED) && error.contains("refresh-expiry with `force`"), "{error}");
+    call(&client, "refresh-expiry", json!({})).await.unwrap();
+    assert_eq!(fleet.next().await, "reconcile 1 false");
+    call_as_operator(&client, "refresh-expiry", json!({"force": true})).await.unwrap();
+    assert_eq!(fleet.next().await, "reconcile 1 true");
     fleet.end().await.unwrap();
 }
 
@@ -238,17 +266,17 @@ async fn a_panic_opens_the_role_again_and_poisons_nothing() {
     assert_eq!(fleet.next().await, "open 1");
     assert_eq!(fleet.next().await, "reconcile 1 false");
     let client = Client::new(Arc::new(broker.connect())).await.unwrap();
-    let error = call(&client, "refresh-expiry", json!({"force": true})).await.unwrap_err();
+    let error = call_as_operator(&client, "refresh-expiry", json!({"force": true})).await.unwrap_err();
     assert!(error.contains(exceptions::INTERNAL) && error.contains("out of paper"), "{error}");
     assert!(matches!(fleet.context.health.settled(), HealthState::Alarm(_)));
-    let result = call(&client, "refresh-expiry", json!({"force": true})).await.unwrap();
+    let result = call_as_operator(&client, "refresh-expiry", json!({"force": true})).await.unwrap();
     assert_eq!(result, json!({"renewed": {"snapshot": 8}, "bins_renewed": 0}));
     assert_eq!(fleet.context.health.settled(), HealthState::Ready);
     assert_eq!(fleet.context.health.status().last_work.as_deref(), Some("1970-01-01T00:00:00Z"));
     assert_eq!(fleet.next().await, "reconcile 1 true");
     assert_eq!(fleet.next().await, "open 2");
     assert_eq!(fleet.next().await, "reconcile 2 true");
-    let metrics = fleet.context.metrics.process().render();
+    let metrics = fleet.context.metrics.process().render(MetricsFormat::OpenMetrics);
     assert!(metrics.contains("tuf_fleet_tasks_total{task=\"refresh-expiry\",outcome=\"panic\"} 1"), "{metrics}");
     assert!(metrics.contains("tuf_fleet_role_version{role=\"snapshot\"} 7"), "{metrics}");
     fleet.end().await.unwrap();

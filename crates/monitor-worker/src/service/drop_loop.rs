@@ -60,6 +60,7 @@ impl MonitorService {
                     }
                     self.account(report, started);
                     log_newly_held(report, &mut held);
+                    self.publish_held(&report.held);
                     context.health.set_state(HealthState::Ready);
                     if !tidied || report.did_something() {
                         tidied = true;

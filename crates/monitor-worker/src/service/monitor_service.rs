@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex};
 use celery_runtime::TaskError;
 use celery_runtime::client::Client;
 use fleet::Context;
-use fleet::contract::{FindNewTargets, Processing};
+use fleet::contract::{FindNewTargets, HeldDrop, MAX_HELD_DROPS, Processing};
 use fleet::exceptions::{INFRASTRUCTURE, NOT_READY, exception};
 use service::sync::lock;
 use tokio::sync::Notify;
 
 use super::callers::{TooManyCallers, WaitingCallers};
+use crate::drop_dir::DropName;
 use crate::monitor::Monitor;
+use crate::wait_reason::WaitReason;
 
 /// The monitor with its surroundings.
 pub(super) struct MonitorService {
@@ -87,5 +89,12 @@ impl MonitorService {
             status.processing = Some(processing);
             status.drops = counts;
         });
+    }
+
+    /// Puts the drops that are held back into `status`.
+    pub(super) fn publish_held(&self, held: &[(DropName, WaitReason)]) {
+        let held = held.iter().take(MAX_HELD_DROPS);
+        let held = held.map(|(name, reason)| HeldDrop { name: name.to_string(), reason: reason.to_string() }).collect();
+        self.context.health.update(|status| status.held_drops = held);
     }
 }

@@ -6,14 +6,25 @@ use celery_runtime::TaskError;
 use celery_runtime::client::CallError;
 use fleet::WorkerRole;
 use fleet::contract::{REFRESH_EXPIRY, RefreshExpiry, RefreshExpiryResult};
-use fleet::exceptions::{INFRASTRUCTURE, exception};
+use fleet::exceptions::{INFRASTRUCTURE, REFUSED, exception};
 
 use super::monitor_service::MonitorService;
 use crate::celery_chain::kwargs;
 
 impl MonitorService {
     /// Asks every signing role in turn, in the order in which each vouches for the one before.
+    ///
+    /// # Errors
+    /// `force` is refused: the signing roles take it from operators alone, and the monitor is none. Otherwise the failure
+    /// of the first role that fails.
     pub(super) async fn refresh_expiry(&self, arguments: &RefreshExpiry) -> Result<RefreshExpiryResult, TaskError> {
+        if arguments.force {
+            return Err(exception(
+                REFUSED,
+                "the monitor-worker does not pass `force` on: an operator sends it to the signing workers, as \
+                 `rugged refresh-expiry --force` does",
+            ));
+        }
         let mut all = RefreshExpiryResult { renewed: BTreeMap::new(), bins_renewed: 0 };
         for queue in WorkerRole::SIGNING.map(WorkerRole::queue) {
             let timeout = self.context.config.task_timeout;

@@ -289,11 +289,22 @@ async fn a_refused_drop_is_rejected_with_the_text_of_the_worker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refresh_expiry_asks_the_roles_in_order() {
     let fleet = Fleet::start("3600").await;
-    let renewed = fleet.call(REFRESH_EXPIRY, json!({"force": true}), None).await.unwrap();
+    let renewed = fleet.call(REFRESH_EXPIRY, json!({}), None).await.unwrap();
     let renewed: RefreshExpiryResult = serde_json::from_value(renewed).unwrap();
     assert_eq!(renewed.renewed.len(), 3);
     assert_eq!(renewed.bins_renewed, 3);
     assert_eq!(*fleet.asked.lock().unwrap(), [TARGETS_QUEUE, SNAPSHOT_QUEUE, TIMESTAMP_QUEUE]);
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forced_renewal_does_not_pass_through_the_monitor() {
+    let fleet = Fleet::start("3600").await;
+    for exchange in [None, Some(ADMIN_EXCHANGE)] {
+        let error = fleet.call(REFRESH_EXPIRY, json!({"force": true}), exchange).await.unwrap_err();
+        assert_eq!(class(error), "tuf_fleet.exceptions.Refused");
+    }
+    assert!(fleet.asked.lock().unwrap().is_empty());
     fleet.stop().await;
 }
 

@@ -15,13 +15,14 @@ use crate::output::{Output, count, one_line};
 use crate::role_arguments::worker_role;
 use service::exit_code::CommandExit;
 
-/// Check this machine: mounts, permissions, space, keys, clock, broker
+/// Check this machine: mounts, permissions, space, keys, floors, clock, broker
 ///
 /// The checks create, link, rename and remove temporary files in each role's directories. Findings name their remedy.
-/// Each worker runs the same checks when it starts.
+/// Each worker runs the same checks when it starts. Where a role's state is on this machine, the command also compares the
+/// repository with its floor.
 ///
 /// With --role, run the command as that worker's user, with its configuration and mounts. It then also checks that
-/// the worker cannot reach the keys and directories of other roles.
+/// the worker cannot reach the keys and directories of other roles, and that others can read the files that it creates.
 ///
 /// Without --role, run it where the directories of all workers are mounted.
 ///
@@ -68,7 +69,12 @@ pub async fn run(config: &Arc<Config>, args: DoctorArgs, output: Output) -> Resu
         tokio::task::spawn_blocking(move || {
             let fs: Arc<dyn Fs> = Arc::new(RealFs);
             let now = SystemClock.now();
-            roles.iter().flat_map(|role| preflight::for_role(&fs, &config, *role, now, alone)).collect::<Vec<_>>()
+            let of_role = |role: &WorkerRole| {
+                let mut findings = preflight::for_role(&fs, &config, *role, now, alone);
+                findings.extend(preflight::floor(&fs, &config, *role, now));
+                findings
+            };
+            roles.iter().flat_map(of_role).collect::<Vec<_>>()
         })
     };
     let mut findings =

@@ -14,7 +14,8 @@ use service::exit_code::CommandExit;
 /// resume-processing`.
 ///
 /// The pause survives a restart of the monitor-worker. The command needs an operator's broker user. With broker_url
-/// memory:// and without a running `rugged up`, it records the pause for the next start.
+/// memory:// and without a running `rugged up`, it records the pause for the next start, and says so; with
+/// `environment: production` it fails instead.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

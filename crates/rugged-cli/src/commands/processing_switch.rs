@@ -11,7 +11,7 @@ use service::clock::{Clock as _, SystemClock};
 use super::signing_chain::task_deadline;
 use crate::error::CliError;
 use crate::fleet_connection::FleetConnection;
-use crate::output::{Output, one_line};
+use crate::output::{Output, note, one_line};
 use service::exit_code::CommandExit;
 
 /// A change of the switch.
@@ -25,12 +25,13 @@ pub struct SwitchChange {
     pub timeout: Option<u64>,
 }
 
-/// Sets the switch through the running monitor-worker, or in its state when no fleet runs on `memory://`.
+/// Sets the switch through the running monitor-worker, or in its state when no fleet runs on `memory://`; never in its
+/// state in production.
 ///
 /// # Errors
-/// When the worker does not answer or refuses, or the state cannot be written.
+/// When no fleet is found in production, the worker does not answer or refuses, or the state cannot be written.
 pub async fn set(config: &Config, change: SwitchChange, output: Output) -> Result<CommandExit, CliError> {
-    let state = match FleetConnection::to_running(config).await? {
+    let state = match FleetConnection::to_running_or_none_needed(config).await? {
         Some(mut fleet) => {
             let task = if change.pause { PAUSE_PROCESSING } else { RESUME_PROCESSING };
             let arguments = Pause { reason: change.reason };
@@ -39,7 +40,11 @@ pub async fn set(config: &Config, change: SwitchChange, output: Output) -> Resul
             fleet.close().await;
             answer?
         }
-        None => set_in_state(config, change)?,
+        None => {
+            let state = set_in_state(config, change)?;
+            note("no fleet is running on memory://: recorded for the next `rugged up` with this state_path");
+            state
+        }
     };
     output.result(&state, text)?;
     Ok(CommandExit::Success)

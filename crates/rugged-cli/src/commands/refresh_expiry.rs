@@ -22,7 +22,7 @@ Examples:
   rugged refresh-expiry
   rugged refresh-expiry --force")]
 pub struct RefreshExpiryArgs {
-    /// Renew all metadata, even if it is far from its expiry
+    /// Renew all metadata, even if it is far from its expiry; needs an operator's broker user
     #[arg(long)]
     pub force: bool,
     /// Seconds to wait for each role [default: task_timeout]
@@ -48,7 +48,11 @@ pub async fn run(config: &Arc<Config>, args: RefreshExpiryArgs, output: Output) 
         // Each role signs the new version of the role before it.
         for queue in WorkerRole::SIGNING.map(WorkerRole::queue) {
             let arguments = RefreshExpiry { force: args.force };
-            let result: RefreshExpiryResult = fleet.call(queue, REFRESH_EXPIRY, &arguments, deadline).await?;
+            let result: RefreshExpiryResult = if args.force {
+                fleet.call_as_operator(queue, REFRESH_EXPIRY, &arguments, deadline).await?
+            } else {
+                fleet.call(queue, REFRESH_EXPIRY, &arguments, deadline).await?
+            };
             report.renewed.extend(result.renewed);
             report.bins_renewed += result.bins_renewed;
         }

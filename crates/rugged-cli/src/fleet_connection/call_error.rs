@@ -10,6 +10,10 @@ use serde_json::Value;
 use crate::error::CliError;
 use crate::output::one_line;
 
+/// What to do about a broker that cannot be reached.
+pub const BROKER_HINT: &str = "check that the broker runs, and broker_url with `rugged config`: host, port, user, password \
+                               and virtual host";
+
 /// The error of a command whose call of `task` on `queue` failed with `error`.
 #[must_use]
 pub fn explain_call_error(queue: &str, task: &str, error: CallError, deadline: Duration) -> CliError {
@@ -26,10 +30,14 @@ pub fn explain_call_error(queue: &str, task: &str, error: CallError, deadline: D
             CliError::no_answer(format!("no {queue} has ever connected to this broker"))
                 .hint("start it, or check broker_url and its virtual host")
         }
-        error @ CallError::Publish(_) => CliError::no_answer(error).hint(
-            "check broker_url with `rugged config`; operators' tasks need a broker user that may write to the exchange \
-             rugged.admin",
+        error @ CallError::Publish(PublishError::Refused { .. }) => CliError::no_answer(error).hint(
+            "the broker user lacks a right: operators' tasks need one that may write to the exchange rugged.admin, and \
+             every command one that may declare its reply queue",
         ),
+        error @ CallError::Publish(PublishError::Unavailable { .. }) => CliError::no_answer(error).hint(BROKER_HINT),
+        error @ CallError::Publish(PublishError::Nacked { .. } | PublishError::Timeout) => CliError::no_answer(error)
+            .hint("see the broker's log, and its alarms for memory and disk (`rabbitmq-diagnostics alarms`); then repeat the command"),
+        error @ CallError::Publish(_) => CliError::no_answer(error).hint("see the reason above; nothing was sent"),
         CallError::Revoked { .. } => {
             CliError::no_answer(format!("{queue} did not run {task}: it was busy until the task expired"))
                 .hint("try again, or raise --timeout")
@@ -59,4 +67,22 @@ fn failed_task(queue: &str, task: &str, exc_type: &str, exc_module: Option<&str>
         _ => "see the worker's log",
     };
     CliError::task_failed(format!("{queue}: {message}")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_away_is_not_explained_as_missing_rights() {
+        let hint = |error: PublishError| {
+            let error = explain_call_error("q", "t", CallError::Publish(error), Duration::from_secs(1));
+            error.next_step().unwrap_or_default().to_owned()
+        };
+        let away = hint(PublishError::Unavailable { reason: "connection refused".into() });
+        assert!(away.contains("broker runs") && !away.contains("rugged.admin"), "{away}");
+        let forbidden = hint(PublishError::Refused { reason: "ACCESS_REFUSED".into() });
+        assert!(forbidden.contains("rugged.admin"), "{forbidden}");
+        assert!(!hint(PublishError::Timeout).contains("rugged.admin"));
+    }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_runtime::broker::{ConnectOptions, SharedBroker, connect};
+use celery_runtime::broker::{Broker, ConnectOptions, SharedBroker, connect};
 use celery_runtime::client::{CallError, Client, SendOptions};
 use fleet::contract::ADMIN_EXCHANGE;
 use fleet::{Config, WorkerRole};
@@ -12,10 +12,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::call_error::explain_call_error;
+use super::call_error::{BROKER_HINT, explain_call_error};
 use super::embedded::EmbeddedFleet;
 use super::local_broker::{fleet_socket_path, uses_memory_broker};
 use crate::error::CliError;
+
+/// How long a broker may take to accept the connection. A broker that is away is the commonest reason for no answer, and
+/// must not look like a slow worker.
+const BROKER_WAIT: Duration = Duration::from_secs(5);
 
 /// A connection to the fleet.
 #[derive(Debug)]
@@ -31,12 +35,13 @@ impl FleetConnection {
     /// process serves the socket.
     ///
     /// # Errors
-    /// When `broker_url` is malformed.
+    /// When `broker_url` is malformed, or the broker cannot be reached within a few seconds.
     pub async fn to_running(config: &Config) -> Result<Option<Self>, CliError> {
         if !uses_memory_broker(config)? {
             let broker = connect(&config.process.broker.url, config.connect_options("rugged".into()))
                 .await
                 .map_err(|error| CliError::invalid_input(error).during("invalid broker_url"))?;
+            wait_for_broker(broker.as_ref(), config).await?;
             return Self::over(broker, None, config.shown_broker_url()).await.map(|fleet| Some(fleet.naming(config)));
         }
         let socket = fleet_socket_path(config);
@@ -53,18 +58,42 @@ impl FleetConnection {
     /// # Errors
     /// When `broker_url` is malformed, or no fleet runs on `memory://`.
     pub async fn require_running(config: &Config) -> Result<Self, CliError> {
-        Self::to_running(config).await?.ok_or_else(|| {
-            CliError::no_answer("no fleet is running on memory://")
-                .hint("start one with `rugged up`, or set broker_url to the workers' broker")
-        })
+        match Self::to_running_or_none_needed(config).await? {
+            Some(fleet) => Ok(fleet),
+            None => Err(CliError::no_answer("no fleet is running on memory://")
+                .hint("start one with `rugged up`, or set broker_url to the workers' broker")),
+        }
+    }
+
+    /// Connects to the running fleet. `None` when no fleet runs on `memory://` and the command may do the work itself: it
+    /// may not in production, where the real fleet runs elsewhere and would not notice.
+    ///
+    /// Every command that changes something connects through this function, or through
+    /// [`FleetConnection::require_running`].
+    ///
+    /// # Errors
+    /// When `broker_url` is malformed, or no fleet is found in production.
+    pub async fn to_running_or_none_needed(config: &Config) -> Result<Option<Self>, CliError> {
+        match Self::to_running(config).await? {
+            None if config.is_production() => Err(CliError::request_refused(
+                "found no fleet: broker_url is memory://, and no `rugged up` serves state_path; with `environment: \
+                 production` a command never does the fleet's work itself",
+            )
+            .hint(
+                "set broker_url to the broker of the workers (--broker-url, RUGGED_BROKER_URL or the configuration \
+                 file); `rugged config` shows the value in use and its origin",
+            )),
+            fleet => Ok(fleet),
+        }
     }
 
     /// Connects to the running fleet, or else to signing workers that this command hosts.
     ///
     /// # Errors
-    /// When `broker_url` is malformed, or the workers cannot be hosted (see [`EmbeddedFleet::start`]).
+    /// When `broker_url` is malformed, when no fleet is found in production, or when the workers cannot be hosted (see
+    /// [`EmbeddedFleet::start`]).
     pub async fn to_signing_workers(config: &Arc<Config>) -> Result<Self, CliError> {
-        if let Some(fleet) = Self::to_running(config).await? {
+        if let Some(fleet) = Self::to_running_or_none_needed(config).await? {
             return Ok(fleet);
         }
         Self::to_embedded(EmbeddedFleet::start(config, &WorkerRole::SIGNING).await?).await
@@ -188,4 +217,22 @@ impl FleetConnection {
             embedded.stop().await;
         }
     }
+}
+
+/// Waits until the broker has accepted the connection.
+async fn wait_for_broker(broker: &dyn Broker, config: &Config) -> Result<(), CliError> {
+    let mut state = broker.connection_state();
+    let connected = tokio::time::timeout(BROKER_WAIT, state.wait_for(|state| state.connected)).await;
+    if matches!(connected, Ok(Ok(_))) {
+        return Ok(());
+    }
+    let reason = broker.connection_state().borrow().last_error.clone();
+    let _ = tokio::time::timeout(BROKER_WAIT, broker.close()).await;
+    Err(CliError::no_answer(format!(
+        "cannot connect to the broker {} within {} s: {}",
+        config.shown_broker_url(),
+        BROKER_WAIT.as_secs(),
+        reason.as_deref().unwrap_or("no answer")
+    ))
+    .hint(BROKER_HINT))
 }

@@ -14,14 +14,20 @@ use crate::error::CliError;
 /// Most files in one drop; the monitor refuses more.
 const MAX_FILES: usize = 1_000_000;
 
-/// Collects the named files and the files below the named directories, sorted by path. A named link is followed,
-/// because the user typed it; links below a directory are refused, as the monitor would refuse them.
+/// Collects the named files and the files below the named directories, sorted by path. Links are refused, named ones and
+/// those below a directory, as the monitor would refuse them: what a link leads to may change without the user's knowledge.
+/// A directory that is a link can be named with a slash at its end.
 ///
 /// # Errors
 /// The first file that cannot be released. Nothing has been written then.
 pub fn collect(fs: &dyn Fs, sources: &[PathBuf]) -> Result<Vec<DropItem>, CliError> {
     let mut found = BTreeMap::new();
     for source in sources {
+        let named = fs.stat(source).map_err(|error| CliError::reading(source, error))?;
+        if named.kind == FileKind::Symlink {
+            return Err(refused(source, "is a symbolic link")
+                .hint("nothing was posted; name the file or directory that it leads to"));
+        }
         let real = source.canonicalize().map_err(|error| CliError::reading(source, error))?;
         let stat = fs.stat(&real).map_err(|error| CliError::reading(source, error))?;
         match stat.kind {

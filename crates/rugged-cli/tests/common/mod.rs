@@ -129,6 +129,11 @@ pub struct Up {
 }
 
 impl Up {
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end, as Ctrl-C does; its exit code.
     pub fn interrupt(mut self) -> i32 {
         let id = self.child.id().to_string();

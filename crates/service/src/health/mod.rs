@@ -4,7 +4,7 @@
 //!   repository, because a restart of the process heals neither.
 //! - `/readyz`: 200 while the worker can do its job; otherwise 503, and the body names the obstacles.
 //! - `/status`: the [`StatusBody`] as JSON, the same that the task `status` answers.
-//! - `/metrics`: OpenMetrics text.
+//! - `/metrics`: OpenMetrics for a scraper that accepts it, else the text format of Prometheus.
 
 mod endpoints;
 mod probe;

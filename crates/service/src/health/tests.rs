@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 struct ExampleStatus {
     worker: String,
     state: String,
+    detail: Option<String>,
     last_work: Option<String>,
     broker_connected: Option<bool>,
     role_version: Option<u64>,
@@ -23,6 +24,7 @@ impl StatusBody for ExampleStatus {
     fn set_process(&mut self, process: ProcessStatus) {
         self.worker = process.worker;
         self.state = process.state.into();
+        self.detail = process.detail;
         self.last_work = process.last_work;
         self.broker_connected = process.broker_connected;
     }
@@ -112,6 +114,7 @@ fn trying_again_does_not_end_an_alarm() {
     health.set_state(HealthState::Working);
     assert_eq!(health.missing(), ["alarm: a bad signature"]);
     assert_eq!(health.status().state, "working");
+    assert_eq!(health.status().detail.as_deref(), Some("a bad signature"));
     health.set_state(HealthState::Ready);
     assert!(health.missing().is_empty());
 }

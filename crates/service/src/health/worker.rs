@@ -164,7 +164,8 @@ impl<S: StatusBody> WorkerHealth<S> {
             instance,
             version,
             state: facts.state.name(),
-            detail: facts.state.detail().map(str::to_owned),
+            // Work in hand does not resolve what was wrong before it; its outcome does.
+            detail: facts.state.detail().or(facts.settled.detail()).map(str::to_owned),
             broker_connected: facts.broker_connected,
             last_work: facts.last_work.map(|time| time.to_string()),
         });

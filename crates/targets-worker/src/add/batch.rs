@@ -17,8 +17,8 @@ use crate::role::TargetsWorker;
 
 /// The state of a drop before the commit.
 enum DropState {
-    /// An earlier record holds it, with this number of targets.
-    Committed(u64),
+    /// An earlier record holds it.
+    Committed { record: u64, targets: u64 },
     /// Its files are copied.
     Ingested(Vec<IngestedFile>),
     /// Its producer has to change it.
@@ -63,7 +63,13 @@ impl TargetsWorker {
             if submissions.is_empty() { CommitOutcome::default() } else { self.role.commit(&submissions, now)? };
         let drops: Vec<DropVerdict> =
             batch.drops.iter().zip(&states).map(|(drop, state)| verdict(drop, state)).collect();
-        Ok(AddTargetsResult { drops, ..result(&commit) })
+        let earlier = states.iter().filter_map(|state| match state {
+            DropState::Committed { record, .. } => Some(*record),
+            _ => None,
+        });
+        let answer = result(&commit);
+        // A repeated task is answered with the record that the first one made.
+        Ok(AddTargetsResult { drops, record: answer.record.or(earlier.max()), ..answer })
     }
 
     fn read_batch(&self, name: &str) -> Result<Batch, TargetsError> {
@@ -85,7 +91,7 @@ impl TargetsWorker {
     /// Copies the files of a drop, unless a record holds it already.
     fn ingest_drop(&mut self, batch: &str, drop: &BatchDrop, now: UtcTime) -> Result<DropState, TargetsError> {
         if let Some(applied) = self.role.outcome_of(&request_id(drop), now)? {
-            return Ok(DropState::Committed(applied.outcome.added));
+            return Ok(DropState::Committed { record: applied.record, targets: applied.outcome.added });
         }
         if drop.dir.is_empty() || !drop.dir.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(RefusedRequest::NotADropDir { dir: drop.dir.clone() }.into());
@@ -117,7 +123,7 @@ fn digest(files: &[IngestedFile]) -> String {
 
 fn verdict(drop: &BatchDrop, state: &DropState) -> DropVerdict {
     let (rejected, targets) = match state {
-        DropState::Committed(targets) => (None, *targets),
+        DropState::Committed { targets, .. } => (None, *targets),
         DropState::Ingested(files) => (None, files.len() as u64),
         DropState::Rejected(fault) => (Some(fault.to_string()), 0),
     };

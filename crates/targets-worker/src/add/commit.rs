@@ -26,3 +26,8 @@ pub(super) fn result(commit: &CommitOutcome) -> AddTargetsResult {
         already_done: commit.record.is_none(),
     }
 }
+
+/// The answer for a request that an earlier call committed in record `record`, without verdicts.
+pub(super) fn earlier_result(record: u64) -> AddTargetsResult {
+    AddTargetsResult { record: Some(record), already_done: true, ..AddTargetsResult::default() }
+}

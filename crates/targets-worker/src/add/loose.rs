@@ -8,7 +8,7 @@ use fleet::contract::AddTargetsResult;
 use tuf_core::names::TargetPath;
 use tuf_core::time::UtcTime;
 
-use super::commit::{result, submission};
+use super::commit::{earlier_result, result, submission};
 use crate::error::{RefusedRequest, TargetsError};
 use crate::fault::TargetFault;
 use crate::ingest::{IngestError, IngestedFile};
@@ -22,8 +22,13 @@ impl TargetsWorker {
         task_id: &str,
         now: UtcTime,
     ) -> Result<AddTargetsResult, TargetsError> {
+        let request = format!("task:{task_id}");
+        // A retry finds its files gone. Those that are there may be newer ones, which this request does not name.
+        if let Some(applied) = self.role.outcome_of(&request, now)? {
+            return Ok(earlier_result(applied.record));
+        }
         let paths = match names {
-            Some(names) => names.iter().map(|name| TargetPath::new(name)).collect::<Result<Vec<_>, _>>()?,
+            Some(names) => names.iter().map(|name| loose_path(name)).collect::<Result<Vec<_>, _>>()?,
             None => self.loose_files()?,
         };
         let ingest = self.ingest();
@@ -38,7 +43,7 @@ impl TargetsWorker {
             return Err(RefusedRequest::Unsigned(fault.into()).into());
         }
         self.ingest().keep(files.iter_mut()).map_err(|error| refused(error, RefusedRequest::Unsigned))?;
-        let commit = self.role.commit(&[submission(format!("task:{task_id}"), &files)], now)?;
+        let commit = self.role.commit(&[submission(request, &files)], now)?;
         if self.keeps_files() {
             self.remove_loose(&files);
         }
@@ -57,7 +62,7 @@ impl TargetsWorker {
             let Some(name) = entry.name.to_str() else {
                 return Err(not_listed(TargetFault::NotUtf8 { path: PathBuf::from(&entry.name) }));
             };
-            if name.starts_with('.') || name.starts_with(BATCH_PREFIX) {
+            if !is_loose(name) {
                 continue;
             }
             match entry.kind {
@@ -90,6 +95,20 @@ impl TargetsWorker {
             }
         }
     }
+}
+
+/// Whether the entry `name` of the inbound directory is loose. All other entries are the monitor's: the batches, which
+/// may be incomplete to this worker's eyes, and the directories and files in the making, whose names begin with a dot.
+fn is_loose(name: &str) -> bool {
+    !name.starts_with('.') && !name.starts_with(BATCH_PREFIX)
+}
+
+/// The path of a loose file that a task names. A file inside a batch belongs to its drop, and is signed with it or not at
+/// all.
+fn loose_path(name: &str) -> Result<TargetPath, TargetsError> {
+    let path = TargetPath::new(name)?;
+    let first = path.as_str().split('/').next().unwrap_or_default();
+    if is_loose(first) { Ok(path) } else { Err(RefusedRequest::NotLoose { path: name.to_owned() }.into()) }
 }
 
 /// A missing file and one that cannot be a target are the caller's fault; any other error is the machine's.
