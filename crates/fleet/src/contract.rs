@@ -216,6 +216,9 @@ pub struct WorkerStatus {
     /// The floor: the worker never signs below these numbers.
     #[serde(default)]
     pub floor: BTreeMap<String, u64>,
+    /// Conditions that an operator must look at, although the worker goes on.
+    #[serde(default)]
+    pub notices: Vec<String>,
     /// Whether intake is paused. Monitor only.
     #[serde(default)]
     pub processing: Option<Processing>,

@@ -43,6 +43,7 @@ impl SigningRole for SnapshotWorker {
                 ("snapshot".to_owned(), floor.snapshot),
             ]
             .into(),
+            notices: self.role.notices().map(str::to_owned).collect(),
         }
     }
 }

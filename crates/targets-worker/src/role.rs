@@ -121,6 +121,7 @@ impl SigningRole for TargetsWorker {
                 ("record".to_owned(), floor.record.map_or(0, |record| record.number)),
             ]
             .into(),
+            notices: self.role.notices().map(str::to_owned).collect(),
         }
     }
 }

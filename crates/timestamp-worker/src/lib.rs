@@ -43,6 +43,7 @@ impl SigningRole for TimestampWorker {
                 ("timestamp".to_owned(), floor.timestamp),
             ]
             .into(),
+            notices: self.role.notices().map(str::to_owned).collect(),
         }
     }
 }

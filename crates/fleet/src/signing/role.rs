@@ -88,4 +88,6 @@ pub struct RoleReport {
     pub also_expire: BTreeMap<&'static str, UtcTime>,
     /// The floor, by name.
     pub floor: BTreeMap<String, u64>,
+    /// Conditions that an operator must look at, although the role goes on. Each says what to do.
+    pub notices: Vec<String>,
 }

@@ -63,6 +63,7 @@ impl SigningRole for Scripted {
             next_renewal: self.renewal,
             also_expire: BTreeMap::new(),
             floor: BTreeMap::from([("record".to_owned(), 3)]),
+            notices: vec!["a lock is held".to_owned()],
         }
     }
 }

@@ -184,6 +184,9 @@ fn text(report: &StatusReport) -> String {
         if let Some(detail) = &status.detail {
             details.push_str(&format!("{}: {}\n", worker.worker, one_line(detail)));
         }
+        for notice in &status.notices {
+            details.push_str(&format!("{}: {}\n", worker.worker, one_line(notice)));
+        }
         if let Some(processing) = status.processing.as_ref().filter(|processing| processing.paused) {
             let reason =
                 processing.reason.as_deref().map(|reason| format!(": {}", one_line(reason))).unwrap_or_default();
