@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// The kind of a directory entry. Only files and directories are ever opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +114,8 @@ pub trait Fs: Debug + Send + Sync {
     fn set_mtime(&self, path: &Path, seconds: i64) -> io::Result<()>;
     /// Free space of the mount that holds `dir`.
     fn space(&self, dir: &Path) -> io::Result<Space>;
-    /// Takes an exclusive lock on the file at `path` (created when missing), waiting for it.
+    /// Takes an exclusive lock on the file at `path` (created when missing), and waits for it up to `wait`. `TimedOut` when
+    /// another process holds it longer: any process that can open the file can hold the lock for ever.
     /// An optimisation: correctness must not depend on it, because locks may fail on network mounts.
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
+    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Box<dyn LockGuard>>;
 }

@@ -218,12 +218,13 @@ pub struct WorkerStatus {
     /// Expiry of other metadata that clients need and this worker reads, by name: `root`, and the earliest of all `bins`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub also_expire: BTreeMap<String, String>,
-    /// Facts that an operator should know although the worker does its job, such as a setting that has no effect.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
     /// The floor: the worker never signs below these numbers.
     #[serde(default)]
     pub floor: BTreeMap<String, u64>,
+    /// Conditions that an operator must look at although the worker goes on, such as a garbage file or a setting that has no
+    /// effect. Each names its remedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// Whether intake is paused. Monitor only.
     #[serde(default)]
     pub processing: Option<Processing>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fleet::KeyRole;
 use fleet::key_files::KeysError;
+use fleet::signing::SigningError;
 use tuf_core::key::{KeyError, SignError};
 use tuf_core::names::NameError;
 use tuf_core::root_chain::RootError;
@@ -59,6 +60,9 @@ pub enum CeremonyError {
         /// The reason.
         source: RootError,
     },
+    /// The clock of this machine is wrong, or that of the repository's mount.
+    #[error("no root was written: {0}")]
+    Clock(#[source] SigningError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
+use fleet::signing::check_skew;
 use fleet::{Config, KeyRole, key_files, repository};
 use tuf_core::canonical::Extra;
 use tuf_core::envelope::{Envelope, Signature};
@@ -95,6 +96,8 @@ pub fn initialize(fs: &Arc<dyn Fs>, config: &Config, now: UtcTime) -> Result<Ini
         durable::create_dir_all(fs.as_ref(), &dir, 0o775)
             .map_err(|source| CeremonyError::Io { path: dir.clone(), source })?;
     }
+    // Before a root is pinned: no worker would sign with this clock, and a root of a wrong time expires at a wrong time.
+    check_skew(fs.as_ref(), &config.metadata_path(), config.max_clock_skew, now).map_err(CeremonyError::Clock)?;
     let root_path = config.metadata_path().join("1.root.json");
     let pinned = durable::read_bounded(fs.as_ref(), &config.trusted_root, tuf_core::root_chain::MAX_ROOT_BYTES);
     let bytes = match pinned {

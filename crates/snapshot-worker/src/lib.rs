@@ -37,13 +37,13 @@ impl SigningRole for SnapshotWorker {
             expires: self.role.current().map(|(_, expires)| expires),
             next_renewal: self.role.next_renewal(),
             also_expire: [("root", self.role.trust().root().expires)].into(),
-            warnings: Vec::new(),
             floor: [
                 ("root".to_owned(), floor.root),
                 ("record".to_owned(), floor.record.map_or(0, |record| record.number)),
                 ("snapshot".to_owned(), floor.snapshot),
             ]
             .into(),
+            notices: self.role.notices().map(str::to_owned).collect(),
         }
     }
 }

@@ -133,12 +133,12 @@ impl SigningRole for TargetsWorker {
                 .into_iter()
                 .filter_map(|(role, expires)| Some((role, expires?)))
                 .collect(),
-            warnings: self.other_layout().into_iter().collect(),
             floor: [
                 ("root".to_owned(), floor.root),
                 ("record".to_owned(), floor.record.map_or(0, |record| record.number)),
             ]
             .into(),
+            notices: self.role.notices().map(str::to_owned).chain(self.other_layout()).collect(),
         }
     }
 }

@@ -108,14 +108,14 @@ fn a_repeated_batch_is_answered_with_the_record_of_the_first() {
 fn a_number_of_bins_without_effect_is_reported() {
     let mut scene = Scene::new();
     scene.role.reconcile(scene.now, false).unwrap();
-    assert!(scene.role.report(scene.now).warnings.is_empty());
+    assert!(scene.role.report(scene.now).notices.is_empty());
     let base = scene.config.repo_path.parent().unwrap();
     let config = Config::beneath(base).set("number_of_bins", "4").build().unwrap();
     assert_eq!(config.repo_path, scene.config.repo_path);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let mut other = TargetsWorker::open(&fs, &config).unwrap();
     other.reconcile(scene.now, false).unwrap();
-    let warnings = other.report(scene.now).warnings;
+    let warnings = other.report(scene.now).notices;
     assert_eq!(warnings.len(), 1);
     assert!(
         warnings[0].contains("number_of_bins is 4") && warnings[0].ends_with("set number_of_bins to 0"),

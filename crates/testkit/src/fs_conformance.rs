@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use durable_fs::{DirEntry, FileKind, Fs};
 
@@ -191,15 +192,19 @@ fn durability(fs: &dyn Fs, dir: &Path) {
     assert_eq!(kind(fs.sync_all(&dir.join("plain"))), ErrorKind::NotADirectory);
 }
 
+/// Longer than any test holds a lock.
+const LOCK_WAIT: Duration = Duration::from_secs(600);
+
 fn locks(fs: &Arc<dyn Fs>, dir: &Path) {
     let path = dir.join("lock");
-    let held = fs.lock(&path).unwrap();
+    let held = fs.lock(&path, LOCK_WAIT).unwrap();
     assert_eq!(fs.stat(&path).unwrap().kind, FileKind::File);
+    assert_eq!(kind(fs.lock(&path, Duration::ZERO).map(drop)), ErrorKind::TimedOut);
     let released = Arc::new(AtomicBool::new(false));
     let waiter = {
         let (fs, path, released) = (Arc::clone(fs), path.clone(), Arc::clone(&released));
         std::thread::spawn(move || {
-            let _held = fs.lock(&path).unwrap();
+            let _held = fs.lock(&path, LOCK_WAIT).unwrap();
             released.load(Ordering::SeqCst)
         })
     };
@@ -207,6 +212,6 @@ fn locks(fs: &Arc<dyn Fs>, dir: &Path) {
     drop(held);
     assert!(waiter.join().unwrap(), "two held the lock at once");
     // Released by its drop; another name is another lock.
-    let _again = fs.lock(&path).unwrap();
-    let _other = fs.lock(&dir.join("other-lock")).unwrap();
+    let _again = fs.lock(&path, LOCK_WAIT).unwrap();
+    let _other = fs.lock(&dir.join("other-lock"), LOCK_WAIT).unwrap();
 }

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use durable_fs::{Fs, WriteFile};
 use testkit::sim_fs::{CrashMode, SimFs, is_power_cut};
@@ -291,10 +292,10 @@ fn a_full_or_read_only_mount_refuses_writes() {
 fn a_lock_is_released_by_a_crash_and_its_waiter_wakes_up() {
     let fs = SimFs::new();
     fs.plant("/lock", "");
-    let held = fs.lock(p("/lock")).unwrap();
+    let held = fs.lock(p("/lock"), Duration::from_secs(600)).unwrap();
     let waiter = {
         let fs = fs.clone();
-        std::thread::spawn(move || fs.lock(p("/lock")).map(drop))
+        std::thread::spawn(move || fs.lock(p("/lock"), Duration::from_secs(600)).map(drop))
     };
     while fs.operations() < 2 {
         std::thread::yield_now();
@@ -302,11 +303,11 @@ fn a_lock_is_released_by_a_crash_and_its_waiter_wakes_up() {
     fs.stop();
     assert!(is_power_cut(&waiter.join().unwrap().unwrap_err()));
     fs.crash(CrashMode::DropUnsynced);
-    let again = fs.lock(p("/lock")).unwrap();
+    let again = fs.lock(p("/lock"), Duration::from_secs(600)).unwrap();
     // The guard of the former life releases nothing.
     drop(held);
     drop(again);
-    drop(fs.lock(p("/lock")).unwrap());
+    drop(fs.lock(p("/lock"), Duration::from_secs(600)).unwrap());
 }
 
 #[test]

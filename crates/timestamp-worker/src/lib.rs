@@ -37,13 +37,13 @@ impl SigningRole for TimestampWorker {
             expires: self.role.current().map(|(_, expires)| expires),
             next_renewal: self.role.next_renewal(),
             also_expire: [("root", self.role.trust().root().expires)].into(),
-            warnings: Vec::new(),
             floor: [
                 ("root".to_owned(), floor.root),
                 ("snapshot".to_owned(), floor.snapshot),
                 ("timestamp".to_owned(), floor.timestamp),
             ]
             .into(),
+            notices: self.role.notices().map(str::to_owned).collect(),
         }
     }
 }

@@ -3,6 +3,9 @@
 //! The library is synchronous and knows no broker, no configuration and no clock: time is passed in, files are reached
 //! through [`tuf_core::store::Store`] and [`durable_fs::Fs`].
 
+mod far_names;
+mod named_file;
+mod notices;
 mod numbered;
 mod skipped_names;
 

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::{Errno, retry_on_intr};
@@ -13,6 +15,10 @@ use super::handles::{RealLock, RealWrite};
 use super::open::{self, DIRECTORY, READ, open_dir, open_error, regular};
 use super::stat::{kind_of, stat_of};
 use crate::{DirEntry, Fs, LockGuard, ReadFile, Space, Stat, WriteFile};
+
+/// The pauses between two tries to take a lock. Locks are held for milliseconds.
+const FIRST_LOCK_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The operating system's file system (Linux).
 ///
@@ -113,10 +119,23 @@ impl Fs for RealFs {
         })
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = retry_on_intr(|| fs::open(path, flags, Mode::from_raw_mode(0o660))).map_err(open_error)?;
-        retry_on_intr(|| fs::flock(&fd, FlockOperation::LockExclusive))?;
+        let started = Instant::now();
+        let mut pause = FIRST_LOCK_PAUSE;
+        // A blocking call has no time limit, so the lock is asked for again and again.
+        while let Err(error) = retry_on_intr(|| fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+            let left = wait.saturating_sub(started.elapsed());
+            if error != Errno::WOULDBLOCK {
+                return Err(error.into());
+            }
+            if left.is_zero() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds the lock"));
+            }
+            thread::sleep(pause.min(left));
+            pause = pause.saturating_mul(2).min(LONGEST_LOCK_PAUSE);
+        }
         Ok(Box::new(RealLock(fd)))
     }
 }
@@ -133,6 +152,18 @@ mod tests {
             let error = RealFs.open(path).map(drop).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
         }
+    }
+
+    #[test]
+    fn a_lock_that_another_holds_is_not_waited_for_without_end() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("lock");
+        let held = RealFs.lock(&path, Duration::ZERO).unwrap();
+        for wait in [Duration::ZERO, Duration::from_millis(20)] {
+            assert_eq!(RealFs.lock(&path, wait).map(drop).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        }
+        drop(held);
+        drop(RealFs.lock(&path, Duration::ZERO).unwrap());
     }
 
     #[test]

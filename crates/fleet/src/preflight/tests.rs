@@ -228,7 +228,7 @@ mod refusing {
         fn space(&self, _: &Path) -> io::Result<Space> {
             Ok(Space { bytes: 1 << 20, inodes: 7 })
         }
-        fn lock(&self, _: &Path) -> io::Result<Box<dyn LockGuard>> {
+        fn lock(&self, _: &Path, _: std::time::Duration) -> io::Result<Box<dyn LockGuard>> {
             refused()
         }
     }

@@ -27,6 +27,7 @@ use crate::{Context, FleetError, tasks};
 pub use error::{SigningError, SigningErrorKind};
 pub use role::{ReconcileOutcome, RoleReport, SigningRole, tidied};
 pub use shared::SharedRole;
+pub use skew::check_skew;
 
 /// How the refusal of a forced [`REFRESH_EXPIRY`] names it.
 const FORCED_REFRESH: &str = "refresh-expiry with `force`";
@@ -92,30 +93,39 @@ async fn keep_reconciled<R: SigningRole>(context: Context, shared: Arc<SharedRol
     let period = context.config.reconcile_period;
     let mut pause = FIRST_RETRY_PAUSE;
     let mut tidying = TidySchedule::new(Instant::now());
+    let mut renewals = shared.renewal.subscribe();
     while !context.shutdown.is_cancelled() {
-        let next = match shared.reconcile_and_report("reconcile", false).await {
+        renewals.mark_unchanged();
+        let (longest, mut renewal) = match shared.reconcile_and_report("reconcile", false).await {
             Ok((_, report)) => {
                 pause = FIRST_RETRY_PAUSE;
                 if tidying.is_due(Instant::now()) {
                     let more = shared.tidy().await;
                     tidying.done(Instant::now(), more);
                 }
-                let renewal = report.next_renewal.map_or(i64::MAX, |due| due.seconds_since(context.clock.now()));
-                // A due renewal that was not made is the role's decision. Asking again immediately would not change it.
-                period.min(Duration::from_secs(u64::try_from(renewal.max(1)).unwrap_or(1)))
+                (period, report.next_renewal)
             }
-            Err(error) if error.kind() == SigningErrorKind::Alarm => period,
+            Err(error) if error.kind() == SigningErrorKind::Alarm => (period, None),
             Err(_) => {
                 let now = pause.min(period);
                 pause = pause.saturating_mul(2);
-                now
+                (now, None)
             }
         };
         context.health.progress();
-        tokio::select! {
-            () = context.shutdown.cancelled() => {}
-            () = shared.wake.notified() => {}
-            () = tokio::time::sleep(next) => {}
+        let until = Instant::now() + longest;
+        loop {
+            let left = renewal.map_or(i64::MAX, |due| due.seconds_since(context.clock.now()));
+            // A due renewal that was not made is the role's decision. Asking again immediately would not change it.
+            let renewing = Duration::from_secs(u64::try_from(left.max(1)).unwrap_or(1));
+            let next = until.min(Instant::now() + longest.min(renewing));
+            tokio::select! {
+                () = context.shutdown.cancelled() => break,
+                () = shared.wake.notified() => break,
+                () = tokio::time::sleep_until(next) => break,
+                // A task has signed meanwhile, and its work may have to be renewed before this loop would look.
+                Ok(()) = renewals.changed() => renewal = *renewals.borrow_and_update(),
+            }
         }
     }
 }

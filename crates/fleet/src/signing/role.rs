@@ -86,9 +86,9 @@ pub struct RoleReport {
     /// Expiry of other metadata that clients need and this role reads, by name: `root`, which no worker renews, and the earliest
     /// of all `bins`.
     pub also_expire: BTreeMap<&'static str, UtcTime>,
-    /// Facts that an operator should know although the role does its job, such as a setting that has no effect. Each says
-    /// what to do about it.
-    pub warnings: Vec<String>,
     /// The floor, by name.
     pub floor: BTreeMap<String, u64>,
+    /// Conditions that an operator must look at although the role goes on, such as a garbage file or a setting that has no
+    /// effect. Each names its remedy.
+    pub notices: Vec<String>,
 }

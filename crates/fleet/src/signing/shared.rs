@@ -11,7 +11,7 @@ use durable_fs::Fs;
 use service::clock::Clock;
 use service::health::HealthState;
 use service::metrics::WorkOutcome;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 use tracing::Span;
 use tuf_core::time::UtcTime;
 
@@ -50,6 +50,8 @@ pub struct SharedRole<R> {
     metrics: FleetMetrics,
     span: Span,
     pub(super) wake: Notify,
+    /// The time of the next renewal, as the last work reported it.
+    pub(super) renewal: watch::Sender<Option<UtcTime>>,
 }
 
 impl<R> fmt::Debug for SharedRole<R> {
@@ -71,6 +73,7 @@ impl<R: SigningRole> SharedRole<R> {
             metrics: context.metrics.clone(),
             span: context.span.clone(),
             wake: Notify::new(),
+            renewal: watch::Sender::new(None),
         }
     }
 
@@ -149,7 +152,7 @@ impl<R: SigningRole> SharedRole<R> {
         let mut slot = self.slot.clone().lock_owned().await;
         let (clock, health, span) = (self.clock.clone(), self.health.clone(), self.span.clone());
         let (worker_role, metrics) = (self.worker_role, self.metrics.clone());
-        let (fs, metadata) = (self.fs.clone(), self.metadata.clone());
+        let (fs, metadata, renewal) = (self.fs.clone(), self.metadata.clone(), self.renewal.clone());
         let blocking = tokio::task::spawn_blocking(move || {
             span.in_scope(|| {
                 let before = health.settled();
@@ -169,6 +172,8 @@ impl<R: SigningRole> SharedRole<R> {
                 health.metrics().task(task, label(outcome.as_ref().err()), started.elapsed());
                 if let Ok((_, report)) = &outcome {
                     publish(&health, &metrics, worker_role, report);
+                    renewal
+                        .send_if_modified(|known| std::mem::replace(known, report.next_renewal) != report.next_renewal);
                 }
                 health.set_state(state_after(before, outcome.as_ref().err(), reconciles));
                 outcome
@@ -219,8 +224,8 @@ fn publish(health: &Health, metrics: &FleetMetrics, role: WorkerRole, report: &R
         status.next_renewal = report.next_renewal.map(|time| time.to_string());
         let named = |(name, expires): (&&str, &UtcTime)| ((*name).to_owned(), expires.to_string());
         status.also_expire = report.also_expire.iter().map(named).collect();
-        status.warnings = report.warnings.clone();
         status.floor = report.floor.clone();
+        status.notices = report.notices.clone();
     });
 }
 

@@ -46,6 +46,15 @@ impl SkewProbe {
     }
 }
 
+/// Compares the time `now` with the clock of the mount that holds `dir`, before something is signed with that time. A directory
+/// that cannot be written gives no answer.
+///
+/// # Errors
+/// [`SigningError::ClockSkew`] when the two are further apart than `limit`.
+pub fn check_skew(fs: &dyn Fs, dir: &Path, limit: Duration, now: UtcTime) -> Result<(), SigningError> {
+    SkewProbe::new(limit, Duration::ZERO).check(fs, dir, &|| now)
+}
+
 fn mtime_of_a_new_file(fs: &dyn Fs, dir: &Path) -> Option<i64> {
     let mut file = durable::TempFile::new(fs, dir, 0o600).ok()?;
     // Over NFS the time is the server's only after bytes have reached it.

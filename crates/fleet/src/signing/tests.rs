@@ -64,8 +64,8 @@ impl SigningRole for Scripted {
             expires: Some(UtcTime::from_unix(86_400)),
             next_renewal: self.renewal,
             also_expire: BTreeMap::from([("root", UtcTime::from_unix(172_800))]),
-            warnings: vec!["a setting has no effect".into()],
             floor: BTreeMap::from([("record".to_owned(), 3)]),
+            notices: vec!["a lock is held".to_owned()],
         }
     }
 }
@@ -182,6 +182,23 @@ async fn a_renewal_is_made_when_it_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn work_of_a_task_is_renewed_when_it_is_due_although_the_loop_waits_for_longer() {
+    let broker = MemoryBroker::new();
+    let script = vec![Step::Fail(SigningError::alarm("not yet"))];
+    let due = Some(UtcTime::from_unix(10));
+    let mut fleet = Fleet::start_with(Arc::new(broker.connect()), vec![], script, "86400", due);
+    assert_eq!(fleet.next().await, "open 1");
+    assert_eq!(fleet.next().await, "reconcile 1 false");
+    let client = Client::new(Arc::new(broker.connect())).await.unwrap();
+    call(&client, "refresh-expiry", json!({})).await.unwrap();
+    assert_eq!(fleet.next().await, "reconcile 1 false");
+    let signed = tokio::time::Instant::now();
+    assert_eq!(fleet.next().await, "reconcile 1 false");
+    assert_eq!(signed.elapsed().as_secs(), 10);
+    fleet.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_are_tried_again_with_a_growing_pause_and_alarms_at_the_period() {
     let waiting = || SigningError::waiting("no root yet");
     let script =
@@ -231,8 +248,8 @@ async fn ping_and_status_are_answered_while_work_is_blocked() {
     assert_eq!(status["role_version"], 7);
     assert_eq!(status["expires"], "1970-01-02T00:00:00Z");
     assert_eq!(status["also_expire"], json!({"root": "1970-01-03T00:00:00Z"}));
-    assert_eq!(status["warnings"], json!(["a setting has no effect"]));
     assert_eq!(status["floor"], json!({"record": 3}));
+    assert_eq!(status["notices"], json!(["a lock is held"]));
     fleet.end().await.unwrap();
 }
 

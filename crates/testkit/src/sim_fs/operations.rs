@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use durable_fs::{DirEntry, Fs, LockGuard, ReadFile, Space, Stat, WriteFile};
 
@@ -106,7 +107,7 @@ impl Fs for SimFs {
         })
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         let (inode, generation) = self.operation("lock", path, None, |machine| {
             let inode = match machine.tree.find(path, FollowLinks::No) {
                 Err(error) if error.kind() == ErrorKind::NotFound => machine.create(path, 0o660)?,
@@ -115,13 +116,19 @@ impl Fs for SimFs {
             machine.tree.must_be_file(inode)?;
             Ok((inode, machine.generation))
         })?;
+        let started = Instant::now();
         let mut machine = self.machine();
         loop {
             machine.alive_since(generation)?;
             if machine.locked.insert(inode) {
                 return Ok(Box::new(SimLock { fs: self.clone(), inode, generation }));
             }
-            machine = self.shared.released.wait(machine).unwrap_or_else(PoisonError::into_inner);
+            let left = wait.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Err(io::Error::new(ErrorKind::TimedOut, "another process holds the lock"));
+            }
+            let waited = self.shared.released.wait_timeout(machine, left);
+            machine = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::{CopyFile, Created, FileName, NewFile, ReplaceOptions, Store, StoreError};
 use crate::sha256::{FileDigest, Sha256};
@@ -307,14 +308,18 @@ fn bad_directories_are_refused(store: &dyn Store) {
     }
 }
 
+/// Longer than any test holds a lock.
+const LOCK_WAIT: Duration = Duration::from_secs(600);
+
 fn locks_exclude_each_other(store: &dyn Store) {
     let file = name("metadata/.lock");
-    let held = store.lock(&file).unwrap();
-    let _other = store.lock(&name("metadata/.other")).unwrap();
+    let held = store.lock(&file, LOCK_WAIT).unwrap();
+    let _other = store.lock(&name("metadata/.other"), LOCK_WAIT).unwrap();
+    assert!(store.lock(&file, Duration::ZERO).is_err(), "a lock is never waited for without end");
     let released = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| {
-            let _held = store.lock(&file).unwrap();
+            let _held = store.lock(&file, LOCK_WAIT).unwrap();
             released.load(Ordering::SeqCst)
         });
         released.store(true, Ordering::SeqCst);

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io::Read;
+use std::time::Duration;
 
 use durable_fs::LockGuard;
 
@@ -134,10 +135,10 @@ pub trait Store: Debug + Send + Sync {
     /// When `dir` cannot be read.
     fn remove_stale(&self, dir: &str, before: i64) -> Result<u64, StoreError>;
 
-    /// Waits for an exclusive lock on `name` (a separate file, made if missing); dropping the guard releases it. On
-    /// mounts that do not lock between hosts it is only an optimisation.
+    /// Waits up to `wait` for an exclusive lock on `name` (a separate file, made if missing); dropping the guard releases
+    /// it. It is only an optimisation: some mounts do not lock between hosts, and any process may hold it for ever.
     ///
     /// # Errors
-    /// If the store has no locks; network mounts may have none.
-    fn lock(&self, name: &FileName) -> Result<Box<dyn LockGuard>, StoreError>;
+    /// If the store has no locks (network mounts may have none), or another holds it longer than `wait`.
+    fn lock(&self, name: &FileName, wait: Duration) -> Result<Box<dyn LockGuard>, StoreError>;
 }

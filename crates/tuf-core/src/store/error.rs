@@ -81,6 +81,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the fault lies in the one file that was to be read, and not in the store: it is too long, not a regular file,
+    /// or not readable for this process. Where strangers can create names, such a file is no reason to stop.
+    #[must_use]
+    pub fn is_of_the_file(&self) -> bool {
+        match self {
+            Self::TooLarge { .. } => true,
+            Self::Permission { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::InvalidInput,
+            _ => false,
+        }
+    }
+
     /// Sorts an I/O error by its kind.
     #[must_use]
     pub fn from_io(doing: &'static str, name: impl Into<String>, source: io::Error) -> Self {

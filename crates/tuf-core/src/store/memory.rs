@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{Cursor, Read};
+use std::io::{self, Cursor, Read};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use durable_fs::LockGuard;
 
@@ -217,10 +218,16 @@ impl Store for MemoryStore {
         self.below(dir).map(|_| 0)
     }
 
-    fn lock(&self, name: &FileName) -> Result<Box<dyn LockGuard>, StoreError> {
+    fn lock(&self, name: &FileName, wait: Duration) -> Result<Box<dyn LockGuard>, StoreError> {
+        let started = Instant::now();
         let mut held = lock(&self.locks.held);
         while !held.insert(name.clone()) {
-            held = self.locks.released.wait(held).unwrap_or_else(PoisonError::into_inner);
+            let left = wait.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                let source = io::Error::new(io::ErrorKind::TimedOut, "another holds the lock");
+                return Err(StoreError::from_io("lock", name.as_str(), source));
+            }
+            held = self.locks.released.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(Box::new(MemoryLockGuard { locks: Arc::clone(&self.locks), name: name.clone() }))
     }

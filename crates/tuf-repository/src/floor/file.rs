@@ -10,6 +10,7 @@ use tuf_core::time::UtcTime;
 
 use super::error::FloorError;
 use super::numbers::Floor;
+use crate::numbered::is_reachable;
 
 /// Format 2 added the highest role version and the time of the last signature.
 const FLOOR_FORMAT: u32 = 2;
@@ -128,12 +129,17 @@ impl FloorFile {
         durable::replace(self.fs.as_ref(), &path, &bytes, 0o644).map_err(io)
     }
 
-    /// Raises the floor to the numbers of the recovery, forgets a signing time in the future, and uses the grant up.
+    /// Raises the floor to the numbers of the recovery in `change`, forgets a signing time in the future, and uses the grant
+    /// up. A number that no release can have reached goes down.
     ///
     /// # Errors
     /// As [`FloorFile::raise`].
-    pub(crate) fn recovered(&mut self, now: UtcTime) -> Result<(), FloorError> {
-        self.change(|floor| floor.signed = now.unix(), true)?;
+    pub(crate) fn recovered(&mut self, now: UtcTime, change: impl FnOnce(&mut Floor)) -> Result<(), FloorError> {
+        let signed = |floor: &mut Floor| {
+            change(floor);
+            floor.signed = now.unix();
+        };
+        self.change(signed, true)?;
         let path = self.path.with_file_name(GRANT_FILE);
         // The raised floor voids the grant, except where only the signing time changed and it is the same second.
         durable::remove_file_if_there(self.fs.as_ref(), &path).map(drop).map_err(|source| FloorError::Io {
@@ -144,9 +150,18 @@ impl FloorFile {
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Floor), backwards: bool) -> Result<(), FloorError> {
-        let old = self.floor.unwrap_or_default();
+        let mut old = self.floor.unwrap_or_default();
         let mut new = old;
         change(&mut new);
+        if backwards {
+            // Only an operator's grant leads here.
+            for number in [&mut old.snapshot, &mut old.timestamp, &mut old.role_version] {
+                if !is_reachable(*number) {
+                    *number = 0;
+                }
+            }
+            old.record = old.record.filter(|record| is_reachable(record.number));
+        }
         new.root = new.root.max(old.root);
         new.snapshot = new.snapshot.max(old.snapshot);
         new.timestamp = new.timestamp.max(old.timestamp);

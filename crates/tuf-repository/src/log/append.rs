@@ -12,9 +12,8 @@ use super::error::LogError;
 use super::reader::Log;
 use super::record::{LOG_FORMAT, MAX_LOG_FILE_BYTES, PLAIN_LOG_FORMAT, Record, RequestOutcome, RoleRef, record_name};
 use super::signed::{Sign, Verify, signed_file};
-
-/// The most names in a row that are stepped over because files that are no records hold them.
-const MAX_SQUATTED_NAMES: u64 = 64;
+use crate::named_file::NamedFile;
+use crate::numbered::{MAX_NUMBER, MAX_SQUATTED_NAMES};
 
 /// The result of an attempt to append.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +40,18 @@ impl Log {
         sign: Sign<'_>,
     ) -> Result<Appended, LogError> {
         // A few squatted names are stepped over. A directory full of them is an attack, and an alarm.
-        for number in self.next..self.next + MAX_SQUATTED_NAMES {
+        for number in self.next..=self.position.saturating_add(MAX_SQUATTED_NAMES) {
+            let resume_at = skip_to.map(|used| used.max(number).saturating_add(1));
+            if number.max(resume_at.unwrap_or(0)) > MAX_NUMBER {
+                return Err(LogError::Exhausted);
+            }
             let record = Record {
                 kind: "record".into(),
                 format: if skip_to.is_some() { LOG_FORMAT } else { PLAIN_LOG_FORMAT },
                 number,
                 previous: self.head_digest,
                 results: results.clone(),
-                resume_at: skip_to.map(|used| used.max(number) + 1),
+                resume_at,
                 roles: roles.clone(),
                 time: now,
             };
@@ -56,7 +59,7 @@ impl Log {
             let bytes = signed_file(&file, &record, sign)?;
             let digest = Sha256::of(&bytes);
             if self.store.create(&file, &bytes)? != Created::Conflict {
-                if !self.head_exists()? || self.skipped.changed(self.store.as_ref())? {
+                if !self.head_exists(verify)? || self.skipped.changed(self.store.as_ref())? {
                     // Retention has deleted the records behind the head while this process stood still: the number was
                     // used before, and no reader looks at it. Or a skipped number below became free, and another
                     // writer may have used it. Start again from the present state.
@@ -68,13 +71,13 @@ impl Log {
                 return Ok(Appended::Committed(number));
             }
             let stat = self.store.stat(&file)?;
-            let existing = self.store.read(&file, MAX_LOG_FILE_BYTES)?;
-            if let Some(existing) = existing
-                && self.accept(number, &existing, verify)?.is_some()
-            {
-                return Ok(Appended::Lost);
+            match NamedFile::read(self.store.as_ref(), &file, MAX_LOG_FILE_BYTES)? {
+                NamedFile::Bytes(existing) if self.accept(number, &existing, verify)?.is_some() => {
+                    return Ok(Appended::Lost);
+                }
+                NamedFile::Unusable(error) => self.skipped.insert_unusable(number, file, stat, &error),
+                NamedFile::Bytes(_) | NamedFile::Missing => self.skipped.insert(number, file, stat),
             }
-            self.skipped.insert(number, file, stat);
             self.next = number + 1;
         }
         Err(LogError::Squatted(MAX_SQUATTED_NAMES))

@@ -3,10 +3,10 @@
 use tuf_core::store::FileName;
 use tuf_core::time::UtcTime;
 
-use super::base::{Base, base_name};
+use super::base::base_name;
 use super::error::LogError;
 use super::reader::Log;
-use super::record::{MAX_LOG_FILE_BYTES, record_name};
+use super::record::record_name;
 use super::signed::Verify;
 use crate::numbered::number_of;
 
@@ -28,9 +28,8 @@ impl Log {
         files.sort_unstable();
         let mut first = None;
         let head = self.head;
-        for (number, file, _) in files.iter().rev().filter(|(number, _, is_base)| *is_base && *number <= head) {
-            let Some(bytes) = self.store.read(file, MAX_LOG_FILE_BYTES)? else { continue };
-            let base = self.parse::<Base>(file, &bytes, verify, |base| (&base.kind, base.number), "base", *number)?;
+        for (number, ..) in files.iter().rev().filter(|(number, _, is_base)| *is_base && *number <= head) {
+            let base = self.read_base(*number, verify)?;
             if base.is_some_and(|base| base.time <= before) && self.store.stat(&record_name(*number)?)?.is_some() {
                 first = Some(*number);
                 break;

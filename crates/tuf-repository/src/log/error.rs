@@ -55,4 +55,10 @@ pub enum LogError {
         "cannot append to the commit log: the next {0} names are taken by files that are not records; remove these files"
     )]
     Squatted(u64),
+    /// The log has reached the highest number.
+    #[error(
+        "the commit log has used its highest number: a stolen targets key or a file that someone made moved it there; \
+         restore a backup of the log from before, then run `rugged recover`"
+    )]
+    Exhausted,
 }

@@ -14,7 +14,10 @@ use super::base::{Base, OUTCOME_RETENTION_SECONDS, base_name};
 use super::error::LogError;
 use super::record::{LOG_FORMAT, MAX_LOG_FILE_BYTES, Record, RecordedOutcome, RoleRef, record_name};
 use super::signed::Verify;
-use crate::numbered::number_of;
+use crate::far_names::FarNames;
+use crate::named_file::NamedFile;
+use crate::notices::Notices;
+use crate::numbered::{MAX_NUMBER, MAX_SQUATTED_NAMES, number_of};
 use crate::skipped_names::SkippedNames;
 
 /// The file of one number.
@@ -40,6 +43,8 @@ pub struct Log {
     pub(super) next: u64,
     /// The names in between.
     pub(super) skipped: SkippedNames,
+    far: FarNames,
+    pub(super) notices: Notices,
     pub(super) base: u64,
     pub(super) roles: BTreeMap<RoleName, RoleRef>,
     pub(super) results: BTreeMap<String, RecordedOutcome>,
@@ -57,6 +62,8 @@ impl Log {
             head_digest: None,
             next: 1,
             skipped: SkippedNames::default(),
+            far: FarNames::default(),
+            notices: Notices::default(),
             base: 0,
             roles: BTreeMap::new(),
             results: BTreeMap::new(),
@@ -95,7 +102,13 @@ impl Log {
 
     /// Forgets everything read, so that the next [`Log::refresh`] reads from the newest base.
     pub fn forget(&mut self) {
-        *self = Self::new(Arc::clone(&self.store));
+        let notices = std::mem::take(&mut self.notices);
+        *self = Self { notices, ..Self::new(Arc::clone(&self.store)) };
+    }
+
+    /// Conditions that an operator must look at, although the log can be used.
+    pub fn notices(&self) -> impl Iterator<Item = &str> {
+        self.notices.texts()
     }
 
     /// Reads the new records. Returns the roles changed since the last call, or `None` when the log was read from its base
@@ -110,15 +123,17 @@ impl Log {
             return Ok(None);
         }
         let mut changed = Vec::new();
-        loop {
+        // No writer steps over more names.
+        while self.next <= self.position.saturating_add(MAX_SQUATTED_NAMES) {
             match self.read_record(self.next, verify)? {
                 RecordLookup::Record(roles) => changed.extend(roles),
                 RecordLookup::Skipped => {}
                 RecordLookup::Missing => break,
             }
         }
-        let behind = changed.is_empty() && !self.head_exists()?;
-        if behind || self.skipped.changed(self.store.as_ref())? {
+        let behind = changed.is_empty() && !self.head_exists(verify)?;
+        let store = self.store.as_ref();
+        if behind || self.skipped.changed(store)? || self.far.changed(store)? {
             // Either retention has deleted the head and the records behind it while this process stood still, or a skipped
             // name holds another file now, which may be the next record.
             self.forget();
@@ -130,25 +145,23 @@ impl Log {
     }
 
     /// Whether the record at the head still exists. Retention never deletes the newest record.
-    pub(super) fn head_exists(&self) -> Result<bool, LogError> {
+    pub(super) fn head_exists(&mut self, verify: Verify<'_>) -> Result<bool, LogError> {
         if self.head == 0 {
             // Retention deletes no record before the first base.
-            return Ok(!self.store.list("")?.iter().any(|name| number_of(name, ".base.json").is_some()));
+            for number in self.listed_bases()? {
+                if self.read_base(number, verify)?.is_some() {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
         }
         Ok(self.store.stat(&record_name(self.head)?)?.is_some())
     }
 
     fn load(&mut self, verify: Verify<'_>) -> Result<(), LogError> {
-        let (mut records, mut bases) = (Vec::new(), Vec::new());
-        for name in self.store.list("")? {
-            if let Some(number) = number_of(&name, ".record.json") {
-                records.push(number);
-            } else if let Some(number) = number_of(&name, ".base.json") {
-                bases.push(number);
-            }
-        }
-        bases.sort_unstable_by(|a, b| b.cmp(a));
-        for number in bases {
+        let names = self.store.list("")?;
+        let mut records: Vec<u64> = names.iter().filter_map(|name| number_of(name, ".record.json")).collect();
+        for number in bases_in(&names) {
             if self.load_base(number, verify)? {
                 break;
             }
@@ -163,37 +176,59 @@ impl Log {
                 self.skipped.insert(number, record_name(number)?, None);
             }
         }
-        self.next = self.next.max(self.head + 1);
+        // A name far away does not move the next number, and is not waited for.
+        let far = self.skipped.take_above(self.position.saturating_add(MAX_SQUATTED_NAMES));
+        self.far.found("record", far, &mut self.notices);
+        self.next = self.skipped.next_free(self.position + 1);
         Ok(())
+    }
+
+    /// The numbers of the bases on disk, newest first.
+    fn listed_bases(&self) -> Result<Vec<u64>, LogError> {
+        Ok(bases_in(&self.store.list("")?))
     }
 
     /// Reads the file of one number and moves to the next number.
     fn read_record(&mut self, number: u64, verify: Verify<'_>) -> Result<RecordLookup, LogError> {
         let name = record_name(number)?;
         let stat = self.store.stat(&name)?;
-        let Some(bytes) = self.store.read(&name, MAX_LOG_FILE_BYTES)? else { return Ok(RecordLookup::Missing) };
-        let lookup = match self.accept(number, &bytes, verify)? {
-            Some(record) => {
-                let roles = record.roles.keys().cloned().collect();
-                self.apply(record, Sha256::of(&bytes));
-                RecordLookup::Record(roles)
-            }
-            None => {
-                self.skipped.insert(number, name, stat);
-                RecordLookup::Skipped
+        let bytes = match NamedFile::read(self.store.as_ref(), &name, MAX_LOG_FILE_BYTES)? {
+            NamedFile::Bytes(bytes) => bytes,
+            NamedFile::Missing => return Ok(RecordLookup::Missing),
+            NamedFile::Unusable(error) => {
+                self.alarm(&name, &error.to_string());
+                self.skipped.insert_unusable(number, name, stat, &error);
+                self.next = self.skipped.next_free(self.position + 1);
+                return Ok(RecordLookup::Skipped);
             }
         };
-        self.next = self.next.max(number + 1);
-        Ok(lookup)
+        if let Some(record) = self.accept(number, &bytes, verify)? {
+            let roles = record.roles.keys().cloned().collect();
+            self.apply(record, Sha256::of(&bytes));
+            return Ok(RecordLookup::Record(roles));
+        }
+        self.skipped.insert(number, name, stat);
+        self.next = self.skipped.next_free(self.position + 1);
+        Ok(RecordLookup::Skipped)
+    }
+
+    /// The base of a number, if it verifies.
+    pub(super) fn read_base(&mut self, number: u64, verify: Verify<'_>) -> Result<Option<Base>, LogError> {
+        let file = base_name(number)?;
+        match NamedFile::read(self.store.as_ref(), &file, MAX_LOG_FILE_BYTES)? {
+            NamedFile::Bytes(bytes) => {
+                self.parse::<Base>(&file, &bytes, verify, |base| (&base.kind, base.number), "base", number)
+            }
+            NamedFile::Missing => Ok(None),
+            NamedFile::Unusable(error) => {
+                self.alarm(&file, &error.to_string());
+                Ok(None)
+            }
+        }
     }
 
     fn load_base(&mut self, number: u64, verify: Verify<'_>) -> Result<bool, LogError> {
-        let file = base_name(number)?;
-        let Some(bytes) = self.store.read(&file, MAX_LOG_FILE_BYTES)? else { return Ok(false) };
-        let Some(base) = self.parse::<Base>(&file, &bytes, verify, |base| (&base.kind, base.number), "base", number)?
-        else {
-            return Ok(false);
-        };
+        let Some(base) = self.read_base(number, verify)? else { return Ok(false) };
         self.head = base.number;
         self.position = base.number;
         self.head_digest = Some(base.digest);
@@ -207,6 +242,10 @@ impl Log {
     /// The record, if it verifies and continues the chain; otherwise an alarm and `None`.
     pub(super) fn accept(&mut self, number: u64, bytes: &[u8], verify: Verify<'_>) -> Result<Option<Record>, LogError> {
         let file = record_name(number)?;
+        if number > MAX_NUMBER {
+            self.alarm(&file, "its number is higher than any that is ever used");
+            return Ok(None);
+        }
         let parsed =
             self.parse::<Record>(&file, bytes, verify, |record| (&record.kind, record.number), "record", number)?;
         Ok(match parsed {
@@ -269,8 +308,8 @@ impl Log {
         self.head_digest = Some(digest);
         let resume_at = record.resume_at.unwrap_or(0).max(record.number + 1);
         self.position = resume_at - 1;
-        self.next = self.next.max(resume_at);
         self.skipped.settle(self.position);
+        self.next = self.skipped.next_free(resume_at);
         self.roles.extend(record.roles);
         let (number, time) = (record.number, record.time);
         self.results.extend(
@@ -284,4 +323,12 @@ impl Log {
     pub(super) fn prune(&mut self, now: UtcTime) {
         self.results.retain(|_, stored| now.seconds_since(stored.time) <= OUTCOME_RETENTION_SECONDS);
     }
+}
+
+/// The numbers of bases among names, newest first.
+fn bases_in(names: &[String]) -> Vec<u64> {
+    let numbers = names.iter().filter_map(|name| number_of(name, ".base.json"));
+    let mut bases: Vec<u64> = numbers.filter(|number| *number <= MAX_NUMBER).collect();
+    bases.sort_unstable_by(|a, b| b.cmp(a));
+    bases
 }

@@ -45,14 +45,6 @@ pub enum RoleError {
         /// Version of the newest trusted root.
         version: u64,
     },
-    /// A root does not follow from the root before it.
-    #[error("cannot trust {version}.root.json: {source}")]
-    RootUntrusted {
-        /// The version in the file's name.
-        version: u64,
-        /// The reason.
-        source: RootError,
-    },
     /// The newest root has expired.
     #[error("root version {version} expired at {expires}: publish a new root version")]
     RootExpired {
@@ -142,6 +134,16 @@ pub enum RoleError {
     /// The commit log is empty, but the role has signed records before.
     #[error("the commit log is empty, but the floor is not: restore a backup of the log first")]
     LogEmpty,
+    /// Signed metadata exists, but none of this role's own state: it is somebody's repository.
+    #[error(
+        "{file} is metadata of a repository that this role has no state of, so it is not started over: this version cannot \
+         adopt a repository of other software, which needs an empty directory; if it is this fleet's own repository, restore \
+         its newest backup (log and metadata), then see `rugged recover`"
+    )]
+    ForeignMetadata {
+        /// The file.
+        file: FileName,
+    },
     /// A record has another digest than the role remembers.
     #[error("record {number} is not the one signed before: its digest differs")]
     RecordReplaced {
@@ -161,6 +163,38 @@ pub enum RoleError {
         contested: Contested,
         /// How often this writer tried.
         attempts: usize,
+    },
+
+    /// Files that are not valid hold the next names of a role.
+    #[error(
+        "the next {count} names of the role {role} are taken, up to {file}, by files that are not valid: find out who made \
+         them, and remove them"
+    )]
+    NamesTaken {
+        /// The role.
+        role: RoleName,
+        /// Number of names.
+        count: u64,
+        /// The last of them.
+        file: FileName,
+    },
+    /// The role has reached the highest version that is ever used.
+    #[error(
+        "the role {role} has reached the highest version, 2^53 - 1: publish a new root version with a new key for it, so \
+         that clients forget its versions, then run `rugged recover`"
+    )]
+    NumbersUsedUp {
+        /// The role.
+        role: RoleName,
+    },
+
+    /// A floor is to be made so high that versions would soon run out.
+    #[error("a floor of {number} for the role {role} leaves too few versions: choose a lower number")]
+    BeyondTooHigh {
+        /// The role.
+        role: RoleName,
+        /// The floor.
+        number: u64,
     },
 
     /// The newest snapshot lists a newer version of a role than the commit log.
@@ -197,6 +231,17 @@ pub enum RoleError {
         version: u64,
         /// When it expired.
         expires: UtcTime,
+    },
+    /// The next timestamp would be longer than clients read.
+    #[error(
+        "the timestamp would be {length} bytes long, and clients read at most {max}: its signatures are too many or too long; \
+         publish a root version with fewer or shorter keys for the role timestamp (Ed25519 keys are the shortest)"
+    )]
+    TimestampTooLong {
+        /// Its length in bytes.
+        length: u64,
+        /// The limit in bytes.
+        max: u64,
     },
     /// The newest snapshot is older than the one that clients see.
     #[error("the newest snapshot is version {newest}, but the served timestamp names version {served}")]
@@ -297,9 +342,8 @@ impl RoleError {
             | Self::Floor(FloorError::Io { .. })
             | Self::RetentionMarks { .. }
             | Self::LostRace { .. } => Infrastructure,
-            Self::PreconditionFailed { .. } => Refused,
+            Self::PreconditionFailed { .. } | Self::BeyondTooHigh { .. } => Refused,
             Self::PinnedRootInvalid { .. }
-            | Self::RootUntrusted { .. }
             | Self::RootExpired { .. }
             | Self::RoleNotInRoot(_)
             | Self::SigningKeysMissing { .. }
@@ -311,11 +355,15 @@ impl RoleError {
             | Self::DelegatingRoleMissing { .. }
             | Self::Log(_)
             | Self::LogEmpty
+            | Self::ForeignMetadata { .. }
+            | Self::NamesTaken { .. }
+            | Self::NumbersUsedUp { .. }
             | Self::RecordReplaced { .. }
             | Self::RoleNotInLog { .. }
             | Self::SnapshotAheadOfLog { .. }
             | Self::SnapshotListsUnknownRole { .. }
             | Self::SnapshotEntryInvalid { .. }
+            | Self::TimestampTooLong { .. }
             | Self::SnapshotBehindServed { .. }
             | Self::EntryWouldGoBack { .. }
             | Self::EntryWouldVanish { .. }

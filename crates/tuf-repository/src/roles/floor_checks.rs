@@ -51,7 +51,7 @@ pub(super) fn check_clock(floor: &mut FloorFile, now: UtcTime) -> Result<(), Rol
     }
     if floor.recovery_granted()? {
         tracing::warn!(reason = %clock_behind(&known, now), "resuming with an earlier clock");
-        floor.recovered(now)?;
+        floor.recovered(now, |_| {})?;
         return Ok(());
     }
     Err(clock_behind(&known, now))

@@ -56,6 +56,12 @@ pub enum InvalidMetadata {
         /// The version in the file.
         found: u64,
     },
+    /// Its version is higher than any that is ever used, 2^53 - 1.
+    #[error("its version {version} is higher than any that is ever used (2^53 - 1)")]
+    VersionTooHigh {
+        /// The version.
+        version: u64,
+    },
     /// A timestamp names a snapshot that is missing, or whose SHA-256 differs.
     #[error("it names snapshot version {version}, which is missing or has another SHA-256")]
     SnapshotMissing {

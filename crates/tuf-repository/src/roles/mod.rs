@@ -12,12 +12,14 @@
 //! | `collect` | retention, role by role |
 //! | [`recover`] | how a role resumes after a restore |
 //! | `floor_checks` | the repository compared with the floor of a role |
+//! | `foreign` | metadata of a repository that a role has no record of |
 //! | `trust`, `role_reader` | the root chain, the keys, and the check of every metadata file read |
 //! | `plain_names` | the unversioned names of repositories without consistent snapshots |
 
 mod collect;
 mod error;
 mod floor_checks;
+mod foreign;
 mod invalid_metadata;
 mod lifetime;
 mod limits;

@@ -78,7 +78,7 @@ pub(super) fn replace(
 }
 
 /// `VERSION.role.json` to `role.json`.
-fn plain_copy(role: &RoleName, version: u64) -> Result<CopyFile, RoleError> {
+pub(super) fn plain_copy(role: &RoleName, version: u64) -> Result<CopyFile, RoleError> {
     Ok(CopyFile {
         from: versioned(role, version)?,
         to: FileName::new(format!("{role}.json"))?,

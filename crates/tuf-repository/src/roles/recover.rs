@@ -22,6 +22,8 @@ use super::snapshot_reader::SnapshotReader;
 use super::trust::Trust;
 use crate::floor::{Floor, RecordFloor};
 use crate::log::Log;
+use crate::named_file::NamedFile;
+use crate::numbered::{MAX_NUMBER, is_reachable};
 use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
 use tuf_core::schema::{Metadata, Timestamp};
@@ -33,6 +35,14 @@ use tuf_core::time::UtcTime;
 pub const VERSION_MARGIN: u64 = 16;
 /// Role versions that are skipped when the highest is unknown, above one per lost record.
 pub const UNKNOWN_VERSION_MARGIN: u64 = 1_000;
+
+/// The numbers up to which all count as used when a role resumes from the verified number `verified` below `floor`.
+///
+/// A floor that no release can have reached is left below: the role resumes from the verified number. Clients that have seen a
+/// number near that floor need a root with a new key for the role, which makes them forget it.
+pub(super) fn used_up_to(floor: u64, verified: u64) -> u64 {
+    if is_reachable(floor) { floor + VERSION_MARGIN } else { verified.saturating_add(VERSION_MARGIN) }
+}
 
 /// A role that keeps a floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,10 +90,16 @@ pub fn below_floor(
         FlooredRole::Snapshot => {
             let version = newest_snapshot(repository, trust)?;
             found.extend(check_snapshot(version, floor).err());
+            if floor.record.is_some_and(|record| !is_reachable(record.number)) {
+                found.extend(check_log_floor(&read_log(repository, trust)?, floor.record).err());
+            }
         }
         FlooredRole::Timestamp => {
             let version = served_timestamp(repository, trust)?;
             found.extend(check_timestamp(version, floor).err());
+            if !is_reachable(floor.snapshot) {
+                found.extend(check_snapshot(newest_snapshot(repository, trust)?, floor).err());
+            }
         }
     }
     if floor.signed > now.unix() + MAX_CLOCK_STEP_SECONDS {
@@ -97,7 +113,7 @@ pub fn below_floor(
 /// resumes above it after [`crate::floor::FloorFile::grant_recovery`]. Needs no key.
 ///
 /// # Errors
-/// [`RoleError::LogEmpty`]; [`RoleError`].
+/// [`RoleError::LogEmpty`]; [`RoleError::BeyondTooHigh`]; [`RoleError`].
 pub fn floor_above(
     role: FlooredRole,
     repository: &RepositoryStores,
@@ -114,21 +130,29 @@ pub fn floor_above(
             if log.head() == 0 {
                 return Err(RoleError::LogEmpty);
             }
-            let number = log.position().saturating_add(numbers);
+            let number = above(log.position(), numbers, &RoleName::targets())?;
             if floor.record.is_none_or(|record| record.number < number) {
                 // No record has this digest: a record found under the number is not the one that was signed.
                 floor.record = Some(RecordFloor { digest: Sha256::from([0; 32]), number });
             }
-            floor.role_version = floor.role_version.max(highest_version(&log).saturating_add(numbers));
+            floor.role_version = floor.role_version.max(above(highest_version(&log), numbers, &RoleName::targets())?);
         }
         FlooredRole::Snapshot => {
-            floor.snapshot = floor.snapshot.max(newest_snapshot(repository, trust)?.saturating_add(numbers));
+            let newest = newest_snapshot(repository, trust)?;
+            floor.snapshot = floor.snapshot.max(above(newest, numbers, &RoleName::snapshot())?);
         }
         FlooredRole::Timestamp => {
-            floor.timestamp = floor.timestamp.max(served_timestamp(repository, trust)?.saturating_add(numbers));
+            let served = served_timestamp(repository, trust)?;
+            floor.timestamp = floor.timestamp.max(above(served, numbers, &RoleName::timestamp())?);
         }
     }
     Ok(floor)
+}
+
+/// `numbers` above `verified`, if a role can resume there.
+fn above(verified: u64, numbers: u64, role: &RoleName) -> Result<u64, RoleError> {
+    let number = verified.saturating_add(numbers);
+    if is_reachable(number) { Ok(number) } else { Err(RoleError::BeyondTooHigh { role: role.clone(), number }) }
 }
 
 fn read_log(repository: &RepositoryStores, trust: &Trust) -> Result<Log, RoleError> {
@@ -144,22 +168,25 @@ fn newest_snapshot(repository: &RepositoryStores, trust: &Trust) -> Result<u64, 
 }
 
 fn served_timestamp(repository: &RepositoryStores, trust: &Trust) -> Result<u64, RoleError> {
-    let file = repository.metadata.read(&FileName::new("timestamp.json")?, MAX_TIMESTAMP)?;
+    let file = NamedFile::read(repository.metadata.as_ref(), &FileName::new("timestamp.json")?, MAX_TIMESTAMP)?;
     Ok(file
+        .bytes()
         .and_then(|file| Envelope::parse(file).ok())
         .filter(|envelope| trust.verify(&RoleName::timestamp(), envelope).is_ok())
         .and_then(|envelope| Timestamp::from_envelope(&envelope).ok())
+        .filter(|timestamp| timestamp.version <= MAX_NUMBER)
         .map_or(0, |timestamp| timestamp.version))
 }
 
 /// A version above every version that any role of the targets keys may have had.
 pub(super) fn role_version_above(floor: &Floor, log: &Log) -> u64 {
     let on_disk = highest_version(log);
-    if floor.role_version > 0 {
+    if floor.role_version > 0 && is_reachable(floor.role_version) {
         return floor.role_version.max(on_disk) + VERSION_MARGIN;
     }
-    let lost = floor.record.map_or(0, |record| record.number).saturating_sub(log.position());
-    on_disk + lost + UNKNOWN_VERSION_MARGIN
+    let record = floor.record.map_or(0, |record| record.number);
+    let lost = if is_reachable(record) { record.saturating_sub(log.position()) } else { 0 };
+    on_disk.saturating_add(lost + UNKNOWN_VERSION_MARGIN)
 }
 
 /// The highest version of any role in the log.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::{Contested, RoleError};
 use super::floor_checks::{check_clock, check_log_floor, check_snapshot};
+use super::foreign;
 use super::lifetime::Lifetime;
 use super::parallel::{beside, try_map};
 use super::recover;
@@ -17,9 +18,10 @@ use super::update::RoleUpdate;
 use super::versioned::versioned;
 use crate::floor::{FloorFile, RecordFloor};
 use crate::log::{Log, RoleRef};
+use crate::numbered::is_reachable;
 use tuf_core::bins::{BINS_ROLE, is_bin};
 use tuf_core::document::{Document, DocumentType};
-use tuf_core::names::RoleName;
+use tuf_core::names::{RoleName, TopRole};
 use tuf_core::sha256::Sha256;
 use tuf_core::store::Created;
 use tuf_core::time::UtcTime;
@@ -77,6 +79,11 @@ impl SnapshotRole {
         self.snapshots.newest().map(|newest| (newest.document.version(), newest.document.expires()))
     }
 
+    /// Conditions that an operator must look at, although the role goes on.
+    pub fn notices(&self) -> impl Iterator<Item = &str> {
+        self.trust.notices().chain(self.snapshots.notices()).chain(self.log.notices())
+    }
+
     /// Time of the next renewal, as last read.
     #[must_use]
     pub fn next_renewal(&self) -> Option<UtcTime> {
@@ -92,6 +99,9 @@ impl SnapshotRole {
             self.refresh(now)?;
             if self.log.head() == 0 {
                 return Err(RoleError::NoRecordYet);
+            }
+            if self.snapshots.newest().is_none() && !self.recovering {
+                self.refuse_foreign()?;
             }
             let changed = self.changed()?;
             let newest = self.snapshots.newest();
@@ -121,14 +131,19 @@ impl SnapshotRole {
             self.dirty = None;
         }
         let changed = self.log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
-        if let Err(below) = check_log_floor(&self.log, floor.record) {
-            // Read from the start each time: after a restore the log continues with another record.
-            self.log.forget();
-            return Err(below);
-        }
-        let version = self.snapshots.newest().map_or(0, |newest| newest.document.version());
         self.recovering = false;
-        if let Err(below) = check_snapshot(version, &floor) {
+        let mut below = None;
+        if let Err(record) = check_log_floor(&self.log, floor.record) {
+            let reachable = floor.record.is_none_or(|record| is_reachable(record.number));
+            if reachable || !self.floor.recovery_granted()? {
+                // Read from the start each time: after a restore the log continues with another record.
+                self.log.forget();
+                return Err(record);
+            }
+            below = Some(record);
+        }
+        let version = self.snapshots.version();
+        if let Some(below) = check_snapshot(version, &floor).err().or(below) {
             // Read from the start each time: the snapshot that resumes above the floor skips numbers.
             self.snapshots.forget();
             if !self.floor.recovery_granted()? {
@@ -136,7 +151,7 @@ impl SnapshotRole {
             }
             self.snapshots.refresh(trust)?;
             self.dirty = None;
-            self.snapshots.start_above(floor.snapshot + recover::VERSION_MARGIN);
+            self.snapshots.start_above(recover::used_up_to(floor.snapshot, version))?;
             self.recovering = true;
             tracing::warn!(reason = %below, "resuming above the floor");
         }
@@ -148,6 +163,20 @@ impl SnapshotRole {
             _ => self.dirty = None,
         }
         Ok(())
+    }
+
+    /// Refuses to begin with version 1 where snapshots exist that do not verify.
+    fn refuse_foreign(&mut self) -> Result<(), RoleError> {
+        match foreign::find(self.repository.metadata.as_ref(), Some(TopRole::Snapshot))? {
+            Some(file) => {
+                // Another process may have written the first snapshot in the meantime.
+                self.snapshots.forget();
+                self.snapshots.refresh(&self.trust)?;
+                self.dirty = None;
+                if self.snapshots.newest().is_some() { Ok(()) } else { Err(RoleError::ForeignMetadata { file }) }
+            }
+            None => Ok(()),
+        }
     }
 
     /// The roles in which the log is ahead of the newest snapshot.
@@ -228,7 +257,7 @@ impl SnapshotRole {
                 (format!("{role}.json"), Some(value.into_bytes()))
             })
             .collect();
-        let version = self.snapshots.next();
+        let version = self.snapshots.next()?;
         let expires = self.lifetime.expiry(now);
         let document = match self.snapshots.newest() {
             Some(newest) => newest.document.edit(&entries, version, expires),
@@ -268,7 +297,7 @@ impl SnapshotRole {
         if let Some(now) = signed
             && std::mem::take(&mut self.recovering)
         {
-            self.floor.recovered(now)?;
+            self.floor.recovered(now, |floor| (floor.record, floor.snapshot) = (record, version))?;
         }
         Ok(())
     }

@@ -8,7 +8,10 @@ use super::limits::MAX_SNAPSHOT;
 use super::parallel::beside;
 use super::trust::Trust;
 use super::versioned::versioned;
-use crate::numbered::number_of;
+use crate::far_names::FarNames;
+use crate::named_file::NamedFile;
+use crate::notices::Notices;
+use crate::numbered::{MAX_NUMBER, MAX_SQUATTED_NAMES, number_of};
 use crate::skipped_names::SkippedNames;
 use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
@@ -41,32 +44,70 @@ pub(super) struct SnapshotReader {
     newest: Option<VerifiedSnapshot>,
     /// The newest snapshot before that one: clients see it until the timestamp names the newer one.
     previous: Option<VerifiedSnapshot>,
-    /// The next version to read.
+    /// The next version to read; 0 before the directory has been listed.
     next: u64,
+    /// Versions up to this one count as used, although no file of theirs need exist.
+    above: u64,
     /// Names in between whose files are no snapshots.
     skipped: SkippedNames,
+    far: FarNames,
+    notices: Notices,
     /// The root under which `newest` was verified.
     root: u64,
 }
 
 impl SnapshotReader {
     pub(super) fn new(metadata: Arc<dyn Store>) -> Self {
-        Self { metadata, newest: None, previous: None, next: 0, skipped: SkippedNames::default(), root: 0 }
+        Self {
+            metadata,
+            newest: None,
+            previous: None,
+            next: 0,
+            above: 0,
+            skipped: SkippedNames::default(),
+            far: FarNames::default(),
+            notices: Notices::default(),
+            root: 0,
+        }
     }
 
     pub(super) fn newest(&self) -> Option<&VerifiedSnapshot> {
         self.newest.as_ref()
     }
 
-    /// The next version to write, as last read.
-    pub(super) fn next(&self) -> u64 {
-        self.next.max(1)
+    /// Version of the newest snapshot; 0 without one.
+    pub(super) fn version(&self) -> u64 {
+        self.newest.as_ref().map_or(0, |newest| newest.document.version())
+    }
+
+    /// The next version to write, as last read: the verified one plus one, or above it where other files hold names.
+    ///
+    /// # Errors
+    /// [`RoleError::NamesTaken`], [`RoleError::NumbersUsedUp`].
+    pub(super) fn next(&self) -> Result<u64, RoleError> {
+        let role = RoleName::snapshot;
+        let next = self.next.max(1);
+        if next > MAX_NUMBER {
+            return Err(RoleError::NumbersUsedUp { role: role() });
+        }
+        if next > self.version().max(self.above).saturating_add(MAX_SQUATTED_NAMES) {
+            let file = versioned(&role(), next)?;
+            return Err(RoleError::NamesTaken { role: role(), count: MAX_SQUATTED_NAMES, file });
+        }
+        Ok(next)
+    }
+
+    /// Conditions that an operator must look at.
+    pub(super) fn notices(&self) -> impl Iterator<Item = &str> {
+        self.notices.texts()
     }
 
     /// Makes a snapshot that was just written the newest.
     pub(super) fn wrote(&mut self, snapshot: VerifiedSnapshot) {
-        self.next = snapshot.document.version() + 1;
-        self.skipped.settle(snapshot.document.version());
+        let version = snapshot.document.version();
+        self.skipped.settle(version);
+        self.next = self.skipped.next_free(version + 1);
+        self.above = 0;
         self.newest = Some(snapshot);
     }
 
@@ -79,7 +120,8 @@ impl SnapshotReader {
             return Ok(true);
         }
         let mut found = false;
-        loop {
+        // No writer steps over more names.
+        while self.next <= self.version().max(self.above).saturating_add(MAX_SQUATTED_NAMES) {
             let version = self.next;
             match self.read_version(trust, version)? {
                 SnapshotLookup::Snapshot(snapshot) => {
@@ -103,7 +145,8 @@ impl SnapshotReader {
     /// where it is gone, this process stood still and newer ones exist. And where a skipped name holds another file now,
     /// that file may be the next snapshot.
     pub(super) fn is_current(&self) -> Result<bool, RoleError> {
-        if self.skipped.changed(self.metadata.as_ref())? {
+        let metadata = self.metadata.as_ref();
+        if self.skipped.changed(metadata)? || self.far.changed(metadata)? {
             return Ok(false);
         }
         let Some(newest) = &self.newest else { return Ok(true) };
@@ -113,24 +156,33 @@ impl SnapshotReader {
     fn read_version(&mut self, trust: &Trust, version: u64) -> Result<SnapshotLookup, RoleError> {
         let name = versioned(&RoleName::snapshot(), version)?;
         let stat = self.metadata.stat(&name)?;
-        let Some(bytes) = self.metadata.read(&name, MAX_SNAPSHOT)? else { return Ok(SnapshotLookup::Missing) };
-        Ok(match verified(trust, version, bytes) {
-            Some(snapshot) => SnapshotLookup::Snapshot(snapshot),
-            None => {
-                self.skipped.insert(version, name, stat);
-                SnapshotLookup::Skipped
+        match NamedFile::read(self.metadata.as_ref(), &name, MAX_SNAPSHOT)? {
+            NamedFile::Missing => return Ok(SnapshotLookup::Missing),
+            NamedFile::Bytes(bytes) => match verified(trust, version, bytes) {
+                Some(snapshot) => return Ok(SnapshotLookup::Snapshot(snapshot)),
+                None => self.skipped.insert(version, name, stat),
+            },
+            NamedFile::Unusable(reason) => {
+                tracing::error!(snapshot.version = version, %reason, "snapshot file skipped");
+                self.skipped.insert_unusable(version, name, stat, &reason);
             }
-        })
+        }
+        Ok(SnapshotLookup::Skipped)
     }
 
-    /// Skips all versions up to `version`.
-    pub(super) fn start_above(&mut self, version: u64) {
-        self.next = self.next.max(version + 1);
+    /// Skips all versions up to `version`, and those behind it whose names are taken.
+    pub(super) fn start_above(&mut self, version: u64) -> Result<(), RoleError> {
+        self.next = self.next.max(version.saturating_add(1));
+        while NamedFile::exists(self.metadata.as_ref(), &versioned(&RoleName::snapshot(), self.next)?)? {
+            self.next += 1;
+        }
+        self.above = self.next - 1;
+        Ok(())
     }
 
     /// Forgets everything read, so that the next refresh lists the directory.
     pub(super) fn forget(&mut self) {
-        (self.newest, self.previous, self.next) = (None, None, 0);
+        (self.newest, self.previous, self.next, self.above) = (None, None, 0, 0);
         self.skipped = SkippedNames::default();
     }
 
@@ -141,15 +193,15 @@ impl SnapshotReader {
         if let Some(snapshot) = kept.into_iter().find(|kept| kept.document.version() == version) {
             return Ok(Some(snapshot.clone()));
         }
-        let bytes = self.metadata.read(&versioned(&RoleName::snapshot(), version)?, MAX_SNAPSHOT)?;
-        Ok(bytes.and_then(|bytes| verified(trust, version, bytes)))
+        let name = versioned(&RoleName::snapshot(), version)?;
+        let file = NamedFile::read(self.metadata.as_ref(), &name, MAX_SNAPSHOT)?;
+        Ok(file.bytes().and_then(|bytes| verified(trust, version, bytes)))
     }
 
     fn load(&mut self, trust: &Trust) -> Result<(), RoleError> {
         let mut versions: Vec<u64> =
             self.metadata.list("")?.iter().filter_map(|name| number_of(name, ".snapshot.json")).collect();
         versions.sort_unstable_by(|a, b| b.cmp(a));
-        self.next = versions.first().map_or(1, |highest| highest + 1);
         for version in versions {
             match self.read_version(trust, version)? {
                 SnapshotLookup::Snapshot(snapshot) => {
@@ -163,6 +215,11 @@ impl SnapshotReader {
                 }
             }
         }
+        // A name far away does not move the next version, and is not waited for.
+        let version = self.version();
+        let far = self.skipped.take_above(version.saturating_add(MAX_SQUATTED_NAMES));
+        self.far.found("snapshot", far, &mut self.notices);
+        self.next = self.skipped.next_free(version + 1);
         Ok(())
     }
 }
@@ -179,6 +236,9 @@ fn verified(trust: &Trust, version: u64, bytes: Vec<u8>) -> Option<VerifiedSnaps
         );
         signatures?;
         let document = document?;
+        if version > MAX_NUMBER {
+            return Err(InvalidMetadata::VersionTooHigh { version });
+        }
         if document.version() != version {
             return Err(InvalidMetadata::Version { found: document.version() });
         }

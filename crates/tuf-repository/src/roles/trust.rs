@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::error::{FloorItem, RoleError};
 use super::invalid_metadata::{InvalidMetadata, RoleNotInRoot};
 use super::versioned::versioned;
+use crate::named_file::NamedFile;
+use crate::notices::Notices;
 use tuf_core::envelope::Envelope;
 use tuf_core::key::{PublicKey, Signer};
 use tuf_core::names::{KeyId, RoleName};
@@ -21,6 +23,7 @@ pub struct Trust {
     metadata: Arc<dyn Store>,
     chain: RootChain,
     signers: Vec<Arc<dyn Signer>>,
+    notices: Notices,
 }
 
 impl fmt::Debug for Trust {
@@ -39,20 +42,40 @@ impl Trust {
     /// [`RoleError::PinnedRootInvalid`].
     pub fn new(pinned: &[u8], metadata: Arc<dyn Store>, signers: Vec<Arc<dyn Signer>>) -> Result<Self, RoleError> {
         let chain = RootChain::from_pinned(pinned).map_err(|source| RoleError::PinnedRootInvalid { source })?;
-        Ok(Self { metadata, chain, signers })
+        Ok(Self { metadata, chain, signers, notices: Notices::default() })
     }
 
-    /// Walks to the newest root on disk. `floor` is the root version seen before.
+    /// Walks to the newest root on disk that verifies. `floor` is the root version seen before. A file of the next version that
+    /// does not verify is no root: the role stays at the last one that does, with a notice.
     ///
     /// # Errors
-    /// [`RoleError::RootMissing`] when the repository has no root yet; [`RoleError::RootUntrusted`],
-    /// [`RoleError::RootExpired`] and [`RoleError::BelowFloor`] for a root that must not be used.
+    /// [`RoleError::RootMissing`] when the repository has no root yet; [`RoleError::RootExpired`] and
+    /// [`RoleError::BelowFloor`] for a root that must not be used.
     pub fn refresh(&mut self, floor: u64, now: UtcTime) -> Result<(), RoleError> {
         let role = RoleName::root();
         loop {
             let next = self.chain.version() + 1;
-            let Some(bytes) = self.metadata.read(&versioned(&role, next)?, MAX_ROOT_BYTES)? else { break };
-            self.chain.advance(&bytes).map_err(|source| RoleError::RootUntrusted { version: next, source })?;
+            let name = versioned(&role, next)?;
+            let refused = match NamedFile::read(self.metadata.as_ref(), &name, MAX_ROOT_BYTES)? {
+                NamedFile::Missing => None,
+                NamedFile::Unusable(error) => Some(error.to_string()),
+                NamedFile::Bytes(bytes) => match self.chain.advance(&bytes) {
+                    Ok(()) => continue,
+                    Err(error) => Some(error.to_string()),
+                },
+            };
+            match refused {
+                None => self.notices.clear("root"),
+                Some(reason) => self.notices.set(
+                    "root",
+                    format!(
+                        "{name} is ignored, and root version {} is used: {reason}. Clients refuse the repository while the \
+                         file is there: remove it, or publish a root of that version with the root keys",
+                        self.chain.version()
+                    ),
+                ),
+            }
+            break;
         }
         let version = self.chain.version();
         if version < floor {
@@ -65,6 +88,11 @@ impl Trust {
             return Err(RoleError::RootExpired { version, expires: self.root().expires });
         }
         Ok(())
+    }
+
+    /// Conditions that an operator must look at, although the chain can be used.
+    pub fn notices(&self) -> impl Iterator<Item = &str> {
+        self.notices.texts()
     }
 
     /// The newest root.

@@ -13,7 +13,7 @@ use crate::relative_time::relative_text;
 /// The whole report, with times as seen from `now`.
 pub fn text(report: &StatusReport, now: UtcTime) -> String {
     let mut out = match (&report.via, &report.problem) {
-        (Some(via), _) => format!("connected through {}\n\n", one_line(via)),
+        (Some(via), _) => format!("broker {}\n\n", one_line(via)),
         (None, Some(problem)) => format!("not connected: {}\n\n", one_line(problem)),
         (None, None) => "no fleet is running on memory://; start one with `rugged up`\n\n".to_owned(),
     };
@@ -90,7 +90,7 @@ fn status_remarks(status: &WorkerStatus, now: UtcTime) -> Vec<String> {
     if status.broker_connected == Some(false) {
         lines.push("its broker is not connected".to_owned());
     }
-    lines.extend(status.warnings.iter().cloned());
+    lines.extend(status.notices.iter().cloned());
     if let Some(processing) = status.processing.as_ref().filter(|processing| processing.paused) {
         let since = processing.since.as_deref().map(|since| format!(" {}", relative_text(since, now)));
         let reason = processing.reason.as_deref().map(|reason| format!(" ({reason})"));
@@ -215,8 +215,8 @@ mod tests {
     #[test]
     fn settings_without_effect_and_the_root_of_a_remote_repository_are_shown() {
         let also_expire = BTreeMap::from([("root".to_owned(), "2026-12-10T12:00:00Z".to_owned())]);
-        let warnings = vec!["number_of_bins is 4, which has no effect".to_owned()];
-        let text = shown(&report(vec![WorkerStatus { also_expire, warnings, ..status(WorkerRole::Targets) }]));
+        let notices = vec!["number_of_bins is 4, which has no effect".to_owned()];
+        let text = shown(&report(vec![WorkerStatus { also_expire, notices, ..status(WorkerRole::Targets) }]));
         assert!(text.contains("targets-worker: number_of_bins is 4"), "{text}");
         assert!(text.contains("not readable on this machine; the root expires 2026-12-10 12:00 (in 10 d)\n"), "{text}");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
+use std::time::Duration;
 
 use durable_fs::durable;
 use durable_fs::{FileKind, LockGuard};
@@ -76,8 +77,9 @@ impl Store for LocalStore {
         self.remove_stale_files(dir, before)
     }
 
-    fn lock(&self, name: &FileName) -> Result<Box<dyn LockGuard>, StoreError> {
+    fn lock(&self, name: &FileName, wait: Duration) -> Result<Box<dyn LockGuard>, StoreError> {
         let dirs = BTreeSet::from([name.dir().to_owned()]);
-        self.in_dirs(&dirs, || self.fs.lock(&self.path(name))).map_err(|error| self.error("lock", name.as_str(), error))
+        self.in_dirs(&dirs, || self.fs.lock(&self.path(name), wait))
+            .map_err(|error| self.error("lock", name.as_str(), error))
     }
 }

@@ -20,7 +20,7 @@ impl SnapshotRole {
         let metadata = self.repository.metadata.as_ref();
         let temporary = remove_stale(metadata, "", retention.before(now));
         let mut collected = Collected { temporary, ..Collected::default() };
-        if !note_served(&self.repository, &self.trust, retention, now)? {
+        if !note_served(&self.repository, &self.trust, &self.snapshots, retention, now, |_| true)? {
             return Ok(collected);
         }
         let Some(horizon) = retention.horizon(now, SNAPSHOT_MARGIN_SECONDS) else { return Ok(collected) };
@@ -28,7 +28,8 @@ impl SnapshotRole {
             .list("")?
             .iter()
             .filter_map(|name| number_of(name, ".snapshot.json"))
-            .filter(|version| *version < horizon.snapshot)
+            // Never the newest snapshot, whatever a timestamp says.
+            .filter(|version| *version < horizon.snapshot.min(self.snapshots.version()))
             .collect();
         old.sort_unstable();
         collected.more = old.len() > retention.deletions();

@@ -34,12 +34,16 @@ impl TargetsRole {
         let temporary = remove_stale(self.repository.metadata.as_ref(), "", before)
             + remove_stale(self.repository.log.as_ref(), "", before);
         let mut collected = Collected { temporary, ..Collected::default() };
-        if !note_served(&self.repository, &self.trust, retention, now)? {
+        let snapshots = SnapshotReader::new(Arc::clone(&self.repository.metadata));
+        // A snapshot of a stolen key could list versions that come later, and then speak for them.
+        let not_ahead = |snapshot: &Document| {
+            self.log.roles().iter().all(|(role, entry)| version_of(snapshot, role).is_none_or(|v| v <= entry.version))
+        };
+        if !note_served(&self.repository, &self.trust, &snapshots, retention, now, not_ahead)? {
             return Ok(collected);
         }
         let Some(horizon) = retention.horizon(now, 0) else { return Ok(collected) };
         self.collect_records(&mut collected, retention, now)?;
-        let snapshots = SnapshotReader::new(Arc::clone(&self.repository.metadata));
         // Missing when this role stood still and the snapshot role is far ahead. A later mark will serve.
         let Some(snapshot) = snapshots.of_version(&self.trust, horizon.snapshot)? else { return Ok(collected) };
         let names = self.repository.metadata.list("")?;

@@ -13,7 +13,7 @@ use crate::roles::limits::MAX_TARGETS;
 use crate::roles::plain_names;
 use crate::roles::role_reader::ExpectedBytes;
 use crate::roles::snapshot_entry::listed_version;
-use crate::roles::timestamp::{TIMESTAMP_LOCK, TimestampRole, hidden_version};
+use crate::roles::timestamp::{TimestampRole, hidden_version};
 use tuf_core::document::Document;
 use tuf_core::names::RoleName;
 use tuf_core::store::FileName;
@@ -30,7 +30,7 @@ impl TimestampRole {
         let metadata = Arc::clone(&self.repository.metadata);
         let temporary = remove_stale(metadata.as_ref(), "", retention.before(now));
         let mut collected = Collected { temporary, ..Collected::default() };
-        if !note_served(&self.repository, &self.trust, retention, now)? {
+        if !note_served(&self.repository, &self.trust, &self.snapshots, retention, now, |_| true)? {
             return Ok(collected);
         }
         let Some(horizon) = retention.horizon(now, 0) else { return Ok(collected) };
@@ -62,7 +62,7 @@ impl TimestampRole {
         let metadata = Arc::clone(&self.repository.metadata);
         let Some(first) = self.snapshots.of_version(&self.trust, horizon.snapshot)? else { return Ok(()) };
         // Under the lock no swap makes a name listed while it is removed.
-        let _lock = metadata.lock(&FileName::new(TIMESTAMP_LOCK)?).ok();
+        let _lock = self.lock_served()?;
         self.snapshots.refresh(&self.trust)?;
         let names = metadata.list("")?;
         let Some(newest) = self.snapshots.newest().cloned() else { return Ok(()) };

@@ -88,7 +88,7 @@ impl TargetsRole {
             .collect();
         let drafts = try_map(work, |(role, document, entries, lifetime)| {
             let document = document.edit(&entries, document.version() + 1, now.plus_seconds(lifetime));
-            Ok::<_, RoleError>(Draft { role, document })
+            Ok::<_, RoleError>(Draft::new(role, document))
         })?;
         if let Some((role, document)) = unchanged {
             self.keep(&role, document);

@@ -6,6 +6,7 @@ use super::draft::Draft;
 use super::policy::Layout;
 use super::role::TargetsRole;
 use crate::roles::error::RoleError;
+use crate::roles::foreign;
 use tuf_core::bins::BINS_ROLE;
 use tuf_core::canonical::Extra;
 use tuf_core::document::{Document, DocumentType};
@@ -14,15 +15,26 @@ use tuf_core::schema::{DelegatedPaths, DelegatedRole, Delegations, HashPrefix};
 use tuf_core::time::UtcTime;
 
 impl TargetsRole {
-    /// Writes version 1 of every role and the first record.
+    /// Writes version 1 of every role and the first record, in a repository that has nothing but roots.
+    ///
+    /// # Errors
+    /// [`RoleError::ForeignMetadata`] where there is more. [`RoleError`].
     pub(super) fn initialize(&mut self, now: UtcTime) -> Result<(), RoleError> {
         if self.floor.get().is_some_and(|floor| floor.record.is_some()) {
             return Err(RoleError::LogEmpty);
         }
+        if let Some(file) = foreign::find(self.repository.metadata.as_ref(), None)? {
+            // Another process may have made the first record, and others may have gone on from it.
+            self.refresh(now)?;
+            if self.log.head() > 0 {
+                return Ok(());
+            }
+            return Err(RoleError::ForeignMetadata { file });
+        }
         let expires = self.policy.targets.expiry(now);
         let mut drafts = Vec::new();
         let mut empty = |role: RoleName, expires: UtcTime, extra: BTreeMap<String, Vec<u8>>| {
-            drafts.push(Draft { role, document: Document::empty(DocumentType::Targets, 1, expires, extra) });
+            drafts.push(Draft::new(role, Document::empty(DocumentType::Targets, 1, expires, extra)));
         };
         let delegating =
             |roles| Ok::<_, RoleError>(BTreeMap::from([("delegations".to_owned(), self.delegate(roles)?)]));

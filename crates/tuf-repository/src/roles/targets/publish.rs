@@ -36,7 +36,7 @@ impl TargetsRole {
         while !todo.is_empty() {
             let writing = if todo.len() == 1 { TailWriting::WhileSigning } else { TailWriting::Later };
             let mut signed = try_map(todo.iter_mut().collect(), |draft: &mut Draft| {
-                let version = free_version(metadata, &draft.role, draft.document.version())?;
+                let version = free_version(metadata, &draft.role, draft.first, draft.document.version())?;
                 if version != draft.document.version() {
                     let expires = draft.document.expires();
                     draft.document = draft.document.edit(&BTreeMap::new(), version, expires);
@@ -58,7 +58,10 @@ impl TargetsRole {
                 std::mem::take(&mut todo).into_iter().zip(described).zip(created)
             {
                 if created == Created::Conflict {
-                    todo.push(draft);
+                    // Another writer was faster, or a stat does not show what holds the name: never the same name again.
+                    let Draft { role, document, first } = draft;
+                    let document = document.edit(&BTreeMap::new(), document.version() + 1, document.expires());
+                    todo.push(Draft { role, document, first });
                     continue;
                 }
                 let version = draft.document.version();

@@ -44,7 +44,7 @@ impl TargetsRole {
                 .map(|(role, document)| {
                     let expires = self.lifetime(&role).expiry(now);
                     let document = document.edit(&BTreeMap::new(), document.version() + 1, expires);
-                    Draft { role, document }
+                    Draft::new(role, document)
                 })
                 .collect();
             match self.publish(drafts, BTreeMap::new(), now, None)? {

@@ -61,6 +61,11 @@ impl TargetsRole {
         self.log.roles().get(&RoleName::targets())
     }
 
+    /// Conditions that an operator must look at, although the role goes on.
+    pub fn notices(&self) -> impl Iterator<Item = &str> {
+        self.trust.notices().chain(self.log.notices())
+    }
+
     /// Time of the next renewal of the role's metadata, as last read.
     #[must_use]
     pub fn next_renewal(&self) -> Option<UtcTime> {

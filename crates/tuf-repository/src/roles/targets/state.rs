@@ -64,13 +64,14 @@ impl TargetsRole {
             .map(|(role, document)| {
                 let expires = self.lifetime(&role).expiry(now);
                 let document = document.edit(&BTreeMap::new(), above, expires);
-                Draft { role, document }
+                Draft::new(role, document)
             })
             .collect();
         let lost = floor.record.map_or(0, |record| record.number);
-        match self.publish(drafts, BTreeMap::new(), now, Some(lost + recover::VERSION_MARGIN))? {
+        match self.publish(drafts, BTreeMap::new(), now, Some(recover::used_up_to(lost, self.log.position())))? {
             Some((record, _)) => {
-                self.floor.recovered(now)?;
+                let (reached, highest) = (self.reached(), recover::highest_version(&self.log));
+                self.floor.recovered(now, |floor| (floor.record, floor.role_version) = (reached, highest))?;
                 tracing::warn!(log.record = record, role.min_version = above, "commit log resumed above the floor");
                 Ok(())
             }

@@ -4,7 +4,9 @@
 //! crash in between loses no version and signs none twice.
 
 mod hidden;
+mod lock;
 mod names;
+mod plain_check;
 mod policy;
 mod progress;
 mod role;
@@ -12,6 +14,6 @@ mod served;
 mod signed;
 mod swap;
 
-pub(super) use names::{TIMESTAMP_LOCK, hidden_version};
+pub(super) use names::hidden_version;
 pub use policy::TimestampPolicy;
 pub use role::TimestampRole;

@@ -7,7 +7,7 @@ use crate::numbered::number_of;
 /// The timestamp that clients fetch.
 pub(super) const SERVED: &str = "timestamp.json";
 /// The lock of writers that replace [`SERVED`].
-pub(in crate::roles) const TIMESTAMP_LOCK: &str = ".timestamp.lock";
+pub(super) const TIMESTAMP_LOCK: &str = ".timestamp.lock";
 
 /// The file of a timestamp that is signed and durable, whether or not it is served.
 pub(super) fn hidden(version: u64) -> Result<FileName, InvalidFileName> {

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use tuf_core::names::RoleName;
+use tuf_core::names::{RoleName, TopRole};
 use tuf_core::time::UtcTime;
 
+use super::plain_check::PlainCheck;
 use super::policy::TimestampPolicy;
 use super::signed::SignedTimestamp;
+use crate::far_names::FarNames;
 use crate::floor::FloorFile;
+use crate::notices::Notices;
+use crate::numbered::is_reachable;
 use crate::roles::error::{Contested, RoleError};
 use crate::roles::floor_checks::{check_clock, check_snapshot, check_timestamp};
+use crate::roles::foreign;
 use crate::roles::recover;
 use crate::roles::repository_stores::RepositoryStores;
 use crate::roles::role_reader::RoleReader;
@@ -32,6 +37,9 @@ pub struct TimestampRole {
     pub(in crate::roles) served: Option<SignedTimestamp>,
     /// The next hidden version to read; 0 before the directory has been listed.
     pub(super) next: u64,
+    pub(super) far: FarNames,
+    pub(super) notices: Notices,
+    pub(super) plain_check: PlainCheck,
     /// The next timestamp resumes above the floor and skips all versions up to this one; 0 otherwise.
     pub(super) skip_to: u64,
 }
@@ -49,6 +57,9 @@ impl TimestampRole {
             floor,
             served: None,
             next: 0,
+            far: FarNames::default(),
+            notices: Notices::default(),
+            plain_check: PlainCheck::default(),
             skip_to: 0,
         }
     }
@@ -69,6 +80,16 @@ impl TimestampRole {
     #[must_use]
     pub fn current(&self) -> Option<(u64, UtcTime)> {
         self.served.as_ref().map(|served| (served.timestamp.version, served.timestamp.expires))
+    }
+
+    /// Version of the served timestamp, as last read; 0 without one.
+    pub(super) fn version(&self) -> u64 {
+        self.served.as_ref().map_or(0, |served| served.timestamp.version)
+    }
+
+    /// Conditions that an operator must look at, although the role goes on.
+    pub fn notices(&self) -> impl Iterator<Item = &str> {
+        self.trust.notices().chain(self.snapshots.notices()).chain(self.notices.texts())
     }
 
     /// Time of the next renewal, as last read.
@@ -104,7 +125,11 @@ impl TimestampRole {
             if current && !renew {
                 let version = served.map_or(0, |served| served.version);
                 self.raise(None)?;
+                self.check_plain(now)?;
                 return Ok(RoleUpdate { version, changed: false });
+            }
+            if served.is_none() && self.skip_to == 0 && self.refuse_foreign()? {
+                continue;
             }
             self.check_progress(&newest)?;
             if let Some(signed) = self.sign(&newest, now)? {
@@ -128,20 +153,23 @@ impl TimestampRole {
         self.read_served()?;
         self.snapshots.refresh(&self.trust)?;
         self.show_again(floor.timestamp)?;
-        let version = self.current().map_or(0, |(version, _)| version);
+        let version = self.version();
         // A timestamp that is signed and not shown yet is not in the floor: the floor is raised after the swap.
         self.skip_to = 0;
-        if let Err(below) = check_timestamp(version, &floor) {
+        let snapshot = check_snapshot(self.snapshots.version(), &floor);
+        // A number that no release has reached holds for the snapshots too; otherwise the snapshot role must resume first.
+        let moved = snapshot.is_err() && !is_reachable(floor.snapshot) && self.floor.recovery_granted()?;
+        let (moved, snapshot) = if moved { (snapshot, Ok(())) } else { (Ok(()), snapshot) };
+        if let Err(below) = check_timestamp(version, &floor).and(moved) {
             // Listed again each time: the timestamp that resumes above the floor skips numbers.
             self.next = 0;
             if !self.floor.recovery_granted()? {
                 return Err(below);
             }
-            self.skip_to = floor.timestamp + recover::VERSION_MARGIN;
+            self.skip_to = recover::used_up_to(floor.timestamp, version);
             tracing::warn!(reason = %below, "resuming above the floor");
         }
-        let snapshot = self.snapshots.newest().map_or(0, |newest| newest.document.version());
-        if let Err(below) = check_snapshot(snapshot, &floor) {
+        if let Err(below) = snapshot {
             self.snapshots.forget();
             return Err(below);
         }
@@ -151,11 +179,28 @@ impl TimestampRole {
         Ok(())
     }
 
+    /// Refuses to begin with version 1 where timestamps exist that do not verify. True when one appeared that does.
+    fn refuse_foreign(&mut self) -> Result<bool, RoleError> {
+        let Some(file) = foreign::find(self.repository.metadata.as_ref(), Some(TopRole::Timestamp))? else {
+            return Ok(false);
+        };
+        // Another process may have signed the first timestamp in the meantime.
+        self.read_served()?;
+        self.next = 0;
+        if self.served.is_none() && self.newest_hidden()?.is_none() {
+            return Err(RoleError::ForeignMetadata { file });
+        }
+        self.next = 0;
+        Ok(true)
+    }
+
     /// Raises the floor. `signed` is the time of the signature when this run signed the served timestamp.
     fn raise(&mut self, signed: Option<UtcTime>) -> Result<(), RoleError> {
         let root = self.trust.version();
         let Some(served) = self.served.as_ref().map(|served| &served.timestamp) else { return Ok(()) };
-        let (timestamp, snapshot) = (served.version, served.snapshot.version);
+        // The floor of the snapshot comes from the snapshots that verify, and not from the timestamp that names one.
+        let newest = self.snapshots.version();
+        let (timestamp, snapshot) = (served.version, served.snapshot.version.min(newest));
         self.floor.raise(|floor| {
             floor.root = root;
             floor.snapshot = snapshot;
@@ -167,7 +212,7 @@ impl TimestampRole {
         if let Some(now) = signed
             && std::mem::take(&mut self.skip_to) > 0
         {
-            self.floor.recovered(now)?;
+            self.floor.recovered(now, |floor| (floor.snapshot, floor.timestamp) = (snapshot, timestamp))?;
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use tuf_core::store::FileName;
 use super::names::{SERVED, hidden};
 use super::role::TimestampRole;
 use super::signed::SignedTimestamp;
+use crate::named_file::NamedFile;
+use crate::numbered::MAX_NUMBER;
 use crate::roles::error::RoleError;
 use crate::roles::invalid_metadata::InvalidMetadata;
 use crate::roles::limits::MAX_TIMESTAMP;
@@ -16,11 +18,15 @@ use crate::roles::snapshot_reader::VerifiedSnapshot;
 impl TimestampRole {
     /// Reads `timestamp.json`. One that does not verify is an alarm; it is replaced and never used.
     pub(super) fn read_served(&mut self) -> Result<(), RoleError> {
-        let file = self.repository.metadata.read(&FileName::new(SERVED)?, MAX_TIMESTAMP)?;
+        let file = NamedFile::read(self.repository.metadata.as_ref(), &FileName::new(SERVED)?, MAX_TIMESTAMP)?;
         self.served = match file {
-            None => None,
-            Some(file) if self.served.as_ref().is_some_and(|served| served.file == file) => return Ok(()),
-            Some(file) => match self.parse(file) {
+            NamedFile::Missing => None,
+            NamedFile::Unusable(reason) => {
+                tracing::error!(%reason, "served timestamp ignored");
+                None
+            }
+            NamedFile::Bytes(file) if self.served.as_ref().is_some_and(|served| served.file == file) => return Ok(()),
+            NamedFile::Bytes(file) => match self.parse(file) {
                 Ok(signed) => Some(signed),
                 Err(reason) => {
                     tracing::error!(%reason, "served timestamp ignored");
@@ -38,7 +44,8 @@ impl TimestampRole {
         if version >= before {
             return Ok(());
         }
-        let Some(file) = self.repository.metadata.read(&hidden(before)?, MAX_TIMESTAMP)? else { return Ok(()) };
+        let file = NamedFile::read(self.repository.metadata.as_ref(), &hidden(before)?, MAX_TIMESTAMP)?;
+        let Some(file) = file.bytes() else { return Ok(()) };
         match self.parse(file) {
             Ok(signed) if signed.timestamp.version == before && self.snapshot_of(&signed)?.is_some() => {
                 tracing::error!(
@@ -57,6 +64,9 @@ impl TimestampRole {
         let envelope = Envelope::parse(file.as_slice())?;
         self.trust.verify(&RoleName::timestamp(), &envelope)?;
         let timestamp = Timestamp::from_envelope(&envelope)?;
+        if timestamp.version > MAX_NUMBER {
+            return Err(InvalidMetadata::VersionTooHigh { version: timestamp.version });
+        }
         Ok(SignedTimestamp { timestamp, file })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tuf_core::names::RoleName;
 use tuf_core::store::{FileName, ReplaceOptions};
 
-use super::names::{SERVED, TIMESTAMP_LOCK};
+use super::names::SERVED;
 use super::role::TimestampRole;
 use super::signed::SignedTimestamp;
 use crate::roles::error::{ListedBy, RoleError};
@@ -17,14 +17,9 @@ impl TimestampRole {
     pub(super) fn swap(&mut self, signed: SignedTimestamp) -> Result<(), RoleError> {
         let metadata = Arc::clone(&self.repository.metadata);
         let version = signed.timestamp.version;
-        // Waiting for another swap is cheaper than undoing it. Where mounts have no locks, the read after the swap decides.
-        let _lock = metadata
-            .lock(&FileName::new(TIMESTAMP_LOCK)?)
-            .inspect_err(|error| tracing::debug!(%error, "swapping the timestamp without a lock"))
-            .ok();
-        self.read_served()?;
-        let highest = self.current().map_or(0, |(version, _)| version);
-        if highest >= version || self.is_overtaken(version)? {
+        // Waiting for another swap is cheaper than undoing it. Without the lock, the reads around the swap decide.
+        let _lock = self.lock_served()?;
+        if self.is_behind(version)? {
             return Ok(());
         }
         if !self.trust.root().consistent_snapshot {
@@ -45,6 +40,10 @@ impl TimestampRole {
                 &new.document,
                 self.policy.store_targets,
             )?;
+            // The copies may have taken long enough for a swap of another process.
+            if self.is_behind(version)? {
+                return Ok(());
+            }
         }
         metadata.replace(&FileName::new(SERVED)?, &signed.file, ReplaceOptions::default())?;
         // Where the lock did not hold, a slower process may have replaced this timestamp with an older one.
@@ -53,5 +52,11 @@ impl TimestampRole {
             Some((shown, _)) if shown >= version => Ok(()),
             _ => metadata.replace(&FileName::new(SERVED)?, &signed.file, ReplaceOptions::default()).map_err(Into::into),
         }
+    }
+
+    /// Whether a timestamp of `version` or a higher one is served, or waits to be shown.
+    fn is_behind(&mut self, version: u64) -> Result<bool, RoleError> {
+        self.read_served()?;
+        Ok(self.version() >= version || self.is_overtaken(version)?)
     }
 }
