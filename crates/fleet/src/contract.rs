@@ -71,6 +71,10 @@ pub struct DropVerdict {
     pub rejected: Option<String>,
     /// Number of its files that became targets.
     pub targets: u64,
+    /// The commit record that holds it, also one of an earlier call; absent for a rejected drop, and in the answer of a
+    /// targets-worker that does not know this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<u64>,
 }
 
 /// Result of [`ADD_TARGETS`].
@@ -121,10 +125,18 @@ pub struct RemoveTargetsResult {
 /// Result of [`UPDATE_SNAPSHOT`] and [`UPDATE_TIMESTAMP`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateResult {
-    /// The role's current version.
+    /// The role's current version; for the timestamp that of the served one, as read back from its served name.
     pub version: u64,
     /// Whether this call wrote that version.
     pub changed: bool,
+    /// [`UPDATE_SNAPSHOT`]: the newest commit record that the snapshot of this version covers. Absent in the answer of a worker
+    /// that does not know this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<u64>,
+    /// [`UPDATE_TIMESTAMP`]: the version of the snapshot that the served timestamp names. Absent in the answer of a worker that
+    /// does not know this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<u64>,
 }
 
 /// Arguments of [`REFRESH_EXPIRY`].

@@ -14,7 +14,8 @@ use crate::cycle::{CycleError, CycleReport};
 use crate::file_work::FileWork;
 use crate::intake::StagedBatch;
 use crate::settings::MonitorSettings;
-use crate::settle::{SettledCounts, VisibleVersions, verdicts};
+use crate::settle::SettledCounts;
+use crate::visibility::{newest_record, show};
 
 /// The answer of `add-targets` for a batch.
 enum BatchAnswer {
@@ -77,40 +78,37 @@ impl Monitor {
         report: &mut CycleReport,
     ) -> Result<SettledCounts, CycleError> {
         let drops = staged.batch.drops.len();
-        let answer = self.add_targets(chain, &staged).await;
-        if let Err(CycleError::Chain(ChainError::BatchMissing(_))) = &answer {
-            // Any directory of that name is not the batch: the next cycle stages the drops again.
-            self.discard(&staged).await?;
-        }
-        let added = match answer? {
-            BatchAnswer::Verdicts(added) => added,
-            BatchAnswer::KeepsFailing(reason) if drops == 1 => {
-                self.widen();
-                return self.blocking(move |work| work.settle_failing(staged, reason)).await;
-            }
-            BatchAnswer::KeepsFailing(reason) => {
-                tracing::warn!(batch.id = staged.batch.id, drops, reason, "batch keeps failing; halving it");
-                self.work.memory().max_drops = Some(drops / 2);
+        let mut attempt = 1;
+        let (added, versions) = loop {
+            let answer = self.add_targets(chain, &staged).await;
+            if let Err(CycleError::Chain(ChainError::BatchMissing(_))) = &answer {
+                // Any directory of that name is not the batch: the next cycle stages the drops again.
                 self.discard(&staged).await?;
-                report.waiting += drops as u64;
-                report.more = true;
-                return Ok(SettledCounts::default());
+            }
+            let added = match answer? {
+                BatchAnswer::Verdicts(added) => added,
+                BatchAnswer::KeepsFailing(reason) if drops == 1 => {
+                    self.widen();
+                    return self.blocking(move |work| work.settle_failing(staged, reason)).await;
+                }
+                BatchAnswer::KeepsFailing(reason) => {
+                    tracing::warn!(batch.id = staged.batch.id, drops, reason, "batch keeps failing; halving it");
+                    self.work.memory().max_drops = Some(drops / 2);
+                    self.discard(&staged).await?;
+                    report.waiting += drops as u64;
+                    report.more = true;
+                    return Ok(SettledCounts::default());
+                }
+            };
+            match show(chain, newest_record(&staged.batch, &added)?).await? {
+                Ok(versions) => break (added, versions),
+                // The targets-worker is asked again too: the record may be lost meanwhile, with a restored repository.
+                Err(reason) => {
+                    attempt += 1;
+                    chain.wait_until_visible(&reason, attempt).await?;
+                }
             }
         };
-        let mut any_published = false;
-        {
-            let verdicts = verdicts(&added);
-            for drop in &staged.batch.drops {
-                let verdict = verdicts.get(&(drop.name.as_str(), drop.digest.as_str()));
-                let verdict = verdict.ok_or_else(|| CycleError::NoVerdict(drop.name.clone()))?;
-                any_published |= verdict.rejected.is_none();
-            }
-        }
-        let mut versions = VisibleVersions::default();
-        if any_published {
-            versions.snapshot = Some(chain.update_snapshot().await?.version);
-            versions.timestamp = Some(chain.update_timestamp().await?.version);
-        }
         self.widen();
         self.blocking(move |work| work.settle(staged, &added, versions)).await
     }

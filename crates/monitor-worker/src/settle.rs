@@ -3,24 +3,17 @@
 //! The order is: own state, durable; receipt for the producer, durable; then the directory gets its last name. After a crash
 //! at any point in between, the next cycle finds the processing directory and the note in the state, and finishes.
 
-use std::collections::HashMap;
 use std::io;
 
 use durable_fs::durable;
-use fleet::contract::{AddTargetsResult, DropVerdict};
+use fleet::contract::AddTargetsResult;
 
 use crate::drop_dir::{DONE, DropDir};
 use crate::file_work::FileWork;
 use crate::intake::StagedBatch;
 use crate::receipt::{self, DropOutcome, RECEIPT_FORMAT, Receipt};
 use crate::rejection::{self, RejectReason};
-
-/// The versions that made a batch visible to clients.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct VisibleVersions {
-    pub(crate) snapshot: Option<u64>,
-    pub(crate) timestamp: Option<u64>,
-}
+use crate::visibility::{VisibleVersions, verdicts};
 
 /// How many drops of a batch were published and rejected.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,7 +52,7 @@ impl FileWork {
                         outcome: DropOutcome::Published,
                         reason: None,
                         targets: verdict.targets,
-                        record: added.record,
+                        record: verdict.record,
                         snapshot_version: versions.snapshot,
                         timestamp_version: versions.timestamp,
                         batch: Some(staged.batch.id.clone()),
@@ -175,9 +168,4 @@ impl FileWork {
         self.give_last_names(drops);
         self.fs.sync_dir(&self.settings.post)
     }
-}
-
-/// The verdicts by drop name and digest.
-pub(crate) fn verdicts(added: &AddTargetsResult) -> HashMap<(&str, &str), &DropVerdict> {
-    added.drops.iter().map(|v| ((v.name.as_str(), v.digest.as_str()), v)).collect()
 }

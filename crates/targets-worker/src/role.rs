@@ -98,6 +98,7 @@ impl SigningRole for TargetsWorker {
                 .map(|(role, version)| (role.to_string(), version))
                 .collect(),
             bins_renewed,
+            ..ReconcileOutcome::default()
         })
     }
 

@@ -18,3 +18,4 @@ mod recovery;
 mod rejection;
 mod scene;
 mod service;
+mod visibility;

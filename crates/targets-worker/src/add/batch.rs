@@ -6,7 +6,7 @@ use durable_fs::durable;
 use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, MAX_BATCH_FILE, drop_digest, may_be_dir_name};
 use fleet::contract::{AddTargetsResult, DropVerdict};
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::CommitOutcome;
+use tuf_repository::roles::{AppliedRequest, CommitOutcome};
 
 use super::commit::{result, submission};
 use crate::error::{RefusedRequest, TargetsError};
@@ -17,8 +17,8 @@ use crate::role::TargetsWorker;
 
 /// The state of a drop before the commit.
 enum DropState {
-    /// An earlier record holds it, with this number of targets.
-    Committed(u64),
+    /// An earlier record holds it.
+    Committed(AppliedRequest),
     /// Its files are copied.
     Ingested(Vec<IngestedFile>),
     /// Its producer has to change it.
@@ -62,7 +62,7 @@ impl TargetsWorker {
         let commit =
             if submissions.is_empty() { CommitOutcome::default() } else { self.role.commit(&submissions, now)? };
         let drops: Vec<DropVerdict> =
-            batch.drops.iter().zip(&states).map(|(drop, state)| verdict(drop, state)).collect();
+            batch.drops.iter().zip(&states).map(|(drop, state)| verdict(drop, state, &commit)).collect();
         Ok(AddTargetsResult { drops, ..result(&commit) })
     }
 
@@ -85,7 +85,7 @@ impl TargetsWorker {
     /// Copies the files of a drop, unless a record holds it already.
     fn ingest_drop(&mut self, batch: &str, drop: &BatchDrop, now: UtcTime) -> Result<DropState, TargetsError> {
         if let Some(applied) = self.role.outcome_of(&request_id(drop), now)? {
-            return Ok(DropState::Committed(applied.outcome.added));
+            return Ok(DropState::Committed(applied));
         }
         if drop.dir.is_empty() || !drop.dir.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(RefusedRequest::NotADropDir { dir: drop.dir.clone() }.into());
@@ -115,13 +115,17 @@ fn digest(files: &[IngestedFile]) -> String {
     drop_digest(files.iter().map(|file| (file.path.as_str(), file.entry.sha256, file.entry.length)))
 }
 
-fn verdict(drop: &BatchDrop, state: &DropState) -> DropVerdict {
-    let (rejected, targets) = match state {
-        DropState::Committed(targets) => (None, *targets),
-        DropState::Ingested(files) => (None, files.len() as u64),
-        DropState::Rejected(fault) => (Some(fault.to_string()), 0),
+fn verdict(drop: &BatchDrop, state: &DropState, commit: &CommitOutcome) -> DropVerdict {
+    let (rejected, targets, record) = match state {
+        DropState::Committed(applied) => (None, applied.outcome.added, Some(applied.record)),
+        DropState::Ingested(files) => {
+            let request = request_id(drop);
+            let applied = commit.applied.iter().find(|applied| applied.request == request);
+            (None, files.len() as u64, applied.map(|applied| applied.record))
+        }
+        DropState::Rejected(fault) => (Some(fault.to_string()), 0, None),
     };
-    DropVerdict { name: drop.name.clone(), digest: drop.digest.clone(), rejected, targets }
+    DropVerdict { name: drop.name.clone(), digest: drop.digest.clone(), rejected, targets, record }
 }
 
 fn missing(batch: &str) -> TargetsError {
