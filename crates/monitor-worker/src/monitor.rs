@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable_fs::Fs;
-use fleet::contract::{AddTargetsResult, Processing};
+use fleet::contract::{AddTargetsResult, Processing, WaitingDrop};
 use service::clock::Clock;
+use tuf_core::time::UtcTime;
 
 use crate::chain::{Chain, ChainError};
 use crate::cycle::{CycleError, CycleReport};
@@ -56,6 +57,7 @@ impl Monitor {
             rejected: intake.rejected,
             waiting: intake.waiting,
             held: intake.held,
+            ignored: intake.ignored,
             more: intake.more,
             chain_started: false,
         };
@@ -178,7 +180,7 @@ impl Monitor {
     pub fn oldest_waiting(&self) -> Duration {
         let now = self.work.clock.now().unix();
         let oldest = self.work.memory().oldest_waiting;
-        let seconds = oldest.map_or(0, |mtime| now.saturating_sub(mtime));
+        let seconds = oldest.map_or(0, |since| now.saturating_sub(since));
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
@@ -195,12 +197,24 @@ impl Monitor {
         self.blocking(move |work| work.pause.set(&*work.fs, paused, reason, work.now())).await
     }
 
-    /// Number of drops `ready`, `processing` and `rejected` when last listed, and of those `held` back in the last cycle.
+    /// Number of drops `ready`, `processing` and `rejected` when last listed, of published directories with
+    /// `late` files, of entries that look like a drop and are `ignored`, and of drops `held` back in the last cycle.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         let memory = self.work.memory();
         let mut counts = memory.counts.clone();
-        counts.insert("held".to_owned(), memory.held);
+        counts.insert("held".to_owned(), memory.held.len() as u64);
         counts
+    }
+
+    /// The oldest drops that wait, at most [`MAX_NAMED_DROPS`](crate::MAX_NAMED_DROPS), and as many ignored entries, each with its reason.
+    pub fn waiting(&self) -> Vec<WaitingDrop> {
+        let memory = self.work.memory();
+        let named = memory.waiting.iter().map(|(name, since)| WaitingDrop {
+            name: name.to_string(),
+            since: Some(UtcTime::from_unix(*since).to_string()),
+            reason: memory.held.get(name).cloned(),
+        });
+        named.chain(memory.ignored.iter().cloned()).collect()
     }
 
     async fn blocking<T, E>(

@@ -8,7 +8,8 @@ use std::io;
 use durable_fs::durable;
 use fleet::contract::AddTargetsResult;
 
-use crate::drop_dir::{DONE, DropDir};
+use crate::done_name::done_name;
+use crate::drop_dir::DropDir;
 use crate::file_work::FileWork;
 use crate::intake::StagedBatch;
 use crate::receipt::{self, DropOutcome, RECEIPT_FORMAT, Receipt};
@@ -56,6 +57,7 @@ impl FileWork {
                         snapshot_version: versions.snapshot,
                         timestamp_version: versions.timestamp,
                         batch: Some(staged.batch.id.clone()),
+                        post: listed.post.clone(),
                         finished_at: self.now(),
                     };
                     published.push((dir, receipt));
@@ -128,7 +130,8 @@ impl FileWork {
     fn rename_to_done(&self, drop: &DropDir, receipt: &Receipt) -> io::Result<()> {
         let batch = receipt.batch.as_deref().and_then(|id| id.get(..8)).unwrap_or("0");
         let from = self.settings.post.join(&drop.dir);
-        let mut to = format!("{DONE}{}.{batch}", drop.name);
+        let name = done_name(drop, batch);
+        let mut to = name.clone();
         loop {
             if durable::stat_if_there(&*self.fs, &self.settings.post.join(&to))?.is_none() {
                 match durable::rename_dir(&*self.fs, &from, &self.settings.post.join(&to)) {
@@ -138,7 +141,7 @@ impl FileWork {
                     Err(e) => return Err(e),
                 }
             }
-            to = format!("{DONE}{}.{batch}.{}", drop.name, self.memory().next_number());
+            to = format!("{name}.{}", self.memory().next_number());
         }
     }
 

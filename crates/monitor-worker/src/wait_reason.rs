@@ -34,9 +34,24 @@ pub enum WaitReason {
         /// The path that both have.
         path: String,
     },
+    /// An older drop is held back, and its paths are too many to be compared.
+    #[error("it waits for the older drop {older}: too many paths are held back to be compared")]
+    OlderDropUnknown {
+        /// The older drop.
+        older: DropName,
+    },
     /// It cannot be renamed to its processing name.
     #[error("it cannot be renamed to tuf_processing_*: {0}")]
     NotRenamed(#[source] io::Error),
+    /// Something that is no directory has its processing name.
+    #[error("{name} has the name that it gets next, and is no directory: remove it")]
+    ProcessingNameTaken {
+        /// The name in the drop directory.
+        name: String,
+    },
+    /// It has a processing name, no monitor is known to have taken it in, and intake is paused.
+    #[error("no monitor is known to have taken it in, so it waits like a ready drop: intake is paused")]
+    PausedBeforeIntake,
     /// Reading it failed, and its permissions are not the cause.
     #[error("{entry} cannot be read: {source}")]
     Unreadable {

@@ -23,6 +23,8 @@ pub(crate) enum RefusedRequest {
     MalformedBatchFile { batch: String, source: serde_json::Error },
     #[error("`{dir}` is not a drop's directory")]
     NotADropDir { dir: String },
+    #[error("`{post}` does not name a post")]
+    NotAPost { post: String },
     #[error(transparent)]
     NotATargetPath(#[from] NameError),
     /// Loose files that cannot be signed.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use durable_fs::{FileKind, Fs, Stat};
 use fleet::batch::MAX_DROP_DEPTH;
 use tuf_core::names::TargetPath;
-use tuf_core::sha256::{CopyError, FileDigest, HashingCopier, Sha256Hasher};
+use tuf_core::sha256::{CopyError, FileDigest, HashingCopier};
 use tuf_core::store::{Created, FileName, NewFile, StagedStream, Store, StoreError};
 use tuf_repository::roles::TargetEntry;
 

@@ -23,6 +23,8 @@ struct Scene {
     role: TargetsWorker,
     now: UtcTime,
     batches: u32,
+    /// Which post of its drops a batch holds.
+    post: Option<String>,
 }
 
 impl Scene {
@@ -41,7 +43,7 @@ impl Scene {
         root_worker::generate_keys(&RealFs, &config, &root_worker::KeyRequest::default()).unwrap();
         root_worker::initialize(&fs, &config, now).unwrap();
         let role = TargetsWorker::open(&fs, &config).unwrap();
-        Self { _dir: dir, config, role, now, batches: 0 }
+        Self { _dir: dir, config, role, now, batches: 0, post: None }
     }
 
     /// Why each drop was rejected; `None` where it was not.
@@ -63,7 +65,7 @@ impl Scene {
             let digest = drop_digest(listed.iter().map(|(path, entry)| (path.as_str(), entry.sha256, entry.length)));
             let (dir, name) = (index.to_string(), (*name).to_owned());
             let bytes = listed.iter().map(|(_, entry)| entry.length).sum();
-            described.push(BatchDrop { dir, name, digest, files: files.len() as u64, bytes });
+            described.push(BatchDrop { dir, name, digest, files: files.len() as u64, bytes, post: self.post.clone() });
         }
         let described = Batch { format: BATCH_FORMAT, id, drops: described };
         fs::write(path.join(BATCH_FILE), serde_json::to_vec(&described).unwrap()).unwrap();

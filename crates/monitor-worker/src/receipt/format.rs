@@ -55,6 +55,9 @@ pub struct Receipt {
     /// Id of its batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
+    /// Which post of the drop it is for; only in the private state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<String>,
     /// When it ended, `YYYY-MM-DDTHH:MM:SSZ`.
     pub finished_at: String,
 }
@@ -73,6 +76,7 @@ impl Receipt {
             snapshot_version: None,
             timestamp_version: None,
             batch: None,
+            post: None,
             finished_at,
         }
     }

@@ -102,6 +102,15 @@ pub enum RejectReason {
         /// The error from the file system.
         source: io::Error,
     },
+    /// The drop was published, and a file of it was written after the drop was read. Nothing is deleted.
+    #[error(
+        "the drop was published, but {path:?} was written after the drop was read and may not be in it; rename this directory to \
+         tuf_ready_* to publish all of it"
+    )]
+    WrittenLate {
+        /// The file.
+        path: String,
+    },
     /// It changed each time it was read.
     #[error(transparent)]
     Changed(#[from] ChangedWhileRead),

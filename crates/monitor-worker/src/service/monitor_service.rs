@@ -76,16 +76,17 @@ impl MonitorService {
 
     /// Updates `status` and the metrics.
     pub(super) fn publish_status(&self, monitor: &Monitor) {
-        let (processing, counts) = (monitor.processing(), monitor.counts());
+        let (processing, counts, waiting) = (monitor.processing(), monitor.counts(), monitor.waiting());
         let metrics = &self.context.metrics;
         metrics.paused(processing.paused);
-        for state in ["ready", "processing", "rejected", "held"] {
+        for state in ["ready", "processing", "rejected", "held", "late", "ignored"] {
             metrics.drops(state, counts.get(state).copied().unwrap_or(0));
         }
         metrics.oldest_ready(monitor.oldest_waiting());
         self.context.health.update(|status| {
             status.processing = Some(processing);
             status.drops = counts;
+            status.waiting = waiting;
         });
     }
 }

@@ -13,6 +13,8 @@ mod abandoned;
 mod batching;
 mod clocks;
 mod formats;
+mod late_files;
+mod lookalikes;
 mod mounts;
 mod recovery;
 mod rejection;

@@ -23,7 +23,7 @@ pub const START: i64 = 1_000_000_000;
 #[derive(Default)]
 pub struct Books {
     /// Verdicts by drop identity, as the commit records hold them.
-    pub applied: HashMap<(String, String), DropVerdict>,
+    pub applied: HashMap<(String, String, Option<String>), DropVerdict>,
     /// Drop names in the order of their application.
     pub order: Vec<String>,
     /// Targets in the newest record, and those clients see.
@@ -39,6 +39,8 @@ pub struct Books {
     /// What each role answers first, in place of the truth: a role that does not see the newest file, or does not know the field.
     pub snapshot_answers: Vec<UpdateResult>,
     pub timestamp_answers: Vec<UpdateResult>,
+    /// Happens while the batch is signed.
+    pub meanwhile: Option<Box<dyn FnOnce() + Send>>,
     /// Reasons for which the monitor waited for clients to see a batch.
     pub waited: Vec<String>,
     /// An old targets-worker names no record.
@@ -87,7 +89,7 @@ impl FakeChain {
         books.batches.push(described.drops.len());
         let mut result = AddTargetsResult::default();
         for drop in &described.drops {
-            let key = (drop.name.clone(), drop.digest.clone());
+            let key = (drop.name.clone(), drop.digest.clone(), drop.post.clone());
             if let Some(verdict) = books.applied.get(&key) {
                 result.drops.push(verdict.clone());
                 continue;
@@ -150,6 +152,9 @@ impl Chain for FakeChain {
 
     async fn update_snapshot(&self) -> Result<UpdateResult, ChainError> {
         let mut books = self.books.lock().unwrap();
+        if let Some(meanwhile) = books.meanwhile.take() {
+            meanwhile();
+        }
         if let Some(answer) = books.snapshot_answers.pop() {
             return Ok(answer);
         }

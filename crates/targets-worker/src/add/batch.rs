@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use durable_fs::durable;
-use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, MAX_BATCH_FILE, drop_digest, may_be_dir_name};
+use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, MAX_BATCH_FILE, drop_digest, may_be_dir_name, may_be_post};
 use fleet::contract::{AddTargetsResult, DropVerdict};
 use tuf_core::time::UtcTime;
 use tuf_repository::roles::{AppliedRequest, CommitOutcome};
@@ -84,6 +84,9 @@ impl TargetsWorker {
 
     /// Copies the files of a drop, unless a record holds it already.
     fn ingest_drop(&mut self, batch: &str, drop: &BatchDrop, now: UtcTime) -> Result<DropState, TargetsError> {
+        if let Some(post) = drop.post.as_ref().filter(|post| !may_be_post(post)) {
+            return Err(RefusedRequest::NotAPost { post: post.clone() }.into());
+        }
         if let Some(applied) = self.role.outcome_of(&request_id(drop), now)? {
             return Ok(DropState::Committed(applied));
         }
@@ -107,8 +110,13 @@ impl TargetsWorker {
     }
 }
 
+/// The id under which a record remembers a drop. The same files posted again are another request: what the earlier one signed
+/// may have been replaced or removed since. An attempt at the same post is the same request.
 fn request_id(drop: &BatchDrop) -> String {
-    format!("drop:{}:{}", drop.digest, drop.name)
+    match &drop.post {
+        Some(post) => format!("post:{}:{post}:{}", drop.digest, drop.name),
+        None => format!("drop:{}:{}", drop.digest, drop.name),
+    }
 }
 
 fn digest(files: &[IngestedFile]) -> String {
