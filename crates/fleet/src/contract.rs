@@ -77,6 +77,17 @@ pub struct DropVerdict {
     pub record: Option<u64>,
 }
 
+/// A drop of a batch that was not added and has to wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropWaits {
+    /// The drop's name.
+    pub name: String,
+    /// Digest of its file list, hex.
+    pub digest: String,
+    /// Why, with numbers where space is missing.
+    pub reason: String,
+}
+
 /// Result of [`ADD_TARGETS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddTargetsResult {
@@ -88,8 +99,12 @@ pub struct AddTargetsResult {
     pub bins_changed: u64,
     /// Number of targets that were added or replaced.
     pub targets_added: u64,
-    /// One verdict per drop of the batch (bounded by the batch).
+    /// One verdict per drop of the batch (bounded by the batch), except those in `waiting`.
     pub drops: Vec<DropVerdict>,
+    /// The drops of the batch that were not added and have to be asked for again later, through no fault of their producers. A
+    /// monitor that does not know this field misses their verdicts, and ends none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<DropWaits>,
     /// True when an earlier delivery had done all the work.
     #[serde(default)]
     pub already_done: bool,

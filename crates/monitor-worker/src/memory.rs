@@ -12,6 +12,20 @@ use crate::wait_reason::WaitReason;
 /// How many drops and ignored entries `status` names.
 pub const MAX_NAMED_DROPS: usize = 20;
 
+/// Most cycles for which a drop is put off before the targets-worker is asked for it again.
+const MOST_CYCLES_PUT_OFF: u32 = 64;
+
+/// A drop that the targets-worker does not add yet.
+#[derive(Clone, Debug)]
+pub(crate) struct PutOff {
+    /// Why, in the words of the targets-worker.
+    pub(crate) reason: String,
+    /// How often it was put off.
+    times: u32,
+    /// For how many more cycles it is not tried.
+    cycles: u32,
+}
+
 /// The monitor's knowledge that is not on disk.
 #[derive(Debug, Default)]
 pub(crate) struct CycleMemory {
@@ -25,6 +39,8 @@ pub(crate) struct CycleMemory {
     pub(crate) ignored: Vec<WaitingDrop>,
     /// How often each drop was found changing.
     pub(crate) changing: HashMap<DropName, u32>,
+    /// Drops that the targets-worker does not add yet, by device and inode of their directories.
+    pub(crate) put_off: HashMap<(u64, u64), PutOff>,
     /// Rejections in the journal, by drop name.
     pub(crate) rejections: HashMap<String, Receipt>,
     /// The batch directory in use.
@@ -83,6 +99,22 @@ impl CycleMemory {
         self.held = held.iter().rev().map(|(name, reason)| (name.clone(), reason.to_string())).collect();
     }
 
+    /// Puts a drop off: each time for twice as many cycles, because each try copies it.
+    pub(crate) fn put_off(&mut self, drop: &DropDir, reason: &str) {
+        let times = self.put_off.get(&drop.id).map_or(0, |before| before.times);
+        let cycles = 1_u32.checked_shl(times).unwrap_or(u32::MAX).min(MOST_CYCLES_PUT_OFF);
+        let put_off = PutOff { reason: reason.to_owned(), times: times.saturating_add(1), cycles };
+        self.put_off.insert(drop.id, put_off);
+        self.held.insert(drop.name.clone(), reason.to_owned());
+    }
+
+    /// Why a drop is not tried in this cycle, which counts.
+    pub(crate) fn is_put_off(&mut self, drop: &DropDir) -> Option<String> {
+        let put_off = self.put_off.get_mut(&drop.id).filter(|put_off| put_off.cycles > 0)?;
+        put_off.cycles -= 1;
+        Some(put_off.reason.clone())
+    }
+
     /// Updates the counts and the ages of the oldest drops.
     pub(crate) fn count(&mut self, found: &DropListing) {
         let counts = [
@@ -110,5 +142,6 @@ impl CycleMemory {
         self.ignored = ignored.collect();
         let present: HashSet<(u64, u64)> = found.processing.iter().chain(&found.ready).map(|drop| drop.id).collect();
         self.claimed.retain(|id, _| present.contains(id));
+        self.put_off.retain(|id, _| present.contains(id));
     }
 }

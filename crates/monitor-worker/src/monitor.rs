@@ -66,6 +66,8 @@ impl Monitor {
             let settled = self.process(chain, staged, &mut report).await?;
             report.published += settled.published;
             report.rejected += settled.rejected;
+            report.waiting += settled.held.len() as u64;
+            report.held.extend(settled.held);
             // So that `status` shows the drops as they are after the batch.
             self.blocking(FileWork::recount).await?;
         }

@@ -9,32 +9,41 @@ use durable_fs::durable;
 use fleet::contract::AddTargetsResult;
 
 use crate::done_name::done_name;
-use crate::drop_dir::DropDir;
+use crate::drop_dir::{DropDir, DropName};
 use crate::file_work::FileWork;
 use crate::intake::StagedBatch;
 use crate::receipt::{self, DropOutcome, RECEIPT_FORMAT, Receipt};
 use crate::rejection::{self, RejectReason};
 use crate::visibility::{VisibleVersions, verdicts};
+use crate::wait_reason::WaitReason;
 
-/// How many drops of a batch were published and rejected.
-#[derive(Clone, Copy, Debug, Default)]
+/// How many drops of a batch were published and rejected, and which wait.
+#[derive(Debug, Default)]
 pub(crate) struct SettledCounts {
     pub(crate) published: u64,
     pub(crate) rejected: u64,
+    /// The drops that the targets-worker does not add yet, and why.
+    pub(crate) held: Vec<(DropName, WaitReason)>,
 }
 
 impl FileWork {
-    /// Ends every drop of a batch by its verdict. `added` holds a verdict for each of them.
+    /// Ends every drop of a batch by its verdict. `added` holds a verdict for each that does not wait.
     pub(crate) fn settle(
         &self,
         staged: StagedBatch,
         added: &AddTargetsResult,
         versions: VisibleVersions,
     ) -> io::Result<SettledCounts> {
+        let mut settled = SettledCounts::default();
         let mut published = Vec::new();
         let mut rejected = Vec::new();
         let verdicts = verdicts(added);
         for (listed, dir) in staged.batch.drops.iter().zip(staged.dirs) {
+            if let Some(waits) = added.waiting.iter().find(|w| w.name == listed.name && w.digest == listed.digest) {
+                self.memory().put_off(&dir, &waits.reason);
+                settled.held.push((dir.name, WaitReason::TargetsWorker(waits.reason.clone())));
+                continue;
+            }
             let Some(verdict) = verdicts.get(&(listed.name.as_str(), listed.digest.as_str())) else {
                 continue;
             };
@@ -64,7 +73,7 @@ impl FileWork {
                 }
             }
         }
-        let settled = SettledCounts { published: published.len() as u64, rejected: rejected.len() as u64 };
+        (settled.published, settled.rejected) = (published.len() as u64, rejected.len() as u64);
         let receipts: Vec<Receipt> = published.iter().map(|(_, receipt)| receipt.clone()).collect();
         self.receipts.store_published(&*self.fs, &receipts)?;
         self.finish_published(published)?;
@@ -82,7 +91,7 @@ impl FileWork {
             let receipt = Receipt::rejected(&dir.name, digest, &reason, self.now());
             rejected.push((dir, receipt));
         }
-        let settled = SettledCounts { published: 0, rejected: rejected.len() as u64 };
+        let settled = SettledCounts { rejected: rejected.len() as u64, ..SettledCounts::default() };
         self.finish_rejected(rejected)?;
         self.discard_batch(&staged.batch.dir_name());
         Ok(settled)

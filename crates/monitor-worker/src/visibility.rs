@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fleet::batch::Batch;
+use fleet::batch::{Batch, BatchDrop};
 use fleet::contract::{AddTargetsResult, DropVerdict};
 
 use crate::chain::{Chain, ChainError};
@@ -32,11 +32,12 @@ pub(crate) enum BatchRecord {
 /// The newest record that holds a drop of the batch.
 ///
 /// # Errors
-/// [`CycleError::NoVerdict`] when a drop has none.
+/// [`CycleError::NoVerdict`] when a drop has none and does not wait.
 pub(crate) fn newest_record(batch: &Batch, added: &AddTargetsResult) -> Result<BatchRecord, CycleError> {
     let verdicts = verdicts(added);
     let mut newest = BatchRecord::None;
-    for drop in &batch.drops {
+    let waits = |drop: &BatchDrop| added.waiting.iter().any(|w| w.name == drop.name && w.digest == drop.digest);
+    for drop in batch.drops.iter().filter(|drop| !waits(drop)) {
         let verdict = verdicts.get(&(drop.name.as_str(), drop.digest.as_str()));
         let verdict = verdict.ok_or_else(|| CycleError::NoVerdict(drop.name.clone()))?;
         if verdict.rejected.is_some() {

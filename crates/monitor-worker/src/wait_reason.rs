@@ -26,6 +26,10 @@ pub enum WaitReason {
     /// The inbound directory became full while the drop was copied.
     #[error("no space is left in the inbound directory")]
     InboundFull,
+    /// The targets-worker does not add it yet, for instance because the targets directory has too little space for it; the text is
+    /// from there.
+    #[error("{0}")]
+    TargetsWorker(String),
     /// An older drop with the same target path is held back, and the later of two such drops has to win.
     #[error("it waits for the older drop {older}, which also has {path}")]
     OlderDropFirst {

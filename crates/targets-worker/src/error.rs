@@ -59,6 +59,9 @@ pub(crate) enum TargetsError {
     NewerBatchFormat { batch: String, format: u64 },
     #[error("{}: {source}", path.display())]
     Inbound { path: PathBuf, source: io::Error },
+    /// The space in the targets directory is unknown.
+    #[error("{}: {source}", path.display())]
+    Targets { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Ingest(IngestError),
     #[error(transparent)]
@@ -81,7 +84,10 @@ impl From<TargetsError> for SigningError {
                 Self::Refused(exceptions::exception(exceptions::BATCH_MISSING, error.to_string()))
             }
             TargetsError::NewerBatchFormat { .. } => Self::alarm(error),
-            TargetsError::Inbound { .. } | TargetsError::Ingest(_) | TargetsError::Store(_) => {
+            TargetsError::Inbound { .. }
+            | TargetsError::Targets { .. }
+            | TargetsError::Ingest(_)
+            | TargetsError::Store(_) => {
                 Self::infrastructure(error)
             }
             TargetsError::Role(error) => error.into(),

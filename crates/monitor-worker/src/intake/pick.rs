@@ -49,6 +49,11 @@ impl FileWork {
                 Err(_) => DropSurvey::default(),
             };
             let candidate = Candidate { drop, paths };
+            let put_off = self.memory().is_put_off(&candidate.drop);
+            if let Some(reason) = put_off {
+                self.hold_back(&candidate, WaitReason::TargetsWorker(reason), report);
+                continue;
+            }
             let needed_inodes = size.files + size.dirs + 1;
             let needed_bytes = size.bytes.saturating_add(needed_inodes.saturating_mul(BLOCK_BYTES));
             if needed_bytes > free_bytes || needed_inodes > free_inodes {

@@ -169,6 +169,39 @@ async fn a_drop_that_does_not_fit_waits_and_others_pass() {
 }
 
 #[tokio::test]
+async fn a_drop_without_room_in_the_targets_directory_waits_and_others_pass() {
+    let scene = Scene::new();
+    scene.post("large", &[("large", &"x".repeat(50_000)), ("shared", "older")]);
+    scene.post("small", &[("small", "x")]);
+    scene.chain.books.lock().unwrap().room = Some(10_000);
+    let monitor = scene.open().unwrap();
+    let report = scene.drain(&monitor).await;
+    assert_eq!((report.published, report.rejected, report.waiting), (1, 0, 1));
+    assert_eq!(report.held[0].0.as_str(), "large");
+    assert!(report.held[0].1.to_string().contains("in the targets directory"), "{:?}", report.held);
+    assert_eq!(monitor.counts()["held"], 1);
+    // Others pass, except one that would win over it and then be replaced.
+    scene.post("next", &[("next", "x")]);
+    scene.post("younger", &[("shared", "younger")]);
+    assert_eq!(scene.drain(&monitor).await.published, 1);
+    assert_eq!((scene.outcome("large"), scene.outcome("younger")), (None, None));
+    // It is not copied in every cycle.
+    let tried = batches(&scene).len();
+    for _ in 0..20 {
+        scene.drain(&monitor).await;
+    }
+    assert!(batches(&scene).len() < tried + 6, "{:?}", batches(&scene));
+    scene.chain.books.lock().unwrap().room = None;
+    for _ in 0..64 {
+        scene.drain(&monitor).await;
+    }
+    let published = Some(DropOutcome::Published);
+    assert_eq!((scene.outcome("large"), scene.outcome("younger")), (published, published));
+    assert_eq!(scene.visible("shared").as_deref(), Some("younger"));
+    assert_eq!(monitor.counts()["held"], 0);
+}
+
+#[tokio::test]
 async fn a_disk_that_fills_while_copying_holds_back_and_loses_nothing() {
     let mut scene = Scene::new();
     scene.settings.limits.reserve_bytes = 0;

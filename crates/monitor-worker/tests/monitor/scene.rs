@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use durable_fs::{FileKind, Fs};
 use fleet::batch::Batch;
-use fleet::contract::{AddTargetsResult, DropVerdict, UpdateResult};
+use fleet::contract::{AddTargetsResult, DropVerdict, DropWaits, UpdateResult};
 use monitor_worker::receipt::{DropOutcome, Receipt};
 use monitor_worker::{Chain, ChainError, CycleReport, Monitor, MonitorSettings, NotVisible};
 use service::clock::ManualClock;
@@ -39,6 +39,8 @@ pub struct Books {
     /// What each role answers first, in place of the truth: a role that does not see the newest file, or does not know the field.
     pub snapshot_answers: Vec<UpdateResult>,
     pub timestamp_answers: Vec<UpdateResult>,
+    /// Most bytes of a drop for which the targets directory has room.
+    pub room: Option<u64>,
     /// Happens while the batch is signed.
     pub meanwhile: Option<Box<dyn FnOnce() + Send>>,
     /// Reasons for which the monitor waited for clients to see a batch.
@@ -92,6 +94,11 @@ impl FakeChain {
             let key = (drop.name.clone(), drop.digest.clone(), drop.post.clone());
             if let Some(verdict) = books.applied.get(&key) {
                 result.drops.push(verdict.clone());
+                continue;
+            }
+            if books.room.is_some_and(|room| drop.bytes > room) {
+                let reason = format!("it needs {} bytes in the targets directory", drop.bytes);
+                result.waiting.push(DropWaits { name: drop.name.clone(), digest: drop.digest.clone(), reason });
                 continue;
             }
             let mut files = BTreeMap::new();
