@@ -230,7 +230,11 @@ fn looks_like_a_drop(raw: &[u8], kind: FileKind) -> Option<IgnoredReason> {
     if [READY, PROCESSING].into_iter().all(|prefix| strip(raw, prefix, true).is_none()) {
         return None;
     }
-    Some(if kind == FileKind::Dir { IgnoredReason::PrefixCase } else { IgnoredReason::NotADirectory { kind: kind_text(kind) } })
+    Some(if kind == FileKind::Dir {
+        IgnoredReason::PrefixCase
+    } else {
+        IgnoredReason::NotADirectory { kind: kind_text(kind) }
+    })
 }
 
 /// Whether a change of `name` in the drop directory can mean new work.
@@ -258,5 +262,12 @@ fn drop_dir(fs: &dyn Fs, post: &Path, dir: &OsStr, rest: &[u8]) -> io::Result<Op
         Ok(name) => (name, None),
         Err(reason) => (DropName::standing_for(rest), Some(reason)),
     };
-    Ok(Some(DropDir { name, dir: dir.to_owned(), ctime: (stat.ctime, stat.ctime_nanos), id: stat.id, read_at: None, bad_name }))
+    Ok(Some(DropDir {
+        name,
+        dir: dir.to_owned(),
+        ctime: (stat.ctime, stat.ctime_nanos),
+        id: stat.id,
+        read_at: None,
+        bad_name,
+    }))
 }

@@ -56,7 +56,9 @@ impl FileWork {
         };
         let reason = RejectReason::WrittenLate { path: late.to_string_lossy().into_owned() };
         tracing::warn!(drop.name = %name, %reason, "late file kept");
-        if let Err(error) = rejection::write_reason(fs, post, &path, &Receipt::rejected(&name, None, &reason, self.now())) {
+        if let Err(error) =
+            rejection::write_reason(fs, post, &path, &Receipt::rejected(&name, None, &reason, self.now()))
+        {
             tracing::warn!(drop.name = %name, %error, "REASON.json not written");
         }
         rejection::rename_to_late(fs, post, &path, &name)?;

@@ -87,9 +87,7 @@ impl From<TargetsError> for SigningError {
             TargetsError::Inbound { .. }
             | TargetsError::Targets { .. }
             | TargetsError::Ingest(_)
-            | TargetsError::Store(_) => {
-                Self::infrastructure(error)
-            }
+            | TargetsError::Store(_) => Self::infrastructure(error),
             TargetsError::Role(error) => error.into(),
         }
     }

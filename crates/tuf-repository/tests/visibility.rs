@@ -56,7 +56,11 @@ fn the_timestamp_role_answers_which_snapshot_clients_are_served() {
     let snapshot = scratch.snapshot().unwrap().update(now(), false).unwrap().version;
     fs.fail_path(format!("/repo/metadata/{snapshot}.snapshot.json"), ErrorKind::NotFound);
     let hidden = timestamp.update(now(), false).unwrap();
-    assert_eq!((hidden.version, hidden.snapshot), (before.version, Some(snapshot - 1)), "success, and nothing is shown");
+    assert_eq!(
+        (hidden.version, hidden.snapshot),
+        (before.version, Some(snapshot - 1)),
+        "success, and nothing is shown"
+    );
     fs.heal();
     let seen = timestamp.update(now(), false).unwrap();
     assert_eq!((seen.version, seen.snapshot), (before.version + 1, Some(snapshot)));

@@ -54,8 +54,11 @@ impl FileWork {
                 self.hold_back(&candidate, WaitReason::TargetsWorker(reason), report);
                 continue;
             }
-            let needed_inodes = size.files + size.dirs + 1;
-            let needed_bytes = size.bytes.saturating_add(needed_inodes.saturating_mul(BLOCK_BYTES));
+            // One with too many files is rejected before a file is copied, so it needs no room.
+            let too_many = size.files.max(size.dirs) > limits.files_per_drop;
+            let needed_inodes = if too_many { 0 } else { size.files + size.dirs + 1 };
+            let bytes_of_files = if too_many { 0 } else { size.bytes };
+            let needed_bytes = bytes_of_files.saturating_add(needed_inodes.saturating_mul(BLOCK_BYTES));
             if needed_bytes > free_bytes || needed_inodes > free_inodes {
                 let reason = WaitReason::NoRoom { needed_bytes, needed_inodes, free_bytes, free_inodes };
                 self.hold_back(&candidate, reason, report);

@@ -24,6 +24,12 @@ pub enum RejectReason {
         /// The most that are allowed.
         max: u64,
     },
+    /// Its paths are too long all together.
+    #[error("the paths in the drop have more than {max} bytes all together (drop_max_path_bytes)")]
+    TooManyPathBytes {
+        /// The most that are allowed.
+        max: u64,
+    },
     /// A name is not UTF-8.
     #[error("the name of {path:?} is not UTF-8")]
     NotUtf8 {

@@ -48,7 +48,10 @@ async fn a_drop_whose_files_keep_old_modification_times_is_not_abandoned() {
     // `rsync -a` is at work: it sets the times of the original.
     scene.fs.plant(format!("{POST}/tuf_tmp_live/dir/file"), "half");
     for path in ["tuf_tmp_live", "tuf_tmp_live/dir", "tuf_tmp_live/dir/file"] {
-        scene.fs.set_mtime(std::path::Path::new(&format!("{POST}/{path}")), crate::scene::START - 1_000 * HOUR).unwrap();
+        scene
+            .fs
+            .set_mtime(std::path::Path::new(&format!("{POST}/{path}")), crate::scene::START - 1_000 * HOUR)
+            .unwrap();
     }
     scene.run().await;
     assert_eq!(scene.in_post(), ["tuf_tmp_live"], "only the other one is abandoned");

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use durable_fs::durable;
-use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, MAX_BATCH_FILE, drop_digest, may_be_dir_name, may_be_post};
+use fleet::batch::{
+    BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, MAX_BATCH_FILE, drop_digest, may_be_dir_name, may_be_post,
+};
 use fleet::contract::{AddTargetsResult, DropVerdict, DropWaits};
 use tuf_core::store::StoreError;
 use tuf_core::time::UtcTime;

@@ -223,7 +223,8 @@ impl Tree {
     }
 
     pub(super) fn sync_dir(&mut self, dir: u64) {
-        let chosen = self.pending.iter().map(|change| change.edits.iter().any(|(touched, ..)| *touched == dir)).collect();
+        let chosen =
+            self.pending.iter().map(|change| change.edits.iter().any(|(touched, ..)| *touched == dir)).collect();
         self.commit(chosen);
     }
 
