@@ -37,9 +37,9 @@ fn results_come_back_to_a_python_client() {
     let added = send_task(&fleet, TARGETS, "add-targets", &json!({}));
     assert_eq!((&added["state"], &added["result"]["targets_added"]), (&json!("SUCCESS"), &json!(2)), "{added}");
     let snapshot = send_task(&fleet, SNAPSHOT, "update-snapshot", &json!({}));
-    assert_eq!(snapshot["result"], json!({"version": 2, "changed": true}), "{snapshot}");
+    assert_eq!(snapshot["result"], json!({"version": 2, "changed": true, "record": 2}), "{snapshot}");
     let timestamp = send_task(&fleet, TIMESTAMP, "update-timestamp", &json!({}));
-    assert_eq!(timestamp["result"], json!({"version": 2, "changed": true}), "{timestamp}");
+    assert_eq!(timestamp["result"], json!({"version": 2, "changed": true, "snapshot": 2}), "{timestamp}");
 
     let files = [("hello.txt".to_owned(), b"hello".to_vec()), ("tools/saw".to_owned(), b"a saw".to_vec())].into();
     assert_eq!(clients::python_tuf(&fleet)["targets"], clients::expected(&files));

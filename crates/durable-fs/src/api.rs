@@ -49,6 +49,11 @@ pub struct Stat {
     pub mtime: i64,
     /// Nanoseconds of the modification time.
     pub mtime_nanos: u32,
+    /// Time of the last change of content, name or status, in whole seconds since the Unix epoch. The kernel sets it, renames
+    /// included; unlike the modification time, no program can choose it.
+    pub ctime: i64,
+    /// Nanoseconds of that time. Clocks of file systems tick every few milliseconds, some every second.
+    pub ctime_nanos: u32,
 }
 
 /// Free space of a mount.

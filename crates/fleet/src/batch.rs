@@ -42,13 +42,17 @@ pub struct BatchDrop {
     pub files: u64,
     /// Number of bytes in these files.
     pub bytes: u64,
+    /// Which post of the drop this is: equal for every attempt at one post, and another for the same files posted again (which
+    /// may have been replaced or removed in between). Absent in the batches of older monitors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<String>,
 }
 
 impl Batch {
     /// A batch of `drops`, in this order. Its id depends neither on the monitor nor on the order.
     #[must_use]
     pub fn new(drops: Vec<BatchDrop>) -> Self {
-        let id = batch_id(drops.iter().map(|drop| (drop.name.as_str(), drop.digest.as_str())));
+        let id = batch_id(drops.iter().map(|drop| (drop.name.as_str(), drop.digest.as_str(), drop.post.as_deref())));
         Self { format: BATCH_FORMAT, id, drops }
     }
 
@@ -75,6 +79,12 @@ pub fn may_be_dir_name(name: &str) -> bool {
     })
 }
 
+/// Whether a batch may name this post ([`BatchDrop::post`]): it becomes a part of a request's id.
+#[must_use]
+pub fn may_be_post(post: &str) -> bool {
+    !post.is_empty() && post.len() <= 64 && post.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// The digest that, with its name, is a drop's identity, hex: SHA-256 over the lines `<sha256> <length> <path>\n`, sorted by
 /// path. `files` are the path, hash and length of each file, in any order.
 #[must_use]
@@ -88,15 +98,19 @@ pub fn drop_digest<'a>(files: impl Iterator<Item = (&'a str, Sha256, u64)>) -> S
     hasher.finish().to_string()
 }
 
-/// The id of a set of drops `(name, digest)`.
-fn batch_id<'a>(drops: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+/// The id of a set of drops `(name, digest, post)`.
+fn batch_id<'a>(drops: impl Iterator<Item = (&'a str, &'a str, Option<&'a str>)>) -> String {
     let mut drops: Vec<_> = drops.collect();
     drops.sort_unstable();
     let mut hasher = Sha256Hasher::new();
-    for (name, digest) in drops {
+    for (name, digest, post) in drops {
         hasher.update(name.as_bytes());
         hasher.update(b"\0");
         hasher.update(digest.as_bytes());
+        if let Some(post) = post {
+            hasher.update(b"\0");
+            hasher.update(post.as_bytes());
+        }
         hasher.update(b"\n");
     }
     let mut id = hasher.finish().to_string();
@@ -110,16 +124,21 @@ mod tests {
 
     #[test]
     fn the_id_depends_on_the_set_and_not_on_the_order() {
-        let ab = batch_id([("a", "1"), ("b", "2")].into_iter());
+        let ab = batch_id([("a", "1", None), ("b", "2", None)].into_iter());
         assert_eq!(ab.len(), 32);
-        assert_eq!(ab, batch_id([("b", "2"), ("a", "1")].into_iter()));
-        assert_ne!(ab, batch_id([("a", "2"), ("b", "1")].into_iter()));
-        assert_ne!(ab, batch_id([("a", "1")].into_iter()));
+        assert_eq!(ab, batch_id([("b", "2", None), ("a", "1", None)].into_iter()));
+        assert_ne!(ab, batch_id([("a", "2", None), ("b", "1", None)].into_iter()));
+        assert_ne!(ab, batch_id([("a", "1", None)].into_iter()));
+        let posted = |post| batch_id([("a", "1", Some(post)), ("b", "2", None)].into_iter());
+        assert_ne!(ab, posted("1"), "another post");
+        assert_ne!(posted("1"), posted("2"), "the same drop posted again");
     }
 
     #[test]
     fn the_description_is_written_as_documented() {
-        let drop = BatchDrop { dir: "0".into(), name: "X".into(), digest: "d".into(), files: 1, bytes: 2 };
+        let drop = BatchDrop { dir: "0".into(), name: "X".into(), digest: "d".into(), files: 1, bytes: 2, post: None };
+        let posted = BatchDrop { post: Some("7-8-9".into()), ..drop.clone() };
+        assert!(serde_json::to_string(&posted).unwrap().ends_with(r#","bytes":2,"post":"7-8-9"}"#));
         let batch = Batch::new(vec![drop]);
         assert_eq!(
             serde_json::to_string(&batch).unwrap(),

@@ -71,6 +71,21 @@ pub struct DropVerdict {
     pub rejected: Option<String>,
     /// Number of its files that became targets.
     pub targets: u64,
+    /// The commit record that holds it, also one of an earlier call; absent for a rejected drop, and in the answer of a
+    /// targets-worker that does not know this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<u64>,
+}
+
+/// A drop of a batch that was not added and has to wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropWaits {
+    /// The drop's name.
+    pub name: String,
+    /// Digest of its file list, hex.
+    pub digest: String,
+    /// Why, with numbers where space is missing.
+    pub reason: String,
 }
 
 /// Result of [`ADD_TARGETS`].
@@ -85,8 +100,12 @@ pub struct AddTargetsResult {
     pub bins_changed: u64,
     /// Number of targets that were added or replaced.
     pub targets_added: u64,
-    /// One verdict per drop of the batch (bounded by the batch).
+    /// One verdict per drop of the batch (bounded by the batch), except those in `waiting`.
     pub drops: Vec<DropVerdict>,
+    /// The drops of the batch that were not added and have to be asked for again later, through no fault of their producers. A
+    /// monitor that does not know this field misses their verdicts, and ends none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<DropWaits>,
     /// True when an earlier delivery had done all the work.
     #[serde(default)]
     pub already_done: bool,
@@ -122,10 +141,18 @@ pub struct RemoveTargetsResult {
 /// Result of [`UPDATE_SNAPSHOT`] and [`UPDATE_TIMESTAMP`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateResult {
-    /// The role's current version.
+    /// The role's current version; for the timestamp that of the served one, as read back from its served name.
     pub version: u64,
     /// Whether this call wrote that version.
     pub changed: bool,
+    /// [`UPDATE_SNAPSHOT`]: the newest commit record that the snapshot of this version covers. Absent in the answer of a worker
+    /// that does not know this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<u64>,
+    /// [`UPDATE_TIMESTAMP`]: the version of the snapshot that the served timestamp names. Absent in the answer of a worker that
+    /// does not know this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<u64>,
 }
 
 /// Arguments of [`REFRESH_EXPIRY`].
@@ -228,24 +255,26 @@ pub struct WorkerStatus {
     /// Whether intake is paused. Monitor only.
     #[serde(default)]
     pub processing: Option<Processing>,
-    /// Number of drops that are ready, in processing, rejected and held back. Monitor only.
+    /// Number of drops that are ready, in processing, rejected and held back, of published directories with late files, and of
+    /// entries of the drop directory that look like a drop and are ignored. Monitor only.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
-    /// Drops that are held back, at most [`MAX_HELD_DROPS`] of them. Monitor only.
+    /// The drops that have waited longest, and some ignored entries. Monitor only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub held_drops: Vec<HeldDrop>,
+    pub waiting: Vec<WaitingDrop>,
 }
 
-/// The most [`HeldDrop`]s in a [`WorkerStatus`].
-pub const MAX_HELD_DROPS: usize = 20;
-
-/// A drop that is held back while others pass.
+/// A drop that waits, or an entry of the drop directory that looks like a drop and is ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldDrop {
-    /// Its name.
+pub struct WaitingDrop {
+    /// The drop's name (`X` of `tuf_ready_X`), or the whole name of an ignored entry.
     pub name: String,
-    /// Why it waits.
-    pub reason: String,
+    /// Since when it waits, `YYYY-MM-DDTHH:MM:SSZ`; absent for an ignored entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Why it is held back or ignored; absent for a drop whose turn has not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl StatusBody for WorkerStatus {

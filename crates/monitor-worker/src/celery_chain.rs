@@ -18,6 +18,7 @@ use service::health::HealthState;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, ChainError};
+use crate::not_visible::NotVisible;
 
 const FIRST_STEP_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_STEP_RETRY: Duration = Duration::from_secs(15);
@@ -135,6 +136,12 @@ impl Chain for CeleryChain {
 
     async fn update_timestamp(&self) -> Result<UpdateResult, ChainError> {
         self.ask(TIMESTAMP_QUEUE, UPDATE_TIMESTAMP, Map::new()).await
+    }
+
+    async fn wait_until_visible(&self, reason: &NotVisible, attempt: u32) -> Result<(), ChainError> {
+        tracing::warn!(%reason, attempt, "batch not visible to clients yet; asking again");
+        self.health.set_state(HealthState::Waiting(reason.to_string()));
+        self.backoff(attempt).await
     }
 
     async fn backoff(&self, attempt: u32) -> Result<(), ChainError> {

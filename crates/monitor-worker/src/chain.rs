@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use fleet::contract::{AddTargetsResult, UpdateResult};
 
+use crate::not_visible::NotVisible;
+
 /// Why a step of the chain has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
@@ -27,9 +29,9 @@ pub enum ChainError {
 pub trait Chain: Send + Sync {
     /// Signs the drops in the inbound directory's `batch`, a directory name; answers with one verdict per drop.
     async fn add_targets(&self, batch: &str) -> Result<AddTargetsResult, ChainError>;
-    /// Folds new records into the snapshot.
+    /// Folds new records into the snapshot; answers which record it covers.
     async fn update_snapshot(&self) -> Result<UpdateResult, ChainError>;
-    /// Makes the newest snapshot visible.
+    /// Makes the newest snapshot visible; answers which snapshot clients are served.
     async fn update_timestamp(&self) -> Result<UpdateResult, ChainError>;
     /// Waits before attempt `attempt` (from 2) of a step that failed.
     ///
@@ -38,5 +40,13 @@ pub trait Chain: Send + Sync {
     async fn backoff(&self, attempt: u32) -> Result<(), ChainError> {
         let _ = attempt;
         Ok(())
+    }
+    /// Waits before attempt `attempt` (from 2) of a chain whose roles have answered while clients do not see the batch yet.
+    ///
+    /// # Errors
+    /// [`ChainError::Stopped`] when the wait was cut short.
+    async fn wait_until_visible(&self, reason: &NotVisible, attempt: u32) -> Result<(), ChainError> {
+        let _ = reason;
+        self.backoff(attempt).await
     }
 }

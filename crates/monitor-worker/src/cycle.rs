@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::chain::ChainError;
-use crate::drop_dir::DropName;
+use crate::drop_dir::{DropName, IgnoredEntry};
 use crate::wait_reason::WaitReason;
 
 /// Why a cycle ended early. The next one can always be run: it continues from the state on disk.
@@ -39,6 +39,8 @@ pub struct CycleReport {
     pub waiting: u64,
     /// Drops held back, and why.
     pub held: Vec<(DropName, WaitReason)>,
+    /// What looks like a drop and is none.
+    pub ignored: Vec<IgnoredEntry>,
     /// Whether the next cycle has work that need not wait.
     pub more: bool,
     /// Whether the chain was started: the next batch keeps its distance from this one.

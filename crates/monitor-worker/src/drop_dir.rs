@@ -4,6 +4,8 @@
 //! tuf_tmp_X  ->  tuf_ready_X  ->  tuf_processing_X  ->  .tuf_done_X.BATCH    (and tuf_receipt_X.json)
 //!  producer       producer          monitor         \->  tuf_rejected_X[.N]  (and REASON.json in it)
 //! ```
+//!
+//! A published directory to which its producer wrote afterwards becomes `tuf_late_X[.N]`, with a `REASON.json`.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -27,6 +29,8 @@ pub const READY: &str = "tuf_ready_";
 pub const PROCESSING: &str = "tuf_processing_";
 /// Prefix of a directory that was rejected.
 pub const REJECTED: &str = "tuf_rejected_";
+/// Prefix of a directory that was published and to which its producer wrote afterwards.
+pub const LATE: &str = "tuf_late_";
 /// Prefix of a receipt.
 pub const RECEIPT: &str = "tuf_receipt_";
 /// Prefix of a directory that was published and is yet to be removed.
@@ -113,32 +117,81 @@ pub struct DropDir {
     pub name: DropName,
     /// The directory's name in the drop directory.
     pub dir: OsString,
-    /// Modification time of the directory (seconds, nanoseconds): drops are taken in this order.
-    pub mtime: (i64, u32),
+    /// Time of the directory's last change, its renaming included (seconds, nanoseconds): drops are taken in this order. The
+    /// kernel sets it; the modification time is the producer's choice (`cp -a`, `rsync -a`).
+    pub ctime: (i64, u32),
     /// Device and inode of the directory.
     pub id: (u64, u64),
+    /// When this process began to read it, by the clock of its mount (seconds, nanoseconds).
+    pub read_at: Option<(i64, u32)>,
     /// Why the name cannot be used as it is; `name` then stands for it.
     pub bad_name: Option<DropNameError>,
+}
+
+impl DropDir {
+    /// Which post of the drop this is: another for every directory that is posted, also under the same name with the same files,
+    /// and the same for every attempt at it once it has its processing name. It names the inode and the time of the rename; the
+    /// device is left out, because a network mount gets another one each time it is mounted.
+    pub fn post(&self) -> String {
+        let (seconds, nanos) = self.ctime;
+        format!("{}-{seconds}-{nanos}", self.id.1)
+    }
+}
+
+/// Why an entry of the drop directory that looks like a drop is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum IgnoredReason {
+    /// It is no directory.
+    #[error("it is {kind}, and only a directory can be a drop: remove it, or post a directory")]
+    NotADirectory {
+        /// What it is instead.
+        kind: &'static str,
+    },
+    /// Its prefix is not in lower case.
+    #[error("its prefix is not in lower case: rename it, or set prefix_case_insensitive")]
+    PrefixCase,
+}
+
+fn kind_text(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::File => "a file",
+        FileKind::Dir => "a directory",
+        FileKind::Symlink => "a symbolic link",
+        FileKind::Other => "a special file",
+    }
+}
+
+/// An entry of the drop directory that looks like a drop and is none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IgnoredEntry {
+    /// Its name.
+    pub name: OsString,
+    /// Why it is none.
+    pub reason: IgnoredReason,
 }
 
 /// The contents of the drop directory.
 #[derive(Clone, Debug, Default)]
 pub struct DropListing {
-    /// Ready drops, oldest first by modification time, then by name.
+    /// Ready drops, the first renamed first, then by name.
     pub ready: Vec<DropDir>,
     /// Drops taken in, in the same order.
     pub processing: Vec<DropDir>,
+    /// What looks like a drop and is none.
+    pub ignored: Vec<IgnoredEntry>,
     /// Number of rejected directories that their producers have not removed yet.
     pub rejected: u64,
+    /// Number of published directories that their producers wrote to afterwards and have not removed yet.
+    pub late: u64,
     /// Published directories that are yet to be removed.
     pub done: Vec<OsString>,
     /// Public receipts, and temporary files, which may be unfinished receipts.
     pub receipts: Vec<OsString>,
 }
 
-/// Lists the drop directory. Everything but directories with one of the prefixes and receipts is ignored: `tuf_tmp_*`,
-/// `.nfs*`, and files and links that have a drop's name. With `any_case`, `TUF_READY_*` and `TUF_PROCESSING_*` are matched
-/// too; the monitor itself always writes lower case.
+/// Lists the drop directory. Everything but directories with one of the prefixes and receipts is left out: `tuf_tmp_*`,
+/// `.nfs*`. Files and links that have a drop's name are listed as ignored. With `any_case`, `TUF_READY_*` and
+/// `TUF_PROCESSING_*` are drops too; otherwise they are listed as ignored. The monitor itself always writes lower case.
 ///
 /// # Errors
 /// The directory cannot be listed. A drop that vanishes meanwhile is left out.
@@ -151,8 +204,12 @@ pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<DropListing>
             found.ready.extend(drop_dir(fs, post, &entry.name, rest)?);
         } else if let Some(rest) = strip(raw, PROCESSING, any_case).filter(|_| is_dir) {
             found.processing.extend(drop_dir(fs, post, &entry.name, rest)?);
+        } else if let Some(reason) = looks_like_a_drop(raw, entry.kind) {
+            found.ignored.push(IgnoredEntry { name: entry.name, reason });
         } else if is_dir && raw.starts_with(REJECTED.as_bytes()) {
             found.rejected += 1;
+        } else if is_dir && raw.starts_with(LATE.as_bytes()) {
+            found.late += 1;
         } else if is_dir && raw.starts_with(DONE.as_bytes()) {
             found.done.push(entry.name);
         } else if entry.kind == FileKind::File
@@ -161,10 +218,23 @@ pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<DropListing>
             found.receipts.push(entry.name);
         }
     }
-    let order = |a: &DropDir, b: &DropDir| (a.mtime, &a.name, &a.dir).cmp(&(b.mtime, &b.name, &b.dir));
+    let order = |a: &DropDir, b: &DropDir| (a.ctime, &a.name, &a.dir).cmp(&(b.ctime, &b.name, &b.dir));
     found.ready.sort_by(order);
     found.processing.sort_by(order);
+    found.ignored.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// Why an entry that is no drop looks like one.
+fn looks_like_a_drop(raw: &[u8], kind: FileKind) -> Option<IgnoredReason> {
+    if [READY, PROCESSING].into_iter().all(|prefix| strip(raw, prefix, true).is_none()) {
+        return None;
+    }
+    Some(if kind == FileKind::Dir {
+        IgnoredReason::PrefixCase
+    } else {
+        IgnoredReason::NotADirectory { kind: kind_text(kind) }
+    })
 }
 
 /// Whether a change of `name` in the drop directory can mean new work.
@@ -192,5 +262,12 @@ fn drop_dir(fs: &dyn Fs, post: &Path, dir: &OsStr, rest: &[u8]) -> io::Result<Op
         Ok(name) => (name, None),
         Err(reason) => (DropName::standing_for(rest), Some(reason)),
     };
-    Ok(Some(DropDir { name, dir: dir.to_owned(), mtime: (stat.mtime, stat.mtime_nanos), id: stat.id, bad_name }))
+    Ok(Some(DropDir {
+        name,
+        dir: dir.to_owned(),
+        ctime: (stat.ctime, stat.ctime_nanos),
+        id: stat.id,
+        read_at: None,
+        bad_name,
+    }))
 }

@@ -1,34 +1,63 @@
 //! The memory between cycles. Losing it costs time, never a drop.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
+
+use fleet::contract::WaitingDrop;
 
 use crate::drop_dir::{DropDir, DropListing, DropName};
 use crate::receipt::Receipt;
+use crate::wait_reason::WaitReason;
+
+/// How many drops and ignored entries `status` names.
+pub const MAX_NAMED_DROPS: usize = 20;
+
+/// Most cycles for which a drop is put off before the targets-worker is asked for it again.
+const MOST_CYCLES_PUT_OFF: u32 = 64;
+
+/// A drop that the targets-worker does not add yet.
+#[derive(Clone, Debug)]
+pub(crate) struct PutOff {
+    /// Why, in the words of the targets-worker.
+    pub(crate) reason: String,
+    /// How often it was put off.
+    times: u32,
+    /// For how many more cycles it is not tried.
+    cycles: u32,
+}
 
 /// The monitor's knowledge that is not on disk.
 #[derive(Debug, Default)]
 pub(crate) struct CycleMemory {
     /// Most drops of the next batch, while a bad one is searched for.
     pub(crate) max_drops: Option<usize>,
-    /// How many drops were held back in the last cycle.
-    pub(crate) held: u64,
+    /// The drops that were held back in the last cycle, and why.
+    pub(crate) held: BTreeMap<DropName, String>,
+    /// The oldest drops that wait, ready or taken in, when last listed, and since when, Unix seconds.
+    pub(crate) waiting: Vec<(DropName, i64)>,
+    /// Entries that look like a drop and are none, when last listed.
+    pub(crate) ignored: Vec<WaitingDrop>,
     /// How often each drop was found changing.
     pub(crate) changing: HashMap<DropName, u32>,
+    /// Drops that the targets-worker does not add yet, by device and inode of their directories.
+    pub(crate) put_off: HashMap<(u64, u64), PutOff>,
     /// Rejections in the journal, by drop name.
     pub(crate) rejections: HashMap<String, Receipt>,
     /// The batch directory in use.
     pub(crate) in_flight: Option<String>,
     /// Ready, processing and rejected directories when last listed.
     pub(crate) counts: BTreeMap<String, u64>,
-    /// Modification time of the oldest directory that waits, ready or taken in, when last listed, Unix seconds.
+    /// Drops that this process took in, by device and inode of their directories, and when they had become ready: taking in
+    /// changes the time of a directory.
+    pub(crate) claimed: HashMap<(u64, u64), i64>,
+    /// Since when the oldest drop waits, ready or taken in, when last listed, Unix seconds.
     pub(crate) oldest_waiting: Option<i64>,
     /// When receipts past their time were last looked for, Unix seconds.
     pub(crate) last_collection: Option<i64>,
     /// Whether this process has removed the staging directories of earlier ones.
     pub(crate) own_staging_removed: bool,
     /// Drops that ended and whose directory could not be renamed yet, by directory name and by device and inode.
-    unrenamed: HashMap<(OsString, (u64, u64)), Receipt>,
+    unrenamed: HashMap<(OsString, (u64, u64)), (DropDir, Receipt)>,
     last_number: u64,
 }
 
@@ -46,7 +75,7 @@ impl CycleMemory {
 
     /// Remembers a drop that ended and whose directory cannot be renamed now, so that it is not taken for work.
     pub(crate) fn remember_unrenamed(&mut self, drop: &DropDir, receipt: Receipt) {
-        self.unrenamed.insert((drop.dir.clone(), drop.id), receipt);
+        self.unrenamed.insert((drop.dir.clone(), drop.id), (drop.clone(), receipt));
     }
 
     /// Takes the drops that ended out of `processing`, with their receipts; directories that are gone are forgotten.
@@ -55,8 +84,8 @@ impl CycleMemory {
         let mut found = Vec::new();
         if !unrenamed.is_empty() {
             processing.retain(|drop| match unrenamed.remove(&(drop.dir.clone(), drop.id)) {
-                Some(receipt) => {
-                    found.push((drop.clone(), receipt));
+                Some(ended) => {
+                    found.push(ended);
                     false
                 }
                 None => true,
@@ -65,17 +94,54 @@ impl CycleMemory {
         found
     }
 
-    /// Updates the counts and the age of the oldest drop.
+    /// Remembers the drops that a cycle held back.
+    pub(crate) fn hold(&mut self, held: &[(DropName, WaitReason)]) {
+        self.held = held.iter().rev().map(|(name, reason)| (name.clone(), reason.to_string())).collect();
+    }
+
+    /// Puts a drop off: each time for twice as many cycles, because each try copies it.
+    pub(crate) fn put_off(&mut self, drop: &DropDir, reason: &str) {
+        let times = self.put_off.get(&drop.id).map_or(0, |before| before.times);
+        let cycles = 1_u32.checked_shl(times).unwrap_or(u32::MAX).min(MOST_CYCLES_PUT_OFF);
+        let put_off = PutOff { reason: reason.to_owned(), times: times.saturating_add(1), cycles };
+        self.put_off.insert(drop.id, put_off);
+        self.held.insert(drop.name.clone(), reason.to_owned());
+    }
+
+    /// Why a drop is not tried in this cycle, which counts.
+    pub(crate) fn is_put_off(&mut self, drop: &DropDir) -> Option<String> {
+        let put_off = self.put_off.get_mut(&drop.id).filter(|put_off| put_off.cycles > 0)?;
+        put_off.cycles -= 1;
+        Some(put_off.reason.clone())
+    }
+
+    /// Updates the counts and the ages of the oldest drops.
     pub(crate) fn count(&mut self, found: &DropListing) {
         let counts = [
             ("ready", found.ready.len() as u64),
             ("processing", found.processing.len() as u64),
             ("rejected", found.rejected),
+            ("late", found.late),
+            ("ignored", found.ignored.len() as u64),
         ];
         self.counts = counts.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
         // A drop that was taken in and makes no progress waits as well; one that ended and cannot be renamed does not.
         let ended = |drop: &DropDir| self.unrenamed.contains_key(&(drop.dir.clone(), drop.id));
-        let oldest = [found.processing.iter().find(|drop| !ended(drop)), found.ready.first()];
-        self.oldest_waiting = oldest.into_iter().flatten().map(|drop| drop.mtime.0).min();
+        let waiting = found.processing.iter().filter(|drop| !ended(drop)).chain(&found.ready);
+        let since = |drop: &DropDir| self.claimed.get(&drop.id).copied().unwrap_or(drop.ctime.0);
+        let mut waiting: Vec<(DropName, i64)> = waiting.map(|drop| (drop.name.clone(), since(drop))).collect();
+        waiting.sort_by_key(|(_, since)| *since);
+        self.oldest_waiting = waiting.first().map(|(_, since)| *since);
+        waiting.truncate(MAX_NAMED_DROPS);
+        self.waiting = waiting;
+        let ignored = found.ignored.iter().take(MAX_NAMED_DROPS).map(|entry| WaitingDrop {
+            name: entry.name.to_string_lossy().escape_debug().to_string(),
+            since: None,
+            reason: Some(entry.reason.to_string()),
+        });
+        self.ignored = ignored.collect();
+        let present: HashSet<(u64, u64)> = found.processing.iter().chain(&found.ready).map(|drop| drop.id).collect();
+        self.claimed.retain(|id, _| present.contains(id));
+        self.put_off.retain(|id, _| present.contains(id));
     }
 }

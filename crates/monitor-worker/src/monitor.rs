@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable_fs::Fs;
-use fleet::contract::{AddTargetsResult, Processing};
+use fleet::contract::{AddTargetsResult, Processing, WaitingDrop};
 use service::clock::Clock;
+use tuf_core::time::UtcTime;
 
 use crate::chain::{Chain, ChainError};
 use crate::cycle::{CycleError, CycleReport};
 use crate::file_work::FileWork;
 use crate::intake::StagedBatch;
 use crate::settings::MonitorSettings;
-use crate::settle::{SettledCounts, VisibleVersions, verdicts};
+use crate::settle::SettledCounts;
+use crate::visibility::{newest_record, show};
 
 /// The answer of `add-targets` for a batch.
 enum BatchAnswer {
@@ -55,6 +57,7 @@ impl Monitor {
             rejected: intake.rejected,
             waiting: intake.waiting,
             held: intake.held,
+            ignored: intake.ignored,
             more: intake.more,
             chain_started: false,
         };
@@ -63,6 +66,8 @@ impl Monitor {
             let settled = self.process(chain, staged, &mut report).await?;
             report.published += settled.published;
             report.rejected += settled.rejected;
+            report.waiting += settled.held.len() as u64;
+            report.held.extend(settled.held);
             // So that `status` shows the drops as they are after the batch.
             self.blocking(FileWork::recount).await?;
         }
@@ -77,40 +82,37 @@ impl Monitor {
         report: &mut CycleReport,
     ) -> Result<SettledCounts, CycleError> {
         let drops = staged.batch.drops.len();
-        let answer = self.add_targets(chain, &staged).await;
-        if let Err(CycleError::Chain(ChainError::BatchMissing(_))) = &answer {
-            // Any directory of that name is not the batch: the next cycle stages the drops again.
-            self.discard(&staged).await?;
-        }
-        let added = match answer? {
-            BatchAnswer::Verdicts(added) => added,
-            BatchAnswer::KeepsFailing(reason) if drops == 1 => {
-                self.widen();
-                return self.blocking(move |work| work.settle_failing(staged, reason)).await;
-            }
-            BatchAnswer::KeepsFailing(reason) => {
-                tracing::warn!(batch.id = staged.batch.id, drops, reason, "batch keeps failing; halving it");
-                self.work.memory().max_drops = Some(drops / 2);
+        let mut attempt = 1;
+        let (added, versions) = loop {
+            let answer = self.add_targets(chain, &staged).await;
+            if let Err(CycleError::Chain(ChainError::BatchMissing(_))) = &answer {
+                // Any directory of that name is not the batch: the next cycle stages the drops again.
                 self.discard(&staged).await?;
-                report.waiting += drops as u64;
-                report.more = true;
-                return Ok(SettledCounts::default());
+            }
+            let added = match answer? {
+                BatchAnswer::Verdicts(added) => added,
+                BatchAnswer::KeepsFailing(reason) if drops == 1 => {
+                    self.widen();
+                    return self.blocking(move |work| work.settle_failing(staged, reason)).await;
+                }
+                BatchAnswer::KeepsFailing(reason) => {
+                    tracing::warn!(batch.id = staged.batch.id, drops, reason, "batch keeps failing; halving it");
+                    self.work.memory().max_drops = Some(drops / 2);
+                    self.discard(&staged).await?;
+                    report.waiting += drops as u64;
+                    report.more = true;
+                    return Ok(SettledCounts::default());
+                }
+            };
+            match show(chain, newest_record(&staged.batch, &added)?).await? {
+                Ok(versions) => break (added, versions),
+                // The targets-worker is asked again too: the record may be lost meanwhile, with a restored repository.
+                Err(reason) => {
+                    attempt += 1;
+                    chain.wait_until_visible(&reason, attempt).await?;
+                }
             }
         };
-        let mut any_published = false;
-        {
-            let verdicts = verdicts(&added);
-            for drop in &staged.batch.drops {
-                let verdict = verdicts.get(&(drop.name.as_str(), drop.digest.as_str()));
-                let verdict = verdict.ok_or_else(|| CycleError::NoVerdict(drop.name.clone()))?;
-                any_published |= verdict.rejected.is_none();
-            }
-        }
-        let mut versions = VisibleVersions::default();
-        if any_published {
-            versions.snapshot = Some(chain.update_snapshot().await?.version);
-            versions.timestamp = Some(chain.update_timestamp().await?.version);
-        }
         self.widen();
         self.blocking(move |work| work.settle(staged, &added, versions)).await
     }
@@ -180,7 +182,7 @@ impl Monitor {
     pub fn oldest_waiting(&self) -> Duration {
         let now = self.work.clock.now().unix();
         let oldest = self.work.memory().oldest_waiting;
-        let seconds = oldest.map_or(0, |mtime| now.saturating_sub(mtime));
+        let seconds = oldest.map_or(0, |since| now.saturating_sub(since));
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
@@ -197,12 +199,24 @@ impl Monitor {
         self.blocking(move |work| work.pause.set(&*work.fs, paused, reason, work.now())).await
     }
 
-    /// Number of drops `ready`, `processing` and `rejected` when last listed, and of those `held` back in the last cycle.
+    /// Number of drops `ready`, `processing` and `rejected` when last listed, of published directories with
+    /// `late` files, of entries that look like a drop and are `ignored`, and of drops `held` back in the last cycle.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         let memory = self.work.memory();
         let mut counts = memory.counts.clone();
-        counts.insert("held".to_owned(), memory.held);
+        counts.insert("held".to_owned(), memory.held.len() as u64);
         counts
+    }
+
+    /// The oldest drops that wait, at most [`MAX_NAMED_DROPS`](crate::MAX_NAMED_DROPS), and as many ignored entries, each with its reason.
+    pub fn waiting(&self) -> Vec<WaitingDrop> {
+        let memory = self.work.memory();
+        let named = memory.waiting.iter().map(|(name, since)| WaitingDrop {
+            name: name.to_string(),
+            since: Some(UtcTime::from_unix(*since).to_string()),
+            reason: memory.held.get(name).cloned(),
+        });
+        named.chain(memory.ignored.iter().cloned()).collect()
     }
 
     async fn blocking<T, E>(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet::Config;
+use fleet::batch::MAX_DROP_DEPTH;
 
 /// Directories, limits and periods of one monitor.
 #[derive(Clone, Debug)]
@@ -41,8 +42,12 @@ pub struct BatchLimits {
     pub files: u64,
     /// Most bytes.
     pub bytes: u64,
-    /// Most files of a single drop; one with more is rejected.
+    /// Most files of a single drop, and most directories; one with more is rejected.
     pub files_per_drop: u64,
+    /// Most bytes in the paths of a single drop, directories included; one with more is rejected.
+    pub path_bytes_per_drop: u64,
+    /// Deepest directory of a drop: one directly in the drop is at depth 1. At most [`MAX_DROP_DEPTH`].
+    pub depth_per_drop: usize,
     /// Bytes of free space that staging leaves free.
     pub reserve_bytes: u64,
     /// Inodes that staging leaves free.
@@ -56,6 +61,8 @@ impl Default for BatchLimits {
             files: 65_536,
             bytes: 4 << 30,
             files_per_drop: 1_000_000,
+            path_bytes_per_drop: 64 << 20,
+            depth_per_drop: MAX_DROP_DEPTH,
             reserve_bytes: 64 << 20,
             reserve_inodes: 1_000,
         }
@@ -99,6 +106,10 @@ impl MonitorSettings {
         settings.limits.drops = usize::try_from(config.batch_max_drops).unwrap_or(usize::MAX);
         settings.limits.files = config.batch_max_files;
         settings.limits.bytes = config.batch_max_bytes;
+        settings.limits.files_per_drop = config.drop_max_files;
+        settings.limits.path_bytes_per_drop = config.drop_max_path_bytes;
+        settings.limits.depth_per_drop =
+            usize::try_from(config.drop_max_depth).map_or(MAX_DROP_DEPTH, |depth| depth.min(MAX_DROP_DEPTH));
         settings
     }
 }

@@ -3,44 +3,47 @@
 //! The order is: own state, durable; receipt for the producer, durable; then the directory gets its last name. After a crash
 //! at any point in between, the next cycle finds the processing directory and the note in the state, and finishes.
 
-use std::collections::HashMap;
 use std::io;
 
 use durable_fs::durable;
-use fleet::contract::{AddTargetsResult, DropVerdict};
+use fleet::contract::AddTargetsResult;
 
-use crate::drop_dir::{DONE, DropDir};
+use crate::done_name::done_name;
+use crate::drop_dir::{DropDir, DropName};
 use crate::file_work::FileWork;
 use crate::intake::StagedBatch;
 use crate::receipt::{self, DropOutcome, RECEIPT_FORMAT, Receipt};
 use crate::rejection::{self, RejectReason};
+use crate::visibility::{VisibleVersions, verdicts};
+use crate::wait_reason::WaitReason;
 
-/// The versions that made a batch visible to clients.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct VisibleVersions {
-    pub(crate) snapshot: Option<u64>,
-    pub(crate) timestamp: Option<u64>,
-}
-
-/// How many drops of a batch were published and rejected.
-#[derive(Clone, Copy, Debug, Default)]
+/// How many drops of a batch were published and rejected, and which wait.
+#[derive(Debug, Default)]
 pub(crate) struct SettledCounts {
     pub(crate) published: u64,
     pub(crate) rejected: u64,
+    /// The drops that the targets-worker does not add yet, and why.
+    pub(crate) held: Vec<(DropName, WaitReason)>,
 }
 
 impl FileWork {
-    /// Ends every drop of a batch by its verdict. `added` holds a verdict for each of them.
+    /// Ends every drop of a batch by its verdict. `added` holds a verdict for each that does not wait.
     pub(crate) fn settle(
         &self,
         staged: StagedBatch,
         added: &AddTargetsResult,
         versions: VisibleVersions,
     ) -> io::Result<SettledCounts> {
+        let mut settled = SettledCounts::default();
         let mut published = Vec::new();
         let mut rejected = Vec::new();
         let verdicts = verdicts(added);
         for (listed, dir) in staged.batch.drops.iter().zip(staged.dirs) {
+            if let Some(waits) = added.waiting.iter().find(|w| w.name == listed.name && w.digest == listed.digest) {
+                self.memory().put_off(&dir, &waits.reason);
+                settled.held.push((dir.name, WaitReason::TargetsWorker(waits.reason.clone())));
+                continue;
+            }
             let Some(verdict) = verdicts.get(&(listed.name.as_str(), listed.digest.as_str())) else {
                 continue;
             };
@@ -59,17 +62,18 @@ impl FileWork {
                         outcome: DropOutcome::Published,
                         reason: None,
                         targets: verdict.targets,
-                        record: added.record,
+                        record: verdict.record,
                         snapshot_version: versions.snapshot,
                         timestamp_version: versions.timestamp,
                         batch: Some(staged.batch.id.clone()),
+                        post: listed.post.clone(),
                         finished_at: self.now(),
                     };
                     published.push((dir, receipt));
                 }
             }
         }
-        let settled = SettledCounts { published: published.len() as u64, rejected: rejected.len() as u64 };
+        (settled.published, settled.rejected) = (published.len() as u64, rejected.len() as u64);
         let receipts: Vec<Receipt> = published.iter().map(|(_, receipt)| receipt.clone()).collect();
         self.receipts.store_published(&*self.fs, &receipts)?;
         self.finish_published(published)?;
@@ -87,7 +91,7 @@ impl FileWork {
             let receipt = Receipt::rejected(&dir.name, digest, &reason, self.now());
             rejected.push((dir, receipt));
         }
-        let settled = SettledCounts { published: 0, rejected: rejected.len() as u64 };
+        let settled = SettledCounts { rejected: rejected.len() as u64, ..SettledCounts::default() };
         self.finish_rejected(rejected)?;
         self.discard_batch(&staged.batch.dir_name());
         Ok(settled)
@@ -135,7 +139,8 @@ impl FileWork {
     fn rename_to_done(&self, drop: &DropDir, receipt: &Receipt) -> io::Result<()> {
         let batch = receipt.batch.as_deref().and_then(|id| id.get(..8)).unwrap_or("0");
         let from = self.settings.post.join(&drop.dir);
-        let mut to = format!("{DONE}{}.{batch}", drop.name);
+        let name = done_name(drop, batch);
+        let mut to = name.clone();
         loop {
             if durable::stat_if_there(&*self.fs, &self.settings.post.join(&to))?.is_none() {
                 match durable::rename_dir(&*self.fs, &from, &self.settings.post.join(&to)) {
@@ -145,7 +150,7 @@ impl FileWork {
                     Err(e) => return Err(e),
                 }
             }
-            to = format!("{DONE}{}.{batch}.{}", drop.name, self.memory().next_number());
+            to = format!("{name}.{}", self.memory().next_number());
         }
     }
 
@@ -175,9 +180,4 @@ impl FileWork {
         self.give_last_names(drops);
         self.fs.sync_dir(&self.settings.post)
     }
-}
-
-/// The verdicts by drop name and digest.
-pub(crate) fn verdicts(added: &AddTargetsResult) -> HashMap<(&str, &str), &DropVerdict> {
-    added.drops.iter().map(|v| ((v.name.as_str(), v.digest.as_str()), v)).collect()
 }

@@ -41,7 +41,7 @@ impl FileWork {
             return Ok(());
         }
         self.fs.sync_dir(&self.settings.post)?;
-        for dir in &found.done {
+        for dir in self.without_late_files(&found.done)? {
             self.remove_quietly(&self.settings.post.join(dir));
         }
         for receipt in &ended {
@@ -206,7 +206,8 @@ impl FileWork {
     }
 
     fn is_older(&self, path: &Path, age: Duration, now: i64) -> io::Result<bool> {
-        let older = |stat: Stat| now.saturating_sub(stat.mtime) > i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        // By the time of the change: a copy keeps the modification times of its original while it is still being made.
+        let older = |stat: Stat| now.saturating_sub(stat.ctime) > i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
         Ok(durable::stat_if_there(&*self.fs, path)?.is_some_and(older))
     }
 }

@@ -26,6 +26,10 @@ pub enum WaitReason {
     /// The inbound directory became full while the drop was copied.
     #[error("no space is left in the inbound directory")]
     InboundFull,
+    /// The targets-worker does not add it yet, for instance because the targets directory has too little space for it; the text is
+    /// from there.
+    #[error("{0}")]
+    TargetsWorker(String),
     /// An older drop with the same target path is held back, and the later of two such drops has to win.
     #[error("it waits for the older drop {older}, which also has {path}")]
     OlderDropFirst {
@@ -34,9 +38,24 @@ pub enum WaitReason {
         /// The path that both have.
         path: String,
     },
+    /// An older drop is held back, and its paths are too many to be compared.
+    #[error("it waits for the older drop {older}: too many paths are held back to be compared")]
+    OlderDropUnknown {
+        /// The older drop.
+        older: DropName,
+    },
     /// It cannot be renamed to its processing name.
     #[error("it cannot be renamed to tuf_processing_*: {0}")]
     NotRenamed(#[source] io::Error),
+    /// Something that is no directory has its processing name.
+    #[error("{name} has the name that it gets next, and is no directory: remove it")]
+    ProcessingNameTaken {
+        /// The name in the drop directory.
+        name: String,
+    },
+    /// It has a processing name, no monitor is known to have taken it in, and intake is paused.
+    #[error("no monitor is known to have taken it in, so it waits like a ready drop: intake is paused")]
+    PausedBeforeIntake,
     /// Reading it failed, and its permissions are not the cause.
     #[error("{entry} cannot be read: {source}")]
     Unreadable {

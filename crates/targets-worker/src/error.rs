@@ -23,6 +23,8 @@ pub(crate) enum RefusedRequest {
     MalformedBatchFile { batch: String, source: serde_json::Error },
     #[error("`{dir}` is not a drop's directory")]
     NotADropDir { dir: String },
+    #[error("`{post}` does not name a post")]
+    NotAPost { post: String },
     #[error(transparent)]
     NotATargetPath(#[from] NameError),
     /// A file that belongs to the monitor.
@@ -63,6 +65,9 @@ pub(crate) enum TargetsError {
     NewerBatchFormat { batch: String, format: u64 },
     #[error("{}: {source}", path.display())]
     Inbound { path: PathBuf, source: io::Error },
+    /// The space in the targets directory is unknown.
+    #[error("{}: {source}", path.display())]
+    Targets { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Ingest(IngestError),
     #[error(transparent)]
@@ -85,9 +90,10 @@ impl From<TargetsError> for SigningError {
                 Self::Refused(exceptions::exception(exceptions::BATCH_MISSING, error.to_string()))
             }
             TargetsError::NewerBatchFormat { .. } => Self::alarm(error),
-            TargetsError::Inbound { .. } | TargetsError::Ingest(_) | TargetsError::Store(_) => {
-                Self::infrastructure(error)
-            }
+            TargetsError::Inbound { .. }
+            | TargetsError::Targets { .. }
+            | TargetsError::Ingest(_)
+            | TargetsError::Store(_) => Self::infrastructure(error),
             TargetsError::Role(error) => error.into(),
         }
     }

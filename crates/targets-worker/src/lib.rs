@@ -10,6 +10,7 @@ mod policy;
 mod release_check;
 mod remove;
 mod role;
+mod room;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The targets role of this worker.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable_fs::Fs;
@@ -24,6 +24,7 @@ pub struct TargetsWorker {
     pub(crate) inbound: PathBuf,
     /// `None` where target files are not kept in the repository.
     store: Option<Arc<dyn Store>>,
+    targets: PathBuf,
     configured: Layout,
     retention: Option<Retention>,
     pub(crate) policy: ReleasePolicy,
@@ -51,6 +52,7 @@ impl TargetsWorker {
             store: config.store_targets.then(|| Arc::clone(&stores.targets)),
             role: TargetsRole::new(stores, trust, policy, floor),
             fs: Arc::clone(fs),
+            targets: config.targets_path(),
             inbound: config.inbound_targets_path.clone(),
             configured: layout,
             retention: repository::retention(fs, config, WorkerRole::Targets)?,
@@ -69,6 +71,11 @@ impl TargetsWorker {
     /// The targets directory, if target files have their plain names in it too: without consistent snapshots.
     pub(crate) fn plain_names(&self) -> Option<&dyn Store> {
         self.store.as_deref().filter(|_| !self.role.trust().root().consistent_snapshot)
+    }
+
+    /// The targets directory; `None` where target files are not kept in the repository.
+    pub(crate) fn targets_dir(&self) -> Option<&Path> {
+        self.store.as_ref().map(|_| self.targets.as_path())
     }
 
     /// Whether target files are kept in the repository.
@@ -115,6 +122,7 @@ impl SigningRole for TargetsWorker {
                 .map(|(role, version)| (role.to_string(), version))
                 .collect(),
             bins_renewed,
+            ..ReconcileOutcome::default()
         })
     }
 

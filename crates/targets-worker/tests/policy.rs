@@ -23,6 +23,8 @@ struct Scene {
     role: TargetsWorker,
     now: UtcTime,
     batches: u32,
+    /// Which post of its drops a batch holds.
+    post: Option<String>,
 }
 
 impl Scene {
@@ -42,11 +44,15 @@ impl Scene {
         root_worker::generate_keys(&RealFs, &config, &root_worker::KeyRequest::default()).unwrap();
         root_worker::initialize(&fs, &config, now).unwrap();
         let role = TargetsWorker::open(&fs, &config).unwrap();
-        Self { _dir: dir, config, role, now, batches: 0 }
+        Self { _dir: dir, config, role, now, batches: 0, post: None }
     }
 
     /// Why each drop was rejected; `None` where it was not.
     fn add(&mut self, drops: &[(&str, Files<'_>)]) -> Vec<Option<String>> {
+        self.add_batch(drops).drops.into_iter().map(|drop| drop.rejected).collect()
+    }
+
+    fn add_batch(&mut self, drops: &[(&str, Files<'_>)]) -> AddTargetsResult {
         self.batches += 1;
         let id = self.batches.to_string();
         let batch = format!("batch_{id}");
@@ -64,13 +70,24 @@ impl Scene {
             let digest = drop_digest(listed.iter().map(|(path, entry)| (path.as_str(), entry.sha256, entry.length)));
             let (dir, name) = (index.to_string(), (*name).to_owned());
             let bytes = listed.iter().map(|(_, entry)| entry.length).sum();
-            described.push(BatchDrop { dir, name, digest, files: files.len() as u64, bytes });
+            described.push(BatchDrop { dir, name, digest, files: files.len() as u64, bytes, post: self.post.clone() });
         }
         let described = Batch { format: BATCH_FORMAT, id, drops: described };
         fs::write(path.join(BATCH_FILE), serde_json::to_vec(&described).unwrap()).unwrap();
         let request = AddTargets { batch: Some(batch), targets: None };
-        let result: AddTargetsResult = self.role.add(&request, "task", self.now).unwrap();
-        result.drops.into_iter().map(|drop| drop.rejected).collect()
+        self.role.add(&request, "task", self.now).unwrap()
+    }
+
+    /// Whether this text is signed for the target.
+    fn serves(&self, path: &str, text: &str) -> bool {
+        let metadata = self.config.metadata_path();
+        let versions = fs::read_dir(&metadata).unwrap().filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.strip_suffix(".targets.json")?.parse::<u64>().ok()
+        });
+        let newest = fs::read(metadata.join(format!("{}.targets.json", versions.max().unwrap()))).unwrap();
+        let newest: serde_json::Value = serde_json::from_slice(&newest).unwrap();
+        newest["signed"]["targets"][path]["hashes"]["sha256"] == Sha256::of(text.as_bytes()).to_string()
     }
 
     fn loose(&mut self, path: &str, text: &str, task: &str) -> Result<AddTargetsResult, SigningError> {
@@ -141,4 +158,48 @@ fn a_batch_of_a_newer_monitor_waits_for_the_upgrade_and_speaks_against_no_drop()
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_post_is_signed_once_and_the_same_drop_posted_again_is_signed_again() {
+    let mut scene = Scene::new(0, &[]);
+    let mut post = |post: &str, text: &str| {
+        scene.post = Some(post.to_owned());
+        let result = scene.add_batch(&[("X", &[("app", text)])]);
+        (result.drops[0].record.unwrap(), scene.serves("app", "A"))
+    };
+    let (first, _) = post("1-1-0", "A");
+    let (second, serves_a) = post("2-2-0", "B");
+    assert!(second > first && !serves_a);
+    // Another attempt at the first post, by a monitor that was interrupted, does not bring it back.
+    assert_eq!(post("1-1-0", "A"), (first, false));
+    let (third, serves_a) = post("3-3-0", "A");
+    assert!(third > second && serves_a, "clients see A again");
+    assert_eq!(post("3-3-0", "A"), (third, true));
+    // What is signed already needs a record and no new metadata.
+    let (again, _) = post("4-4-0", "A");
+    assert!(again > third);
+    scene.post = Some("../x".into());
+    let request = AddTargets { batch: Some("batch_6".into()), targets: None };
+    let path = scene.config.inbound_targets_path.join("batch_6").join(BATCH_FILE);
+    let bad = fs::read_to_string(&path).unwrap().replace("4-4-0", "../x");
+    fs::write(&path, bad).unwrap();
+    assert_eq!(scene.role.add(&request, "task", scene.now).unwrap_err().kind(), SigningErrorKind::Refused);
+}
+
+#[test]
+fn a_target_that_was_removed_since_is_signed_again_for_a_new_post() {
+    let mut scene = Scene::new(0, &[]);
+    scene.post = Some("1-1-0".into());
+    scene.add(&[("X", &[("app", "A")])]);
+    let request = fleet::contract::RemoveTargets {
+        targets: vec!["app".into()],
+        request_id: "r".into(),
+        expected: std::collections::BTreeMap::new(),
+    };
+    scene.role.remove(&request, scene.now).unwrap();
+    assert!(!scene.serves("app", "A"));
+    scene.post = Some("2-2-0".into());
+    scene.add(&[("X", &[("app", "A")])]);
+    assert!(scene.serves("app", "A"));
 }

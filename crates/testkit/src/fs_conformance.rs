@@ -73,9 +73,18 @@ fn files(fs: &dyn Fs, dir: &Path) {
     assert_eq!((stat.kind, stat.len, stat.nlink, stat.mode), (FileKind::File, 7, 1, 0o640));
     let open = fs.open(&path).unwrap();
     assert_eq!(open.stat().unwrap().id, stat.id);
+    let before = stat;
     fs.set_mtime(&path, 1_234_567_890).unwrap();
     let stat = fs.stat(&path).unwrap();
     assert_eq!((stat.mtime, stat.mtime_nanos), (1_234_567_890, 0));
+    // The time of the change is the kernel's, also of a rename, and follows no chosen time.
+    assert!(stat.ctime >= before.ctime, "{stat:?}");
+    let renamed = dir.join("renamed");
+    fs.rename(&path, &renamed).unwrap();
+    let after = fs.stat(&renamed).unwrap();
+    assert!((after.ctime, after.ctime_nanos) >= (stat.ctime, stat.ctime_nanos), "{after:?}");
+    assert_eq!(after.mtime, 1_234_567_890);
+    fs.rename(&renamed, &path).unwrap();
 
     // An open file outlives its name.
     let gone = dir.join("gone");

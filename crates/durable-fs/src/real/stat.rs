@@ -17,6 +17,8 @@ pub(super) fn stat_of(stat: &fs::Stat) -> Stat {
         id: (stat.st_dev, stat.st_ino),
         mtime: stat.st_mtime,
         mtime_nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        ctime: stat.st_ctime,
+        ctime_nanos: u32::try_from(stat.st_ctime_nsec).unwrap_or(0),
     }
 }
 

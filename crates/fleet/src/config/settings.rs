@@ -69,6 +69,12 @@ pub struct Config {
     pub batch_max_bytes: u64,
     /// `batch_max_files`.
     pub batch_max_files: u64,
+    /// `drop_max_files`.
+    pub drop_max_files: u64,
+    /// `drop_max_path_bytes`.
+    pub drop_max_path_bytes: u64,
+    /// `drop_max_depth`.
+    pub drop_max_depth: u64,
     /// `task_timeout`: the deadline of a wait for a result.
     pub task_timeout: Duration,
     /// `prefix_case_insensitive`.

@@ -274,6 +274,25 @@ pub const ROWS: &[SettingSpec] = &[
         "Maximum number of files in one batch. A drop with more files becomes a batch of its own.",
     ),
     spec(
+        "drop_max_files",
+        ANY_COUNT,
+        "1000000",
+        "Maximum number of files in a drop, and of directories. A drop with more is rejected.",
+    ),
+    spec(
+        "drop_max_path_bytes",
+        ANY_COUNT,
+        "67108864",
+        "Maximum number of bytes in the paths of a drop's files and directories, all together. A drop with more is rejected: \
+         the workers keep all paths of a batch in memory.",
+    ),
+    spec(
+        "drop_max_depth",
+        SettingKind::Count { min: 1, max: crate::batch::MAX_DROP_DEPTH as u64 },
+        "64",
+        "Maximum depth of the directories in a drop. A drop with a deeper one is rejected.",
+    ),
+    spec(
         "task_timeout",
         PERIOD,
         "60",

@@ -83,7 +83,8 @@ pub fn add_update<R: SigningRole>(
         async move {
             arguments.bind_none()?;
             let progress = shared.reconcile(false).await?;
-            tasks::answer(&UpdateResult { version: progress.version, changed: progress.changed })
+            let ReconcileOutcome { version, changed, record, snapshot, .. } = progress;
+            tasks::answer(&UpdateResult { version, changed, record, snapshot })
         }
     })
 }

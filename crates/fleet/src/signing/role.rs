@@ -43,6 +43,10 @@ pub struct ReconcileOutcome {
     pub renewed: BTreeMap<String, u64>,
     /// Number of bins renewed.
     pub bins_renewed: u64,
+    /// Snapshot: the newest record that the version covers.
+    pub record: Option<u64>,
+    /// Timestamp: the version of the snapshot that the served timestamp names.
+    pub snapshot: Option<u64>,
 }
 
 impl ReconcileOutcome {
@@ -55,6 +59,8 @@ impl ReconcileOutcome {
             changed: update.changed,
             renewed: renewed.into_iter().collect(),
             bins_renewed: 0,
+            record: update.record,
+            snapshot: update.snapshot,
         }
     }
 }

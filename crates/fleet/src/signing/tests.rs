@@ -276,7 +276,7 @@ async fn a_panic_opens_the_role_again_and_poisons_nothing() {
         version: 8,
         changed: true,
         renewed: BTreeMap::from([("snapshot".into(), 8)]),
-        bins_renewed: 0,
+        ..ReconcileOutcome::default()
     };
     let script = vec![Step::Do(ReconcileOutcome::default()), Step::Panic, Step::Do(renewed)];
     let mut fleet = Fleet::start(Arc::new(broker.connect()), vec![], script);

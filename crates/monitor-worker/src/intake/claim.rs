@@ -1,37 +1,63 @@
 //! Ready drops become processing ones.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 
-use durable_fs::durable;
+use durable_fs::{FileKind, durable};
 
+use super::candidate::Candidate;
 use super::report::IntakeReport;
-use crate::drop_dir::{DropDir, DropName};
+use crate::drop_dir::DropName;
 use crate::file_work::FileWork;
 use crate::wait_reason::WaitReason;
 
 impl FileWork {
-    /// Renames ready drops to processing, durably. A drop that another monitor took first is left out.
-    pub(super) fn claim(&self, picked: Vec<DropDir>, report: &mut IntakeReport) -> io::Result<Vec<DropDir>> {
-        let mut claimed = Vec::with_capacity(picked.len());
+    /// Renames ready drops to processing, durably and in order. A drop that another monitor took first is left out.
+    ///
+    /// The rename changes the time by which drops are ordered. Of two drops that share a path, the later one is renamed in a
+    /// later tick of the mount's clock, so that any monitor finds them in their order after a restart.
+    pub(super) fn claim(&self, picked: Vec<Candidate>, report: &mut IntakeReport) -> io::Result<Vec<Candidate>> {
+        let mut claimed: Vec<Candidate> = Vec::with_capacity(picked.len());
         let mut failed = false;
-        for mut drop in picked {
-            if self.must_wait(&drop, report) {
+        // When the last drop with a path was renamed; `None` for one that stays ready until the next cycle.
+        let mut renamed: HashMap<u64, Option<(i64, u32)>> = HashMap::new();
+        for mut candidate in picked {
+            if self.must_wait(&candidate, report) {
                 continue;
             }
+            let shared = candidate.paths.iter().filter_map(|path| renamed.get(path)).copied().collect::<Vec<_>>();
+            let after = shared.iter().copied().flatten().max();
+            if shared.contains(&None) || after.is_some_and(|after| !self.has_ticked_since(after)) {
+                report.more = true;
+                renamed.extend(candidate.paths.iter().map(|path| (*path, None)));
+                continue;
+            }
+            let drop = &mut candidate.drop;
             self.forget_rejection(&drop.name)?;
             let to = OsString::from(drop.name.processing_dir());
             let post = &self.settings.post;
             match durable::rename_dir(&*self.fs, &post.join(&drop.dir), &post.join(&to)) {
                 Ok(true) => {
+                    let Some(stat) = durable::stat_if_there(&*self.fs, &post.join(&to))? else { continue };
+                    self.memory().claimed.insert(drop.id, drop.ctime.0);
                     drop.dir = to;
-                    claimed.push(drop);
+                    drop.ctime = (stat.ctime, stat.ctime_nanos);
+                    renamed.extend(candidate.paths.iter().map(|path| (*path, Some(candidate.drop.ctime))));
+                    claimed.push(candidate);
                 }
-                Ok(false) => report.more = true,
+                Ok(false) => match durable::stat_if_there(&*self.fs, &post.join(&to))? {
+                    Some(stat) if stat.kind != FileKind::Dir => {
+                        let name = to.to_string_lossy().into_owned();
+                        self.hold_back(&candidate, WaitReason::ProcessingNameTaken { name }, report);
+                    }
+                    // A drop of that name is taken in already: the next cycle finds it.
+                    _ => report.more = true,
+                },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {
                     failed = true;
-                    self.hold_back(&drop, WaitReason::NotRenamed(e), report);
+                    self.hold_back(&candidate, WaitReason::NotRenamed(e), report);
                 }
             }
         }

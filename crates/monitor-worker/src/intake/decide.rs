@@ -19,7 +19,7 @@ const MAX_CHANGES: u32 = 3;
 pub(super) enum DropDecision {
     /// It goes into the batch.
     Sign(DropContents),
-    /// It was published before and gets that receipt.
+    /// This post was published before an interruption, and gets that receipt.
     AlreadyPublished(Receipt),
     Reject(RejectReason),
     Hold(WaitReason),
@@ -49,7 +49,7 @@ impl FileWork {
             self.memory().changing.remove(&drop.name);
         }
         Ok(match copied {
-            Ok(contents) => match self.receipts.published(&*self.fs, &drop.name, &contents.digest)? {
+            Ok(contents) => match self.receipts.published(&*self.fs, &drop.name, &contents.digest, &drop.post())? {
                 Some(receipt) => DropDecision::AlreadyPublished(receipt),
                 None => DropDecision::Sign(contents),
             },

@@ -1,7 +1,10 @@
 //! The first half of a cycle: from the drop directory to a batch that the targets-worker can see.
 
+mod candidate;
 mod claim;
 mod decide;
+mod held_paths;
+mod mount_time;
 mod pick;
 mod report;
 mod stage;
@@ -9,11 +12,13 @@ mod stage;
 use std::collections::HashSet;
 use std::io;
 
+use crate::batch;
 use crate::cycle::CycleError;
 use crate::drop_dir::{self, DropDir, DropName};
 use crate::file_work::FileWork;
 use crate::receipt::Receipt;
 use crate::rejection::RejectReason;
+use crate::wait_reason::WaitReason;
 
 pub(crate) use report::{IntakeReport, StagedBatch};
 
@@ -35,6 +40,10 @@ impl FileWork {
 
         self.finish_noted_rejections(&mut found.processing, &mut report)?;
         self.reject_bad_names(&mut found.processing, &mut report)?;
+        report.ignored = found.ignored;
+        if paused {
+            self.hold_back_unknown(&mut found.processing, &mut report)?;
+        }
         let picked = self.pick(found.processing, &mut report)?;
         report.staged = self.stage(picked, &mut report)?;
         if paused {
@@ -51,8 +60,32 @@ impl FileWork {
         }
         let in_batch = report.staged.as_ref().map_or(0, |s| s.dirs.len() as u64);
         report.waiting = present.saturating_sub(report.published + report.rejected + in_batch);
-        self.memory().held = report.held.iter().map(|(name, _)| name).collect::<HashSet<_>>().len() as u64;
+        self.memory().hold(&report.held);
         Ok(report)
+    }
+
+    /// Holds back drops that have a processing name without a sign that a monitor took them in: a producer may have given them
+    /// that name. A sign is the memory of this process, or a batch that names this very post.
+    fn hold_back_unknown(&self, processing: &mut Vec<DropDir>, report: &mut IntakeReport) -> io::Result<()> {
+        let unknown = |drop: &DropDir| !self.memory().claimed.contains_key(&drop.id);
+        if !processing.iter().any(unknown) {
+            return Ok(());
+        }
+        let mut batched = HashSet::new();
+        for entry in self.fs.read_dir(&self.settings.inbound)? {
+            if fleet::batch::is_dir_name(&entry.name) {
+                let found = batch::read(&*self.fs, &self.settings.inbound.join(&entry.name))?;
+                batched.extend(found.into_iter().flat_map(|batch| batch.drops).map(|drop| (drop.name, drop.post)));
+            }
+        }
+        processing.retain(|drop| {
+            let known = !unknown(drop) || batched.contains(&(drop.name.as_str().to_owned(), Some(drop.post())));
+            if !known {
+                report.held.push((drop.name.clone(), WaitReason::PausedBeforeIntake));
+            }
+            known
+        });
+        Ok(())
     }
 
     /// Finishes rejections that were interrupted: noted in the state, with the directory still under its processing name.

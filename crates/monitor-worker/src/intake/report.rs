@@ -1,10 +1,9 @@
 //! The result of the first half of a cycle.
 
-use std::collections::HashMap;
-
 use fleet::batch::Batch;
 
-use crate::drop_dir::{DropDir, DropName};
+use super::held_paths::HeldPaths;
+use crate::drop_dir::{DropDir, DropName, IgnoredEntry};
 use crate::wait_reason::WaitReason;
 
 /// The result of the first half of a cycle.
@@ -22,11 +21,13 @@ pub(crate) struct IntakeReport {
     pub(crate) waiting: u64,
     /// Drops held back, and why.
     pub(crate) held: Vec<(DropName, WaitReason)>,
+    /// What looks like a drop and is none.
+    pub(crate) ignored: Vec<IgnoredEntry>,
     /// Whether drops were left out that a further batch could take immediately.
     pub(crate) more: bool,
     /// Target paths of drops held back. A younger drop with one of them waits too, because the later of two drops with the
     /// same path has to win.
-    pub(super) blocked: HashMap<String, DropName>,
+    pub(super) blocked: HeldPaths,
 }
 
 /// A batch that is visible to the targets-worker.

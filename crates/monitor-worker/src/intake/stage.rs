@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fleet::batch::{BATCH_FILE, Batch, BatchDrop};
 
+use super::candidate::Candidate;
 use super::decide::DropDecision;
 use super::report::{IntakeReport, StagedBatch};
 use crate::cycle::CycleError;
@@ -17,7 +18,7 @@ impl FileWork {
     /// rest visible as a batch.
     pub(super) fn stage(
         &self,
-        drops: Vec<DropDir>,
+        drops: Vec<Candidate>,
         report: &mut IntakeReport,
     ) -> Result<Option<StagedBatch>, CycleError> {
         if drops.is_empty() {
@@ -34,17 +35,19 @@ impl FileWork {
     fn stage_into(
         &self,
         staging: &Path,
-        drops: Vec<DropDir>,
+        drops: Vec<Candidate>,
         report: &mut IntakeReport,
     ) -> Result<Option<StagedBatch>, CycleError> {
+        let read_at = self.mount_time();
         let mut accepted = Vec::new();
         let mut published = Vec::new();
         let mut rejected = Vec::new();
-        for (index, drop) in drops.into_iter().enumerate() {
+        for (index, candidate) in drops.into_iter().enumerate() {
             let dest = staging.join(index.to_string());
-            if self.must_wait(&drop, report) {
+            if self.must_wait(&candidate, report) {
                 continue;
             }
+            let drop = DropDir { read_at, ..candidate.drop.clone() };
             match self.copy_and_decide(&drop, &dest)? {
                 DropDecision::Sign(contents) => accepted.push((index, drop, contents)),
                 DropDecision::AlreadyPublished(receipt) => published.push((drop, receipt)),
@@ -52,7 +55,7 @@ impl FileWork {
                     let receipt = Receipt::rejected(&drop.name, None, &reason, self.now());
                     rejected.push((drop, receipt));
                 }
-                DropDecision::Hold(reason) => self.hold_back(&drop, reason, report),
+                DropDecision::Hold(reason) => self.hold_back(&candidate, reason, report),
                 DropDecision::Gone => {}
             }
         }
@@ -72,6 +75,7 @@ impl FileWork {
                 digest: contents.digest,
                 files: contents.files,
                 bytes: contents.bytes,
+                post: Some(drop.post()),
             });
             dirs.push(drop);
         }

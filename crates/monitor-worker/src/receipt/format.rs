@@ -46,15 +46,18 @@ pub struct Receipt {
     /// The commit record that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<u64>,
-    /// The snapshot version that published it; an earlier one may have done so already.
+    /// The snapshot that clients were served when it ended; it covers `record`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_version: Option<u64>,
-    /// The timestamp version that published it; an earlier one may have done so already.
+    /// The timestamp that clients were served when it ended; it names the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp_version: Option<u64>,
     /// Id of its batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
+    /// Which post of the drop it is for; only in the private state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<String>,
     /// When it ended, `YYYY-MM-DDTHH:MM:SSZ`.
     pub finished_at: String,
 }
@@ -73,6 +76,7 @@ impl Receipt {
             snapshot_version: None,
             timestamp_version: None,
             batch: None,
+            post: None,
             finished_at,
         }
     }

@@ -21,7 +21,8 @@ const MAX_MOVED_ASIDE: u32 = 100;
 pub fn write_public(fs: &dyn Fs, post: &Path, receipts: &[Receipt]) -> io::Result<()> {
     let mut files = Vec::with_capacity(receipts.len());
     for receipt in receipts {
-        files.push((format!("{RECEIPT}{}.json", receipt.name), receipt.to_bytes()?));
+        let public = Receipt { post: None, ..receipt.clone() };
+        files.push((format!("{RECEIPT}{}.json", receipt.name), public.to_bytes()?));
     }
     write_files(fs, post, &files, PUBLIC_MODE, &|new, name| {
         match durable::rename_over(fs, new, name) {

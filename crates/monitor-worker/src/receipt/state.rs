@@ -43,15 +43,19 @@ impl StateReceipts {
         &self.receipts
     }
 
-    /// The receipt of this drop, if it was published with this digest. A malformed receipt counts as none: the drop is then
-    /// processed again, and the targets-worker finds it in its records.
+    /// The receipt of this post of a drop, if it was published with this digest: an interrupted process had only to give its
+    /// directory its last name. The receipt of an earlier post says nothing about this one, because other files may be served by
+    /// now. A malformed receipt counts as none: the drop is then processed again, and the targets-worker finds it in its records.
     ///
     /// # Errors
     /// The error from the file system; a missing receipt is no error.
-    pub fn published(&self, fs: &dyn Fs, name: &DropName, digest: &str) -> io::Result<Option<Receipt>> {
+    pub fn published(&self, fs: &dyn Fs, name: &DropName, digest: &str, post: &str) -> io::Result<Option<Receipt>> {
         let read = read_if_any(fs, &self.receipts.join(file_name(name.as_str(), Some(digest))))?;
         Ok(read.filter(|r| {
-            r.outcome == DropOutcome::Published && r.name == name.as_str() && r.digest.as_deref() == Some(digest)
+            r.outcome == DropOutcome::Published
+                && r.name == name.as_str()
+                && r.digest.as_deref() == Some(digest)
+                && r.post.as_deref() == Some(post)
         }))
     }
 

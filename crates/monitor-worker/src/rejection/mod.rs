@@ -6,4 +6,4 @@ mod rejected_dir;
 
 pub use reason::RejectReason;
 pub use reason_file::{REASON_FILE, is_ours, write_reason};
-pub use rejected_dir::rename_to_rejected;
+pub use rejected_dir::{rename_to_late, rename_to_rejected};

@@ -24,6 +24,12 @@ pub enum RejectReason {
         /// The most that are allowed.
         max: u64,
     },
+    /// Its paths are too long all together.
+    #[error("the paths in the drop have more than {max} bytes all together (drop_max_path_bytes)")]
+    TooManyPathBytes {
+        /// The most that are allowed.
+        max: u64,
+    },
     /// A name is not UTF-8.
     #[error("the name of {path:?} is not UTF-8")]
     NotUtf8 {
@@ -101,6 +107,15 @@ pub enum RejectReason {
         entry: DropEntry,
         /// The error from the file system.
         source: io::Error,
+    },
+    /// The drop was published, and a file of it was written after the drop was read. Nothing is deleted.
+    #[error(
+        "the drop was published, but {path:?} was written after the drop was read and may not be in it; rename this directory to \
+         tuf_ready_* to publish all of it"
+    )]
+    WrittenLate {
+        /// The file.
+        path: String,
     },
     /// It changed each time it was read.
     #[error(transparent)]

@@ -12,7 +12,7 @@ use super::monitor_service::MonitorService;
 use crate::celery_chain::CeleryChain;
 use crate::chain::ChainError;
 use crate::cycle::{CycleError, CycleReport};
-use crate::drop_dir::DropName;
+use crate::drop_dir::{DropName, IgnoredEntry};
 use crate::monitor::Monitor;
 use crate::settings::MonitorSettings;
 
@@ -37,7 +37,7 @@ impl MonitorService {
         let mut last_chain: Option<Instant> = None;
         let mut tidied = false;
         let mut pause = FIRST_CYCLE_RETRY;
-        let mut held = HashSet::new();
+        let (mut held, mut ignored) = (HashSet::new(), HashSet::new());
         while !context.shutdown.is_cancelled() {
             if let Some(last) = last_chain
                 && !self.sleep_until(last + config.publish_min_interval).await
@@ -60,7 +60,7 @@ impl MonitorService {
                     }
                     self.account(report, started);
                     log_newly_held(report, &mut held);
-                    self.publish_held(&report.held);
+                    log_newly_ignored(report, &mut ignored);
                     context.health.set_state(HealthState::Ready);
                     if !tidied || report.did_something() {
                         tidied = true;
@@ -181,4 +181,13 @@ fn log_newly_held(report: &CycleReport, held: &mut HashSet<DropName>) {
         tracing::warn!(drop.name = %name, %reason, "drop held back");
     }
     *held = report.held.iter().map(|(name, _)| name.clone()).collect();
+}
+
+/// Logs each entry once when it begins to look like a drop.
+fn log_newly_ignored(report: &CycleReport, ignored: &mut HashSet<IgnoredEntry>) {
+    for entry in report.ignored.iter().filter(|entry| !ignored.contains(*entry)) {
+        let name = entry.name.to_string_lossy();
+        tracing::warn!(post.entry = ?name, reason = %entry.reason, "entry of the drop directory ignored");
+    }
+    *ignored = report.ignored.iter().cloned().collect();
 }

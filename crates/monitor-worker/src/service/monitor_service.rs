@@ -5,15 +5,13 @@ use std::sync::{Arc, Mutex};
 use celery_runtime::TaskError;
 use celery_runtime::client::Client;
 use fleet::Context;
-use fleet::contract::{FindNewTargets, HeldDrop, MAX_HELD_DROPS, Processing};
+use fleet::contract::{FindNewTargets, Processing};
 use fleet::exceptions::{INFRASTRUCTURE, NOT_READY, exception};
 use service::sync::lock;
 use tokio::sync::Notify;
 
 use super::callers::{TooManyCallers, WaitingCallers};
-use crate::drop_dir::DropName;
 use crate::monitor::Monitor;
-use crate::wait_reason::WaitReason;
 
 /// The monitor with its surroundings.
 pub(super) struct MonitorService {
@@ -78,23 +76,17 @@ impl MonitorService {
 
     /// Updates `status` and the metrics.
     pub(super) fn publish_status(&self, monitor: &Monitor) {
-        let (processing, counts) = (monitor.processing(), monitor.counts());
+        let (processing, counts, waiting) = (monitor.processing(), monitor.counts(), monitor.waiting());
         let metrics = &self.context.metrics;
         metrics.paused(processing.paused);
-        for state in ["ready", "processing", "rejected", "held"] {
+        for state in ["ready", "processing", "rejected", "held", "late", "ignored"] {
             metrics.drops(state, counts.get(state).copied().unwrap_or(0));
         }
         metrics.oldest_ready(monitor.oldest_waiting());
         self.context.health.update(|status| {
             status.processing = Some(processing);
             status.drops = counts;
+            status.waiting = waiting;
         });
-    }
-
-    /// Puts the drops that are held back into `status`.
-    pub(super) fn publish_held(&self, held: &[(DropName, WaitReason)]) {
-        let held = held.iter().take(MAX_HELD_DROPS);
-        let held = held.map(|(name, reason)| HeldDrop { name: name.to_string(), reason: reason.to_string() }).collect();
-        self.context.health.update(|status| status.held_drops = held);
     }
 }

@@ -1,7 +1,7 @@
-//! How much a directory holds, and which paths.
+//! How much a directory holds.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use durable_fs::{FileKind, Fs};
 
@@ -43,28 +43,4 @@ pub fn measure(fs: &dyn Fs, dir: &Path, max_files: u64) -> io::Result<DirSize> {
         }
     }
     Ok(size)
-}
-
-/// Paths of the regular files below `dir`, relative to it, at most about `max_files`; names that are not UTF-8 are left
-/// out.
-///
-/// # Errors
-/// The error from the file system.
-pub fn paths(fs: &dyn Fs, dir: &Path, max_files: u64) -> io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut todo = vec![PathBuf::new()];
-    while let Some(below) = todo.pop() {
-        for entry in fs.read_dir(&dir.join(&below))? {
-            let path = below.join(&entry.name);
-            match entry.kind {
-                FileKind::Dir => todo.push(path),
-                FileKind::File => found.extend(path.to_str().map(str::to_owned)),
-                FileKind::Symlink | FileKind::Other => {}
-            }
-            if (found.len() + todo.len()) as u64 > max_files {
-                return Ok(found);
-            }
-        }
-    }
-    Ok(found)
 }

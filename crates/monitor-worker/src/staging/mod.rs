@@ -8,10 +8,12 @@ mod copy;
 mod measure;
 mod not_taken;
 mod staged_file;
+mod survey;
 mod walk;
 
 pub use changed::{ChangedWhileRead, DropEntry};
 pub use copy::{DropContents, SHARED_DIR_MODE, copy_drop};
-pub use measure::{DirSize, measure, paths};
+pub use measure::{DirSize, measure};
 pub use not_taken::NotTaken;
 pub use staged_file::{StagedFile, digest_of};
+pub use survey::{DropSurvey, PathNumbers, path_of, survey};

@@ -28,7 +28,8 @@ pub(super) struct DropFiles {
 
 pub(super) fn walk(fs: &dyn Fs, source: &Path, limits: &BatchLimits) -> Result<DropFiles, NotTaken> {
     let mut found = DropFiles { paths: Vec::new(), manifest: false };
-    let mut dirs = 0_u64;
+    let (mut dirs, mut path_bytes) = (0_u64, 0_u64);
+    let max_depth = limits.depth_per_drop.min(MAX_DROP_DEPTH);
     let mut todo = vec![(PathBuf::from(source), String::new(), 0_usize)];
     while let Some((dir, prefix, depth)) = todo.pop() {
         let entries = fs.read_dir(&dir).map_err(|error| drop_read_failed(fs, source, &dir, &prefix, error))?;
@@ -48,11 +49,15 @@ pub(super) fn walk(fs: &dyn Fs, source: &Path, limits: &BatchLimits) -> Result<D
                 let start = path.chars().take(SHOWN_CHARS).collect();
                 return Err(RejectReason::PathTooLong { start, bytes: path.len(), max: MAX_PATH_BYTES }.into());
             }
+            path_bytes = path_bytes.saturating_add(path.len() as u64);
+            if path_bytes > limits.path_bytes_per_drop {
+                return Err(RejectReason::TooManyPathBytes { max: limits.path_bytes_per_drop }.into());
+            }
             match entry.kind {
                 FileKind::Dir => {
                     dirs += 1;
-                    if depth >= MAX_DROP_DEPTH {
-                        return Err(RejectReason::TooDeep { path, max: MAX_DROP_DEPTH }.into());
+                    if depth >= max_depth {
+                        return Err(RejectReason::TooDeep { path, max: max_depth }.into());
                     }
                     todo.push((dir.join(name), format!("{path}/"), depth + 1));
                 }

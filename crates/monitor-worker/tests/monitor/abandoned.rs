@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use durable_fs::Fs;
+
 use crate::scene::{POST, Scene};
 
 const HOUR: i64 = 3_600;
@@ -36,4 +38,21 @@ async fn an_abandoned_drop_is_removed_when_configured_and_a_live_one_is_not() {
     scene.later(18 * HOUR);
     scene.run().await;
     assert_eq!(scene.in_post(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_drop_whose_files_keep_old_modification_times_is_not_abandoned() {
+    let mut scene = begun();
+    scene.settings.abandoned_after = Some(Duration::from_secs(10 * 3_600));
+    scene.later(20 * HOUR);
+    // `rsync -a` is at work: it sets the times of the original.
+    scene.fs.plant(format!("{POST}/tuf_tmp_live/dir/file"), "half");
+    for path in ["tuf_tmp_live", "tuf_tmp_live/dir", "tuf_tmp_live/dir/file"] {
+        scene
+            .fs
+            .set_mtime(std::path::Path::new(&format!("{POST}/{path}")), crate::scene::START - 1_000 * HOUR)
+            .unwrap();
+    }
+    scene.run().await;
+    assert_eq!(scene.in_post(), ["tuf_tmp_live"], "only the other one is abandoned");
 }

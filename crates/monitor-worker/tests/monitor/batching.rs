@@ -29,6 +29,43 @@ async fn all_ready_drops_become_one_batch_oldest_first() {
 }
 
 #[tokio::test]
+async fn the_drop_that_was_renamed_later_wins_whatever_modification_times_say() {
+    let scene = Scene::new();
+    scene.post("1.0", &[("same/path", "1.0")]);
+    scene.post("1.1", &[("same/path", "1.1")]);
+    // As `cp -a` and `rsync -a` leave it.
+    scene.fs.set_mtime(Path::new("/post/tuf_ready_1.1"), START - 86_400).unwrap();
+    scene.fs.rename(Path::new("/post/tuf_ready_1.1"), Path::new("/post/tuf_tmp_1.1")).unwrap();
+    scene.fs.rename(Path::new("/post/tuf_tmp_1.1"), Path::new("/post/tuf_ready_1.1")).unwrap();
+    scene.run().await;
+    assert_eq!(scene.visible("same/path").as_deref(), Some("1.1"));
+    assert_eq!(scene.chain.books.lock().unwrap().order, ["1.0", "1.1"]);
+}
+
+#[tokio::test]
+async fn the_order_survives_a_restart_also_where_the_mounts_clock_ticks_seldom() {
+    for coarse in [false, true] {
+        let scene = Scene::new();
+        for (name, file) in [("zebra", "same/path"), ("other", "other"), ("ape", "same/path"), ("bat", "same/path")] {
+            scene.post(name, &[(file, name)]);
+        }
+        scene.fs.set_coarse_times(coarse);
+        let monitor = scene.open().unwrap();
+        scene.make_unavailable_once();
+        // Taken in, and then the process ends: only the directories remember the order.
+        monitor.run_cycle(&scene.chain).await.unwrap_err();
+        drop(monitor);
+        let waiting = scene.in_post().iter().filter(|name| name.starts_with("tuf_ready_")).count();
+        assert_eq!(waiting, if coarse { 2 } else { 0 }, "only where two would get one time");
+        assert_eq!(scene.run().await.published, 4);
+        let mut order = scene.chain.books.lock().unwrap().order.clone();
+        order.retain(|name| name != "other");
+        assert_eq!(order, ["zebra", "ape", "bat"], "coarse: {coarse}");
+        assert_eq!(scene.visible("same/path").as_deref(), Some("bat"));
+    }
+}
+
+#[tokio::test]
 async fn subdirectories_are_kept() {
     let scene = Scene::new();
     scene.post("X", &[("a/b/c/d.txt", "deep"), ("a/e.txt", "shallow"), ("f", "top")]);
@@ -132,6 +169,39 @@ async fn a_drop_that_does_not_fit_waits_and_others_pass() {
 }
 
 #[tokio::test]
+async fn a_drop_without_room_in_the_targets_directory_waits_and_others_pass() {
+    let scene = Scene::new();
+    scene.post("large", &[("large", &"x".repeat(50_000)), ("shared", "older")]);
+    scene.post("small", &[("small", "x")]);
+    scene.chain.books.lock().unwrap().room = Some(10_000);
+    let monitor = scene.open().unwrap();
+    let report = scene.drain(&monitor).await;
+    assert_eq!((report.published, report.rejected, report.waiting), (1, 0, 1));
+    assert_eq!(report.held[0].0.as_str(), "large");
+    assert!(report.held[0].1.to_string().contains("in the targets directory"), "{:?}", report.held);
+    assert_eq!(monitor.counts()["held"], 1);
+    // Others pass, except one that would win over it and then be replaced.
+    scene.post("next", &[("next", "x")]);
+    scene.post("younger", &[("shared", "younger")]);
+    assert_eq!(scene.drain(&monitor).await.published, 1);
+    assert_eq!((scene.outcome("large"), scene.outcome("younger")), (None, None));
+    // It is not copied in every cycle.
+    let tried = batches(&scene).len();
+    for _ in 0..20 {
+        scene.drain(&monitor).await;
+    }
+    assert!(batches(&scene).len() < tried + 6, "{:?}", batches(&scene));
+    scene.chain.books.lock().unwrap().room = None;
+    for _ in 0..64 {
+        scene.drain(&monitor).await;
+    }
+    let published = Some(DropOutcome::Published);
+    assert_eq!((scene.outcome("large"), scene.outcome("younger")), (published, published));
+    assert_eq!(scene.visible("shared").as_deref(), Some("younger"));
+    assert_eq!(monitor.counts()["held"], 0);
+}
+
+#[tokio::test]
 async fn a_disk_that_fills_while_copying_holds_back_and_loses_nothing() {
     let mut scene = Scene::new();
     scene.settings.limits.reserve_bytes = 0;
@@ -147,7 +217,7 @@ async fn a_disk_that_fills_while_copying_holds_back_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn the_same_drop_again_gets_its_receipt_and_no_second_publication() {
+async fn the_same_drop_again_gets_a_receipt_for_what_clients_see_now() {
     let scene = Scene::new();
     scene.post("X", &[("a", "first")]);
     scene.run().await;
@@ -157,12 +227,42 @@ async fn the_same_drop_again_gets_its_receipt_and_no_second_publication() {
     scene.post("X", &[("a", "first")]);
     let report = scene.run().await;
     assert_eq!(report.published, 1);
-    assert_eq!(scene.receipt("X").unwrap(), first);
-    assert_eq!(batches(&scene), [1]);
+    let again = scene.receipt("X").unwrap();
+    assert_eq!((&again.digest, again.outcome), (&first.digest, DropOutcome::Published));
+    assert!(again.finished_at > first.finished_at && again.record > first.record, "{again:?}");
+    assert_eq!(batches(&scene), [1, 1], "the targets-worker decides");
     scene.post("X", &[("a", "second")]);
     scene.run().await;
     assert_eq!(scene.visible("a").as_deref(), Some("second"));
     assert_ne!(scene.receipt("X").unwrap().digest, first.digest);
+}
+
+#[tokio::test]
+async fn a_drop_that_was_replaced_under_its_name_is_published_again() {
+    let scene = Scene::new();
+    for (version, text) in [(1, "A"), (2, "B"), (3, "A")] {
+        scene.post("X", &[("a", text)]);
+        scene.run().await;
+        let receipt = scene.receipt("X").unwrap();
+        assert_eq!((receipt.record, receipt.timestamp_version), (Some(version), Some(version)), "{text}");
+        assert_eq!(scene.visible("a").as_deref(), Some(text), "the receipt says so");
+        assert_eq!(receipt.post, None, "private");
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_was_removed_since_is_published_again() {
+    let scene = Scene::new();
+    scene.post("X", &[("a", "A")]);
+    scene.run().await;
+    {
+        let mut books = scene.chain.books.lock().unwrap();
+        books.signed.clear();
+        books.visible.clear();
+    }
+    scene.post("X", &[("a", "A")]);
+    scene.run().await;
+    assert_eq!(scene.visible("a").as_deref(), Some("A"));
 }
 
 #[tokio::test]
@@ -230,7 +330,7 @@ async fn receipts_are_removed_after_their_time() {
     assert_eq!(scene.receipt("X"), None);
     scene.post("X", &[("a", "a")]);
     scene.run().await;
-    assert_eq!(batches(&scene), [1], "the state remembers longer");
+    assert_eq!(scene.outcome("X"), Some(DropOutcome::Published));
 }
 
 #[tokio::test]
@@ -333,4 +433,15 @@ async fn a_drop_that_was_taken_in_and_makes_no_progress_still_waits() {
     assert!(monitor.oldest_waiting() >= Duration::from_secs(700), "{:?}", monitor.oldest_waiting());
     scene.drain(&monitor).await;
     assert_eq!(monitor.oldest_waiting(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn the_age_of_a_drop_is_not_its_modification_time() {
+    let scene = Scene::new();
+    scene.post("one", &[("a", "1")]);
+    scene.fs.set_mtime(Path::new("/post/tuf_ready_one"), START - 1_000_000).unwrap();
+    let monitor = scene.open().unwrap();
+    scene.clock.advance(60);
+    monitor.recount().await.unwrap();
+    assert_eq!(monitor.oldest_waiting(), Duration::from_secs(59));
 }

@@ -102,6 +102,38 @@ async fn too_many_files_are_rejected() {
 }
 
 #[tokio::test]
+async fn a_drop_whose_paths_are_too_long_all_together_or_too_deep_is_rejected() {
+    let mut scene = Scene::new();
+    scene.settings.limits.path_bytes_per_drop = 20;
+    scene.post("X", &[("directory/a", "a"), ("directory/b", "b")]);
+    scene.post("Y", &[("directory/a", "a")]);
+    scene.run().await;
+    assert!(scene.reason("X").contains("more than 20 bytes"), "{}", scene.reason("X"));
+    assert_eq!(scene.outcome("Y"), Some(DropOutcome::Published));
+    let mut scene = Scene::new();
+    scene.settings.limits.depth_per_drop = 2;
+    scene.post("X", &[("a/b/c/d", "deep")]);
+    scene.post("Y", &[("a/b/c", "deep")]);
+    scene.run().await;
+    assert_eq!(scene.reason("X"), "\"a/b/c\" is more than 2 directories deep");
+    assert_eq!(scene.outcome("Y"), Some(DropOutcome::Published));
+}
+
+#[tokio::test]
+async fn a_drop_with_too_many_files_is_rejected_and_not_held_back_for_its_size() {
+    let mut scene = Scene::new();
+    scene.settings.limits.reserve_bytes = 0;
+    scene.settings.limits.files_per_drop = 3;
+    let large = "x".repeat(30_000);
+    scene.post("X", &[("a", &large), ("b", &large), ("c", &large), ("d", &large)]);
+    scene.post("Y", &[("y", "y")]);
+    scene.fs.set_capacity(200_000);
+    scene.run().await;
+    assert!(scene.reason("X").contains("more than 3 files"), "{}", scene.reason("X"));
+    assert_eq!(scene.outcome("Y"), Some(DropOutcome::Published));
+}
+
+#[tokio::test]
 async fn a_file_that_changes_while_it_is_read_is_tried_again_and_then_rejected() {
     for (longer, said) in [(true, "\"a\" was still being written"), (false, "\"a\" was shortened while it was read")] {
         let scene = Scene::new();

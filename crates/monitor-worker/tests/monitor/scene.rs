@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use durable_fs::{FileKind, Fs};
 use fleet::batch::Batch;
-use fleet::contract::{AddTargetsResult, DropVerdict, UpdateResult};
+use fleet::contract::{AddTargetsResult, DropVerdict, DropWaits, UpdateResult};
 use monitor_worker::receipt::{DropOutcome, Receipt};
-use monitor_worker::{Chain, ChainError, CycleReport, Monitor, MonitorSettings};
+use monitor_worker::{Chain, ChainError, CycleReport, Monitor, MonitorSettings, NotVisible};
 use service::clock::ManualClock;
 use testkit::sim_fs::SimFs;
 
@@ -23,7 +23,7 @@ pub const START: i64 = 1_000_000_000;
 #[derive(Default)]
 pub struct Books {
     /// Verdicts by drop identity, as the commit records hold them.
-    pub applied: HashMap<(String, String), DropVerdict>,
+    pub applied: HashMap<(String, String, Option<String>), DropVerdict>,
     /// Drop names in the order of their application.
     pub order: Vec<String>,
     /// Targets in the newest record, and those clients see.
@@ -36,6 +36,17 @@ pub struct Books {
     pub batches: Vec<usize>,
     /// Errors to be answered first.
     pub failures: Vec<ChainError>,
+    /// What each role answers first, in place of the truth: a role that does not see the newest file, or does not know the field.
+    pub snapshot_answers: Vec<UpdateResult>,
+    pub timestamp_answers: Vec<UpdateResult>,
+    /// Most bytes of a drop for which the targets directory has room.
+    pub room: Option<u64>,
+    /// Happens while the batch is signed.
+    pub meanwhile: Option<Box<dyn FnOnce() + Send>>,
+    /// Reasons for which the monitor waited for clients to see a batch.
+    pub waited: Vec<String>,
+    /// An old targets-worker names no record.
+    pub names_no_record: bool,
     /// A test damages a batch; else a damaged one is a fault of the monitor.
     pub damage_expected: bool,
 }
@@ -80,9 +91,14 @@ impl FakeChain {
         books.batches.push(described.drops.len());
         let mut result = AddTargetsResult::default();
         for drop in &described.drops {
-            let key = (drop.name.clone(), drop.digest.clone());
+            let key = (drop.name.clone(), drop.digest.clone(), drop.post.clone());
             if let Some(verdict) = books.applied.get(&key) {
                 result.drops.push(verdict.clone());
+                continue;
+            }
+            if books.room.is_some_and(|room| drop.bytes > room) {
+                let reason = format!("it needs {} bytes in the targets directory", drop.bytes);
+                result.waiting.push(DropWaits { name: drop.name.clone(), digest: drop.digest.clone(), reason });
                 continue;
             }
             let mut files = BTreeMap::new();
@@ -101,6 +117,7 @@ impl FakeChain {
                 name: drop.name.clone(),
                 digest: drop.digest.clone(),
                 targets: if bad.is_some() { 0 } else { files.len() as u64 },
+                record: bad.is_none().then_some(books.record + 1),
                 rejected: bad.map(|name| format!("{name:?} is bad")),
             };
             if verdict.rejected.is_none() {
@@ -112,6 +129,10 @@ impl FakeChain {
             result.drops.push(verdict);
         }
         result.record = Some(books.record);
+        if books.names_no_record {
+            result.record = None;
+            result.drops.iter_mut().for_each(|verdict| verdict.record = None);
+        }
         Ok(Ok(result))
     }
 }
@@ -138,16 +159,32 @@ impl Chain for FakeChain {
 
     async fn update_snapshot(&self) -> Result<UpdateResult, ChainError> {
         let mut books = self.books.lock().unwrap();
+        if let Some(meanwhile) = books.meanwhile.take() {
+            meanwhile();
+        }
+        if let Some(answer) = books.snapshot_answers.pop() {
+            return Ok(answer);
+        }
         books.snapshot = books.record;
-        Ok(UpdateResult { version: books.snapshot, changed: true })
+        let (version, record) = (books.snapshot, Some(books.record));
+        Ok(UpdateResult { version, changed: true, record, snapshot: None })
     }
 
     async fn update_timestamp(&self) -> Result<UpdateResult, ChainError> {
         let mut books = self.books.lock().unwrap();
+        if let Some(answer) = books.timestamp_answers.pop() {
+            return Ok(answer);
+        }
         assert_eq!(books.snapshot, books.record, "the snapshot is updated before the timestamp");
         books.timestamp = books.snapshot;
         books.visible = books.signed.clone();
-        Ok(UpdateResult { version: books.timestamp, changed: true })
+        Ok(UpdateResult { version: books.timestamp, changed: true, record: None, snapshot: Some(books.snapshot) })
+    }
+
+    async fn wait_until_visible(&self, reason: &NotVisible, _attempt: u32) -> Result<(), ChainError> {
+        let mut books = self.books.lock().unwrap();
+        books.waited.push(reason.to_string());
+        if books.waited.len() < 10 { Ok(()) } else { Err(ChainError::Stopped("update-timestamp")) }
     }
 }
 

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use durable_fs::durable;
-use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, MAX_BATCH_FILE, drop_digest, may_be_dir_name};
-use fleet::contract::{AddTargetsResult, DropVerdict};
+use fleet::batch::{
+    BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, MAX_BATCH_FILE, drop_digest, may_be_dir_name, may_be_post,
+};
+use fleet::contract::{AddTargetsResult, DropVerdict, DropWaits};
+use tuf_core::store::StoreError;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::CommitOutcome;
+use tuf_repository::roles::{AppliedRequest, CommitOutcome};
 
 use super::commit::{result, submission};
 use crate::error::{RefusedRequest, TargetsError};
@@ -14,15 +17,18 @@ use crate::fault::TargetFault;
 use crate::ingest::{IngestError, IngestedFile};
 use crate::release_check::EarlierDrops;
 use crate::role::TargetsWorker;
+use crate::room::{DropWaitReason, Room};
 
 /// The state of a drop before the commit.
 enum DropState {
     /// An earlier record holds it.
-    Committed { record: u64, targets: u64 },
+    Committed(AppliedRequest),
     /// Its files are copied.
     Ingested(Vec<IngestedFile>),
     /// Its producer has to change it.
     Rejected(TargetFault),
+    /// It is not added now, through no fault of its producer.
+    Waits(DropWaitReason),
 }
 
 #[derive(serde::Deserialize)]
@@ -38,8 +44,12 @@ impl TargetsWorker {
         let batch = self.read_batch(name)?;
         let mut states = Vec::with_capacity(batch.drops.len());
         let mut earlier = EarlierDrops::default();
+        let mut room = Room::of(self.fs.as_ref(), self.targets_dir()).map_err(|error| {
+            let path = self.targets_dir().map(Path::to_owned).unwrap_or_default();
+            TargetsError::Targets { path, source: error }
+        })?;
         for drop in &batch.drops {
-            let mut state = self.ingest_drop(name, drop, now)?;
+            let mut state = self.ingest_drop(name, drop, &mut room, now)?;
             if let DropState::Ingested(files) = &state
                 && let Some(fault) = self.check_release(files, &mut earlier, now)?
             {
@@ -61,15 +71,32 @@ impl TargetsWorker {
         self.ingest().keep(files.flatten()).map_err(not_kept)?;
         let commit =
             if submissions.is_empty() { CommitOutcome::default() } else { self.role.commit(&submissions, now)? };
-        let drops: Vec<DropVerdict> =
-            batch.drops.iter().zip(&states).map(|(drop, state)| verdict(drop, state)).collect();
+        let (mut drops, mut waiting) = (Vec::with_capacity(states.len()), Vec::new());
+        for (drop, state) in batch.drops.iter().zip(&states) {
+            match state {
+                DropState::Waits(reason) => {
+                    tracing::warn!(drop.name, %reason, "drop not added yet");
+                    let (name, digest) = (drop.name.clone(), drop.digest.clone());
+                    waiting.push(DropWaits { name, digest, reason: reason.to_string() });
+                }
+                DropState::Committed(applied) => drops.push(added(drop, applied.outcome.added, Some(applied.record))),
+                DropState::Ingested(files) => {
+                    let request = request_id(drop);
+                    let applied = commit.applied.iter().find(|applied| applied.request == request);
+                    drops.push(added(drop, files.len() as u64, applied.map(|applied| applied.record)));
+                }
+                DropState::Rejected(fault) => {
+                    drops.push(DropVerdict { rejected: Some(fault.to_string()), ..added(drop, 0, None) });
+                }
+            }
+        }
         let earlier = states.iter().filter_map(|state| match state {
-            DropState::Committed { record, .. } => Some(*record),
+            DropState::Committed(applied) => Some(applied.record),
             _ => None,
         });
         let answer = result(&commit);
         // A repeated task is answered with the record that the first one made.
-        Ok(AddTargetsResult { drops, record: answer.record.or(earlier.max()), ..answer })
+        Ok(AddTargetsResult { drops, waiting, record: answer.record.or(earlier.max()), ..answer })
     }
 
     fn read_batch(&self, name: &str) -> Result<Batch, TargetsError> {
@@ -88,46 +115,80 @@ impl TargetsWorker {
         Ok(serde_json::from_slice(&bytes).map_err(malformed)?)
     }
 
-    /// Copies the files of a drop, unless a record holds it already.
-    fn ingest_drop(&mut self, batch: &str, drop: &BatchDrop, now: UtcTime) -> Result<DropState, TargetsError> {
+    /// Copies the files of a drop, unless a record holds it already, or it has no room.
+    fn ingest_drop(
+        &mut self,
+        batch: &str,
+        drop: &BatchDrop,
+        room: &mut Room,
+        now: UtcTime,
+    ) -> Result<DropState, TargetsError> {
+        if let Some(post) = drop.post.as_ref().filter(|post| !may_be_post(post)) {
+            return Err(RefusedRequest::NotAPost { post: post.clone() }.into());
+        }
         if let Some(applied) = self.role.outcome_of(&request_id(drop), now)? {
-            return Ok(DropState::Committed { record: applied.record, targets: applied.outcome.added });
+            return Ok(DropState::Committed(applied));
         }
         if drop.dir.is_empty() || !drop.dir.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(RefusedRequest::NotADropDir { dir: drop.dir.clone() }.into());
         }
         let dir = Path::new(batch).join(&drop.dir);
         let ingest = self.ingest();
-        let taken = ingest
-            .list(&dir)
-            .and_then(|paths| paths.into_iter().map(|path| ingest.take(&dir, path)).collect::<Result<Vec<_>, _>>());
-        match taken {
-            // The monitor copied and hashed the same files: other bytes mean that its copy is damaged.
-            Ok(files) if digest(&files) != drop.digest => Err(missing(batch)),
-            Ok(files) if files.is_empty() => Ok(DropState::Rejected(TargetFault::NoFiles)),
-            Ok(files) => Ok(DropState::Ingested(files)),
-            Err(IngestError::Rejected(fault)) => Ok(DropState::Rejected(fault)),
-            Err(IngestError::Missing { .. }) => Err(missing(batch)),
-            Err(error) => Err(TargetsError::Ingest(error)),
+        let paths = match ingest.list(&dir) {
+            Ok(paths) => paths,
+            Err(error) => return not_taken(batch, error),
+        };
+        if let Some(older) = room.older(&paths) {
+            room.wait(drop, paths);
+            return Ok(DropState::Waits(older));
         }
+        if let Some(reason) = room.take(drop) {
+            room.wait(drop, paths);
+            return Ok(DropState::Waits(reason));
+        }
+        let mut files = Vec::with_capacity(paths.len());
+        for path in &paths {
+            match ingest.take(&dir, path.clone()) {
+                Ok(file) => files.push(file),
+                Err(IngestError::Store(StoreError::NoSpace { .. })) => {
+                    let reason = room.filled_by(drop);
+                    room.wait(drop, paths);
+                    return Ok(DropState::Waits(reason));
+                }
+                Err(error) => return not_taken(batch, error),
+            }
+        }
+        if digest(&files) != drop.digest {
+            // The monitor copied and hashed the same files: other bytes mean that its copy is damaged.
+            return Err(missing(batch));
+        }
+        Ok(if files.is_empty() { DropState::Rejected(TargetFault::NoFiles) } else { DropState::Ingested(files) })
     }
 }
 
+fn not_taken(batch: &str, error: IngestError) -> Result<DropState, TargetsError> {
+    match error {
+        IngestError::Rejected(fault) => Ok(DropState::Rejected(fault)),
+        IngestError::Missing { .. } => Err(missing(batch)),
+        error => Err(TargetsError::Ingest(error)),
+    }
+}
+
+/// The id under which a record remembers a drop. The same files posted again are another request: what the earlier one signed
+/// may have been replaced or removed since. An attempt at the same post is the same request.
 fn request_id(drop: &BatchDrop) -> String {
-    format!("drop:{}:{}", drop.digest, drop.name)
+    match &drop.post {
+        Some(post) => format!("post:{}:{post}:{}", drop.digest, drop.name),
+        None => format!("drop:{}:{}", drop.digest, drop.name),
+    }
 }
 
 fn digest(files: &[IngestedFile]) -> String {
     drop_digest(files.iter().map(|file| (file.path.as_str(), file.entry.sha256, file.entry.length)))
 }
 
-fn verdict(drop: &BatchDrop, state: &DropState) -> DropVerdict {
-    let (rejected, targets) = match state {
-        DropState::Committed { targets, .. } => (None, *targets),
-        DropState::Ingested(files) => (None, files.len() as u64),
-        DropState::Rejected(fault) => (Some(fault.to_string()), 0),
-    };
-    DropVerdict { name: drop.name.clone(), digest: drop.digest.clone(), rejected, targets }
+fn added(drop: &BatchDrop, targets: u64, record: Option<u64>) -> DropVerdict {
+    DropVerdict { name: drop.name.clone(), digest: drop.digest.clone(), rejected: None, targets, record }
 }
 
 fn missing(batch: &str) -> TargetsError {

@@ -23,6 +23,7 @@ pub(super) fn result(commit: &CommitOutcome) -> AddTargetsResult {
         bins_changed: commit.bins_changed,
         targets_added: commit.applied.iter().filter(|applied| !applied.earlier).map(|a| a.outcome.added).sum(),
         drops: Vec::new(),
+        waiting: Vec::new(),
         already_done: commit.record.is_none(),
     }
 }

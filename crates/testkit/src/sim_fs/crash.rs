@@ -97,10 +97,15 @@ impl Tree {
         let mut links: HashMap<u64, u64> = HashMap::from([(ROOT, 1)]);
         let mut todo = vec![ROOT];
         while let Some(id) = todo.pop() {
-            let Some(Inode { node: Node::Dir { names, durable }, .. }) = self.inodes.get_mut(&id) else {
+            let Some(inode) = self.inodes.get_mut(&id) else {
+                continue;
+            };
+            let durable_ctime = inode.durable_ctime;
+            let Node::Dir { names, durable } = &mut inode.node else {
                 continue;
             };
             names.clone_from(durable);
+            inode.ctime = durable_ctime;
             for below in names.values() {
                 let count = links.entry(*below).or_default();
                 *count += 1;

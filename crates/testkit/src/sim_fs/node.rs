@@ -36,12 +36,16 @@ pub(super) struct Inode {
     pub(super) mode: u32,
     pub(super) mtime: i64,
     pub(super) synced_mtime: i64,
+    /// Seconds, and a count of changes in place of nanoseconds.
+    pub(super) ctime: (i64, u32),
+    /// A directory's `ctime` becomes durable with the change of its name, as on journalling file systems.
+    pub(super) durable_ctime: (i64, u32),
     pub(super) nlink: u64,
 }
 
 impl Inode {
     pub(super) fn new(node: Node, mode: u32, time: i64) -> Self {
-        Self { node, mode, mtime: time, synced_mtime: time, nlink: 0 }
+        Self { node, mode, mtime: time, synced_mtime: time, ctime: (time, 0), durable_ctime: (time, 0), nlink: 0 }
     }
 
     pub(super) fn len(&self) -> u64 {

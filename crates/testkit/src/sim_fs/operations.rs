@@ -92,7 +92,8 @@ impl Fs for SimFs {
     fn set_mtime(&self, path: &Path, seconds: i64) -> io::Result<()> {
         self.operation("set_mtime", path, None, |machine| {
             let inode = machine.tree.find(path, FollowLinks::No)?;
-            machine.tree.set_mtime(inode, seconds);
+            let time = machine.clock;
+            machine.tree.set_mtime(inode, seconds, time);
             Ok(())
         })
     }

@@ -51,6 +51,11 @@ impl SimFs {
         self.machine().clock
     }
 
+    /// Lets all changes within a second have the same time, as on some file systems. Otherwise no two changes have.
+    pub fn set_coarse_times(&self, coarse: bool) {
+        self.machine().tree.coarse_times = coarse;
+    }
+
     /// Limits the bytes of all files together. A write beyond the limit is `StorageFull`.
     pub fn set_capacity(&self, bytes: u64) {
         self.machine().capacity = bytes;

@@ -11,16 +11,26 @@ use super::node::{Inode, Node, ROOT};
 /// A change of one name: its directory, the name, and the inode that it names afterwards.
 pub(super) type Edit = (u64, OsString, Option<u64>);
 
+/// A change of names that is not durable.
+#[derive(Clone)]
+pub(super) struct PendingChange {
+    edits: Vec<Edit>,
+    ctime: (i64, u32),
+}
+
 #[derive(Clone)]
 pub(super) struct Tree {
     pub(super) inodes: HashMap<u64, Inode>,
     next: u64,
     /// Changes of names that are not durable, in their order; each survives whole or not at all.
-    pub(super) pending: Vec<Vec<Edit>>,
+    pub(super) pending: Vec<PendingChange>,
     /// Files with bytes or times that may not be durable.
     pub(super) dirty: BTreeSet<u64>,
     /// Bytes in files that have a name.
     pub(super) used: u64,
+    /// Changes so far: each has a time of its own within a second, unless `coarse_times`.
+    changes: u32,
+    pub(super) coarse_times: bool,
 }
 
 impl Tree {
@@ -33,6 +43,18 @@ impl Tree {
             pending: Vec::new(),
             dirty: BTreeSet::new(),
             used: 0,
+            changes: 0,
+            coarse_times: false,
+        }
+    }
+
+    /// Notes that an inode has changed at `time`.
+    fn touch(&mut self, id: u64, time: i64) {
+        if !self.coarse_times {
+            self.changes += 1;
+        }
+        if let Some(inode) = self.inodes.get_mut(&id) {
+            inode.ctime = (time, self.changes);
         }
     }
 
@@ -94,6 +116,8 @@ impl Tree {
             id: (1, id),
             mtime: inode.mtime,
             mtime_nanos: 0,
+            ctime: inode.ctime.0,
+            ctime_nanos: inode.ctime.1,
         }
     }
 
@@ -121,6 +145,7 @@ impl Tree {
             self.used = self.used.saturating_sub(before).saturating_add(inode.len());
         }
         self.dirty.insert(id);
+        self.touch(id, time);
     }
 
     pub(super) fn write_first(&mut self, id: u64, bytes: &[u8], time: i64) {
@@ -145,11 +170,12 @@ impl Tree {
         is_file
     }
 
-    pub(super) fn set_mtime(&mut self, id: u64, seconds: i64) {
+    pub(super) fn set_mtime(&mut self, id: u64, seconds: i64, time: i64) {
         if let Some(inode) = self.inodes.get_mut(&id) {
             inode.mtime = seconds;
             self.dirty.insert(id);
         }
+        self.touch(id, time);
     }
 
     /// Makes a change that programs see immediately and that becomes durable later.
@@ -165,8 +191,11 @@ impl Tree {
             }
             self.count(old, -1);
             self.count(*to, 1);
+            for changed in [Some(*dir), old, *to].into_iter().flatten() {
+                self.touch(changed, time);
+            }
         }
-        self.pending.push(edits);
+        self.pending.push(PendingChange { edits, ctime: (time, self.changes) });
     }
 
     fn count(&mut self, id: Option<u64>, by: i64) {
@@ -194,7 +223,8 @@ impl Tree {
     }
 
     pub(super) fn sync_dir(&mut self, dir: u64) {
-        let chosen = self.pending.iter().map(|edits| edits.iter().any(|(touched, ..)| *touched == dir)).collect();
+        let chosen =
+            self.pending.iter().map(|change| change.edits.iter().any(|(touched, ..)| *touched == dir)).collect();
         self.commit(chosen);
     }
 
@@ -216,7 +246,7 @@ impl Tree {
     /// Makes the chosen pending changes durable, and those before them of the same names.
     pub(super) fn commit(&mut self, mut chosen: Vec<bool>) {
         let mut keys: HashSet<(u64, &OsStr)> = HashSet::new();
-        for (edits, chosen) in self.pending.iter().zip(&mut chosen).rev() {
+        for (PendingChange { edits, .. }, chosen) in self.pending.iter().zip(&mut chosen).rev() {
             *chosen = *chosen || edits.iter().any(|(dir, name, _)| keys.contains(&(*dir, name.as_os_str())));
             if *chosen {
                 keys.extend(edits.iter().map(|(dir, name, _)| (*dir, name.as_os_str())));
@@ -224,12 +254,15 @@ impl Tree {
         }
         drop(keys);
         let mut left = Vec::new();
-        for (edits, chosen) in std::mem::take(&mut self.pending).into_iter().zip(chosen) {
+        for (change, chosen) in std::mem::take(&mut self.pending).into_iter().zip(chosen) {
             if !chosen {
-                left.push(edits);
+                left.push(change);
                 continue;
             }
-            for (dir, name, to) in edits {
+            for (dir, name, to) in change.edits {
+                if let Some(inode) = to.and_then(|to| self.inodes.get_mut(&to)) {
+                    inode.durable_ctime = change.ctime;
+                }
                 if let Some(Inode { node: Node::Dir { durable, .. }, .. }) = self.inodes.get_mut(&dir) {
                     match to {
                         Some(to) => durable.insert(name, to),

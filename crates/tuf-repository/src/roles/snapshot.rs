@@ -110,15 +110,20 @@ impl SnapshotRole {
             if changed.is_empty() && !renew {
                 let version = newest.map_or(0, |newest| newest.document.version());
                 self.raise(version, None)?;
-                return Ok(RoleUpdate { version, changed: false });
+                return Ok(self.covered(version, false));
             }
             self.verify(&changed)?;
             if let Some(version) = self.write(changed, now)? {
                 self.raise(version, Some(now))?;
-                return Ok(RoleUpdate { version, changed: true });
+                return Ok(self.covered(version, true));
             }
         }
         Err(RoleError::LostRace { contested: Contested::Snapshot, attempts: SNAPSHOT_ATTEMPTS })
+    }
+
+    /// The answer for a snapshot that lists every role as the log does.
+    fn covered(&self, version: u64, changed: bool) -> RoleUpdate {
+        RoleUpdate { version, changed, record: Some(self.log.head()), snapshot: None }
     }
 
     pub(super) fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {

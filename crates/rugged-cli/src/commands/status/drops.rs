@@ -5,7 +5,7 @@ use std::path::Path;
 
 use durable_fs::{FileKind, Fs, durable};
 use fleet::Config;
-use fleet::contract::HeldDrop;
+use fleet::contract::WaitingDrop;
 use monitor_worker::drop_dir::{self, DropDir, REJECTED};
 use serde::Serialize;
 use tuf_core::time::UtcTime;
@@ -22,7 +22,7 @@ pub struct DropReport {
     pub name: String,
     /// `ready`, `processing` or `rejected`.
     pub stage: &'static str,
-    /// Modification time of its directory, `YYYY-MM-DDTHH:MM:SSZ`.
+    /// Time of the last change of its directory, which the kernel sets, `YYYY-MM-DDTHH:MM:SSZ`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// Why it is held back or was rejected.
@@ -32,7 +32,7 @@ pub struct DropReport {
 
 /// The number of drops by stage, and the first of each; empty when the directory cannot be read. `held` is what the
 /// monitor-worker says of those that it holds back.
-pub fn on_disk(fs: &dyn Fs, config: &Config, held: &[HeldDrop]) -> (BTreeMap<String, u64>, Vec<DropReport>) {
+pub fn on_disk(fs: &dyn Fs, config: &Config, held: &[WaitingDrop]) -> (BTreeMap<String, u64>, Vec<DropReport>) {
     let post = config.post_to_tuf_path.as_path();
     let Ok(listing) = drop_dir::list(fs, post, config.prefix_case_insensitive) else {
         return (BTreeMap::new(), Vec::new());
@@ -49,7 +49,7 @@ pub fn on_disk(fs: &dyn Fs, config: &Config, held: &[HeldDrop]) -> (BTreeMap<Str
             name: dir.name.to_string(),
             stage,
             since: since(fs, &post.join(&dir.dir)),
-            reason: held.iter().find(|held| held.name == dir.name.as_str()).map(|held| held.reason.clone()),
+            reason: held.iter().find(|held| held.name == dir.name.as_str()).and_then(|held| held.reason.clone()),
         };
         drops.extend(dirs.iter().take(MAX_SHOWN).map(report));
     }
@@ -72,7 +72,7 @@ fn rejected(fs: &dyn Fs, post: &Path) -> Vec<String> {
 }
 
 fn since(fs: &dyn Fs, dir: &Path) -> Option<String> {
-    fs.stat(dir).ok().map(|stat| UtcTime::from_unix(stat.mtime).to_string())
+    fs.stat(dir).ok().map(|stat| UtcTime::from_unix(stat.ctime).to_string())
 }
 
 /// The reason in the `REASON.json` of a rejected directory.

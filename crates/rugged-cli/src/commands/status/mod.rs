@@ -94,7 +94,7 @@ pub async fn run(config: &Config, args: StatusArgs, output: Output) -> Result<Co
     // The drop directory is newer than the monitor's answer, but only the monitor knows of held drops.
     let by_monitor = workers.iter().filter_map(|worker| worker.status.as_ref()).find(|status| !status.drops.is_empty());
     let mut counts = by_monitor.map(|status| status.drops.clone()).unwrap_or_default();
-    let held = by_monitor.map(|status| status.held_drops.as_slice()).unwrap_or_default();
+    let held = by_monitor.map(|status| status.waiting.as_slice()).unwrap_or_default();
     let (on_disk, waiting) = drops::on_disk(fs.as_ref(), config, held);
     counts.extend(on_disk);
     let repository = repository_report(&fs, config);

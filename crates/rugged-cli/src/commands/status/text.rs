@@ -98,7 +98,8 @@ fn status_remarks(status: &WorkerStatus, now: UtcTime) -> Vec<String> {
         lines.push(format!("intake of drops paused{since}{reason}; `rugged resume-processing` resumes it"));
     }
     // Where the drop directory is readable, they stand below.
-    lines.extend(status.held_drops.iter().map(|held| format!("holds {} back: {}", held.name, held.reason)));
+    let held = status.waiting.iter().filter_map(|drop| Some((&drop.name, drop.reason.as_ref()?)));
+    lines.extend(held.map(|(name, reason)| format!("holds {name} back: {reason}")));
     lines
 }
 
@@ -125,7 +126,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use fleet::WorkerRole;
-    use fleet::contract::{HeldDrop, Processing};
+    use fleet::contract::{Processing, WaitingDrop};
 
     use super::super::drops::DropReport;
     use super::*;
@@ -193,14 +194,14 @@ mod tests {
 
     #[test]
     fn drops_are_shown_with_their_names_ages_and_reasons() {
-        let held = HeldDrop { name: "big".into(), reason: "it needs 9 bytes".into() };
+        let held = WaitingDrop { name: "big".into(), reason: Some("it needs 9 bytes".into()), since: None };
         let processing = Processing {
             paused: true,
             reason: Some("moving house".into()),
             since: Some("2026-11-30T11:00:00Z".into()),
         };
         let monitor =
-            WorkerStatus { held_drops: vec![held], processing: Some(processing), ..status(WorkerRole::Monitor) };
+            WorkerStatus { waiting: vec![held], processing: Some(processing), ..status(WorkerRole::Monitor) };
         let mut report = report(vec![monitor]);
         let since = Some("2026-11-30T11:15:00Z".into());
         report.drops = BTreeMap::from([("rejected".to_owned(), 1)]);

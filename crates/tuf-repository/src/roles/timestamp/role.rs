@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tuf_core::names::{RoleName, TopRole};
+use tuf_core::schema::Hashes;
 use tuf_core::time::UtcTime;
 
 use super::plain_check::PlainCheck;
@@ -119,14 +120,17 @@ impl TimestampRole {
                 return Err(RoleError::SnapshotExpired { version, expires });
             }
             let served = self.served.as_ref().map(|served| &served.timestamp);
-            let current = served.is_some_and(|served| served.snapshot.version == newest.document.version());
+            // Clients compare the hash too: a timestamp that names other bytes shows them nothing.
+            let current = served.is_some_and(|served| {
+                let hash = served.snapshot.hashes.as_ref().and_then(Hashes::sha256);
+                served.snapshot.version == newest.document.version() && hash.is_none_or(|hash| hash == newest.sha256)
+            });
             let renew =
                 served.is_none_or(|served| force || self.skip_to > 0 || self.policy.lifetime.due(served.expires, now));
             if current && !renew {
-                let version = served.map_or(0, |served| served.version);
                 self.raise(None)?;
                 self.check_plain(now)?;
-                return Ok(RoleUpdate { version, changed: false });
+                return Ok(self.shown(false));
             }
             if served.is_none() && self.skip_to == 0 && self.refuse_foreign()? {
                 continue;
@@ -138,11 +142,18 @@ impl TimestampRole {
                 // Not shown when another process signed a higher version in between: try again.
                 if self.current().is_some_and(|(shown, _)| shown >= version) {
                     self.raise(Some(now))?;
-                    return Ok(RoleUpdate { version, changed: true });
+                    return Ok(self.shown(true));
                 }
             }
         }
         Err(RoleError::LostRace { contested: Contested::Timestamp, attempts: TIMESTAMP_ATTEMPTS })
+    }
+
+    /// The answer for the served timestamp, as last read from its served name.
+    fn shown(&self, changed: bool) -> RoleUpdate {
+        let served = self.served.as_ref().map(|served| &served.timestamp);
+        let version = served.map_or(0, |served| served.version);
+        RoleUpdate { version, changed, record: None, snapshot: served.map(|served| served.snapshot.version) }
     }
 
     pub(in crate::roles) fn refresh(&mut self, now: UtcTime) -> Result<(), RoleError> {

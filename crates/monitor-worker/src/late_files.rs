@@ -1,0 +1,90 @@
+//! Files that were written to a drop after it was read: they are kept for their producer, not deleted with the rest.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use durable_fs::{FileKind, durable};
+
+use crate::done_name;
+use crate::drop_dir::DONE;
+use crate::file_work::FileWork;
+use crate::receipt::Receipt;
+use crate::rejection::{self, RejectReason};
+
+impl FileWork {
+    /// Keeps those of the published directories `done` to which something was written after they were read, and returns the
+    /// durable names under which the others may be removed.
+    ///
+    /// # Errors
+    /// The drop directory cannot be synced; nothing may be removed then.
+    pub(crate) fn without_late_files(&self, done: &[OsString]) -> io::Result<Vec<OsString>> {
+        let mut removable = Vec::with_capacity(done.len());
+        for dir in done {
+            match self.keep_if_late(dir) {
+                Ok(name) => removable.extend(name),
+                Err(error) => tracing::warn!(?dir, %error, "published directory not removed; trying again later"),
+            }
+        }
+        if removable.iter().any(|name| !done.contains(name)) {
+            // A power cut must not bring a half removed directory back under the name that has it looked at.
+            self.fs.sync_dir(&self.settings.post)?;
+        }
+        Ok(removable)
+    }
+
+    /// Keeps the published directory `dir` as `tuf_late_X`, with the reason in it, if a file of it was written after it was
+    /// read. Otherwise returns the name under which it may be removed: a removal that is interrupted changes the times of hard
+    /// links, so that the directory must not be looked at again.
+    ///
+    /// # Errors
+    /// The error from the file system; nothing may be removed then.
+    fn keep_if_late(&self, dir: &OsStr) -> io::Result<Option<OsString>> {
+        let Some((name, read_at)) = done_name::parse(dir) else { return Ok(Some(dir.to_owned())) };
+        let (fs, post) = (&*self.fs, &self.settings.post);
+        let path = post.join(dir);
+        let Some(late) = self.written_after(&path, read_at)? else {
+            let number = self.memory().next_number();
+            let removing = OsString::from(format!("{DONE}{}.{}-{number}", name, self.settings.instance));
+            return match durable::rename_dir(fs, &path, &post.join(&removing)) {
+                Ok(true) => Ok(Some(removing)),
+                // Taken by an earlier removal: the next time another number is tried.
+                Ok(false) => Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            };
+        };
+        let reason = RejectReason::WrittenLate { path: late.to_string_lossy().into_owned() };
+        tracing::warn!(drop.name = %name, %reason, "late file kept");
+        if let Err(error) =
+            rejection::write_reason(fs, post, &path, &Receipt::rejected(&name, None, &reason, self.now()))
+        {
+            tracing::warn!(drop.name = %name, %error, "REASON.json not written");
+        }
+        rejection::rename_to_late(fs, post, &path, &name)?;
+        Ok(None)
+    }
+
+    /// A file below `dir` whose last change is after `time`.
+    fn written_after(&self, dir: &Path, time: (i64, u32)) -> io::Result<Option<PathBuf>> {
+        let mut todo = vec![PathBuf::new()];
+        while let Some(below) = todo.pop() {
+            for entry in self.fs.read_dir(&dir.join(&below))? {
+                let path = below.join(&entry.name);
+                if entry.kind == FileKind::Dir {
+                    todo.push(path);
+                    continue;
+                }
+                // An NFS client gives an open file such a name when it is removed, which changes its time.
+                if durable::is_nfs_remnant(&entry.name) {
+                    continue;
+                }
+                let stat = durable::stat_if_there(&*self.fs, &dir.join(&path))?;
+                if stat.is_some_and(|stat| (stat.ctime, stat.ctime_nanos) > time) {
+                    return Ok(Some(path));
+                }
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,91 @@
+//! Whether the targets directory has room for a drop. One without room waits; the other drops of its batch pass.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use durable_fs::{Fs, Space};
+use fleet::batch::BatchDrop;
+use tuf_core::names::TargetPath;
+
+/// Space that a file takes beyond its bytes.
+const BLOCK_BYTES: u64 = 4096;
+/// Bytes that drops leave free: metadata is often on the same mount, and nothing can be signed without space for it.
+const RESERVE_BYTES: u64 = 16 << 20;
+/// Inodes per file: its two names are links, but each may need a directory.
+const INODES_PER_FILE: u64 = 2;
+
+/// Why a drop waits, through no fault of its producer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DropWaitReason {
+    /// The targets directory has too little space for it.
+    #[error(
+        "it needs {needed_bytes} bytes and {needed_inodes} inodes in the targets directory, where {free_bytes} bytes and \
+         {free_inodes} inodes are free"
+    )]
+    NoRoom { needed_bytes: u64, needed_inodes: u64, free_bytes: u64, free_inodes: u64 },
+    /// An older drop of the batch with the same path waits, and the later of two such drops has to win.
+    #[error("it waits for the older drop {older}, which also has {path}")]
+    OlderDropFirst { older: String, path: TargetPath },
+}
+
+/// The room for the drops of one batch.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// `None` where target files are not kept.
+    free: Option<Space>,
+    /// Paths of the drops that wait.
+    waiting: BTreeMap<TargetPath, String>,
+}
+
+impl Room {
+    /// The room in `targets`; without limit where target files are not kept.
+    ///
+    /// # Errors
+    /// The error from the file system.
+    pub(crate) fn of(fs: &dyn Fs, targets: Option<&Path>) -> io::Result<Self> {
+        let free = targets.map(|targets| fs.space(targets)).transpose()?;
+        let free = free.map(|space| Space { bytes: space.bytes.saturating_sub(RESERVE_BYTES), ..space });
+        Ok(Self { free, waiting: BTreeMap::new() })
+    }
+
+    /// Takes the room that a drop needs, or says why it has none.
+    pub(crate) fn take(&mut self, drop: &BatchDrop) -> Option<DropWaitReason> {
+        let free = self.free.as_mut()?;
+        let (needed_bytes, needed_inodes) = needs(drop);
+        if needed_bytes > free.bytes || needed_inodes > free.inodes {
+            let (free_bytes, free_inodes) = (free.bytes, free.inodes);
+            return Some(DropWaitReason::NoRoom { needed_bytes, needed_inodes, free_bytes, free_inodes });
+        }
+        free.bytes -= needed_bytes;
+        free.inodes -= needed_inodes;
+        None
+    }
+
+    /// Why a drop whose copy filled the directory waits.
+    pub(crate) fn filled_by(&mut self, drop: &BatchDrop) -> DropWaitReason {
+        let (needed_bytes, needed_inodes) = needs(drop);
+        self.free = Some(Space { bytes: 0, inodes: 0 });
+        DropWaitReason::NoRoom { needed_bytes, needed_inodes, free_bytes: 0, free_inodes: 0 }
+    }
+
+    /// Remembers the paths of a drop that waits.
+    pub(crate) fn wait(&mut self, drop: &BatchDrop, paths: Vec<TargetPath>) {
+        for path in paths {
+            self.waiting.entry(path).or_insert_with(|| drop.name.clone());
+        }
+    }
+
+    /// The older drop for which a drop with these paths has to wait.
+    pub(crate) fn older(&self, paths: &[TargetPath]) -> Option<DropWaitReason> {
+        paths.iter().find_map(|path| {
+            let older = self.waiting.get(path)?.clone();
+            Some(DropWaitReason::OlderDropFirst { older, path: path.clone() })
+        })
+    }
+}
+
+fn needs(drop: &BatchDrop) -> (u64, u64) {
+    let inodes = drop.files.saturating_mul(INODES_PER_FILE);
+    (drop.bytes.saturating_add(inodes.saturating_mul(BLOCK_BYTES)), inodes)
+}
