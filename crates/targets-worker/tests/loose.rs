@@ -93,8 +93,14 @@ fn a_repeated_batch_is_answered_with_the_record_of_the_first() {
     let mut scene = Scene::new();
     scene.write("batch_1/0/app", "1");
     let file = ("app", Sha256::of(b"1"), 1);
-    let drop =
-        BatchDrop { dir: "0".into(), name: "x".into(), digest: drop_digest([file].into_iter()), files: 1, bytes: 1 };
+    let drop = BatchDrop {
+        dir: "0".into(),
+        name: "x".into(),
+        digest: drop_digest([file].into_iter()),
+        files: 1,
+        bytes: 1,
+        post: None,
+    };
     let batch = Batch { format: BATCH_FORMAT, id: "1".into(), drops: vec![drop] };
     scene.write(&format!("batch_1/{BATCH_FILE}"), &serde_json::to_string(&batch).unwrap());
     let request = AddTargets { batch: Some("batch_1".into()), targets: None };

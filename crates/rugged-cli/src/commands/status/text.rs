@@ -200,8 +200,7 @@ mod tests {
             reason: Some("moving house".into()),
             since: Some("2026-11-30T11:00:00Z".into()),
         };
-        let monitor =
-            WorkerStatus { waiting: vec![held], processing: Some(processing), ..status(WorkerRole::Monitor) };
+        let monitor = WorkerStatus { waiting: vec![held], processing: Some(processing), ..status(WorkerRole::Monitor) };
         let mut report = report(vec![monitor]);
         let since = Some("2026-11-30T11:15:00Z".into());
         report.drops = BTreeMap::from([("rejected".to_owned(), 1)]);
