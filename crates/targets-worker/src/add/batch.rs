@@ -90,7 +90,9 @@ impl TargetsWorker {
                 }
             }
         }
-        Ok(AddTargetsResult { drops, waiting, ..result(&commit) })
+        let result = result(&commit);
+        let already_done = result.already_done && waiting.is_empty();
+        Ok(AddTargetsResult { drops, waiting, already_done, ..result })
     }
 
     fn read_batch(&self, name: &str) -> Result<Batch, TargetsError> {
