@@ -14,7 +14,7 @@ use durable_fs::{Fs, RealFs};
 use fleet::contract::{
     ADD_TARGETS, ADMIN_EXCHANGE, AddTargets, FIND_NEW_TARGETS, FindNewTargets, MONITOR_QUEUE, PAUSE_PROCESSING,
     Processing, REFRESH_EXPIRY, RESUME_PROCESSING, RefreshExpiryResult, SNAPSHOT_QUEUE, STATUS, TARGETS_QUEUE,
-    TIMESTAMP_QUEUE, UPDATE_SNAPSHOT, UPDATE_TIMESTAMP, WorkerStatus,
+    TIMESTAMP_QUEUE, UPDATE_SNAPSHOT, UPDATE_TIMESTAMP, UpdateResult, WorkerStatus,
 };
 use fleet::exceptions::{self, exception};
 use fleet::{Config, Context};
@@ -274,6 +274,28 @@ async fn while_a_role_does_not_get_on_status_follows_the_drop_directory() {
     fleet.failures.lock().unwrap().clear();
     fleet.receipt("X").await;
     fleet.receipt("Y").await;
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_names_the_drop_and_says_why_clients_do_not_see_it_yet() {
+    let fleet = Fleet::start("0.05").await;
+    let stale = UpdateResult { version: 7, snapshot: Some(0), ..UpdateResult::default() };
+    fleet.chain.books.lock().unwrap().timestamp_answers = vec![stale; 100_000];
+    fleet.post("X", &[("a", "a")]);
+    loop {
+        let status = fleet.status().await;
+        let said = status.detail.unwrap_or_default();
+        if said == "the served timestamp 7 names snapshot 0, and the batch is in snapshot 1"
+            && status.waiting.iter().any(|drop| drop.name == "X" && drop.since.is_some())
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(RealFs.stat(&fleet.post_dir().join("tuf_receipt_X.json")).is_err(), "nothing is said before");
+    fleet.chain.books.lock().unwrap().timestamp_answers.clear();
+    assert_eq!(fleet.receipt("X").await.snapshot_version, Some(1));
     fleet.stop().await;
 }
 

@@ -94,9 +94,11 @@ impl TargetsWorker {
             DropState::Committed(applied) => Some(applied.record),
             _ => None,
         });
-        let answer = result(&commit);
+        let result = result(&commit);
+        let already_done = result.already_done && waiting.is_empty();
         // A repeated task is answered with the record that the first one made.
-        Ok(AddTargetsResult { drops, waiting, record: answer.record.or(earlier.max()), ..answer })
+        let record = result.record.or(earlier.max());
+        Ok(AddTargetsResult { drops, waiting, already_done, record, ..result })
     }
 
     fn read_batch(&self, name: &str) -> Result<Batch, TargetsError> {
