@@ -108,12 +108,11 @@ fn a_name_far_above_the_next_number_moves_no_number() {
                 targets.reconcile(now(), false).unwrap();
                 snapshot.update(now(), false).unwrap();
                 timestamp.update(now(), false).unwrap();
-                let all = [
+                [
                     targets.notices().collect::<Vec<_>>().join("\n"),
                     snapshot.notices().collect::<Vec<_>>().join("\n"),
                     timestamp.notices().collect::<Vec<_>>().join("\n"),
-                ];
-                all
+                ]
             };
             let texts = notices();
             assert!(texts[0].contains("1000000.record.json and 2 more"), "{texts:?}");

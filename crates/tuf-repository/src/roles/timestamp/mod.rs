@@ -7,6 +7,7 @@ mod hidden;
 mod lock;
 mod names;
 mod plain_check;
+mod plain_round;
 mod policy;
 mod progress;
 mod role;

@@ -6,7 +6,7 @@ use tuf_core::names::{RoleName, TopRole};
 use tuf_core::schema::Hashes;
 use tuf_core::time::UtcTime;
 
-use super::plain_check::PlainCheck;
+use super::plain_round::PlainRound;
 use super::policy::TimestampPolicy;
 use super::signed::SignedTimestamp;
 use crate::far_names::FarNames;
@@ -40,7 +40,7 @@ pub struct TimestampRole {
     pub(super) next: u64,
     pub(super) far: FarNames,
     pub(super) notices: Notices,
-    pub(super) plain_check: PlainCheck,
+    pub(super) plain_round: PlainRound,
     /// The next timestamp resumes above the floor and skips all versions up to this one; 0 otherwise.
     pub(super) skip_to: u64,
 }
@@ -60,7 +60,7 @@ impl TimestampRole {
             next: 0,
             far: FarNames::default(),
             notices: Notices::default(),
-            plain_check: PlainCheck::default(),
+            plain_round: PlainRound::default(),
             skip_to: 0,
         }
     }
