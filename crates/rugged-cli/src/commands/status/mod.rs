@@ -1,26 +1,25 @@
 //! `rugged status`.
 
 mod drops;
+mod report;
 mod text;
 mod workers;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use durable_fs::{Fs, RealFs};
 use fleet::{Config, WorkerRole};
-use serde::Serialize;
 use service::clock::{Clock as _, SystemClock};
 use service::exit_code::CommandExit;
 
-use self::drops::DropReport;
+use self::report::{RepositoryReport, StatusReport};
 use self::workers::{NOT_ASKED, WorkerReport};
 use crate::error::{CliError, describe};
 use crate::fleet_connection::FleetConnection;
 use crate::output::Output;
-use crate::verify::{RepositoryCheck, RepositoryPaths, VisibleRole, check_repository, is_directory, visible_roles};
+use crate::verify::{RepositoryCheck, RepositoryPaths, check_repository, is_directory, visible_roles};
 
 /// Show workers, roles, versions, expiries and drops
 ///
@@ -37,35 +36,6 @@ pub struct StatusArgs {
     /// Seconds to wait for each worker
     #[arg(long, value_name = "SECONDS", default_value = "5")]
     pub timeout: u64,
-}
-
-/// The result, as `--json` prints it.
-#[derive(Serialize)]
-struct StatusReport {
-    /// The broker or the socket; absent when no fleet is running, or the broker cannot be reached.
-    via: Option<String>,
-    /// Why there is no connection to the broker.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
-    workers: Vec<WorkerReport>,
-    /// The repository as clients see it; absent when this machine cannot read it.
-    repository: Option<RepositoryReport>,
-    /// Number of drops by stage, from the drop directory if this machine can read it, else from the monitor-worker.
-    drops: BTreeMap<String, u64>,
-    /// The first drops of each stage, if this machine can read the drop directory.
-    waiting: Vec<DropReport>,
-    /// Whether every worker answered and does its job, and the repository, if readable, verifies.
-    ok: bool,
-}
-
-/// The repository: its roles, and the reason if it does not verify.
-#[derive(Serialize)]
-struct RepositoryReport {
-    metadata: String,
-    verified: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
-    roles: Vec<VisibleRole>,
 }
 
 /// Collects and prints the status.

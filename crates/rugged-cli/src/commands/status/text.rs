@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use fleet::contract::WorkerStatus;
 use tuf_core::time::UtcTime;
 
+use super::report::{RepositoryReport, StatusReport};
 use super::workers::{NOT_ASKED, WorkerReport};
-use super::{RepositoryReport, StatusReport};
 use crate::output::{one_line, table};
 use crate::relative_time::relative_text;
 
