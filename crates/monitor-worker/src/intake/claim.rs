@@ -33,6 +33,10 @@ impl FileWork {
                 renamed.extend(candidate.paths.iter().map(|path| (*path, None)));
                 continue;
             }
+            if after.is_some() {
+                // A power cut must not keep the later rename and lose the earlier one.
+                self.fs.sync_dir(&self.settings.post)?;
+            }
             let drop = &mut candidate.drop;
             self.forget_rejection(&drop.name)?;
             let to = OsString::from(drop.name.processing_dir());
