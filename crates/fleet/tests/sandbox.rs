@@ -298,9 +298,9 @@ fn a_worker_that_starts_before_its_directories_sandboxes_itself_when_they_are_th
     fs::create_dir(scene.at("repo/log")).unwrap();
     until("restarts in place");
     until("sandbox entered");
-    until("worker started");
+    until("process started");
     // The same process all the time.
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
-    until("worker ended");
+    until("process ended");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -28,7 +28,8 @@ impl Scene {
         for path in [&config.inbound_targets_path, &config.state_path] {
             fs::create_dir_all(path).unwrap();
         }
-        let now = UtcTime::from_unix(1_800_000_000);
+        // A ceremony compares its clock with that of the mount.
+        let now = UtcTime::from_unix(RealFs.stat(dir.path()).unwrap().mtime);
         root_worker::generate_keys(&RealFs, &config, &root_worker::KeyRequest::default()).unwrap();
         root_worker::initialize(&fs, &config, now).unwrap();
         let role = TargetsWorker::open(&fs, &config).unwrap();
