@@ -12,6 +12,7 @@
 mod abandoned;
 mod batching;
 mod clocks;
+mod exchanged;
 mod formats;
 mod mounts;
 mod recovery;

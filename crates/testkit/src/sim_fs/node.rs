@@ -37,11 +37,15 @@ pub(super) struct Inode {
     pub(super) mtime: i64,
     pub(super) synced_mtime: i64,
     pub(super) nlink: u64,
+    /// How often the write-back of its bytes failed.
+    pub(super) write_errors: u64,
+    /// Bytes that the disk has lost and the cache still shows: start and end.
+    pub(super) lost: Vec<(usize, usize)>,
 }
 
 impl Inode {
     pub(super) fn new(node: Node, mode: u32, time: i64) -> Self {
-        Self { node, mode, mtime: time, synced_mtime: time, nlink: 0 }
+        Self { node, mode, mtime: time, synced_mtime: time, nlink: 0, write_errors: 0, lost: Vec::new() }
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use durable_fs::{FileKind, Stat};
 
+use super::hidden::HiddenNames;
 use super::node::{Inode, Node, ROOT};
 
 /// A change of one name: its directory, the name, and the inode that it names afterwards.
@@ -21,6 +22,8 @@ pub(super) struct Tree {
     pub(super) dirty: BTreeSet<u64>,
     /// Bytes in files that have a name.
     pub(super) used: u64,
+    /// Names that lookups do not find.
+    pub(super) hidden: HiddenNames,
 }
 
 impl Tree {
@@ -33,6 +36,7 @@ impl Tree {
             pending: Vec::new(),
             dirty: BTreeSet::new(),
             used: 0,
+            hidden: HiddenNames::default(),
         }
     }
 
@@ -50,7 +54,7 @@ impl Tree {
 
     pub(super) fn lookup(&self, dir: u64, name: &OsStr) -> Option<u64> {
         match &self.inode(dir).node {
-            Node::Dir { names, .. } => names.get(name).copied(),
+            Node::Dir { names, .. } => names.get(name).copied().filter(|_| !self.hidden.hides(dir, name)),
             _ => None,
         }
     }
@@ -117,6 +121,10 @@ impl Tree {
             data.extend_from_slice(bytes);
         }
         inode.mtime = time;
+        inode.lost.retain_mut(|(start, end)| {
+            *end = (*end).min(position);
+            start < end
+        });
         if inode.nlink > 0 {
             self.used = self.used.saturating_sub(before).saturating_add(inode.len());
         }

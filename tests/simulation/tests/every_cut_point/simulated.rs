@@ -109,7 +109,7 @@ impl Simulated {
         }
         let machine = machine.run(None);
         machine.fs.remove_file(&machine.config.post_to_tuf_path.join("tuf_receipt_0.json")).unwrap();
-        machine.fs.sync_all(Path::new(DIR)).unwrap();
+        machine.fs.sync_everything();
         for (name, files) in drops() {
             for (path, bytes) in files {
                 machine.plant(name, path, bytes);
