@@ -111,7 +111,7 @@ impl Machine {
         self.refuse_writes.clear();
         self.lose.clear();
         self.hide.clear();
-        self.tree.show_all();
+        self.tree.hidden.show_all();
     }
 
     pub(super) fn alive(&self) -> io::Result<()> {

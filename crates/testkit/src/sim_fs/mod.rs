@@ -16,7 +16,9 @@
 mod crash;
 mod dir;
 mod handles;
-mod hidden;
+mod hidden_names;
+mod hiding;
+mod interference;
 mod lost_bytes;
 mod machine;
 mod node;

@@ -1,15 +1,10 @@
-//! Another process that changes names while a program works.
+//! A hook that runs before the calls of a program.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::machine::Machine;
-use super::node::FollowLinks;
-use super::sim::SimFs;
-
-/// Called before a call of the program, with the number of the call.
-type Hook = Arc<dyn Fn(&SimFs, usize) + Send + Sync>;
+/// Gets the number of the call.
+type Hook = Arc<dyn Fn(usize) + Send + Sync>;
 
 #[derive(Default)]
 pub(super) struct SecondActor {
@@ -18,62 +13,24 @@ pub(super) struct SecondActor {
     calls: AtomicUsize,
 }
 
-impl SimFs {
-    /// Lets a second actor run before every call of the program: those that change something, `stat`, `open`, lists and so on
-    /// alike, but not the reading of an open file. It gets the number of the call ([`SimFs::calls`] counts from 0), and
-    /// changes things with [`SimFs::exchange`], [`SimFs::touch`] and the functions whose names begin with `plant`.
-    pub fn set_second_actor(&self, actor: impl Fn(&Self, usize) + Send + Sync + 'static) {
-        *self.shared.second_actor.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(actor));
+impl SecondActor {
+    pub(super) fn set(&self, hook: Hook) {
+        *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
     }
 
-    /// Number of calls since the start or [`SimFs::fork`].
-    #[must_use]
-    pub fn calls(&self) -> usize {
-        self.shared.second_actor.calls.load(Ordering::SeqCst)
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
-    /// Exchanges two names in one step, durably (`RENAME_EXCHANGE`). `false` when one of them is missing. Not counted.
-    pub fn exchange(&self, one: impl AsRef<Path>, other: impl AsRef<Path>) -> bool {
-        self.machine().exchange(one.as_ref(), other.as_ref())
-    }
-
-    /// Sets the modification time of anything, durably. `false` when it is missing. Not counted.
-    pub fn touch(&self, path: impl AsRef<Path>, seconds: i64) -> bool {
-        self.machine().touch(path.as_ref(), seconds)
-    }
-
-    /// Lets the second actor run.
+    /// Counts a call, and runs the hook if there is one.
     pub(super) fn act(&self) {
-        let actor = &self.shared.second_actor;
-        let call = actor.calls.fetch_add(1, Ordering::SeqCst);
-        let hook = actor.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(hook) = hook else { return };
-        // Its own calls do not call it.
-        if !self.is_stopped() && !actor.acting.swap(true, Ordering::SeqCst) {
-            hook(self, call);
-            actor.acting.store(false, Ordering::SeqCst);
+        // Its own calls do not run it again.
+        if !self.acting.swap(true, Ordering::SeqCst) {
+            hook(call);
+            self.acting.store(false, Ordering::SeqCst);
         }
-    }
-}
-
-impl Machine {
-    fn exchange(&mut self, one: &Path, other: &Path) -> bool {
-        let (Ok((one_dir, one_name)), Ok((other_dir, other_name))) =
-            (self.tree.find_parent(one), self.tree.find_parent(other))
-        else {
-            return false;
-        };
-        let found = (self.tree.lookup(one_dir, &one_name), self.tree.lookup(other_dir, &other_name));
-        let (Some(first), Some(second)) = found else { return false };
-        self.tree.change(vec![(one_dir, one_name, Some(second)), (other_dir, other_name, Some(first))], self.clock);
-        self.tree.sync_last_change();
-        true
-    }
-
-    fn touch(&mut self, path: &Path, seconds: i64) -> bool {
-        let Ok(id) = self.tree.find(path, FollowLinks::No) else { return false };
-        let Some(inode) = self.tree.inodes.get_mut(&id) else { return false };
-        (inode.mtime, inode.synced_mtime) = (seconds, seconds);
-        true
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use durable_fs::{FileKind, Stat};
 
-use super::hidden::HiddenNames;
+use super::hidden_names::HiddenNames;
 use super::node::{Inode, Node, ROOT};
 
 /// A change of one name: its directory, the name, and the inode that it names afterwards.
