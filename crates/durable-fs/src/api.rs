@@ -1,6 +1,6 @@
 //! The operations and their promises.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -80,11 +80,54 @@ pub trait ReadFile: Read + Send {
     fn stat(&self) -> io::Result<Stat>;
 }
 
+/// A mount since a moment, for a `syncfs` that reports the errors of all writes since then.
+///
+/// The kernel reports a failed write-back once to each open descriptor, and to none that is opened after another process
+/// was told. So a point is opened *before* the first write that it has to cover.
+pub trait SyncPoint: Send {
+    /// `syncfs`: all data and all names on the mount so far survive a power cut.
+    ///
+    /// An error is returned once. It may be that of another process's file; the caller cannot know, and discards what it
+    /// wrote. A second call says nothing about the writes before the first.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Whether [`SyncPoint::sync`] reports a failed write-back of each file of the mount. If not, only `sync` of each file
+    /// does, with the descriptor that wrote it.
+    fn reports_files(&self) -> bool;
+}
+
+/// An open directory. It stays the same one, whatever happens to its name, and every operation is about one name in it: a
+/// single component, never `.` or `..` (`InvalidInput`). No operation follows a symbolic link, so nothing outside is reached
+/// even while another user exchanges names.
+pub trait Dir: Send {
+    /// `fstat` of the directory itself.
+    fn stat(&self) -> io::Result<Stat>;
+    /// The entries, in no particular order, without `.` and `..`.
+    fn entries(&self) -> io::Result<Vec<DirEntry>>;
+    /// `lstat` of a name.
+    fn stat_of(&self, name: &OsStr) -> io::Result<Stat>;
+    /// Opens a directory. `NotADirectory` for anything else, a link to a directory included.
+    fn open_dir(&self, name: &OsStr) -> io::Result<Box<dyn Dir>>;
+    /// Opens a regular file for reading, as [`Fs::open`].
+    fn open_file(&self, name: &OsStr) -> io::Result<Box<dyn ReadFile>>;
+    /// Creates a file exclusively, as [`Fs::create_new`].
+    fn create_file(&self, name: &OsStr, mode: u32) -> io::Result<Box<dyn WriteFile>>;
+    /// Creates a directory with `mode` (less the umask).
+    fn create_dir(&self, name: &OsStr, mode: u32) -> io::Result<()>;
+    /// Renames the file `from` into this directory, as [`Fs::rename`].
+    fn rename_here(&self, from: &Path, name: &OsStr) -> io::Result<()>;
+    /// Removes a name of a file, link or special file.
+    fn remove_file(&self, name: &OsStr) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, name: &OsStr) -> io::Result<()>;
+    /// `fsync`: the names made, changed and removed in it so far survive a power cut.
+    fn sync(&self) -> io::Result<()>;
+}
+
 /// An exclusive lock; dropping it releases the lock.
 pub trait LockGuard: Send {}
 
 /// A file system. Paths are absolute or relative to the process; nothing follows a symbolic link in
-/// the last component (the directories given to `sync_dir`, `sync_all`, `space` and `open_beneath` excepted). A
+/// the last component (the directories given to `sync_dir`, `begin_sync`, `space` and `open_beneath` excepted). A
 /// configured directory that may itself be a link is passed with a trailing slash: `dir.join("")`.
 pub trait Fs: Debug + Send + Sync {
     /// Creates a file exclusively (`O_CREAT|O_EXCL|O_NOFOLLOW`) with `mode` (less the umask).
@@ -98,8 +141,10 @@ pub trait Fs: Debug + Send + Sync {
     fn open_beneath(&self, dir: &Path, relative: &Path) -> io::Result<Box<dyn ReadFile>>;
     /// `fsync` of a directory: the names made, changed and removed in it so far survive a power cut.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// `syncfs` of the mount that holds `dir`: all data and all names on it so far survive a power cut.
-    fn sync_all(&self, dir: &Path) -> io::Result<()>;
+    /// Begins to watch the mount that holds `dir`; call it before the first write that one `syncfs` has to cover.
+    fn begin_sync(&self, dir: &Path) -> io::Result<Box<dyn SyncPoint>>;
+    /// Opens a directory, for work below it that others must not lead astray. `NotADirectory` for anything else.
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn Dir>>;
     /// Gives a file a second name. `AlreadyExists` if another file has the name; it is never overwritten.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Renames atomically; replaces a file, or an empty directory by a directory. A non-empty target

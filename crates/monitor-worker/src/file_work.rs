@@ -68,7 +68,12 @@ impl FileWork {
 
     /// Removes a directory that no one needs. If that fails, it is found again by its name later.
     pub(crate) fn remove_quietly(&self, path: &Path) {
-        if let Err(error) = durable::remove_tree(&*self.fs, path) {
+        self.warn_if_kept(path, durable::remove_tree(&*self.fs, path));
+    }
+
+    /// Reports that a directory which no one needs was not removed.
+    pub(crate) fn warn_if_kept(&self, path: &Path, removed: io::Result<()>) {
+        if let Err(error) = removed {
             tracing::warn!(path = %path.display(), %error, "directory not removed; trying again later");
         }
     }

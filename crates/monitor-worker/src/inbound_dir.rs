@@ -7,7 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use durable_fs::durable;
+use durable_fs::Dir;
+use durable_fs::durable::{self, WriteBatch};
 use fleet::batch::Batch;
 
 use crate::batch;
@@ -19,14 +20,24 @@ pub(crate) const STAGING_PREFIX: &str = ".staging_";
 /// Prefix of a directory that is out of use and yet to be removed.
 pub(crate) const TRASH_PREFIX: &str = ".trash_";
 
+/// A staging directory that is being filled. The targets-worker can write to the inbound directory, so it is held open.
+pub(crate) struct StagingDir {
+    pub(crate) path: PathBuf,
+    pub(crate) dir: Box<dyn Dir>,
+    /// Began before anything was written to it; it syncs all of it.
+    pub(crate) writes: WriteBatch,
+}
+
 impl FileWork {
     /// Makes a staging directory.
-    pub(crate) fn new_staging_dir(&self) -> io::Result<PathBuf> {
+    pub(crate) fn new_staging_dir(&self) -> io::Result<StagingDir> {
+        let writes = WriteBatch::begin(&*self.fs, [self.settings.inbound.as_path()])?;
         loop {
             let number = self.memory().next_number();
             let path = self.settings.inbound.join(format!("{STAGING_PREFIX}{}_{number}", self.settings.instance));
             if durable::make_dir(&*self.fs, &path, SHARED_DIR_MODE)? {
-                return Ok(path);
+                let dir = self.fs.open_dir(&path)?;
+                return Ok(StagingDir { path, dir, writes });
             }
         }
     }

@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use durable_fs::{FileKind, durable};
+use durable_fs::{Dir, FileKind, durable};
+use fleet::batch::MAX_DROP_DEPTH;
 
 use crate::done_name;
 use crate::drop_dir::DONE;
@@ -43,7 +44,7 @@ impl FileWork {
         let Some((name, read_at)) = done_name::parse(dir) else { return Ok(Some(dir.to_owned())) };
         let (fs, post) = (&*self.fs, &self.settings.post);
         let path = post.join(dir);
-        let Some(late) = self.written_after(&path, read_at)? else {
+        let Some(late) = written_after(fs.open_dir(&path)?.as_ref(), Path::new(""), 0, read_at)? else {
             let number = self.memory().next_number();
             let removing = OsString::from(format!("{DONE}{}.{}-{number}", name, self.settings.instance));
             return match durable::rename_dir(fs, &path, &post.join(&removing)) {
@@ -64,27 +65,32 @@ impl FileWork {
         rejection::rename_to_late(fs, post, &path, &name)?;
         Ok(None)
     }
+}
 
-    /// A file below `dir` whose last change is after `time`.
-    fn written_after(&self, dir: &Path, time: (i64, u32)) -> io::Result<Option<PathBuf>> {
-        let mut todo = vec![PathBuf::new()];
-        while let Some(below) = todo.pop() {
-            for entry in self.fs.read_dir(&dir.join(&below))? {
-                let path = below.join(&entry.name);
-                if entry.kind == FileKind::Dir {
-                    todo.push(path);
-                    continue;
-                }
-                // An NFS client gives an open file such a name when it is removed, which changes its time.
-                if durable::is_nfs_remnant(&entry.name) {
-                    continue;
-                }
-                let stat = durable::stat_if_there(&*self.fs, &dir.join(&path))?;
-                if stat.is_some_and(|stat| (stat.ctime, stat.ctime_nanos) > time) {
-                    return Ok(Some(path));
-                }
+/// A file below the open directory `dir`, at `below` in the drop, whose last change is after `time`.
+fn written_after(dir: &dyn Dir, below: &Path, depth: usize, time: (i64, u32)) -> io::Result<Option<PathBuf>> {
+    for entry in dir.entries()? {
+        let path = below.join(&entry.name);
+        if entry.kind == FileKind::Dir {
+            // No drop that was read is nested more deeply.
+            if depth >= MAX_DROP_DEPTH {
+                return Ok(Some(path));
             }
+            if let Some(late) = written_after(dir.open_dir(&entry.name)?.as_ref(), &path, depth + 1, time)? {
+                return Ok(Some(late));
+            }
+            continue;
         }
-        Ok(None)
+        // An NFS client gives an open file such a name when it is removed, which changes its time.
+        if durable::is_nfs_remnant(&entry.name) {
+            continue;
+        }
+        match dir.stat_of(&entry.name) {
+            Ok(stat) if (stat.ctime, stat.ctime_nanos) > time => return Ok(Some(path)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(None)
 }

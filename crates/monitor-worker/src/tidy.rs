@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use durable_fs::{FileKind, Stat, durable};
+use durable_fs::{Dir, DirEntry, FileKind, Stat, durable};
 use fleet::batch::{MAX_DROP_DEPTH, is_dir_name};
 
 use crate::batch;
@@ -143,8 +143,17 @@ impl FileWork {
                 continue;
             }
             let path = self.settings.post.join(&entry.name);
-            if !self.is_older(&path, age, now)? || !self.all_older(&path, age, now, 0)? {
+            if !self.is_older(&path, age, now)? {
                 continue;
+            }
+            match self.fs.open_dir(&path).and_then(|dir| all_older(dir.as_ref(), age, now, 0)) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                // Its producer is at work.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             tracing::warn!(
                 path = %path.display(),
@@ -169,21 +178,6 @@ impl FileWork {
         Ok(())
     }
 
-    /// Whether everything below a directory is older than `age`; `false` if it is nested too deeply to tell.
-    fn all_older(&self, dir: &Path, age: Duration, now: i64, depth: usize) -> io::Result<bool> {
-        if depth > MAX_DROP_DEPTH {
-            return Ok(false);
-        }
-        for entry in self.fs.read_dir(dir)? {
-            let path = dir.join(&entry.name);
-            let old = self.is_older(&path, age, now)?;
-            if !old || (entry.kind == FileKind::Dir && !self.all_older(&path, age, now, depth + 1)?) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     fn remove_if_older(&self, path: &Path, age: Duration, now: i64) -> io::Result<()> {
         if self.is_older(path, age, now)? {
             durable::remove_file_if_there(&*self.fs, path)?;
@@ -206,10 +200,28 @@ impl FileWork {
     }
 
     fn is_older(&self, path: &Path, age: Duration, now: i64) -> io::Result<bool> {
-        // By the time of the change: a copy keeps the modification times of its original while it is still being made.
-        let older = |stat: Stat| now.saturating_sub(stat.ctime) > i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-        Ok(durable::stat_if_there(&*self.fs, path)?.is_some_and(older))
+        Ok(durable::stat_if_there(&*self.fs, path)?.is_some_and(|stat| has_age(&stat, age, now)))
     }
+}
+
+/// By the time of the change: a copy keeps the modification times of its original while it is still being made.
+fn has_age(stat: &Stat, age: Duration, now: i64) -> bool {
+    now.saturating_sub(stat.ctime) > i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Whether everything in an open directory is older than `age`; `false` if it is nested too deeply to tell.
+fn all_older(dir: &dyn Dir, age: Duration, now: i64, depth: usize) -> io::Result<bool> {
+    if depth > MAX_DROP_DEPTH {
+        return Ok(false);
+    }
+    for DirEntry { name, kind } in dir.entries()? {
+        if !has_age(&dir.stat_of(&name)?, age, now)
+            || (kind == FileKind::Dir && !all_older(dir.open_dir(&name)?.as_ref(), age, now, depth + 1)?)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn starts_with(name: &OsStr, prefix: &str) -> bool {

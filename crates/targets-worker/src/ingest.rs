@@ -5,10 +5,11 @@
 //! afterwards changes nothing published.
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use durable_fs::{FileKind, Fs, Stat};
+use durable_fs::{Dir, DirEntry, FileKind, Fs, Stat};
 use fleet::batch::MAX_DROP_DEPTH;
 use tuf_core::names::TargetPath;
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier};
@@ -79,28 +80,9 @@ impl Ingest<'_> {
     /// # Errors
     /// [`IngestError::Rejected`] for anything but files and directories and for names that cannot be target paths.
     pub fn list(&self, dir: &Path) -> Result<Vec<TargetPath>, IngestError> {
+        let open = self.open_dir(dir).map_err(|error| unread(dir, error))?;
         let mut found = Vec::new();
-        let mut todo = vec![(PathBuf::new(), 0)];
-        while let Some((below, depth)) = todo.pop() {
-            let shown = dir.join(&below);
-            if depth > MAX_DROP_DEPTH {
-                return Err(TargetFault::TooDeep { path: shown }.into());
-            }
-            let entries = self.fs.read_dir(&self.inbound.join(&shown)).map_err(|error| unread(&shown, error))?;
-            for entry in entries {
-                let path = below.join(&entry.name);
-                match entry.kind {
-                    FileKind::Dir => todo.push((path, depth + 1)),
-                    FileKind::File => {
-                        let name = path.to_str().ok_or_else(|| TargetFault::NotUtf8 { path: path.clone() })?;
-                        found.push(TargetPath::new(name).map_err(TargetFault::from)?);
-                    }
-                    FileKind::Symlink | FileKind::Other => {
-                        return Err(TargetFault::NotARegularFile { path }.into());
-                    }
-                }
-            }
-        }
+        list_open(open.as_ref(), dir, Path::new(""), 0, &mut found)?;
         found.sort_unstable();
         Ok(found)
     }
@@ -134,6 +116,31 @@ impl Ingest<'_> {
         Ok(IngestedFile { path, entry, source, staged })
     }
 
+    /// Removes the original of a file that was copied from the inbound directory itself, unless it was replaced meanwhile.
+    ///
+    /// # Errors
+    /// The error from the file system.
+    pub fn remove_original(&self, file: &IngestedFile) -> io::Result<()> {
+        let path = Path::new(file.path.as_str());
+        let (dir, name) = (path.parent().unwrap_or(Path::new("")), OsStr::new(file.path.file_name()));
+        let dir = self.open_dir(dir)?;
+        let now = dir.stat_of(name)?;
+        if (now.id, now.len, now.mtime) == (file.source.id, file.source.len, file.source.mtime) {
+            dir.remove_file(name)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a directory of the inbound directory: each component in the one above it, so no link leads elsewhere.
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn Dir>> {
+        // The inbound directory itself may be a link.
+        let mut open = self.fs.open_dir(&self.inbound.join(""))?;
+        for component in dir.components() {
+            open = open.open_dir(component.as_os_str())?;
+        }
+        Ok(open)
+    }
+
     /// Gives the copies their names, durably: `dir/HASH.name`, and `HASH.dir/name` for clients of tough. One file each.
     ///
     /// # Errors
@@ -162,6 +169,36 @@ impl Ingest<'_> {
             Err(error) => Err(clash(store, &names).map_or_else(|| error.into(), IngestError::from)),
         }
     }
+}
+
+/// Adds every file below an open directory, which is `below` the directory `top` of the inbound directory. Each directory is
+/// looked up in the one above it, so no link leads elsewhere.
+fn list_open(
+    dir: &dyn Dir,
+    top: &Path,
+    below: &Path,
+    depth: usize,
+    found: &mut Vec<TargetPath>,
+) -> Result<(), IngestError> {
+    let shown = top.join(below);
+    if depth > MAX_DROP_DEPTH {
+        return Err(TargetFault::TooDeep { path: shown }.into());
+    }
+    for DirEntry { name, kind } in dir.entries().map_err(|error| unread(&shown, error))? {
+        let path = below.join(&name);
+        match kind {
+            FileKind::Dir => {
+                let inner = dir.open_dir(&name).map_err(|error| unread(&top.join(&path), error))?;
+                list_open(inner.as_ref(), top, &path, depth + 1, found)?;
+            }
+            FileKind::File => {
+                let name = path.to_str().ok_or_else(|| TargetFault::NotUtf8 { path: path.clone() })?;
+                found.push(TargetPath::new(name).map_err(TargetFault::from)?);
+            }
+            FileKind::Symlink | FileKind::Other => return Err(TargetFault::NotARegularFile { path }.into()),
+        }
+    }
+    Ok(())
 }
 
 fn hash(reader: &mut dyn Read) -> io::Result<TargetEntry> {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a check fails by panicking")]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub fn check(fs: &Arc<dyn Fs>, dir: &Path) {
     directories(fs.as_ref(), dir);
     links_and_renames(fs.as_ref(), dir);
     beneath(fs.as_ref(), dir);
+    open_directories(fs.as_ref(), dir);
     durability(fs.as_ref(), dir);
     locks(fs, dir);
 }
@@ -194,11 +195,82 @@ fn beneath(fs: &dyn Fs, dir: &Path) {
     assert!(fs.open_beneath(&dir.join("dirlink"), Path::new("file")).is_ok());
 }
 
+fn open_directories(fs: &dyn Fs, dir: &Path) {
+    let name = OsStr::new;
+    for (path, error) in
+        [("missing", ErrorKind::NotFound), ("plain", ErrorKind::NotADirectory), ("dirlink", ErrorKind::NotADirectory)]
+    {
+        assert_eq!(kind(fs.open_dir(&dir.join(path))), error, "{path}");
+    }
+    // A configured directory may be a link.
+    assert!(fs.open_dir(&dir.join("dirlink").join("")).unwrap().stat_of(name("file")).is_ok());
+
+    let top = fs.open_dir(dir).unwrap();
+    assert_eq!(top.stat().unwrap().id, fs.stat(dir).unwrap().id);
+    let mut entries = top.entries().unwrap();
+    let mut by_path = fs.read_dir(dir).unwrap();
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    by_path.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(entries, by_path);
+    // A second list begins at the start.
+    assert_eq!(top.entries().unwrap().len(), entries.len());
+    assert_eq!(top.stat_of(name("dirlink")).unwrap().kind, FileKind::Symlink);
+    assert_eq!(kind(top.open_dir(name("dirlink"))), ErrorKind::NotADirectory);
+    assert_eq!(kind(top.open_dir(name("plain"))), ErrorKind::NotADirectory);
+    for special in ["link", "fifo", "real"] {
+        assert_eq!(kind(top.open_file(name(special))), ErrorKind::InvalidInput, "{special}");
+    }
+    for bad in ["", ".", "..", "real/file", "/etc/passwd", "../x"] {
+        let bad = name(bad);
+        assert_eq!(kind(top.open_file(bad)), ErrorKind::InvalidInput, "{bad:?}");
+        assert_eq!(kind(top.open_dir(bad)), ErrorKind::InvalidInput, "{bad:?}");
+        assert_eq!(kind(top.stat_of(bad)), ErrorKind::InvalidInput, "{bad:?}");
+        assert_eq!(kind(top.create_file(bad, 0o644)), ErrorKind::InvalidInput, "{bad:?}");
+        assert_eq!(kind(top.create_dir(bad, 0o755)), ErrorKind::InvalidInput, "{bad:?}");
+        assert_eq!(kind(top.remove_file(bad)), ErrorKind::InvalidInput, "{bad:?}");
+        assert_eq!(kind(top.remove_dir(bad)), ErrorKind::InvalidInput, "{bad:?}");
+        assert_eq!(kind(top.rename_here(&dir.join("plain"), bad)), ErrorKind::InvalidInput, "{bad:?}");
+    }
+
+    top.create_dir(name("held"), 0o755).unwrap();
+    assert_eq!(kind(top.create_dir(name("held"), 0o755)), ErrorKind::AlreadyExists);
+    let held = top.open_dir(name("held")).unwrap();
+    let mut file = held.create_file(name("f"), 0o640).unwrap();
+    file.write_all(b"by descriptor").unwrap();
+    file.sync().unwrap();
+    held.sync().unwrap();
+    assert_eq!(kind(held.create_file(name("f"), 0o640)), ErrorKind::AlreadyExists);
+    assert_eq!(kind(top.create_file(name("dirlink"), 0o640)), ErrorKind::AlreadyExists);
+    let mut bytes = Vec::new();
+    held.open_file(name("f")).unwrap().read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"by descriptor");
+    // It stays the same directory when another one gets its name.
+    fs.rename(&dir.join("held"), &dir.join("moved")).unwrap();
+    fs.create_dir(&dir.join("held"), 0o755).unwrap();
+    assert!(held.stat_of(name("f")).is_ok());
+    write(fs, &dir.join("to-rename"), b"renamed");
+    held.rename_here(&dir.join("to-rename"), name("f")).unwrap();
+    assert_eq!(read(fs, &dir.join("moved/f")), b"renamed");
+    assert_eq!(kind(fs.stat(&dir.join("held/f"))), ErrorKind::NotFound);
+
+    assert_eq!(kind(top.remove_file(name("moved"))), ErrorKind::IsADirectory);
+    assert_eq!(kind(top.remove_dir(name("moved"))), ErrorKind::DirectoryNotEmpty);
+    assert_eq!(kind(top.remove_dir(name("dirlink"))), ErrorKind::NotADirectory);
+    held.remove_file(name("f")).unwrap();
+    assert_eq!(kind(held.remove_file(name("f"))), ErrorKind::NotFound);
+    assert_eq!(kind(held.stat_of(name("f"))), ErrorKind::NotFound);
+    top.remove_dir(name("moved")).unwrap();
+    top.remove_dir(name("held")).unwrap();
+    // Removed, and still open: it stays empty.
+    assert!(held.entries().unwrap().is_empty());
+    assert_eq!(kind(held.create_file(name("f"), 0o640)), ErrorKind::NotFound);
+}
+
 fn durability(fs: &dyn Fs, dir: &Path) {
     fs.sync_dir(dir).unwrap();
-    fs.sync_all(dir).unwrap();
+    fs.begin_sync(dir).unwrap().sync().unwrap();
     assert_eq!(kind(fs.sync_dir(&dir.join("missing"))), ErrorKind::NotFound);
-    assert_eq!(kind(fs.sync_all(&dir.join("plain"))), ErrorKind::NotADirectory);
+    assert_eq!(kind(fs.begin_sync(&dir.join("plain"))), ErrorKind::NotADirectory);
 }
 
 /// Longer than any test holds a lock.

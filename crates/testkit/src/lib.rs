@@ -10,6 +10,7 @@ pub mod servers;
 
 #[allow(clippy::panic, clippy::disallowed_methods, reason = "test helpers")]
 pub mod certificates;
+pub mod exchange;
 pub mod fs_conformance;
 pub mod scratch;
 pub mod sim_fs;

@@ -99,7 +99,7 @@ impl Scratch {
             durable::create_dir_all(fs.as_ref(), &dir.join(name), 0o755)?;
         }
         durable::create(fs.as_ref(), &dir.join("metadata/1.root.json"), &bytes, 0o644)?;
-        fs.sync_all(&dir)?;
+        fs.begin_sync(&dir)?.sync()?;
         Ok(Self { fs, dir, options, root: bytes, signers })
     }
 

@@ -104,12 +104,12 @@ fn changes_of_one_name_survive_in_their_order() {
 }
 
 #[test]
-fn sync_all_keeps_everything() {
+fn a_sync_of_the_mount_keeps_everything() {
     let fs = SimFs::new();
     fs.create_dir(p("/d"), 0o755).unwrap();
     write(&fs, "/d/f", b"x");
     fs.link(p("/d/f"), p("/g")).unwrap();
-    fs.sync_all(p("/d")).unwrap();
+    fs.begin_sync(p("/d")).unwrap().sync().unwrap();
     fs.crash(CrashMode::DropUnsynced);
     assert_eq!(fs.contents("/g").unwrap(), b"x");
     assert_eq!(fs.stat(p("/g")).unwrap().id, fs.stat(p("/d/f")).unwrap().id);
@@ -217,7 +217,7 @@ fn a_repeated_operation_returns_the_second_reply() {
     assert_eq!(repeated(&|fs| fs.rename(p("/f"), p("/new"))), (missing, "/d/ /new".into()));
     assert_eq!(repeated(&|fs| fs.remove_file(p("/f"))), (missing, "/d/".into()));
     assert_eq!(repeated(&|fs| fs.remove_dir(p("/d"))), (missing, "/f".into()));
-    assert_eq!(repeated(&|fs| fs.sync_all(p("/d"))), (Ok(()), "/d/ /f".into()));
+    assert_eq!(repeated(&|fs| fs.begin_sync(p("/d"))?.sync()), (Ok(()), "/d/ /f".into()));
 
     let fs = SimFs::new();
     fs.repeat_at(2);
@@ -359,4 +359,117 @@ fn times_come_from_the_clock_and_survive_when_synced() {
     fs.set_mtime(p("/f"), 900).unwrap();
     fs.crash(CrashMode::DropUnsynced);
     assert_eq!(fs.stat(p("/f")).unwrap().mtime, 700);
+}
+
+#[test]
+fn lost_bytes_are_reported_once_to_each_descriptor_that_was_open() {
+    let fs = SimFs::new();
+    let mut kept = write(&fs, "/kept", b"kept");
+    kept.sync().unwrap();
+    let mut before = fs.begin_sync(p("/")).unwrap();
+    let mut file = write(&fs, "/f", b"lost");
+    fs.lose_unsynced_at(fs.operations());
+    fs.sync_dir(p("/")).unwrap();
+    assert_eq!(fs.losses(), 1);
+    let mut after = fs.begin_sync(p("/")).unwrap();
+    after.sync().expect("another process was told");
+    assert!(before.sync().is_err() && file.sync().is_err());
+    before.sync().expect("an error is reported once");
+    file.sync().expect("an error is reported once");
+    kept.sync().expect("nothing of it was lost");
+    assert_eq!(fs.contents("/f").unwrap(), b"lost", "still in the cache");
+    fs.drop_caches();
+    assert!(matches!(fs.contents("/f").unwrap().as_slice(), b"" | b"\0\0\0\0"));
+    assert_eq!(fs.contents("/kept").unwrap(), b"kept");
+}
+
+#[test]
+fn a_power_cut_shows_lost_bytes_and_a_killed_process_does_not() {
+    let base = SimFs::new();
+    for number in 0..8 {
+        let mut file = write(&base, &format!("/{number}"), b"safe");
+        file.sync().unwrap();
+        file.write_all(b"lost").unwrap();
+    }
+    base.sync_dir(p("/")).unwrap();
+    base.lose_unsynced();
+    for mode in CrashMode::all(7) {
+        let fs = base.fork();
+        fs.crash(mode);
+        let files = fs.files();
+        match mode {
+            CrashMode::KeepAll => assert!(files.values().all(|bytes| bytes == b"safelost")),
+            _ => assert!(files.values().all(|bytes| bytes == b"safe" || bytes == b"safe\0\0\0\0")),
+        }
+    }
+    assert!(base.files().values().all(|bytes| bytes == b"safelost"));
+}
+
+#[test]
+fn bytes_written_again_after_a_loss_are_kept() {
+    let fs = SimFs::new();
+    let mut file = write(&fs, "/f", b"lost");
+    fs.lose_unsynced();
+    file.write_first(b"anew").unwrap();
+    assert!(file.sync().is_err());
+    fs.drop_caches();
+    assert_eq!(fs.contents("/f").unwrap(), b"anew");
+}
+
+#[test]
+fn where_a_mount_does_not_report_files_only_their_own_descriptors_are_told() {
+    let fs = SimFs::new();
+    fs.set_reports_files(false);
+    let mut mount = fs.begin_sync(p("/")).unwrap();
+    assert!(!mount.reports_files());
+    let mut file = write(&fs, "/f", b"lost");
+    fs.lose_unsynced();
+    mount.sync().expect("it is not told");
+    assert!(file.sync().is_err());
+}
+
+#[test]
+fn a_hidden_name_is_not_found_for_a_while_by_calls_that_look() {
+    let fs = SimFs::new();
+    fs.plant_dir("/d");
+    fs.hide_at(1, 5);
+    fs.create_new(p("/d/other"), 0o644).unwrap();
+    fs.create_new(p("/d/f"), 0o644).unwrap();
+    assert_eq!(fs.stat(p("/d/f")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(fs.open(p("/d/f")).err().unwrap().kind(), ErrorKind::NotFound);
+    assert_eq!(fs.read_dir(p("/d")).unwrap().len(), 1);
+    let dir = fs.open_dir(p("/d")).unwrap();
+    assert_eq!(dir.stat_of("f".as_ref()).unwrap_err().kind(), ErrorKind::NotFound);
+    // It exists.
+    assert_eq!(fs.create_new(p("/d/f"), 0o644).err().unwrap().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(fs.open_beneath(p("/d"), p("f")).err().unwrap().kind(), ErrorKind::NotFound);
+    assert!(fs.stat(p("/d/f")).is_ok());
+    assert_eq!(fs.lookups_denied(), 5);
+    assert!(fs.hide("/d", 1) && !fs.hide("/none", 1));
+    fs.heal();
+    assert!(fs.stat(p("/d/f")).is_ok());
+}
+
+#[test]
+fn a_second_actor_runs_before_every_call_and_changes_names_in_one_step() {
+    let fs = SimFs::new();
+    fs.plant("/d/f", "inside");
+    fs.plant("/outside/f", "outside");
+    fs.plant_symlink("/link", "/outside");
+    fs.set_second_actor(|fs, call| match call {
+        1 => assert!(fs.exchange("/d", "/link") && !fs.exchange("/d", "/none")),
+        2 => fs.plant("/planted", "x"),
+        3 => assert!(fs.touch("/link/f", 7) && !fs.touch("/none", 7)),
+        _ => {}
+    });
+    let dir = fs.open_dir(p("/d")).unwrap();
+    assert_eq!(fs.stat(p("/d")).unwrap().kind, durable_fs::FileKind::Symlink);
+    assert_eq!(fs.calls(), 2);
+    assert!(dir.stat_of("f".as_ref()).is_ok());
+    assert_eq!(fs.stat(p("/link/f")).unwrap().mtime, 7);
+    assert!(fs.contents("/planted").is_some());
+    // Both changes are durable.
+    fs.crash(CrashMode::DropUnsynced);
+    assert_eq!(fs.contents("/link/f").unwrap(), b"inside");
+    assert_eq!(fs.fork().calls(), 0);
 }

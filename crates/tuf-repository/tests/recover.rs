@@ -71,7 +71,7 @@ fn restore(fs: &SimFs, then: &SimFs) {
             None => durable_fs::Fs::remove_file(fs, &path).unwrap(),
         }
     }
-    durable_fs::Fs::sync_all(fs, Path::new("/repo")).unwrap();
+    fs.sync_everything();
 }
 
 fn floor(scratch: &Scratch, role: &str) -> FloorFile {

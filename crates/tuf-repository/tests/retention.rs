@@ -79,7 +79,7 @@ impl Fleet {
         self.now = self.now.plus_seconds(seconds);
         self.fs.set_time(self.now.unix());
         // Meanwhile the kernel has written everything back; else the simulation gets slower by the day.
-        durable_fs::Fs::sync_all(&self.fs, "/repo".as_ref()).unwrap();
+        self.fs.sync_everything();
     }
 
     fn commit(&mut self, submission: Submission) {

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::compare::holds;
 use super::dirs::create_dir_all;
 use super::lost_reply::{link_new, remove_file_if_there};
 use super::path_error::{context, parent};
-use super::sync::{MAX_SINGLE_SYNCS, sync_dirs, sync_mounts};
+use super::sync::{MAX_SINGLE_SYNCS, sync_dirs};
 use super::temp::TempFile;
+use super::write_batch::WriteBatch;
 use crate::{Fs, WriteFile};
 
 /// The result of creating one file. For several names it is the worst: `Conflict`, then `Created`, then `SameBytes`.
@@ -29,15 +31,22 @@ pub enum CreateOutcome {
 pub enum ByteSource<'a> {
     /// Bytes in memory.
     Bytes(&'a [u8]),
-    /// A temporary file on the same mount, with its descriptor if it is still open. The temporary name is removed.
-    Temp(&'a Path, Option<Box<dyn WriteFile>>),
+    /// A temporary file on the same mount. The temporary name is removed.
+    Temp {
+        /// Its path.
+        path: &'a Path,
+        /// Its descriptor, if it is still open.
+        file: Option<Box<dyn WriteFile>>,
+        /// A batch that began before the file was made, and with which it was closed.
+        batch: Arc<WriteBatch>,
+    },
 }
 
 impl fmt::Debug for ByteSource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => f.debug_tuple("Bytes").field(&bytes.len()).finish(),
-            Self::Temp(path, _) => f.debug_tuple("Temp").field(path).finish(),
+            Self::Temp { path, .. } => f.debug_tuple("Temp").field(path).finish(),
         }
     }
 }
@@ -98,30 +107,36 @@ fn dir_mode(mode: u32) -> u32 {
 /// Creates files in existing directories; otherwise as [`create_many`]. Names appear in the order given.
 ///
 /// # Errors
-/// As [`create_many`]. Temporary files given as sources may or may not be there then.
+/// As [`create_many`]. Temporary files given as sources may or may not be there then; they must not be given again, because
+/// their bytes may be lost.
 pub fn create_files(fs: &dyn Fs, files: &mut [FileToCreate<'_>], mode: u32) -> io::Result<Vec<CreateOutcome>> {
-    let singly = files.len() <= MAX_SINGLE_SYNCS;
-    let temps = write_temps(fs, files, mode, singly)?;
+    let few = files.len() <= MAX_SINGLE_SYNCS;
     let dirs: BTreeSet<&Path> = files.iter().flat_map(|new_file| new_file.names).map(|name| parent(name)).collect();
-    let mut unsynced: BTreeSet<&Path> = BTreeSet::new();
+    let mut batches = batches_of(files);
+    if !few {
+        // Begun before the first write: a descriptor that is opened later may miss an error.
+        batches.push(Arc::new(WriteBatch::begin_beside(fs, written_dirs(files), &batches)?));
+    }
+    let singly = few || !batches.iter().all(|batch| batch.reports_files());
+    let temps = write_temps(fs, files, mode, singly)?;
     for new_file in files.iter_mut() {
         match &mut new_file.source {
-            ByteSource::Temp(_, Some(file)) if singly => {
-                let synced = file.sync();
-                synced.map_err(|error| context("sync", first(new_file.names), error))?;
+            ByteSource::Temp { file: Some(file), .. } if singly => {
+                file.sync().map_err(|error| context("sync", first(new_file.names), error))?;
             }
-            // Without a descriptor only the whole mount can be synced.
-            ByteSource::Temp(path, _) => drop(unsynced.insert(parent(path))),
-            ByteSource::Bytes(_) if singly => {}
-            ByteSource::Bytes(_) => unsynced.extend(new_file.names.first().map(|name| parent(name))),
+            _ => {}
         }
     }
-    sync_mounts(fs, &unsynced)?;
+    // Without a descriptor only the whole mount can be synced.
+    let closed = |new_file: &FileToCreate<'_>| matches!(new_file.source, ByteSource::Temp { file: None, .. });
+    if !few || files.iter().any(closed) {
+        batches.iter().try_for_each(|batch| batch.sync())?;
+    }
 
     let mut outcomes = Vec::with_capacity(files.len());
     for (new_file, temp) in files.iter_mut().zip(temps) {
         let (outcome, kept) = match (&mut new_file.source, &temp) {
-            (ByteSource::Temp(path, file), _) => {
+            (ByteSource::Temp { path, file, .. }, _) => {
                 *file = None;
                 (name_all(fs, path, new_file.names, None)?, Some(*path))
             }
@@ -143,6 +158,25 @@ pub fn create_files(fs: &dyn Fs, files: &mut [FileToCreate<'_>], mode: u32) -> i
 
 fn first(names: &[PathBuf]) -> &Path {
     names.first().map_or(Path::new(""), PathBuf::as_path)
+}
+
+/// The batches with which the temporary files were written.
+fn batches_of(files: &[FileToCreate<'_>]) -> Vec<Arc<WriteBatch>> {
+    let mut batches: Vec<Arc<WriteBatch>> = Vec::new();
+    for new_file in files {
+        if let ByteSource::Temp { batch, .. } = &new_file.source
+            && !batches.iter().any(|known| Arc::ptr_eq(known, batch))
+        {
+            batches.push(Arc::clone(batch));
+        }
+    }
+    batches
+}
+
+/// The directories into which files from memory are written.
+fn written_dirs<'a>(files: &'a [FileToCreate<'_>]) -> BTreeSet<&'a Path> {
+    let from_memory = |new_file: &&FileToCreate<'_>| matches!(new_file.source, ByteSource::Bytes(_));
+    files.iter().filter(from_memory).map(|new_file| parent(first(new_file.names))).collect()
 }
 
 /// One temporary file per new file from memory, in its first name's directory.
@@ -168,7 +202,7 @@ fn write_temps<'f>(
             (ByteSource::Bytes(_), None) => {
                 return Err(io::Error::new(ErrorKind::InvalidInput, "a file of the batch has no name"));
             }
-            (ByteSource::Temp(..), _) => None,
+            (ByteSource::Temp { .. }, _) => None,
         });
     }
     Ok(temps)

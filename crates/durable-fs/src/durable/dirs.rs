@@ -1,12 +1,13 @@
 //! Makes and removes directories with their contents.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use super::lost_reply::{make_dir, remove_dir_if_there, remove_file_if_there, retry_stale, stat_if_there};
+use super::lost_reply::{gone, make_dir, remove_dir_if_there, retry_stale, stat_if_there};
 use super::path_error::{context, parent};
 use super::sync::sync_dir;
-use crate::{FileKind, Fs};
+use crate::{Dir, DirEntry, FileKind, Fs};
 
 /// Creates `path` and its missing parents. It syncs the parent of each directory made, and of the first existing one: its
 /// maker may have died before the sync. An existing directory, or a link to one, is success.
@@ -44,24 +45,59 @@ fn is_refusal(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::InvalidInput)
 }
 
-/// Removes a directory and everything below it, without following links. Missing files are success. Not durable until the
-/// caller syncs the parent.
+/// The most directories below one another that [`remove_tree`] enters; each of them takes a descriptor.
+const MAX_OPEN_DIRS: usize = 256;
+
+/// Removes a directory and everything below it. It holds the directory open and follows no link, so nothing outside is
+/// removed even while another user exchanges names; a link in place of the directory is an error. Missing files are success.
+/// Not durable until the caller syncs the parent.
 ///
 /// # Errors
-/// The first failure, after trying all others.
+/// The first failure, after trying all others. `NotADirectory` when `path` is something else. Of directories
+/// nested more than 256 levels deep, the lower ones stay.
 pub fn remove_tree(fs: &dyn Fs, path: &Path) -> io::Result<()> {
-    let entries = match retry_stale(|| fs.read_dir(path)) {
+    let dir = match retry_stale(|| fs.open_dir(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(|error| context("read directory", path, error))?,
+        other => other.map_err(|error| context("open directory", path, error))?,
     };
+    remove_below(dir.as_ref(), path, MAX_OPEN_DIRS)?;
+    drop(dir);
+    remove_dir_if_there(fs, path).map(drop)
+}
+
+/// Removes everything in `dir`, which messages show as `path`.
+fn remove_below(dir: &dyn Dir, path: &Path, levels: usize) -> io::Result<()> {
+    let entries = retry_stale(|| dir.entries()).map_err(|error| context("read directory", path, error))?;
     let mut result = Ok(());
-    for entry in entries {
-        let below = path.join(&entry.name);
-        let removed = match entry.kind {
-            FileKind::Dir => remove_tree(fs, &below),
-            _ => remove_file_if_there(fs, &below).map(drop),
+    for DirEntry { name, kind } in entries {
+        let removed = match kind {
+            FileKind::Dir => remove_dir_below(dir, &name, path, levels),
+            _ => gone(retry_stale(|| dir.remove_file(&name)), "remove", &path.join(&name)).map(drop),
         };
         result = result.and(removed);
     }
-    result.and_then(|()| remove_dir_if_there(fs, path).map(drop))
+    result
+}
+
+/// As [`remove_tree`], for the directory `name` in an open directory, which messages show as `above_path`.
+///
+/// # Errors
+/// As [`remove_tree`].
+pub fn remove_tree_in(above: &dyn Dir, name: &OsStr, above_path: &Path) -> io::Result<()> {
+    remove_dir_below(above, name, above_path, MAX_OPEN_DIRS)
+}
+
+fn remove_dir_below(above: &dyn Dir, name: &OsStr, above_path: &Path, levels: usize) -> io::Result<()> {
+    let path = above_path.join(name);
+    let Some(levels) = levels.checked_sub(1) else {
+        let deep = io::Error::other("nested too deeply to be removed");
+        return Err(context("remove directory", &path, deep));
+    };
+    let dir = match retry_stale(|| above.open_dir(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|error| context("open directory", &path, error))?,
+    };
+    remove_below(dir.as_ref(), &path, levels)?;
+    drop(dir);
+    gone(retry_stale(|| above.remove_dir(name)), "remove directory", &path).map(drop)
 }

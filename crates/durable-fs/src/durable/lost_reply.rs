@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::path_error::context;
-use crate::{FileKind, Fs, Stat};
+use crate::{Dir, FileKind, Fs, Stat};
 
 /// Repeats an operation at most twice when it fails with a stale NFS handle (`ESTALE`). Each run starts from the path.
 ///
@@ -118,6 +118,21 @@ pub fn make_dir(fs: &dyn Fs, path: &Path, mode: u32) -> io::Result<bool> {
     }
 }
 
+/// As [`make_dir`], in an open directory.
+///
+/// # Errors
+/// `NotADirectory` when another kind of file has the name; any other error of the file system.
+pub fn make_dir_in(above: &dyn Dir, name: &OsStr, mode: u32) -> io::Result<bool> {
+    let Err(error) = retry_stale(|| above.create_dir(name, mode)) else {
+        return Ok(true);
+    };
+    match above.stat_of(name) {
+        Ok(there) if there.kind == FileKind::Dir => Ok(false),
+        Ok(_) => Err(context("create directory", Path::new(name), ErrorKind::NotADirectory.into())),
+        Err(_) => Err(context("create directory", Path::new(name), error)),
+    }
+}
+
 /// Removes a name. `false`: it did not exist (or the first try removed it and its reply was
 /// lost).
 ///
@@ -136,7 +151,8 @@ pub fn remove_dir_if_there(fs: &dyn Fs, path: &Path) -> io::Result<bool> {
     gone(retry_stale(|| fs.remove_dir(path)), "remove directory", path)
 }
 
-fn gone(result: io::Result<()>, doing: &'static str, path: &Path) -> io::Result<bool> {
+/// Whether a removal removed something; a missing name is no error.
+pub(super) fn gone(result: io::Result<()>, doing: &'static str, path: &Path) -> io::Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

@@ -1,20 +1,33 @@
 //! Reads whole files.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::Path;
 
 use super::lost_reply::retry_stale;
 use super::path_error::context;
-use crate::Fs;
+use crate::{Dir, Fs, ReadFile};
 
 /// Reads a whole file of at most `max` bytes.
 ///
 /// # Errors
 /// `FileTooLarge` when the file is longer than `max`; any error of opening or reading.
 pub fn read_bounded(fs: &dyn Fs, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    read_opened(&|| fs.open(path), path, max)
+}
+
+/// As [`read_bounded`], from an open directory.
+///
+/// # Errors
+/// As [`read_bounded`].
+pub fn read_bounded_in(dir: &dyn Dir, name: &OsStr, max: u64) -> io::Result<Vec<u8>> {
+    read_opened(&|| dir.open_file(name), Path::new(name), max)
+}
+
+fn read_opened(open: &dyn Fn() -> io::Result<Box<dyn ReadFile>>, shown: &Path, max: u64) -> io::Result<Vec<u8>> {
     // An NFS handle can go stale while a file is replaced: read the whole file again.
     retry_stale(|| {
-        let file = fs.open(path)?;
+        let file = open()?;
         let len = file.stat()?.len;
         if len > max {
             return Err(too_large(max));
@@ -26,7 +39,7 @@ pub fn read_bounded(fs: &dyn Fs, path: &Path, max: u64) -> io::Result<Vec<u8>> {
         }
         Ok(bytes)
     })
-    .map_err(|error| context("read", path, error))
+    .map_err(|error| context("read", shown, error))
 }
 
 fn too_large(max: u64) -> io::Error {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::lost_reply::retry_stale;
 use super::path_error::context;
+use super::write_batch::WriteBatch;
 use crate::Fs;
 
 /// Up to this many files (or directories) are synced one by one. For more, one `syncfs` is cheaper.
@@ -19,15 +20,9 @@ pub fn sync_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     retry_stale(|| fs.sync_dir(dir)).map_err(|error| context("sync directory", dir, error))
 }
 
-/// `syncfs` of the mount that holds `dir`. The error holds the path.
+/// Makes the names in `dirs` durable: directory by directory if they are few, otherwise by one `syncfs` for each mount.
 ///
-/// # Errors
-/// Any error of the file system.
-pub fn sync_all(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
-    retry_stale(|| fs.sync_all(dir)).map_err(|error| context("sync the file system of", dir, error))
-}
-
-/// Makes the names in `dirs` durable: directory by directory if they are few, otherwise by [`sync_mounts`].
+/// It reports no errors of files, see [`WriteBatch`]: their bytes are durable before they get names.
 ///
 /// # Errors
 /// Any error of the file system.
@@ -35,22 +30,6 @@ pub fn sync_dirs(fs: &dyn Fs, dirs: &BTreeSet<&Path>) -> io::Result<()> {
     if dirs.len() <= MAX_SINGLE_SYNCS {
         dirs.iter().try_for_each(|dir| sync_dir(fs, dir))
     } else {
-        sync_mounts(fs, dirs)
+        WriteBatch::begin(fs, dirs.iter().copied())?.sync()
     }
-}
-
-/// One `syncfs` for each mount that holds one of `dirs`.
-///
-/// # Errors
-/// Any error of the file system.
-pub fn sync_mounts(fs: &dyn Fs, dirs: &BTreeSet<&Path>) -> io::Result<()> {
-    let mut mounts = BTreeSet::new();
-    for dir in dirs {
-        // `dir/.` is the directory even where the last component is a link.
-        let stat = fs.stat(&dir.join(".")).map_err(|error| context("stat", dir, error))?;
-        if mounts.insert(stat.id.0) {
-            sync_all(fs, dir)?;
-        }
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::lost_reply::{link_new, rename_over};
 use super::path_error::context;
+use super::write_batch::WriteBatch;
 use crate::{Fs, WriteFile};
 
 /// The prefix of the names of temporary files. Old files of such names belong to processes that died.
@@ -95,9 +96,18 @@ impl<'a> TempFile<'a> {
         self.open_file()?.sync().map_err(|error| context("sync", &self.path, error))
     }
 
-    /// Closes the descriptor and keeps the file, for batches whose files one `sync_all` syncs.
-    pub fn close(&mut self) {
+    /// Closes the descriptor and keeps the file, which was synced or which the caller's batch syncs.
+    pub(super) fn close(&mut self) {
         self.file = None;
+    }
+
+    /// Closes the descriptor and keeps the file, as one of those that `batch`, which began before it was made, syncs together.
+    ///
+    /// # Errors
+    /// Any error of the file system. The file must be discarded.
+    pub fn close_in(&mut self, batch: &WriteBatch) -> io::Result<()> {
+        let closed = self.file.take().map_or(Ok(()), |file| batch.close(file));
+        closed.map_err(|error| context("sync", &self.path, error))
     }
 
     /// Gives the file its final name. `false` when another file has that name. The temporary name is removed in both cases.

@@ -1,20 +1,20 @@
 //! The operating system's file system.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::dir::RealDir;
 use super::handles::{RealLock, RealWrite};
-use super::open::{self, DIRECTORY, READ, open_dir, open_error, regular};
-use super::stat::{kind_of, stat_of};
-use crate::{DirEntry, Fs, LockGuard, ReadFile, Space, Stat, WriteFile};
+use super::open::{self, NEW, READ, open_dir, open_error, regular};
+use super::stat::stat_of;
+use super::sync_point::RealSyncPoint;
+use crate::{Dir, DirEntry, Fs, LockGuard, ReadFile, Space, Stat, SyncPoint, WriteFile};
 
 /// The pauses between two tries to take a lock. Locks are held for milliseconds.
 const FIRST_LOCK_PAUSE: Duration = Duration::from_millis(1);
@@ -28,8 +28,7 @@ pub struct RealFs;
 
 impl Fs for RealFs {
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WriteFile>> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = retry_on_intr(|| fs::open(path, flags, Mode::from_raw_mode(mode)))?;
+        let fd = retry_on_intr(|| fs::open(path, NEW, Mode::from_raw_mode(mode)))?;
         Ok(Box::new(RealWrite(File::from(fd))))
     }
 
@@ -46,9 +45,12 @@ impl Fs for RealFs {
         Ok(retry_on_intr(|| fs::fsync(&dir))?)
     }
 
-    fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        let dir = open_dir(dir)?;
-        Ok(retry_on_intr(|| fs::syncfs(&dir))?)
+    fn begin_sync(&self, dir: &Path) -> io::Result<Box<dyn SyncPoint>> {
+        Ok(Box::new(RealSyncPoint::open(dir)?))
+    }
+
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn Dir>> {
+        Ok(Box::new(RealDir::open(dir)?))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -72,29 +74,7 @@ impl Fs for RealFs {
     }
 
     fn read_dir(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        let dir = retry_on_intr(|| fs::open(dir, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()))?;
-        let mut entries = Vec::new();
-        for entry in fs::Dir::read_from(&dir)? {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                // Not every file system reports the type here.
-                FileType::Unknown => {
-                    match retry_on_intr(|| fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)) {
-                        Ok(stat) => kind_of(FileType::from_raw_mode(stat.st_mode)),
-                        // Removed since the listing.
-                        Err(Errno::NOENT) => continue,
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                known => kind_of(known),
-            };
-            entries.push(DirEntry { name: name.to_owned(), kind });
-        }
-        Ok(entries)
+        RealDir::open(dir)?.entries()
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {

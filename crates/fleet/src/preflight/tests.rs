@@ -176,7 +176,7 @@ mod refusing {
     use std::io::{self, ErrorKind};
     use std::path::Path;
 
-    use durable_fs::{DirEntry, Fs, LockGuard, ReadFile, Space, Stat, WriteFile};
+    use durable_fs::{Dir, DirEntry, Fs, LockGuard, ReadFile, Space, Stat, SyncPoint, WriteFile};
 
     #[derive(Debug)]
     pub(super) struct Denying;
@@ -198,7 +198,10 @@ mod refusing {
         fn sync_dir(&self, _: &Path) -> io::Result<()> {
             refused()
         }
-        fn sync_all(&self, _: &Path) -> io::Result<()> {
+        fn begin_sync(&self, _: &Path) -> io::Result<Box<dyn SyncPoint>> {
+            refused()
+        }
+        fn open_dir(&self, _: &Path) -> io::Result<Box<dyn Dir>> {
             refused()
         }
         fn link(&self, _: &Path, _: &Path) -> io::Result<()> {

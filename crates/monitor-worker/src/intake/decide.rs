@@ -1,15 +1,16 @@
 //! The decision about a drop after its copy succeeded or failed.
 
-use std::path::Path;
+use std::ffi::OsStr;
 
 use durable_fs::durable;
 
 use crate::cycle::CycleError;
 use crate::drop_dir::DropDir;
 use crate::file_work::FileWork;
+use crate::inbound_dir::StagingDir;
 use crate::receipt::Receipt;
 use crate::rejection::RejectReason;
-use crate::staging::{self, DropContents, NotTaken};
+use crate::staging::{self, CopyTarget, DropContents, NotTaken};
 use crate::wait_reason::WaitReason;
 
 /// How often a drop may be found changing before it is rejected.
@@ -28,10 +29,18 @@ pub(super) enum DropDecision {
 }
 
 impl FileWork {
-    /// Copies a drop into `dest` and decides. Unless the drop is to be signed, the copy is removed.
-    pub(super) fn copy_and_decide(&self, drop: &DropDir, dest: &Path) -> Result<DropDecision, CycleError> {
+    /// Copies a drop to `name` in the staging directory and decides. Unless the drop is to be signed, the copy is removed.
+    pub(super) fn copy_and_decide(
+        &self,
+        drop: &DropDir,
+        staging: &StagingDir,
+        name: &str,
+    ) -> Result<DropDecision, CycleError> {
         let source = self.settings.post.join(&drop.dir);
-        let copied = staging::copy_drop(&*self.fs, &source, dest, &self.settings.limits, &|| self.progress.call());
+        let name = OsStr::new(name);
+        let target = CopyTarget { staging: staging.dir.as_ref(), name, batch: &staging.writes };
+        let beat = || self.progress.call();
+        let copied = staging::copy_drop(&*self.fs, &source, drop.id, &target, &self.settings.limits, &beat);
         // A processing directory is whole until it gets another name. If it still has its name, the copy is of the whole
         // drop; if not, another monitor finished it and the copy may be anything.
         let decision = match durable::stat_if_there(&*self.fs, &source)? {
@@ -39,7 +48,8 @@ impl FileWork {
             _ => DropDecision::Gone,
         };
         if !matches!(decision, DropDecision::Sign(_)) {
-            self.remove_quietly(dest);
+            let removed = durable::remove_tree_in(staging.dir.as_ref(), name, &staging.path);
+            self.warn_if_kept(&staging.path.join(name), removed);
         }
         Ok(decision)
     }

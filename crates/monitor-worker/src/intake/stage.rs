@@ -1,7 +1,7 @@
 //! The staging directory: the drops of a batch, copied and described, then made visible.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::Path;
 
 use fleet::batch::{BATCH_FILE, Batch, BatchDrop};
 
@@ -11,6 +11,7 @@ use super::report::{IntakeReport, StagedBatch};
 use crate::cycle::CycleError;
 use crate::drop_dir::DropDir;
 use crate::file_work::FileWork;
+use crate::inbound_dir::StagingDir;
 use crate::receipt::Receipt;
 
 impl FileWork {
@@ -27,14 +28,14 @@ impl FileWork {
         let staging = self.new_staging_dir()?;
         let staged = self.stage_into(&staging, drops, report);
         if !matches!(staged, Ok(Some(_))) {
-            self.remove_quietly(&staging);
+            self.remove_quietly(&staging.path);
         }
         staged
     }
 
     fn stage_into(
         &self,
-        staging: &Path,
+        staging: &StagingDir,
         drops: Vec<Candidate>,
         report: &mut IntakeReport,
     ) -> Result<Option<StagedBatch>, CycleError> {
@@ -43,12 +44,11 @@ impl FileWork {
         let mut published = Vec::new();
         let mut rejected = Vec::new();
         for (index, candidate) in drops.into_iter().enumerate() {
-            let dest = staging.join(index.to_string());
             if self.must_wait(&candidate, report) {
                 continue;
             }
             let drop = DropDir { read_at, ..candidate.drop.clone() };
-            match self.copy_and_decide(&drop, &dest)? {
+            match self.copy_and_decide(&drop, staging, &index.to_string())? {
                 DropDecision::Sign(contents) => accepted.push((index, drop, contents)),
                 DropDecision::AlreadyPublished(receipt) => published.push((drop, receipt)),
                 DropDecision::Reject(reason) => {
@@ -80,12 +80,12 @@ impl FileWork {
             dirs.push(drop);
         }
         let batch = Batch::new(listed);
-        let mut file = self.fs.create_new(&staging.join(BATCH_FILE), 0o664)?;
+        let mut file = staging.dir.create_file(OsStr::new(BATCH_FILE), 0o664)?;
         file.write_all(&serde_json::to_vec(&batch).map_err(std::io::Error::from)?)?;
         // Closed before the sync: some file systems write a file back only when it is closed.
-        drop(file);
-        self.fs.sync_all(staging)?;
-        self.make_visible(staging, &batch)?;
+        staging.writes.close(file)?;
+        staging.writes.sync()?;
+        self.make_visible(&staging.path, &batch)?;
         Ok(Some(StagedBatch { batch, dirs }))
     }
 }

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use durable_fs::{Fs, durable};
+use durable_fs::Fs;
+use durable_fs::durable::{self, WriteBatch};
 
 /// Up to this many files are synced one by one; more are synced with one `syncfs`.
 const SYNC_SINGLY: usize = 2;
@@ -20,20 +21,22 @@ pub(super) fn write_files(
     if files.is_empty() {
         return Ok(());
     }
-    let singly = files.len() <= SYNC_SINGLY;
+    // Begun before the first write: a descriptor that is opened later may miss an error.
+    let batch = if files.len() <= SYNC_SINGLY { None } else { Some(WriteBatch::begin(fs, [dir])?) };
     let mut renames = Vec::with_capacity(files.len());
     let written = files.iter().try_for_each(|(name, bytes)| {
         let new = durable::temp_path(dir);
         let mut file = fs.create_new(&new, mode)?;
         renames.push((new, dir.join(name)));
         file.write_all(bytes)?;
-        if singly { file.sync() } else { Ok(()) }
+        match &batch {
+            Some(batch) => batch.close(file),
+            None => file.sync(),
+        }
     });
-    let written = match written {
-        Ok(()) if !singly => fs.sync_all(dir),
-        other => other,
-    };
-    if let Err(e) = written {
+    let synced = written.and_then(|()| batch.as_ref().map_or(Ok(()), WriteBatch::sync));
+    if let Err(e) = synced {
+        // Also after a failed sync, which would succeed if it were repeated: the bytes may be lost.
         for (new, _) in renames {
             // A temporary file that stays behind is collected by age.
             let _ = fs.remove_file(&new);

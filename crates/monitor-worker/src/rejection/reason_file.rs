@@ -1,9 +1,10 @@
 //! `REASON.json`: why a drop was rejected, inside the rejected directory.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
 
-use durable_fs::{Fs, durable};
+use durable_fs::{Dir, Fs, durable};
 use serde::{Deserialize, Serialize};
 
 use crate::receipt::Receipt;
@@ -26,8 +27,8 @@ struct ReasonFile {
 }
 
 /// Whether the `REASON.json` in `dir` was written by a monitor.
-pub fn is_ours(fs: &dyn Fs, dir: &Path) -> bool {
-    let read = durable::read_bounded(fs, &dir.join(REASON_FILE), MAX_REASON_BYTES);
+pub fn is_ours(dir: &dyn Dir) -> bool {
+    let read = durable::read_bounded_in(dir, OsStr::new(REASON_FILE), MAX_REASON_BYTES);
     read.is_ok_and(|bytes| serde_json::from_slice::<ReasonFile>(&bytes).is_ok_and(|file| file.format == REASON_FORMAT))
 }
 
@@ -46,8 +47,9 @@ pub fn write_reason(fs: &dyn Fs, post: &Path, dir: &Path, receipt: &Receipt) -> 
     };
     let mut bytes = serde_json::to_vec_pretty(&reason)?;
     bytes.push(b'\n');
-    let path = dir.join(REASON_FILE);
-    if durable::stat_if_there(fs, &path)?.is_some() && !is_ours(fs, dir) {
+    // Held open: its producer may put a link in its place, to have a file replaced elsewhere.
+    let (dir, name) = (fs.open_dir(dir)?, OsStr::new(REASON_FILE));
+    if dir.stat_of(name).is_ok() && !is_ours(dir.as_ref()) {
         return Ok(());
     }
     // Written beside the drop and renamed into it whole: half a file would look like one of the drop's own.
@@ -56,10 +58,19 @@ pub fn write_reason(fs: &dyn Fs, post: &Path, dir: &Path, receipt: &Receipt) -> 
         file.write_all(&bytes)?;
         file.sync()
     });
-    if let Err(e) = written.and_then(|()| durable::rename_over(fs, &new, &path)) {
+    if let Err(e) = written.and_then(|()| rename_into(fs, &new, dir.as_ref(), name)) {
         // A temporary file that stays behind is collected by age.
         let _ = fs.remove_file(&new);
         return Err(e);
     }
-    fs.sync_dir(dir)
+    dir.sync()
+}
+
+/// Renames `new` to `name` in an open directory. As with [`durable::rename_over`], the reply may be lost.
+fn rename_into(fs: &dyn Fs, new: &Path, dir: &dyn Dir, name: &OsStr) -> io::Result<()> {
+    let ours = fs.stat(new)?.id;
+    match dir.rename_here(new, name) {
+        Err(_) if dir.stat_of(name).is_ok_and(|there| there.id == ours) => Ok(()),
+        other => other,
+    }
 }

@@ -1,14 +1,18 @@
 //! The copy of a drop: each file is opened without following links and read once, while it is hashed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{Read, Write};
 use std::path::Path;
 
-use durable_fs::{Fs, durable};
+use durable_fs::durable::{self, WriteBatch};
+use durable_fs::{Dir, Fs};
 use tuf_core::sha256::{CopyError, FileDigest, HashingCopier};
 
-use super::changed::ChangedWhileRead;
+use super::changed::{ChangedWhileRead, DropEntry};
 use super::not_taken::{NotTaken, drop_read_failed, own_dir_failed};
+use super::open_drop::{open_below, open_drop};
 use super::staged_file::{StagedFile, digest_of};
 use super::walk::walk;
 use crate::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, ManifestError};
@@ -31,29 +35,49 @@ pub struct DropContents {
     pub bytes: u64,
 }
 
-/// Copies the drop at `source` into `dest`, which is created, and checks it. Nothing is synced. `beat` is called between two
-/// reads and returns whether to continue.
+/// The place of a copy.
+#[derive(Clone, Copy)]
+pub struct CopyTarget<'a> {
+    /// The open staging directory.
+    pub staging: &'a dyn Dir,
+    /// The name in it, which is created.
+    pub name: &'a OsStr,
+    /// Began before anything was written to the staging directory; it syncs the copy.
+    pub batch: &'a WriteBatch,
+}
+
+impl fmt::Debug for CopyTarget<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyTarget").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Copies the drop that was listed as the directory `id` at `source`, and checks it. Nothing is synced. `beat` is called
+/// between two reads and returns whether to continue.
 ///
 /// # Errors
 /// [`NotTaken`], which says whose fault it is.
 pub fn copy_drop(
     fs: &dyn Fs,
     source: &Path,
-    dest: &Path,
+    id: (u64, u64),
+    target: &CopyTarget<'_>,
     limits: &BatchLimits,
     beat: &dyn Fn() -> bool,
 ) -> Result<DropContents, NotTaken> {
-    let found = walk(fs, source, limits)?;
+    let source = open_drop(fs, source, id)?;
+    let found = walk(source.as_ref(), limits)?;
     if found.paths.is_empty() {
         return Err(RejectReason::NoFiles.into());
     }
-    let manifest = if found.manifest { Some(read_manifest(fs, source)?) } else { None };
-    make_dirs(fs, dest, &found.paths).map_err(own_dir_failed)?;
+    let manifest = if found.manifest { Some(read_manifest(source.as_ref())?) } else { None };
+    let copy = make_dir(target.staging, target.name)?;
+    let mut dirs = OpenDirs { top: OpenPair { from: source, to: copy }, below: Vec::new() };
     let mut copier = HashingCopier::new();
     let mut files = Vec::with_capacity(found.paths.len());
     let mut links = HardLinks::new();
     for path in found.paths {
-        files.push(copy_file(fs, source, dest, path, &mut copier, &mut links, beat)?);
+        files.push(copy_file(&mut dirs, path, &mut copier, &mut links, target.batch, beat)?);
     }
     if let Some(linked) = links.into_values().find(|linked| linked.links > linked.in_drop) {
         let Linked { path, links, in_drop } = linked;
@@ -65,9 +89,10 @@ pub fn copy_drop(
     Ok(DropContents { digest: digest_of(&files), files: files.len() as u64, bytes: files.iter().map(|f| f.len).sum() })
 }
 
-fn read_manifest(fs: &dyn Fs, source: &Path) -> Result<Manifest, NotTaken> {
-    let failed = |error| drop_read_failed(fs, source, &source.join(MANIFEST), MANIFEST, error);
-    let file = fs.open_beneath(source, Path::new(MANIFEST)).map_err(failed)?;
+fn read_manifest(source: &dyn Dir) -> Result<Manifest, NotTaken> {
+    let name = OsStr::new(MANIFEST);
+    let failed = |error| drop_read_failed(|| source.stat_of(name), DropEntry::Below(MANIFEST.to_owned()), error);
+    let file = source.open_file(name).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_MANIFEST_BYTES {
@@ -76,17 +101,9 @@ fn read_manifest(fs: &dyn Fs, source: &Path) -> Result<Manifest, NotTaken> {
     Ok(Manifest::parse(&bytes)?)
 }
 
-fn make_dirs(fs: &dyn Fs, dest: &Path, files: &[String]) -> io::Result<()> {
-    durable::make_dir(fs, dest, SHARED_DIR_MODE)?;
-    let mut made = BTreeSet::new();
-    for path in files {
-        for (at, _) in path.match_indices('/') {
-            if made.insert(&path[..at]) {
-                durable::make_dir(fs, &dest.join(&path[..at]), SHARED_DIR_MODE)?;
-            }
-        }
-    }
-    Ok(())
+/// Makes a directory of our own and opens it.
+fn make_dir(above: &dyn Dir, name: &OsStr) -> Result<Box<dyn Dir>, NotTaken> {
+    durable::make_dir_in(above, name, SHARED_DIR_MODE).and_then(|_| above.open_dir(name)).map_err(own_dir_failed)
 }
 
 /// A file with several hard links.
@@ -102,24 +119,55 @@ struct Linked {
 /// Files with several hard links, by device and inode.
 type HardLinks = BTreeMap<(u64, u64), Linked>;
 
+/// A directory of the drop and its copy.
+struct OpenPair {
+    from: Box<dyn Dir>,
+    to: Box<dyn Dir>,
+}
+
+/// The open directories on the way to a file.
+struct OpenDirs {
+    top: OpenPair,
+    /// Each below the one before it, with its name.
+    below: Vec<(String, OpenPair)>,
+}
+
+impl OpenDirs {
+    /// Opens the directory of a file, and makes its copy. The files come sorted, so each directory is entered once.
+    fn enter(&mut self, dir: &str) -> Result<&OpenPair, NotTaken> {
+        let components: Vec<&str> = dir.split('/').filter(|component| !component.is_empty()).collect();
+        let common = components.iter().zip(&self.below).take_while(|(name, (open, _))| **name == open.as_str()).count();
+        self.below.truncate(common);
+        for (at, component) in components.iter().enumerate().skip(common) {
+            let above = self.below.last().map_or(&self.top, |(_, open)| open);
+            let name = OsStr::new(component);
+            let from = open_below(above.from.as_ref(), name, &components[..=at].join("/"))?;
+            let to = make_dir(above.to.as_ref(), name)?;
+            self.below.push(((*component).to_owned(), OpenPair { from, to }));
+        }
+        Ok(self.below.last().map_or(&self.top, |(_, open)| open))
+    }
+}
+
 fn copy_file(
-    fs: &dyn Fs,
-    source: &Path,
-    dest: &Path,
+    dirs: &mut OpenDirs,
     path: String,
     copier: &mut HashingCopier,
     links: &mut HardLinks,
+    batch: &WriteBatch,
     beat: &dyn Fn() -> bool,
 ) -> Result<StagedFile, NotTaken> {
-    let failed = |error| drop_read_failed(fs, source, &source.join(&path), &path, error);
-    let mut from = fs.open_beneath(source, Path::new(&path)).map_err(failed)?;
+    let (dir, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    let (open, name) = (dirs.enter(dir)?, OsStr::new(name));
+    let failed = |error| drop_read_failed(|| open.from.stat_of(name), DropEntry::Below(path.clone()), error);
+    let mut from = open.from.open_file(name).map_err(failed)?;
     let stat = from.stat().map_err(failed)?;
     let expected = stat.len;
     if stat.nlink > 1 {
         let first = || Linked { path: path.clone(), links: stat.nlink, in_drop: 0 };
         links.entry(stat.id).or_insert_with(first).in_drop += 1;
     }
-    let mut to = fs.create_new(&dest.join(&path), SHARED_FILE_MODE).map_err(own_dir_failed)?;
+    let mut to = open.to.create_file(name, SHARED_FILE_MODE).map_err(own_dir_failed)?;
     let copied = copier.copy(&mut from, expected, |piece| {
         if !beat() {
             return Err(NotTaken::Stopping);
@@ -135,5 +183,6 @@ fn copy_file(
     if len != expected {
         return Err(ChangedWhileRead::Shrank { path }.into());
     }
+    batch.close(to).map_err(own_dir_failed)?;
     Ok(StagedFile { path, sha256, len })
 }

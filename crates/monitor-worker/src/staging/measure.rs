@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use durable_fs::{FileKind, Fs};
+use durable_fs::{Dir, FileKind, Fs};
+use fleet::batch::MAX_DROP_DEPTH;
 
 /// How much a directory holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,31 +17,35 @@ pub struct DirSize {
     pub dirs: u64,
 }
 
-/// How much is below `dir`; links and special files do not count. Stops counting above `max_files`.
+/// How much is below `dir`; links and special files do not count. Stops counting above `max_files`, and does not enter
+/// directories that are nested more deeply than those of a drop may be.
 ///
 /// # Errors
 /// The error from the file system.
 pub fn measure(fs: &dyn Fs, dir: &Path, max_files: u64) -> io::Result<DirSize> {
     let mut size = DirSize::default();
-    let mut todo = vec![dir.to_owned()];
-    while let Some(dir) = todo.pop() {
-        for entry in fs.read_dir(&dir)? {
-            let path = dir.join(&entry.name);
-            match entry.kind {
-                FileKind::Dir => {
-                    size.dirs += 1;
-                    todo.push(path);
+    add_size(fs.open_dir(dir)?.as_ref(), 0, max_files, &mut size)?;
+    Ok(size)
+}
+
+fn add_size(dir: &dyn Dir, depth: usize, max_files: u64, size: &mut DirSize) -> io::Result<()> {
+    for entry in dir.entries()? {
+        match entry.kind {
+            FileKind::Dir => {
+                size.dirs += 1;
+                if depth < MAX_DROP_DEPTH {
+                    add_size(dir.open_dir(&entry.name)?.as_ref(), depth + 1, max_files, size)?;
                 }
-                FileKind::File => {
-                    size.files += 1;
-                    size.bytes = size.bytes.saturating_add(fs.stat(&path)?.len);
-                }
-                FileKind::Symlink | FileKind::Other => {}
             }
-            if size.files > max_files || size.dirs > max_files {
-                return Ok(size);
+            FileKind::File => {
+                size.files += 1;
+                size.bytes = size.bytes.saturating_add(dir.stat_of(&entry.name)?.len);
             }
+            FileKind::Symlink | FileKind::Other => {}
+        }
+        if size.files > max_files || size.dirs > max_files {
+            break;
         }
     }
-    Ok(size)
+    Ok(())
 }

@@ -1,9 +1,8 @@
 //! Why a drop is not copied into the staging directory, and whose fault that is.
 
 use std::io;
-use std::path::Path;
 
-use durable_fs::{FileKind, Fs};
+use durable_fs::{FileKind, Stat};
 
 use super::changed::{ChangedWhileRead, DropEntry};
 use crate::manifest::ManifestError;
@@ -44,16 +43,18 @@ pub(super) fn own_dir_failed(error: io::Error) -> NotTaken {
     }
 }
 
-/// A failure while reading `path` of the drop at `source`: decides whether the producer or the machine is at fault. `shown`
-/// is the path relative to the drop.
-pub(super) fn drop_read_failed(fs: &dyn Fs, source: &Path, path: &Path, shown: &str, error: io::Error) -> NotTaken {
+/// A failure while reading `entry` of a drop: decides whether the producer or the machine is at fault. `stat` is the `lstat`
+/// of the entry.
+pub(super) fn drop_read_failed(
+    stat: impl FnOnce() -> io::Result<Stat>,
+    entry: DropEntry,
+    error: io::Error,
+) -> NotTaken {
     const ELOOP: i32 = 40;
-    let entry =
-        if path == source { DropEntry::Whole } else { DropEntry::Below(shown.trim_end_matches('/').to_owned()) };
     match error.kind() {
         io::ErrorKind::NotFound => ChangedWhileRead::Vanished { entry }.into(),
         io::ErrorKind::PermissionDenied => {
-            let stat = fs.stat(path);
+            let stat = stat();
             let needed = if stat.as_ref().is_ok_and(|s| s.kind == FileKind::Dir) { 0o555 } else { 0o444 };
             match stat {
                 Ok(stat) if stat.mode & needed != needed => {

@@ -1,10 +1,12 @@
 //! What a drop holds, found in one walk: its size, and its paths as numbers.
 
+use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use durable_fs::{FileKind, Fs};
+use durable_fs::{Dir, FileKind, Fs};
+use fleet::batch::MAX_DROP_DEPTH;
 
 use super::measure::DirSize;
 
@@ -30,18 +32,19 @@ pub struct DropSurvey {
     pub paths: Vec<u64>,
 }
 
-/// Walks through the drop at `dir`; links and special files do not count. Stops above `max_files` files or directories.
+/// Walks through the drop at `dir`; links and special files do not count, nor do files that are nested more deeply than those of
+/// a drop may be. Stops above `max_files` files or directories.
 ///
 /// # Errors
 /// The error from the file system.
 pub fn survey(fs: &dyn Fs, dir: &Path, max_files: u64, numbers: &PathNumbers) -> io::Result<DropSurvey> {
     let mut found = DropSurvey::default();
-    walk(fs, dir, &mut |entry| {
+    walk(fs.open_dir(dir)?.as_ref(), Path::new(""), 0, &mut |entry| {
         match entry {
             Found::Dir => found.size.dirs += 1,
-            Found::File(path) => {
+            Found::File { path, dir, name } => {
                 found.size.files += 1;
-                found.size.bytes = found.size.bytes.saturating_add(fs.stat(&dir.join(path))?.len);
+                found.size.bytes = found.size.bytes.saturating_add(dir.stat_of(name)?.len);
                 found.paths.extend(path.to_str().map(|path| numbers.of(path)));
             }
         }
@@ -62,9 +65,9 @@ pub fn path_of(
     number: u64,
 ) -> io::Result<Option<String>> {
     let (mut seen, mut wanted) = (0, None);
-    walk(fs, dir, &mut |entry| {
+    walk(fs.open_dir(dir)?.as_ref(), Path::new(""), 0, &mut |entry| {
         seen += 1;
-        if let Found::File(path) = entry {
+        if let Found::File { path, .. } = entry {
             wanted = path.to_str().filter(|path| numbers.of(path) == number).map(str::to_owned);
         }
         Ok(wanted.is_none() && seen <= max_files)
@@ -74,28 +77,37 @@ pub fn path_of(
 
 enum Found<'a> {
     Dir,
-    /// A file at this path below the drop.
-    File(&'a Path),
+    File {
+        /// Its path below the drop.
+        path: &'a Path,
+        /// Its directory.
+        dir: &'a dyn Dir,
+        /// Its name there.
+        name: &'a OsStr,
+    },
 }
 
-/// Calls `visit` for every file and directory below `dir`, until it returns `false`.
-fn walk(fs: &dyn Fs, dir: &Path, visit: &mut dyn FnMut(Found<'_>) -> io::Result<bool>) -> io::Result<()> {
-    let mut todo = vec![PathBuf::new()];
-    while let Some(below) = todo.pop() {
-        for entry in fs.read_dir(&dir.join(&below))? {
-            let path = below.join(&entry.name);
-            let more = match entry.kind {
-                FileKind::File => visit(Found::File(&path))?,
-                FileKind::Dir => {
-                    todo.push(path);
-                    visit(Found::Dir)?
-                }
-                FileKind::Symlink | FileKind::Other => true,
-            };
-            if !more {
-                return Ok(());
+/// Calls `visit` for every file and directory below the open directory `dir`, until it returns `false`; returns whether it
+/// never did.
+fn walk(
+    dir: &dyn Dir,
+    below: &Path,
+    depth: usize,
+    visit: &mut dyn FnMut(Found<'_>) -> io::Result<bool>,
+) -> io::Result<bool> {
+    for entry in dir.entries()? {
+        let path = below.join(&entry.name);
+        let more = match entry.kind {
+            FileKind::File => visit(Found::File { path: &path, dir, name: &entry.name })?,
+            FileKind::Dir => {
+                visit(Found::Dir)?
+                    && (depth >= MAX_DROP_DEPTH || walk(dir.open_dir(&entry.name)?.as_ref(), &path, depth + 1, visit)?)
             }
+            FileKind::Symlink | FileKind::Other => true,
+        };
+        if !more {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }

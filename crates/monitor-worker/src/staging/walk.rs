@@ -1,13 +1,13 @@
 //! The files of a drop, found without following links, each with a name that can be a target path.
 
-use std::path::{Path, PathBuf};
-
-use durable_fs::{FileKind, Fs};
+use durable_fs::{Dir, DirEntry, FileKind};
 use fleet::batch::MAX_DROP_DEPTH;
 use tuf_core::names::TargetPath;
 use tuf_core::store::MAX_FILE_NAME_BYTES;
 
+use super::changed::DropEntry;
 use super::not_taken::{NotTaken, drop_read_failed};
+use super::open_drop::open_below;
 use crate::manifest::MANIFEST;
 use crate::rejection::{self, RejectReason};
 use crate::settings::BatchLimits;
@@ -26,13 +26,25 @@ pub(super) struct DropFiles {
     pub(super) manifest: bool,
 }
 
-pub(super) fn walk(fs: &dyn Fs, source: &Path, limits: &BatchLimits) -> Result<DropFiles, NotTaken> {
-    let mut found = DropFiles { paths: Vec::new(), manifest: false };
-    let (mut dirs, mut path_bytes) = (0_u64, 0_u64);
-    let max_depth = limits.depth_per_drop.min(MAX_DROP_DEPTH);
-    let mut todo = vec![(PathBuf::from(source), String::new(), 0_usize)];
-    while let Some((dir, prefix, depth)) = todo.pop() {
-        let entries = fs.read_dir(&dir).map_err(|error| drop_read_failed(fs, source, &dir, &prefix, error))?;
+/// The files of the open drop `dir`.
+pub(super) fn walk(dir: &dyn Dir, limits: &BatchLimits) -> Result<DropFiles, NotTaken> {
+    let mut walk = Walk { found: DropFiles { paths: Vec::new(), manifest: false }, dirs: 0, path_bytes: 0, limits };
+    let entries = dir.entries().map_err(|error| drop_read_failed(|| dir.stat(), DropEntry::Whole, error))?;
+    walk.enter(dir, entries, "", 0)?;
+    walk.found.paths.sort_unstable();
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    found: DropFiles,
+    dirs: u64,
+    path_bytes: u64,
+    limits: &'a BatchLimits,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, dir: &dyn Dir, entries: Vec<DirEntry>, prefix: &str, depth: usize) -> Result<(), NotTaken> {
+        let max_depth = self.limits.depth_per_drop.min(MAX_DROP_DEPTH);
         for entry in entries {
             let Some(name) = entry.name.to_str() else {
                 let path = format!("{prefix}{}", entry.name.to_string_lossy());
@@ -49,32 +61,40 @@ pub(super) fn walk(fs: &dyn Fs, source: &Path, limits: &BatchLimits) -> Result<D
                 let start = path.chars().take(SHOWN_CHARS).collect();
                 return Err(RejectReason::PathTooLong { start, bytes: path.len(), max: MAX_PATH_BYTES }.into());
             }
-            path_bytes = path_bytes.saturating_add(path.len() as u64);
-            if path_bytes > limits.path_bytes_per_drop {
-                return Err(RejectReason::TooManyPathBytes { max: limits.path_bytes_per_drop }.into());
+            self.path_bytes = self.path_bytes.saturating_add(path.len() as u64);
+            if self.path_bytes > self.limits.path_bytes_per_drop {
+                return Err(RejectReason::TooManyPathBytes { max: self.limits.path_bytes_per_drop }.into());
             }
             match entry.kind {
                 FileKind::Dir => {
-                    dirs += 1;
+                    self.dirs += 1;
                     if depth >= max_depth {
                         return Err(RejectReason::TooDeep { path, max: max_depth }.into());
                     }
-                    todo.push((dir.join(name), format!("{path}/"), depth + 1));
+                    self.check_number()?;
+                    let below = open_below(dir, &entry.name, &path)?;
+                    let failed = |error| drop_read_failed(|| below.stat(), DropEntry::Below(path.clone()), error);
+                    let entries = below.entries().map_err(failed)?;
+                    self.enter(below.as_ref(), entries, &format!("{path}/"), depth + 1)?;
                 }
-                FileKind::File if depth == 0 && name == MANIFEST => found.manifest = true,
-                FileKind::File if depth == 0 && name == rejection::REASON_FILE && rejection::is_ours(fs, &dir) => {}
-                FileKind::File => found.paths.push(path),
+                FileKind::File if depth == 0 && name == MANIFEST => self.found.manifest = true,
+                FileKind::File if depth == 0 && name == rejection::REASON_FILE && rejection::is_ours(dir) => {}
+                FileKind::File => self.found.paths.push(path),
                 FileKind::Symlink => return Err(RejectReason::SymbolicLink { path }.into()),
                 FileKind::Other => return Err(RejectReason::SpecialFile { path }.into()),
             }
-            let max = limits.files_per_drop;
-            if found.paths.len() as u64 > max || dirs > max {
-                return Err(RejectReason::TooManyFiles { max }.into());
-            }
+            self.check_number()?;
         }
+        Ok(())
     }
-    found.paths.sort_unstable();
-    Ok(found)
+
+    fn check_number(&self) -> Result<(), NotTaken> {
+        let max = self.limits.files_per_drop;
+        if self.found.paths.len() as u64 > max || self.dirs > max {
+            return Err(RejectReason::TooManyFiles { max }.into());
+        }
+        Ok(())
+    }
 }
 
 /// Whether an NFS client left this name for a file that was removed while it was open. Narrower than

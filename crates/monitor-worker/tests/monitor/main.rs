@@ -12,6 +12,7 @@
 mod abandoned;
 mod batching;
 mod clocks;
+mod exchanged;
 mod formats;
 mod late_files;
 mod lookalikes;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use durable_fs::{FileKind, Fs};
+use durable_fs::{Dir, FileKind, Fs};
 use fleet::batch::MAX_DROP_DEPTH;
 use monitor_worker::manifest::MANIFEST;
 use tuf_core::names::TargetPath;
@@ -31,11 +32,14 @@ pub fn collect(fs: &dyn Fs, sources: &[PathBuf]) -> Result<Vec<DropItem>, CliErr
         let real = source.canonicalize().map_err(|error| CliError::reading(source, error))?;
         let stat = fs.stat(&real).map_err(|error| CliError::reading(source, error))?;
         match stat.kind {
-            FileKind::Dir => walk(fs, &real, &mut found)?,
+            FileKind::Dir => {
+                let top = fs.open_dir(&real).map_err(|error| CliError::reading(&real, error))?;
+                walk(top.as_ref(), &Arc::from(real.as_path()), "", 0, &mut found)?;
+            }
             FileKind::File => {
                 let name = source.file_name().or_else(|| real.file_name()).and_then(|name| name.to_str());
                 let name = name.ok_or_else(|| refused(source, "has a name that is not UTF-8"))?;
-                add(&mut found, name.to_owned(), real.clone(), stat.len)?;
+                add(&mut found, name.to_owned(), &real, ItemContent::File(real.clone(), stat.len))?;
             }
             FileKind::Symlink | FileKind::Other => return Err(refused(source, "is neither a file nor a directory")),
         }
@@ -44,47 +48,56 @@ pub fn collect(fs: &dyn Fs, sources: &[PathBuf]) -> Result<Vec<DropItem>, CliErr
         return Err(CliError::invalid_input("no files to release: the sources hold no file other than a manifest")
             .hint("name files, or a directory with files in it; empty directories are not released"));
     }
-    Ok(found.into_iter().map(|(path, (file, len))| DropItem { path, content: ItemContent::File(file, len) }).collect())
+    Ok(found.into_iter().map(|(path, (_, content))| DropItem { path, content }).collect())
 }
 
-/// Collected files by target path, with their sizes in bytes.
-type CollectedFiles = BTreeMap<String, (PathBuf, u64)>;
+/// Collected files by target path, with the path to be shown and the way to the bytes.
+type CollectedFiles = BTreeMap<String, (PathBuf, ItemContent)>;
 
-fn walk(fs: &dyn Fs, top: &Path, found: &mut CollectedFiles) -> Result<(), CliError> {
-    let mut todo = vec![(top.to_owned(), String::new(), 0_usize)];
-    while let Some((dir, prefix, depth)) = todo.pop() {
-        for entry in fs.read_dir(&dir).map_err(|error| CliError::reading(&dir, error))? {
-            let file = dir.join(&entry.name);
-            let Some(name) = entry.name.to_str() else {
-                return Err(refused(&file, "has a name that is not UTF-8"));
-            };
-            let path = format!("{prefix}{name}");
-            match entry.kind {
-                FileKind::Dir if depth >= MAX_DROP_DEPTH => {
-                    return Err(refused(&file, &format!("is nested more than {MAX_DROP_DEPTH} directories deep")));
-                }
-                FileKind::Dir => todo.push((file, format!("{path}/"), depth + 1)),
-                FileKind::File => {
-                    let len = fs.stat(&file).map_err(|error| CliError::reading(&file, error))?.len;
-                    add(found, path, file, len)?;
-                }
-                FileKind::Symlink => return Err(refused(&file, "is a symbolic link; a drop holds regular files only")),
-                FileKind::Other => return Err(refused(&file, "is neither a file nor a directory")),
+/// Adds the files of the open directory `dir`, which is `prefix` below `top`.
+fn walk(
+    dir: &dyn Dir,
+    top: &Arc<Path>,
+    prefix: &str,
+    depth: usize,
+    found: &mut CollectedFiles,
+) -> Result<(), CliError> {
+    let here = top.join(prefix);
+    for entry in dir.entries().map_err(|error| CliError::reading(&here, error))? {
+        let file = here.join(&entry.name);
+        let reading = |error| CliError::reading(&file, error);
+        let Some(name) = entry.name.to_str() else {
+            return Err(refused(&file, "has a name that is not UTF-8"));
+        };
+        let path = format!("{prefix}{name}");
+        match entry.kind {
+            FileKind::Dir if depth >= MAX_DROP_DEPTH => {
+                return Err(refused(&file, &format!("is nested more than {MAX_DROP_DEPTH} directories deep")));
             }
+            FileKind::Dir => {
+                let below = dir.open_dir(&entry.name).map_err(reading)?;
+                walk(below.as_ref(), top, &format!("{path}/"), depth + 1, found)?;
+            }
+            FileKind::File => {
+                let len = dir.stat_of(&entry.name).map_err(reading)?.len;
+                add(found, path, &file, ItemContent::Below(Arc::clone(top), len))?;
+            }
+            FileKind::Symlink => return Err(refused(&file, "is a symbolic link; a drop holds regular files only")),
+            FileKind::Other => return Err(refused(&file, "is neither a file nor a directory")),
         }
     }
     Ok(())
 }
 
-fn add(found: &mut CollectedFiles, path: String, file: PathBuf, len: u64) -> Result<(), CliError> {
+fn add(found: &mut CollectedFiles, path: String, file: &Path, content: ItemContent) -> Result<(), CliError> {
     if let Err(error) = TargetPath::new(&path) {
-        return Err(refused(&file, &format!("cannot become a target: its path {}", error.reason())));
+        return Err(refused(file, &format!("cannot become a target: its path {}", error.reason())));
     }
     if found.len() >= MAX_FILES {
         return Err(CliError::invalid_input(format!("too many files: one drop holds at most {MAX_FILES}"))
             .hint("post them as several drops"));
     }
-    if let Some((other, _)) = found.insert(path.clone(), (file.clone(), len)) {
+    if let Some((other, _)) = found.insert(path.clone(), (file.to_owned(), content)) {
         return Err(CliError::invalid_input(format!(
             "{} and {} would both become the target {path:?}",
             other.display(),

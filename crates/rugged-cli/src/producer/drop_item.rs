@@ -1,6 +1,7 @@
 //! A file of a drop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file that goes into a drop.
 #[derive(Clone, Debug)]
@@ -14,8 +15,11 @@ pub struct DropItem {
 /// Where the bytes of a [`DropItem`] come from.
 #[derive(Clone, Debug)]
 pub enum ItemContent {
-    /// A file on this machine, and its size in bytes when it was collected.
+    /// A file on this machine that was named, and its size in bytes when it was collected.
     File(PathBuf, u64),
+    /// A file below a directory on this machine that was named, at the path that it has in the drop; and its size in bytes
+    /// when it was collected. It is opened without following a link below that directory.
+    Below(Arc<Path>, u64),
     /// The bytes themselves.
     Bytes(Vec<u8>),
 }
@@ -25,7 +29,7 @@ impl DropItem {
     #[must_use]
     pub fn len(&self) -> u64 {
         match &self.content {
-            ItemContent::File(_, len) => *len,
+            ItemContent::File(_, len) | ItemContent::Below(_, len) => *len,
             ItemContent::Bytes(bytes) => bytes.len() as u64,
         }
     }

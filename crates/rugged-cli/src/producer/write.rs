@@ -1,11 +1,12 @@
 //! Writing a drop: fill `tuf_tmp_X`, make every byte and name durable, then rename to `tuf_ready_X`.
 
-use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use durable_fs::{Fs, durable};
+use durable_fs::durable::{self, WriteBatch};
+use durable_fs::{Dir, Fs, ReadFile};
 use indicatif::ProgressBar;
 use monitor_worker::drop_dir::{DropName, PROCESSING, READY, UNFINISHED};
 use monitor_worker::manifest::MANIFEST;
@@ -117,13 +118,12 @@ fn fill(
     manifest: bool,
     bar: &ProgressBar,
 ) -> Result<Vec<StagedFile>, CliError> {
-    let singly = items.len() <= MAX_SINGLE_SYNCS;
     let brings_manifest = items.iter().any(|item| item.path == MANIFEST);
-    let dirs = make_dirs(fs, tmp, &items)?;
+    let mut drop = OpenDrop::new(fs, tmp, items.len())?;
     let mut copier = HashingCopier::new();
     let mut files = Vec::with_capacity(items.len());
     for item in items {
-        let file = copy(fs, tmp, item, singly, &mut copier, bar)?;
+        let file = drop.copy(fs, item, &mut copier, bar)?;
         // The monitor checks the manifest; it does not become a target.
         if file.path != MANIFEST {
             files.push(file);
@@ -131,67 +131,107 @@ fn fill(
     }
     if manifest && !brings_manifest {
         let item = DropItem { path: MANIFEST.to_owned(), content: ItemContent::Bytes(manifest_of(&files)) };
-        copy(fs, tmp, item, singly, &mut copier, &ProgressBar::hidden())?;
+        drop.copy(fs, item, &mut copier, &ProgressBar::hidden())?;
     }
-    if singly {
-        for dir in dirs.iter().rev() {
-            durable::sync_dir(fs, dir).map_err(|error| CliError::writing(dir, error))?;
-        }
-        durable::sync_dir(fs, tmp).map_err(|error| CliError::writing(tmp, error))?;
-    } else {
-        durable::sync_all(fs, tmp).map_err(|error| CliError::writing(tmp, error))?;
-    }
+    drop.sync()?;
     Ok(files)
 }
 
-fn make_dirs(fs: &dyn Fs, tmp: &Path, items: &[DropItem]) -> Result<BTreeSet<PathBuf>, CliError> {
-    let mut made = BTreeSet::new();
-    for item in items {
-        for (at, _) in item.path.match_indices('/') {
-            let dir = tmp.join(&item.path[..at]);
-            if !made.contains(&dir) {
-                durable::make_dir(fs, &dir, DIR_MODE).map_err(|error| CliError::writing(&dir, error))?;
-                made.insert(dir);
-            }
-        }
-    }
-    Ok(made)
+/// The drop while it is filled. Other producers can write to the drop directory too, so each of its directories is made in
+/// an open one and held open while it is filled; no link that is put in its place is followed.
+struct OpenDrop<'a> {
+    path: &'a Path,
+    top: Box<dyn Dir>,
+    /// The open directories on the way to the last file, each below the one before it, with their names.
+    below: Vec<(String, Box<dyn Dir>)>,
+    /// Syncs all files, if they are many. It begins before the first write.
+    batch: Option<WriteBatch>,
 }
 
-fn copy(
-    fs: &dyn Fs,
-    tmp: &Path,
-    item: DropItem,
-    sync: bool,
-    copier: &mut HashingCopier,
-    bar: &ProgressBar,
-) -> Result<StagedFile, CliError> {
-    let to = tmp.join(&item.path);
-    let writing = |error| CliError::writing(&to, error);
-    let mut out = fs.create_new(&to, FILE_MODE).map_err(writing)?;
-    let mut take = |bytes: &[u8]| {
-        bar.inc(bytes.len() as u64);
-        out.write_all(bytes)
-    };
-    let FileDigest { length: len, sha256 } = match &item.content {
-        ItemContent::Bytes(bytes) => {
-            take(bytes).map_err(writing)?;
-            FileDigest { length: bytes.len() as u64, sha256: Sha256::of(bytes) }
+impl<'a> OpenDrop<'a> {
+    fn new(fs: &dyn Fs, path: &'a Path, files: usize) -> Result<Self, CliError> {
+        let writing = |error| CliError::writing(path, error);
+        let batch = match files {
+            0..=MAX_SINGLE_SYNCS => None,
+            _ => Some(WriteBatch::begin(fs, [path]).map_err(writing)?),
+        };
+        Ok(Self { path, top: fs.open_dir(path).map_err(writing)?, below: Vec::new(), batch })
+    }
+
+    /// Makes and opens the directory `dir` of the drop. The files come sorted, so each is opened once.
+    fn enter(&mut self, dir: &str) -> Result<&dyn Dir, CliError> {
+        let components: Vec<&str> = dir.split('/').filter(|component| !component.is_empty()).collect();
+        let common = components.iter().zip(&self.below).take_while(|(name, (open, _))| **name == open.as_str()).count();
+        self.leave(common)?;
+        for (at, component) in components.iter().enumerate().skip(common) {
+            let above = self.below.last().map_or(&self.top, |(_, open)| open);
+            let name = OsStr::new(component);
+            let made = durable::make_dir_in(above.as_ref(), name, DIR_MODE).and_then(|_| above.open_dir(name));
+            let open = made.map_err(|error| CliError::writing(&self.path.join(components[..=at].join("/")), error))?;
+            self.below.push(((*component).to_owned(), open));
         }
-        ItemContent::File(from, _) => {
+        Ok(self.below.last().map_or(&self.top, |(_, open)| open).as_ref())
+    }
+
+    /// Closes all open directories but the first `depth`. The names in them become durable, unless the batch syncs them.
+    fn leave(&mut self, depth: usize) -> Result<(), CliError> {
+        while self.below.len() > depth {
+            let Some((name, open)) = self.below.pop() else { break };
+            if self.batch.is_none() {
+                open.sync().map_err(|error| CliError::writing(&self.path.join(name), error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(
+        &mut self,
+        fs: &dyn Fs,
+        item: DropItem,
+        copier: &mut HashingCopier,
+        bar: &ProgressBar,
+    ) -> Result<StagedFile, CliError> {
+        let to = self.path.join(&item.path);
+        let writing = |error| CliError::writing(&to, error);
+        let (dir, name) = item.path.rsplit_once('/').unwrap_or(("", &item.path));
+        let mut out = self.enter(dir)?.create_file(OsStr::new(name), FILE_MODE).map_err(writing)?;
+        let mut take = |bytes: &[u8]| {
+            bar.inc(bytes.len() as u64);
+            out.write_all(bytes)
+        };
+        let mut copy = |opened: io::Result<Box<dyn ReadFile>>, from: &Path| {
             let reading = |error| CliError::reading(from, error);
-            let mut file = fs.open(from).map_err(reading)?;
-            copier.copy(&mut file, u64::MAX, take).map_err(|error| match error {
+            let mut file = opened.map_err(reading)?;
+            copier.copy(&mut file, u64::MAX, &mut take).map_err(|error| match error {
                 CopyError::Read(error) => reading(error),
                 CopyError::Write(error) => writing(error),
                 CopyError::TooLong { .. } => reading(io::ErrorKind::FileTooLarge.into()),
-            })?
+            })
+        };
+        let FileDigest { length: len, sha256 } = match &item.content {
+            ItemContent::File(from, _) => copy(fs.open(from), from)?,
+            ItemContent::Below(top, _) => copy(fs.open_beneath(top, Path::new(&item.path)), &top.join(&item.path))?,
+            ItemContent::Bytes(bytes) => {
+                take(bytes).map_err(writing)?;
+                FileDigest { length: bytes.len() as u64, sha256: Sha256::of(bytes) }
+            }
+        };
+        match &self.batch {
+            Some(batch) => batch.close(out).map_err(writing)?,
+            None => out.sync().map_err(writing)?,
         }
-    };
-    if sync {
-        out.sync().map_err(writing)?;
+        Ok(StagedFile { path: item.path, sha256, len })
     }
-    Ok(StagedFile { path: item.path, sha256, len })
+
+    /// Makes all of it durable.
+    fn sync(mut self) -> Result<(), CliError> {
+        self.leave(0)?;
+        let synced = match &self.batch {
+            Some(batch) => batch.sync(),
+            None => self.top.sync(),
+        };
+        synced.map_err(|error| CliError::writing(self.path, error))
+    }
 }
 
 /// The manifest, in the format of `sha256sum`. Target paths hold no character that the format escapes.

@@ -1,5 +1,6 @@
 //! `add-targets` for loose files: those in the inbound directory outside any batch.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use durable_fs::FileKind;
@@ -85,13 +86,13 @@ impl TargetsWorker {
 
     /// Removes loose files that are now signed and kept, except those that were replaced meanwhile.
     fn remove_loose(&self, files: &[IngestedFile]) {
+        let ingest = self.ingest();
         for file in files {
-            let path = self.inbound.join(file.path.as_str());
-            let same = self.fs.stat(&path).is_ok_and(|now| {
-                now.id == file.source.id && now.len == file.source.len && now.mtime == file.source.mtime
-            });
-            if same && let Err(error) = self.fs.remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "signed loose file not removed");
+            match ingest.remove_original(file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    tracing::warn!(path = %file.path, %error, "signed loose file not removed");
+                }
+                _ => {}
             }
         }
     }

@@ -50,6 +50,7 @@ impl Machine {
             }
         }
         self.tree.pending.clear();
+        self.tree.drop_caches();
         // In order of their numbers, so that equal seeds give equal results.
         for id in std::mem::take(&mut self.tree.dirty) {
             if let Some(inode) = self.tree.inodes.get_mut(&id) {

@@ -1,6 +1,7 @@
 //! The machine: operations, their count, and the faults planned for them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,13 @@ pub(super) struct Machine {
     pub(super) fail_paths: Vec<(PathBuf, ErrorKind)>,
     pub(super) refuse_writes: Vec<(PathBuf, ErrorKind)>,
     pub(super) refusals: usize,
+    /// Operations before which unsynced bytes are lost.
+    pub(super) lose: BTreeSet<usize>,
+    /// Operations that make a name, and how many lookups do not find it.
+    pub(super) hide: BTreeMap<usize, u32>,
+    /// How often the write-back of any file failed.
+    pub(super) write_errors: u64,
+    pub(super) reports_files: bool,
 }
 
 impl Default for Machine {
@@ -75,13 +83,24 @@ impl Default for Machine {
             fail_paths: Vec::new(),
             refuse_writes: Vec::new(),
             refusals: 0,
+            lose: BTreeSet::new(),
+            hide: BTreeMap::new(),
+            write_errors: 0,
+            reports_files: true,
         }
     }
 }
 
 impl Machine {
     pub(super) fn fork(&self) -> Self {
-        Self { tree: self.tree.clone(), clock: self.clock, capacity: self.capacity, dead: self.dead, ..Self::default() }
+        Self {
+            tree: self.tree.clone(),
+            clock: self.clock,
+            capacity: self.capacity,
+            dead: self.dead,
+            reports_files: self.reports_files,
+            ..Self::default()
+        }
     }
 
     pub(super) fn heal(&mut self) {
@@ -90,6 +109,9 @@ impl Machine {
         self.fail.clear();
         self.fail_paths.clear();
         self.refuse_writes.clear();
+        self.lose.clear();
+        self.hide.clear();
+        self.tree.hidden.show_all();
     }
 
     pub(super) fn alive(&self) -> io::Result<()> {
@@ -148,6 +170,9 @@ impl Machine {
             self.dead = true;
             self.alive()?;
         }
+        if self.lose.contains(&n) {
+            self.lose_unsynced();
+        }
         if let Some(kind) = self.fail.get(&n) {
             return Err((*kind).into());
         }
@@ -160,6 +185,12 @@ impl Machine {
             let _ = run(self);
         }
         let result = run(self);
+        if let Some(lookups) = self.hide.get(&n).copied()
+            && result.is_ok()
+            && matches!(name, "create" | "link" | "rename" | "mkdir")
+        {
+            self.tree.hide(to.unwrap_or(path), lookups);
+        }
         if matches!(self.stop, Some(PlannedStop::After(at)) if at <= n) {
             self.dead = true;
             self.alive()?;
@@ -169,10 +200,22 @@ impl Machine {
 
     pub(super) fn create(&mut self, path: &Path, mode: u32) -> io::Result<u64> {
         let (dir, name) = self.tree.find_parent(path)?;
+        self.create_in(dir, name, mode)
+    }
+
+    pub(super) fn create_in(&mut self, dir: u64, name: OsString, mode: u32) -> io::Result<u64> {
+        self.add_in(dir, name, Node::File { data: Arc::default(), synced: 0 }, mode)
+    }
+
+    fn add_in(&mut self, dir: u64, name: OsString, node: Node, mode: u32) -> io::Result<u64> {
         if self.tree.lookup(dir, &name).is_some() {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let inode = self.tree.add(Inode::new(Node::File { data: Arc::default(), synced: 0 }, mode, self.clock));
+        // A removed directory that is still open.
+        if self.tree.inode(dir).nlink == 0 {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let inode = self.tree.add(Inode::new(node, mode, self.clock));
         self.tree.change(vec![(dir, name, Some(inode))], self.clock);
         Ok(inode)
     }
@@ -209,9 +252,16 @@ impl Machine {
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (to_dir, to_name) = self.tree.find_parent(to)?;
+        self.rename_into(from, to_dir, to_name)
+    }
+
+    pub(super) fn rename_into(&mut self, from: &Path, to_dir: u64, to_name: OsString) -> io::Result<()> {
         let (from_dir, from_name) = self.tree.find_parent(from)?;
         let inode = self.tree.lookup(from_dir, &from_name).ok_or(ErrorKind::NotFound)?;
-        let (to_dir, to_name) = self.tree.find_parent(to)?;
+        if self.tree.inode(to_dir).nlink == 0 {
+            return Err(ErrorKind::NotFound.into());
+        }
         if let Some(there) = self.tree.lookup(to_dir, &to_name) {
             if there == inode {
                 return Ok(());
@@ -233,17 +283,20 @@ impl Machine {
     }
 
     pub(super) fn create_dir(&mut self, path: &Path, mode: u32) -> io::Result<()> {
-        if self.tree.find(path, FollowLinks::No).is_ok() {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
         let (dir, name) = self.tree.find_parent(path)?;
-        let inode = self.tree.add(Inode::new(Node::dir(), mode, self.clock));
-        self.tree.change(vec![(dir, name, Some(inode))], self.clock);
-        Ok(())
+        self.create_dir_in(dir, name, mode)
+    }
+
+    pub(super) fn create_dir_in(&mut self, dir: u64, name: OsString, mode: u32) -> io::Result<()> {
+        self.add_in(dir, name, Node::dir(), mode).map(drop)
     }
 
     pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
         let (dir, name) = self.tree.find_parent(path)?;
+        self.remove_file_in(dir, name)
+    }
+
+    pub(super) fn remove_file_in(&mut self, dir: u64, name: OsString) -> io::Result<()> {
         let inode = self.tree.lookup(dir, &name).ok_or(ErrorKind::NotFound)?;
         if self.tree.is_dir(inode) {
             return Err(ErrorKind::IsADirectory.into());
@@ -254,6 +307,10 @@ impl Machine {
 
     pub(super) fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
         let (dir, name) = self.tree.find_parent(path)?;
+        self.remove_dir_in(dir, name)
+    }
+
+    pub(super) fn remove_dir_in(&mut self, dir: u64, name: OsString) -> io::Result<()> {
         let inode = self.tree.lookup(dir, &name).ok_or(ErrorKind::NotFound)?;
         if !self.tree.is_dir(inode) {
             return Err(ErrorKind::NotADirectory.into());

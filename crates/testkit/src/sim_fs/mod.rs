@@ -7,14 +7,24 @@
 //! These survive: the bytes of a file at its last [`sync`](durable_fs::WriteFile::sync), and the changes of names up to the
 //! last [`sync_dir`](durable_fs::Fs::sync_dir) of a directory that they touch. A rename between directories is one change,
 //! kept or lost whole. Changes of *different* names may survive in any order; changes of one name survive in their order.
-//! [`sync_all`](durable_fs::Fs::sync_all) keeps everything.
+//! [`SyncPoint::sync`](durable_fs::SyncPoint::sync) keeps everything.
+//!
+//! Beside stops, errors and repeated operations, three faults of shared disks can be planned: bytes whose loss only another
+//! process is told of ([`SimFs::lose_unsynced_at`]), names that lookups do not find for a while ([`SimFs::hide_at`]), and a
+//! second actor that changes names between any two calls ([`SimFs::set_second_actor`]).
 
 mod crash;
+mod dir;
 mod handles;
+mod hidden_names;
+mod hiding;
+mod interference;
+mod lost_bytes;
 mod machine;
 mod node;
 mod operations;
 mod power_cut;
+mod second_actor;
 mod sim;
 mod tree;
 mod walk;

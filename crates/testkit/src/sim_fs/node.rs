@@ -41,11 +41,25 @@ pub(super) struct Inode {
     /// A directory's `ctime` becomes durable with the change of its name, as on journalling file systems.
     pub(super) durable_ctime: (i64, u32),
     pub(super) nlink: u64,
+    /// How often the write-back of its bytes failed.
+    pub(super) write_errors: u64,
+    /// Bytes that the disk has lost and the cache still shows: start and end.
+    pub(super) lost: Vec<(usize, usize)>,
 }
 
 impl Inode {
     pub(super) fn new(node: Node, mode: u32, time: i64) -> Self {
-        Self { node, mode, mtime: time, synced_mtime: time, ctime: (time, 0), durable_ctime: (time, 0), nlink: 0 }
+        Self {
+            node,
+            mode,
+            mtime: time,
+            synced_mtime: time,
+            ctime: (time, 0),
+            durable_ctime: (time, 0),
+            nlink: 0,
+            write_errors: 0,
+            lost: Vec::new(),
+        }
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use durable_fs::{DirEntry, Fs, LockGuard, ReadFile, Space, Stat, WriteFile};
+use durable_fs::{Dir, DirEntry, Fs, LockGuard, ReadFile, Space, Stat, SyncPoint, WriteFile};
 
-use super::handles::{SimLock, SimRead, SimWrite};
+use super::dir::SimDir;
+use super::handles::{SimLock, SimRead, SimSyncPoint, SimWrite};
 use super::node::FollowLinks;
 use super::sim::SimFs;
 
@@ -17,7 +18,7 @@ impl Fs for SimFs {
             let inode = machine.create(path, mode)?;
             Ok((inode, machine.generation))
         })?;
-        Ok(Box::new(SimWrite { fs: self.clone(), path: path.to_path_buf(), inode, generation, position: 0 }))
+        Ok(Box::new(SimWrite::new(self.clone(), path.to_path_buf(), inode, generation)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
@@ -47,11 +48,20 @@ impl Fs for SimFs {
         })
     }
 
-    fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        self.operation("sync_all", dir, None, |machine| {
+    fn begin_sync(&self, dir: &Path) -> io::Result<Box<dyn SyncPoint>> {
+        self.read(dir, |machine| {
             machine.tree.find_dir(dir, FollowLinks::Yes)?;
-            machine.tree.sync_all();
-            Ok(())
+            let (generation, seen) = (machine.generation, machine.write_errors);
+            Ok(Box::new(SimSyncPoint { fs: self.clone(), path: dir.to_path_buf(), generation, seen })
+                as Box<dyn SyncPoint>)
+        })
+    }
+
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn Dir>> {
+        self.read(dir, |machine| {
+            let inode = machine.tree.find_dir(dir, FollowLinks::No)?;
+            let generation = machine.generation;
+            Ok(Box::new(SimDir { fs: self.clone(), path: dir.to_path_buf(), inode, generation }) as Box<dyn Dir>)
         })
     }
 

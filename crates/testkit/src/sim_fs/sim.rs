@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::crash::CrashMode;
 use super::machine::{Machine, PlannedStop};
 use super::node::{FollowLinks, Node};
+use super::second_actor::SecondActor;
 
 /// A simulated file system. Clones share it. Paths are absolute (relative ones start at `/`).
 ///
@@ -23,6 +24,7 @@ pub(super) struct SharedMachine {
     machine: Mutex<Machine>,
     /// Signals that a lock was released, or that the machine stopped.
     pub(super) released: Condvar,
+    pub(super) second_actor: SecondActor,
 }
 
 impl SimFs {
@@ -37,7 +39,7 @@ impl SimFs {
     #[must_use]
     pub fn fork(&self) -> Self {
         let machine = self.machine().fork();
-        Self { shared: Arc::new(SharedMachine { machine: Mutex::new(machine), released: Condvar::new() }) }
+        Self { shared: Arc::new(SharedMachine { machine: Mutex::new(machine), ..SharedMachine::default() }) }
     }
 
     /// Sets the clock for modification times (seconds since the Unix epoch). The clock stands still.
@@ -111,7 +113,7 @@ impl SimFs {
         self.machine().refusals
     }
 
-    /// Removes all planned faults (not a stop that has happened).
+    /// Removes all planned faults and shows all names. A stop that has happened, and lost bytes, stay.
     pub fn heal(&self) {
         self.machine().heal();
     }
@@ -213,6 +215,7 @@ impl SimFs {
         to: Option<&Path>,
         run: impl FnMut(&mut Machine) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.act();
         self.finish(self.machine(), name, path, to, run)
     }
 
@@ -233,10 +236,14 @@ impl SimFs {
 
     /// Runs a call that changes nothing. Not counted.
     pub(super) fn read<T>(&self, path: &Path, run: impl FnOnce(&mut Machine) -> io::Result<T>) -> io::Result<T> {
+        self.act();
         let mut machine = self.machine();
         machine.alive()?;
         machine.path_fault(path)?;
-        run(&mut machine)
+        machine.tree.hidden.looking(true);
+        let result = run(&mut machine);
+        machine.tree.hidden.looking(false);
+        result
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use durable_fs::{FileKind, Stat};
 
+use super::hidden_names::HiddenNames;
 use super::node::{Inode, Node, ROOT};
 
 /// A change of one name: its directory, the name, and the inode that it names afterwards.
@@ -31,6 +32,8 @@ pub(super) struct Tree {
     /// Changes so far: each has a time of its own within a second, unless `coarse_times`.
     changes: u32,
     pub(super) coarse_times: bool,
+    /// Names that lookups do not find.
+    pub(super) hidden: HiddenNames,
 }
 
 impl Tree {
@@ -45,6 +48,7 @@ impl Tree {
             used: 0,
             changes: 0,
             coarse_times: false,
+            hidden: HiddenNames::default(),
         }
     }
 
@@ -72,7 +76,7 @@ impl Tree {
 
     pub(super) fn lookup(&self, dir: u64, name: &OsStr) -> Option<u64> {
         match &self.inode(dir).node {
-            Node::Dir { names, .. } => names.get(name).copied(),
+            Node::Dir { names, .. } => names.get(name).copied().filter(|_| !self.hidden.hides(dir, name)),
             _ => None,
         }
     }
@@ -141,6 +145,10 @@ impl Tree {
             data.extend_from_slice(bytes);
         }
         inode.mtime = time;
+        inode.lost.retain_mut(|(start, end)| {
+            *end = (*end).min(position);
+            start < end
+        });
         if inode.nlink > 0 {
             self.used = self.used.saturating_sub(before).saturating_add(inode.len());
         }

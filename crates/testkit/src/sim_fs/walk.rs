@@ -84,7 +84,8 @@ impl Tree {
         let Node::Dir { names, .. } = &self.inode(dir).node else {
             return Vec::new();
         };
-        names.iter().map(|(name, id)| DirEntry { name: name.clone(), kind: self.stat(*id).kind }).collect()
+        let shown = names.iter().filter(|(name, _)| !self.hidden.hides(dir, name));
+        shown.map(|(name, id)| DirEntry { name: name.clone(), kind: self.stat(*id).kind }).collect()
     }
 
     /// Passes every inode with a name to `show`, a directory before its contents.

@@ -62,6 +62,14 @@ pub enum InvalidMetadata {
         /// The version.
         version: u64,
     },
+    /// A timestamp names an older snapshot than the one that clients have seen: its writer did not see the newer one.
+    #[error("it names snapshot version {version}, and clients have seen version {served}")]
+    SnapshotBehindServed {
+        /// Version of the snapshot that it names.
+        version: u64,
+        /// Version of the snapshot that the served timestamp names.
+        served: u64,
+    },
     /// A timestamp names a snapshot that is missing, or whose SHA-256 differs.
     #[error("it names snapshot version {version}, which is missing or has another SHA-256")]
     SnapshotMissing {

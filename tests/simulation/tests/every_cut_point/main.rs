@@ -14,6 +14,7 @@
 
 mod mounts;
 mod rules;
+mod shared_disk;
 mod simulated;
 
 use std::io::ErrorKind;

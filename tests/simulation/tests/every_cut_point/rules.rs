@@ -102,6 +102,32 @@ pub fn check_after(machine: &Simulated, base: &Simulated, crashed: &BTreeMap<Pat
     check_receipts(machine, context);
 }
 
+/// At the end, after another user exchanged names in the drop directory: every drop ended, a rejected one too, and clients
+/// see nothing but bytes of drops.
+pub fn check_tampered(machine: &Simulated, base: &Simulated, context: &str) {
+    let seen = download(machine).unwrap_or_else(|error| panic!("{context}: a client fails at the end: {error}"));
+    let (earlier, drops) = (before(), drops());
+    for (path, bytes) in &seen {
+        let of_a_drop = drops.iter().flat_map(|(_, files)| files).any(|(name, posted)| name == path && posted == bytes);
+        assert!(
+            of_a_drop || earlier.get(path) == Some(bytes),
+            "{context}: {path} is {:?}",
+            String::from_utf8_lossy(bytes)
+        );
+    }
+    for (name, files) in &drops {
+        let receipt = machine.fs.contents(public_receipt(machine, name));
+        let receipt = receipt.unwrap_or_else(|| panic!("{context}: drop {name} has no receipt"));
+        let receipt: serde_json::Value = serde_json::from_slice(&receipt).unwrap();
+        let published = receipt["outcome"] == "published";
+        assert!(published || receipt["outcome"] == "rejected", "{context}: {receipt}");
+        let missing = files.iter().find(|(path, _)| !seen.contains_key(*path));
+        assert!(!published || missing.is_none(), "{context}: {name} is published without {missing:?}");
+    }
+    check_records(machine, context);
+    check_versions(machine, &base.fs.files(), context);
+}
+
 /// Versioned names are created once and never change; the served timestamp never goes back.
 fn check_versions(machine: &Simulated, earlier: &BTreeMap<PathBuf, Vec<u8>>, context: &str) {
     let now = machine.fs.files();

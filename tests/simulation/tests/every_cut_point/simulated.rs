@@ -109,7 +109,7 @@ impl Simulated {
         }
         let machine = machine.run(None);
         machine.fs.remove_file(&machine.config.post_to_tuf_path.join("tuf_receipt_0.json")).unwrap();
-        machine.fs.sync_all(Path::new(DIR)).unwrap();
+        machine.fs.sync_everything();
         for (name, files) in drops() {
             for (path, bytes) in files {
                 machine.plant(name, path, bytes);
@@ -255,10 +255,14 @@ impl Simulated {
 
     /// Every drop has a receipt and the monitor is free.
     fn is_done(&self) -> bool {
-        let Ok(entries) = self.fs.read_dir(&self.config.post_to_tuf_path) else { return false };
         let mut receipts = 0;
-        for entry in entries {
-            let name = entry.name.to_string_lossy().into_owned();
+        // Not listed: a list leaves hidden names out.
+        for path in self.fs.paths() {
+            let path = path.trim_end_matches('/');
+            let Some(name) = Path::new(path).strip_prefix(&self.config.post_to_tuf_path).ok().and_then(Path::to_str)
+            else {
+                continue;
+            };
             if name.starts_with("tuf_ready_") || name.starts_with("tuf_processing_") {
                 return false;
             }

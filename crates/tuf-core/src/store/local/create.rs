@@ -57,7 +57,9 @@ impl LocalStore {
                     FileContent::Bytes(bytes) => ByteSource::Bytes(bytes),
                     FileContent::Staged(StagedStream { held, .. })
                     | FileContent::HeadAndTail(_, StagedTail { held, .. }) => match held.downcast_mut::<StagedPath>() {
-                        Some(held) => ByteSource::Temp(&held.path, held.file.take()),
+                        Some(StagedPath { path, file, batch, .. }) => {
+                            ByteSource::Temp { path, file: file.take(), batch: Arc::clone(batch) }
+                        }
                         None => return Err(ErrorKind::InvalidInput.into()),
                     },
                 };
@@ -91,15 +93,22 @@ impl LocalStore {
         if !dir.is_empty() {
             FileName::new(dir)?;
         }
-        let mut temp = self.temp(dir).map_err(|error| self.error(DOING, dir, error))?;
+        let in_dir = |error| self.error(DOING, dir, error);
+        let batch = self.join_batch(dir).map_err(in_dir)?;
+        let mut temp = self.temp(dir).map_err(in_dir)?;
         let written = HashingCopier::new().copy(reader, max, |piece| temp.write_bytes(piece));
         let digest = written.map_err(|error| copy_failed_from_source(error, DOING, dir))?;
         let open = Arc::clone(&self.open_staged);
         if open.fetch_add(1, Ordering::Relaxed) >= OPEN_STAGED {
-            temp.close();
+            // The count is given back by the drop of `StagedPath`, which does not come to be.
+            temp.close_in(&batch)
+                .inspect_err(|_| {
+                    open.fetch_sub(1, Ordering::Relaxed);
+                })
+                .map_err(in_dir)?;
         }
         let (path, file) = temp.keep();
-        let held = StagedPath { fs: Arc::clone(&self.fs), path, file, named: true, open };
+        let held = StagedPath { fs: Arc::clone(&self.fs), path, file, batch, named: true, open };
         Ok(StagedStream::new(digest, Box::new(held)))
     }
 
@@ -108,6 +117,7 @@ impl LocalStore {
         if !dir.is_empty() {
             FileName::new(dir)?;
         }
+        let batch = self.join_batch(dir).map_err(|error| self.error(DOING, dir, error))?;
         let written = self.temp(dir).and_then(|mut temp| {
             temp.write_bytes(&vec![b' '; head])?;
             pieces.iter().try_for_each(|piece| temp.write_bytes(piece))?;
@@ -119,7 +129,7 @@ impl LocalStore {
         let (path, file) = written.map_err(|error| self.error(DOING, dir, error))?;
         let open = Arc::clone(&self.open_staged);
         open.fetch_add(1, Ordering::Relaxed);
-        let held = StagedPath { fs: Arc::clone(&self.fs), path, file, named: true, open };
+        let held = StagedPath { fs: Arc::clone(&self.fs), path, file, batch, named: true, open };
         Ok(StagedTail { head, held: Box::new(held) })
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use durable_fs::durable::{self, TempFile, is_nfs_remnant, is_temp_name};
+use durable_fs::durable::{self, TempFile, WriteBatch, is_nfs_remnant, is_temp_name};
 use durable_fs::{FileKind, Fs, ReadFile};
 
 use super::super::error::StoreError;
@@ -24,6 +24,8 @@ pub struct LocalStore {
     /// Sub-directories known to exist durably.
     pub(super) dirs: Arc<Mutex<HashSet<PathBuf>>>,
     pub(super) open_staged: Arc<AtomicUsize>,
+    /// The batch of the staged files that have no names yet.
+    pub(super) staged_batch: Arc<Mutex<Weak<WriteBatch>>>,
 }
 
 impl LocalStore {
@@ -31,7 +33,15 @@ impl LocalStore {
     /// readable by all (mode 0644, directories 0755, less the umask).
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> Self {
-        Self { fs, root, file_mode: 0o644, dir_mode: 0o755, dirs: Arc::default(), open_staged: Arc::default() }
+        Self {
+            fs,
+            root,
+            file_mode: 0o644,
+            dir_mode: 0o755,
+            dirs: Arc::default(),
+            open_staged: Arc::default(),
+            staged_batch: Arc::default(),
+        }
     }
 
     /// Other modes for files and directories it creates, such as `0o640` and `0o750` for a store that is not served.
@@ -107,6 +117,20 @@ impl LocalStore {
     pub(super) fn temp(&self, dir: &str) -> io::Result<TempFile<'_>> {
         let dirs = BTreeSet::from([dir.to_owned()]);
         self.in_dirs(&dirs, || TempFile::new(self.fs.as_ref(), &self.root.join(dir), self.file_mode))
+    }
+
+    /// The batch that a file joins which is about to be staged in `dir`: that of the staged files before it. It must begin
+    /// before the first of them is written.
+    pub(super) fn join_batch(&self, dir: &str) -> io::Result<Arc<WriteBatch>> {
+        let dirs = BTreeSet::from([dir.to_owned()]);
+        let path = self.root.join(dir);
+        let mut shared = lock(&self.staged_batch);
+        if let Some(batch) = shared.upgrade().filter(|batch| batch.covers(self.fs.as_ref(), &path)) {
+            return Ok(batch);
+        }
+        let batch = Arc::new(self.in_dirs(&dirs, || WriteBatch::begin(self.fs.as_ref(), [path.as_path()]))?);
+        *shared = Arc::downgrade(&batch);
+        Ok(batch)
     }
 
     pub(super) fn entries(&self, dir: &str, kind: FileKind) -> Result<Vec<String>, StoreError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use durable_fs::durable::{self, TempFile};
+use durable_fs::durable::{self, TempFile, WriteBatch};
 
 use super::super::error::StoreError;
 use super::super::file::{CopyFile, ReplaceOptions};
@@ -37,7 +37,16 @@ impl LocalStore {
     pub(super) fn copy_files(&self, copies: &[CopyFile]) -> Result<Vec<FileDigest>, StoreError> {
         const DOING: &str = "copy";
         let fs = self.fs.as_ref();
-        let singly = copies.len() <= SYNCED_SINGLY;
+        let dirs: BTreeSet<String> = copies.iter().map(|copy| copy.to.dir().to_owned()).collect();
+        let in_root = |error| self.error(DOING, "", error);
+        let batch = match copies.len() {
+            0..=SYNCED_SINGLY => None,
+            _ => {
+                let paths: Vec<PathBuf> = dirs.iter().map(|dir| self.root.join(dir)).collect();
+                let begin = || WriteBatch::begin(fs, paths.iter().map(PathBuf::as_path));
+                Some(self.in_dirs(&dirs, begin).map_err(in_root)?)
+            }
+        };
         let mut written = Vec::with_capacity(copies.len());
         let mut copier = HashingCopier::new();
         for copy in copies {
@@ -55,17 +64,16 @@ impl LocalStore {
                 .filter(|digest| copy.expected.is_none_or(|expected| expected == *digest))
                 .ok_or_else(|| StoreError::Mismatch { doing: DOING, name: from.to_owned() })?;
             self.raise_mtime(&mut temp, &self.path(&copy.to), copy.options).map_err(in_to)?;
-            if singly {
-                temp.sync().map_err(in_to)?;
+            match &batch {
+                Some(batch) => temp.close_in(batch).map_err(in_to)?,
+                None => temp.sync().map_err(in_to)?,
             }
-            temp.close();
             written.push((digest, temp));
         }
-        let dirs: BTreeSet<PathBuf> = copies.iter().map(|copy| self.root.join(copy.to.dir())).collect();
+        let dirs: BTreeSet<PathBuf> = dirs.iter().map(|dir| self.root.join(dir)).collect();
         let dirs: BTreeSet<&Path> = dirs.iter().map(PathBuf::as_path).collect();
-        let in_root = |error| self.error(DOING, "", error);
-        if !singly {
-            durable::sync_mounts(fs, &dirs).map_err(in_root)?;
+        if let Some(batch) = &batch {
+            batch.sync().map_err(in_root)?;
         }
         let mut digests = Vec::with_capacity(copies.len());
         for (copy, (digest, temp)) in copies.iter().zip(written) {

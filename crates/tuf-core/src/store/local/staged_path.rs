@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use durable_fs::durable::WriteBatch;
 use durable_fs::{Fs, WriteFile};
 
 /// The temporary file behind a [`StagedStream`](crate::store::StagedStream) of a local store. Dropped before it has a
@@ -12,6 +13,7 @@ pub(super) struct StagedPath {
     pub(super) fs: Arc<dyn Fs>,
     pub(super) path: PathBuf,
     pub(super) file: Option<Box<dyn WriteFile>>,
+    pub(super) batch: Arc<WriteBatch>,
     pub(super) named: bool,
     pub(super) open: Arc<AtomicUsize>,
 }

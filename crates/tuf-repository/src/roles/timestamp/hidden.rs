@@ -133,8 +133,8 @@ impl TimestampRole {
         Ok(false)
     }
 
-    /// The timestamp of a hidden file, if it may be shown: it verifies, it has the version in its name, and its snapshot
-    /// exists (in a restored backup it may be missing).
+    /// The timestamp of a hidden file, if it may be shown: it verifies, it has the version in its name, its snapshot
+    /// exists (in a restored backup it may be missing), and clients have not seen a newer snapshot.
     fn fits(&self, version: u64, file: NamedFile) -> Result<Option<SignedTimestamp>, RoleError> {
         let bytes = match file {
             NamedFile::Bytes(bytes) => bytes,
@@ -151,7 +151,12 @@ impl TimestampRole {
             Ok(signed) if self.snapshot_of(&signed)?.is_none() => {
                 InvalidMetadata::SnapshotMissing { version: signed.timestamp.snapshot.version }
             }
-            Ok(signed) => return Ok(Some(signed)),
+            Ok(signed) => match self.newer_served_snapshot(&signed) {
+                Some(served) => {
+                    InvalidMetadata::SnapshotBehindServed { version: signed.timestamp.snapshot.version, served }
+                }
+                None => return Ok(Some(signed)),
+            },
             Err(reason) => reason,
         };
         tracing::error!(timestamp.version = version, %reason, "hidden timestamp skipped");

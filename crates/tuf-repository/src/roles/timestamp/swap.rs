@@ -19,7 +19,7 @@ impl TimestampRole {
         let version = signed.timestamp.version;
         // Waiting for another swap is cheaper than undoing it. Without the lock, the reads around the swap decide.
         let _lock = self.lock_served()?;
-        if self.is_behind(version)? {
+        if self.is_behind(version)? || self.newer_served_snapshot(&signed).is_some() {
             return Ok(());
         }
         if !self.trust.root().consistent_snapshot {
@@ -41,7 +41,7 @@ impl TimestampRole {
                 self.policy.store_targets,
             )?;
             // The copies may have taken long enough for a swap of another process.
-            if self.is_behind(version)? {
+            if self.is_behind(version)? || self.newer_served_snapshot(&signed).is_some() {
                 return Ok(());
             }
         }
@@ -52,6 +52,12 @@ impl TimestampRole {
             Some((shown, _)) if shown >= version => Ok(()),
             _ => metadata.replace(&FileName::new(SERVED)?, &signed.file, ReplaceOptions::default()).map_err(Into::into),
         }
+    }
+
+    /// The newer snapshot that the served timestamp names, if there is one. Clients refuse a timestamp that goes back.
+    pub(super) fn newer_served_snapshot(&self, signed: &SignedTimestamp) -> Option<u64> {
+        let served = self.served.as_ref()?.timestamp.snapshot.version;
+        (served > signed.timestamp.snapshot.version).then_some(served)
     }
 
     /// Whether a timestamp of `version` or a higher one is served, or waits to be shown.
