@@ -82,7 +82,7 @@ fn forget(inode: &mut Inode, id: u64) {
     let Node::File { data, synced } = &mut inode.node else { return };
     for (start, end) in lost.into_iter().rev() {
         let data = Arc::make_mut(data);
-        if end == data.len() && id % 2 == 0 {
+        if end == data.len() && id.is_multiple_of(2) {
             data.truncate(start);
             *synced = (*synced).min(start);
         } else if let Some(bytes) = data.get_mut(start..end) {
