@@ -78,3 +78,20 @@ fn the_timestamp_role_answers_with_what_another_process_shows() {
     let shown = slow.update(now(), false).unwrap();
     assert_eq!((shown.version, shown.changed, shown.snapshot), (before.version + 1, false, Some(snapshot)));
 }
+
+#[test]
+fn a_timestamp_of_a_process_that_did_not_see_the_newest_snapshot_is_never_shown_over_it() {
+    let (fs, scratch) = published();
+    // Another process, which sees nothing of the next release, signs versions 2 and 3.
+    let elsewhere = fs.fork();
+    let mut blind = scratch.on(Arc::new(elsewhere.clone())).timestamp().unwrap();
+    assert_eq!([2, 3].map(|_| blind.update(now(), true).unwrap().version), [2, 3]);
+    release(&scratch, "two");
+    let snapshot = scratch.snapshot().unwrap().update(now(), false).unwrap().version;
+    assert_eq!(scratch.timestamp().unwrap().update(now(), false).unwrap().version, 2);
+    let late = "/repo/metadata/.3.timestamp.json";
+    fs.plant(late, elsewhere.contents(late).unwrap());
+    let shown = scratch.timestamp().unwrap().update(now(), true).unwrap();
+    assert_eq!((shown.version, shown.snapshot), (4, Some(snapshot)));
+    scratch.client().unwrap();
+}

@@ -1,6 +1,6 @@
 //! Faults of a disk that others use too, at every operation of a batch of three drops: bytes are lost and only another
-//! process is told, or a second actor exchanges, plants and touches names. Each drop ends published once and whole, without
-//! any command.
+//! process is told, a new name is not found for a while, a second actor exchanges, plants and touches names. Each drop ends
+//! published once and whole, without any command.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use super::BINS;
 use crate::rules;
 use crate::simulated::{NOW, Simulated, drops};
 
+/// Lookups that do not find a hidden name.
+const HIDDEN_LOOKUPS: u32 = 8;
 /// Calls of the program for which two names are exchanged.
 const EXCHANGED_FOR: usize = 12;
 
@@ -52,6 +54,33 @@ fn bytes_whose_loss_only_another_process_was_told_are_written_again() {
 #[test]
 fn bytes_that_are_lost_and_gone_from_the_cache_are_written_again() {
     lost_bytes(true);
+}
+
+#[test]
+fn a_new_name_that_is_not_found_for_a_while_changes_nothing() {
+    for (consistent_snapshot, bins) in LAYOUTS {
+        let base = Simulated::new(consistent_snapshot, bins, Duplicates::Off);
+        let (files, _) = base.run(None).operations();
+        let drops = base.config.post_to_tuf_path.display().to_string();
+        let mut hidden = 0;
+        for at in 0..files {
+            let context = format!("consistent={consistent_snapshot} bins={bins} name hidden at {at}");
+            let finished = base.run_with(&context, |fs| fs.hide_at(at, HIDDEN_LOOKUPS));
+            hidden += usize::from(finished.fs.lookups_denied() > 0);
+            finished.fs.heal();
+            if finished.fs.log().get(at).is_some_and(|operation| operation.contains(&drops)) {
+                // A drop that is not found is passed by the others; which of two with one path is the later is then open.
+                rules::check_tampered(&finished, &base, &context);
+            } else {
+                rules::check_after(&finished, &base, &base.fs.files(), &context);
+            }
+        }
+        assert!(hidden > 0);
+        println!(
+            "consistent_snapshot={consistent_snapshot}, {bins} bins: {files} file operations, {hidden} names not found for up to \
+             {HIDDEN_LOOKUPS} lookups"
+        );
+    }
 }
 
 /// Runs once for each call of an undisturbed run, before which `act` runs, and before all later calls. It gets the number of
