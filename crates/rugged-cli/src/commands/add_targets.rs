@@ -48,8 +48,8 @@ pub async fn run(config: &Arc<Config>, args: AddTargetsArgs, output: Output) -> 
     let deadline = task_deadline(config, args.timeout);
     let arguments = AddTargets { batch: None, targets: Some(args.targets).filter(|targets| !targets.is_empty()) };
     let report = with_signing_workers(config, async |fleet| {
-        let targets = fleet.call(TARGETS_QUEUE, ADD_TARGETS, &arguments, deadline).await?;
-        let published = publish(fleet, deadline).await?;
+        let targets: AddTargetsResult = fleet.call(TARGETS_QUEUE, ADD_TARGETS, &arguments, deadline).await?;
+        let published = publish(fleet, targets.record, deadline).await?;
         Ok(AddTargetsReport { targets, published })
     })
     .await?;

@@ -72,7 +72,8 @@ pub async fn run(config: &Arc<Config>, args: RemoveTargetsArgs, output: Output) 
     let (targets, published) = with_signing_workers(config, async |fleet| {
         let targets: RemoveTargetsResult =
             fleet.call_as_operator(TARGETS_QUEUE, REMOVE_TARGETS, &arguments, deadline).await?;
-        Ok((targets, publish(fleet, deadline).await?))
+        let published = publish(fleet, targets.record, deadline).await?;
+        Ok((targets, published))
     })
     .await
     .map_err(|error| match error.exit_code() {
