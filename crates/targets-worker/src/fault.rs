@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use fleet::batch::MAX_DROP_DEPTH;
-use tuf_core::names::{NameError, TargetPath};
+use tuf_core::names::{NameError, TargetPath, UnportablePath};
 use tuf_core::store::{FileName, InvalidFileName};
 
 use crate::limits::MAX_PREFIXED_BYTES;
@@ -105,6 +105,14 @@ pub enum TargetFault {
     NotAllowed {
         /// The target path.
         path: TargetPath,
+    },
+    /// Some clients cannot fetch or verify a target of this path, and `target_names` is `portable`.
+    #[error("{path} cannot be released: {source} (target_names: portable)")]
+    Unportable {
+        /// The target path.
+        path: TargetPath,
+        /// The obstacle.
+        source: UnportablePath,
     },
     /// Clients of the legacy profile cannot download an empty file.
     #[error("{path} is an empty file, and clients that need keyid_format: legacy cannot download empty files")]

@@ -1,5 +1,6 @@
 //! `policy.*` of the configuration.
 
+use fleet::config::TargetNames;
 use fleet::policy::PathPatterns;
 
 /// Which targets a release may add, and which it may replace.
@@ -9,4 +10,6 @@ pub(crate) struct ReleasePolicy {
     pub(crate) overwrite: PathPatterns,
     /// Whether clients that refuse an empty target are served (`keyid_format: legacy`).
     pub(crate) legacy: bool,
+    /// Which names of targets a release may have.
+    pub(crate) names: TargetNames,
 }

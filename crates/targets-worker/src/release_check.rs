@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use fleet::config::TargetNames;
 use tuf_core::names::TargetPath;
 use tuf_core::store::FileName;
 use tuf_core::time::UtcTime;
@@ -55,6 +56,15 @@ impl TargetsWorker {
     ) -> Result<Option<TargetFault>, TargetsError> {
         if let Some(file) = files.iter().find(|file| !self.policy.allowed.matches(&file.path)) {
             return Ok(Some(TargetFault::NotAllowed { path: file.path.clone() }));
+        }
+        for path in files.iter().map(|file| &file.path) {
+            let Err(source) = path.check_portable(self.policy.legacy) else { continue };
+            match self.policy.names {
+                TargetNames::Portable => return Ok(Some(TargetFault::Unportable { path: path.clone(), source })),
+                TargetNames::Any => {
+                    tracing::warn!(target.path = %path, obstacle = %source, "target released that some clients cannot fetch");
+                }
+            }
         }
         if self.policy.legacy
             && let Some(file) = files.iter().find(|file| file.entry.length == 0)

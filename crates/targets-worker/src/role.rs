@@ -60,6 +60,7 @@ impl TargetsWorker {
                 allowed: config.allowed_targets.clone(),
                 overwrite: config.overwrite.clone(),
                 legacy: config.keyid_format == KeyIdFormat::Legacy,
+                names: config.target_names,
             },
         })
     }

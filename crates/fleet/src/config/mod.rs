@@ -18,6 +18,6 @@ pub use builder::ConfigBuilder;
 pub use resolve::SettingsContradiction;
 pub use roles::{KeyNames, RoleConfig, Roles};
 pub use schedule::ScheduledTask;
-pub use settings::Config;
+pub use settings::{Config, TargetNames};
 pub use settings_table::{ROWS, SETTINGS};
 pub use tuf_core::key::KeyIdFormat;

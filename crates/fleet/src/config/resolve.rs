@@ -10,7 +10,7 @@ use tuf_core::key::KeyIdFormat;
 
 use super::roles::{KeyNames, RoleConfig, Roles};
 use super::schedule;
-use super::settings::Config;
+use super::settings::{Config, TargetNames};
 use super::settings_table::SETTINGS;
 use crate::policy::PathPatterns;
 
@@ -65,6 +65,7 @@ impl Config {
             trusted_root,
             consistent_snapshot: read.bool("consistent_snapshot")?,
             keyid_format: if read.text("keyid_format")? == "legacy" { KeyIdFormat::Legacy } else { KeyIdFormat::Spec },
+            target_names: if read.text("target_names")? == "any" { TargetNames::Any } else { TargetNames::Portable },
             store_targets: read.bool("store_targets")?,
             number_of_bins: u32::try_from(read.count("number_of_bins")?).unwrap_or(u32::MAX),
             scheduler_scan_period: read.duration("scheduler_scan_period")?,

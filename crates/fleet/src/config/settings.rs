@@ -14,6 +14,15 @@ use super::schedule::ScheduledTask;
 use crate::policy::PathPatterns;
 use crate::roles::{KeyRole, WorkerRole};
 
+/// The names that targets of a release may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetNames {
+    /// Those that every client can fetch.
+    Portable,
+    /// Every name that the specification allows.
+    Any,
+}
+
 /// A complete, valid configuration. Its `Debug` shows no secret.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -43,6 +52,8 @@ pub struct Config {
     pub consistent_snapshot: bool,
     /// `keyid_format`.
     pub keyid_format: KeyIdFormat,
+    /// `target_names`.
+    pub target_names: TargetNames,
     /// `store_targets`.
     pub store_targets: bool,
     /// `number_of_bins`: 0, or a power of two from 2 to 16384.

@@ -141,6 +141,14 @@ pub const ROWS: &[SettingSpec] = &[
         "Whether file names contain a version or a hash. `false`: plain names, as Rugged publishes them.",
     ),
     spec(
+        "target_names",
+        SettingKind::Choice(&["portable", "any"]),
+        "portable",
+        "Names of target files that a release may have. `portable`: those that every client can fetch; a drop with another name \
+         is rejected with the reason. `any`: every name that the specification allows; the log warns of those that some clients \
+         cannot fetch.",
+    ),
+    spec(
         "keyid_format",
         SettingKind::Choice(&["spec", "legacy"]),
         "spec",

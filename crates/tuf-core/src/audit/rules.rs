@@ -83,6 +83,7 @@ rules! {
     P7 "§5.7.3" "Target files have the listed lengths and hashes.";
     P8 "§6.2" "Target files have the names that all clients request: dir/HASH.name.";
     P9 "clients" "`custom` is absent rather than empty; tough discards an empty one.";
+    P10 "clients" "Target paths hold no `?`, `#`, `%` with two hexadecimal digits, or character from U+E000 to U+FFFF.";
     X1 "clients" "A second client, tough, verifies and downloads everything.";
 }
 

@@ -147,9 +147,13 @@ impl RunningAudit<'_> {
     /// Checks the targets that a role lists.
     fn check_targets(&mut self, path: &str, targets: &Targets) {
         let (mut foreign, mut empty, mut custom) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unportable = Vec::new();
         for (target, meta) in &targets.targets {
             if !target.as_str().is_ascii() {
                 foreign.push(target);
+            }
+            if let Err(obstacle) = target.check_portable(false) {
+                unportable.push((target, obstacle));
             }
             if meta.length == 0 {
                 empty.push(target);
@@ -170,6 +174,14 @@ impl RunningAudit<'_> {
                 quote(example.as_str())
             );
             self.warn(rules::P2, path, message);
+        }
+        if let Some((example, obstacle)) = unportable.first() {
+            let message = format!(
+                "{} target paths cannot be fetched or verified by every client, such as {}: {obstacle}",
+                unportable.len(),
+                quote(example.as_str())
+            );
+            self.warn(rules::P10, path, message);
         }
         if let Some(example) = custom.first() {
             let message = format!(

@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod key_id;
+mod portable;
 mod role_name;
 mod target_path;
 mod text_type;
@@ -13,6 +14,7 @@ mod top_role;
 
 pub use error::NameError;
 pub use key_id::{KeyId, MAX_KEY_ID_BYTES};
+pub use portable::UnportablePath;
 pub use role_name::{MAX_ROLE_NAME_BYTES, RoleName};
 pub use target_path::{MAX_COMPONENT_BYTES, MAX_TARGET_PATH_BYTES, TargetPath};
 pub use top_role::TopRole;

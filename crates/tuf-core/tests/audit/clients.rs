@@ -23,6 +23,14 @@ fn a_target_path_that_is_not_ascii_is_a_warning() {
 }
 
 #[test]
+fn a_target_path_that_a_client_cannot_fetch_is_a_warning() {
+    let repo = Repo::holding(Options::default(), &[("a%20b", b"x"), ("c?d", b"y")]);
+    let report = repo.finds(&["P10"]);
+    assert!(report.is_valid());
+    says(&report, "P10", "2 target paths");
+}
+
+#[test]
 fn an_empty_custom_is_a_warning() {
     let mut repo = Repo::new();
     repo.edit("targets", |signed| signed["targets"]["a"]["custom"] = json!({}));

@@ -1,0 +1,68 @@
+//! Target paths that every client can fetch.
+
+use super::target_path::TargetPath;
+
+/// Why some clients cannot fetch or verify a target of this path, although the specification allows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnportablePath {
+    /// Clients put the path into a URL as it is, or decode it, and ask for another file.
+    #[error("it contains `%` and two hexadecimal digits, which clients decode in a URL")]
+    PercentEscape,
+    /// Clients put the path into a URL as it is, which ends before this character.
+    #[error("it contains `{0}`, at which a URL's path ends")]
+    EndsUrlPath(char),
+    /// tuf-js sorts names by UTF-16 code units. A name with such a character beside one outside the Basic Multilingual Plane is
+    /// sorted differently there, and the signatures of the whole role do not verify. Names without the former are always
+    /// sorted alike.
+    #[error("it contains a character from U+E000 to U+FFFF, which tuf-js sorts differently and so refuses the whole role")]
+    SortedByUtf16,
+    /// php-tuf computes other canonical bytes.
+    #[error("it is not ASCII, and clients that need keyid_format: legacy then refuse the whole role")]
+    NotAscii,
+}
+
+impl TargetPath {
+    /// Whether every client can fetch and verify a target of this path. `legacy`: clients of the legacy profile
+    /// (`keyid_format: legacy`, php-tuf) are among them.
+    ///
+    /// # Errors
+    /// [`UnportablePath`], for the first obstacle found.
+    pub fn check_portable(&self, legacy: bool) -> Result<(), UnportablePath> {
+        let text = self.as_str();
+        if let Some(ends) = text.chars().find(|c| matches!(c, '?' | '#')) {
+            return Err(UnportablePath::EndsUrlPath(ends));
+        }
+        let escape = |part: &[u8]| matches!(part, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        if text.as_bytes().windows(3).any(escape) {
+            return Err(UnportablePath::PercentEscape);
+        }
+        if legacy && !text.is_ascii() {
+            return Err(UnportablePath::NotAscii);
+        }
+        if text.chars().any(|c| ('\u{e000}'..='\u{ffff}').contains(&c)) {
+            return Err(UnportablePath::SortedByUtf16);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_a_client_cannot_fetch_or_sort_is_named_with_its_obstacle() {
+        let check = |path: &str, legacy| path.parse::<TargetPath>().unwrap().check_portable(legacy);
+        for fine in ["app-1.2.tar.gz", "100%", "a%2", "a%zz", "dir/é", "dir/日本", "a b+c&d=e~f", "rocket-🚀"] {
+            assert_eq!(check(fine, false), Ok(()), "{fine}");
+        }
+        assert_eq!(check("a%2fb", false), Err(UnportablePath::PercentEscape));
+        assert_eq!(check("a%20b", true), Err(UnportablePath::PercentEscape));
+        assert_eq!(check("dir/a?b", false), Err(UnportablePath::EndsUrlPath('?')));
+        assert_eq!(check("c#.nupkg", false), Err(UnportablePath::EndsUrlPath('#')));
+        assert_eq!(check("\u{ff21}", false), Err(UnportablePath::SortedByUtf16));
+        assert_eq!(check("\u{e000}", false), Err(UnportablePath::SortedByUtf16));
+        assert_eq!(check("é", true), Err(UnportablePath::NotAscii));
+    }
+}
