@@ -57,7 +57,7 @@ password_hash() {
 
 directory 0:0 711 /secrets
 edits=
-for user in monitor-worker:$pipeline targets-worker:441 snapshot-worker:442 timestamp-worker:$timestamp operator:444; do
+for user in monitor-worker:$pipeline targets-worker:441 snapshot-worker:442 timestamp-worker:$timestamp producer:$pipeline operator:444; do
     name=${user%:*} uid=${user#*:}
     secrets=/secrets/$name
     directory "$uid:440" 500 "$secrets"

@@ -17,7 +17,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind};
 use serde_json::{Map, Value, json};
 use system_tests::{Files, Fleet, Keys, MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS, clients};
-use testkit::servers::{RabbitMq, VHost};
+use testkit::servers::{Python, RabbitMq, VHost};
 
 const ADMIN: &str = "rugged.admin";
 /// What only an operator may have done. Re-binning may also be unknown to the worker that is asked.
@@ -91,6 +91,21 @@ fn with_the_least_permissions_the_fleet_works_and_has_nothing_to_complain_about(
         assert!(log.contains("\"level\":\"info\""), "{worker} logs otherwise than this test reads");
         assert!(complaints.is_empty(), "{worker}: {complaints:#?}");
     }
+}
+
+/// The Python of the front page, word for word but for the address.
+#[test]
+fn the_front_pages_python_works_with_the_producers_user() {
+    let (fleet, users) = fleet();
+    let readme = fs::read_to_string(testkit::servers::workspace().join("README.md")).unwrap();
+    let code = readme.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(code.contains("amqp://…") && code.contains("send_task"), "{code}");
+    let script = fleet.path("front_page.py");
+    fs::write(&script, code.replace("amqp://…", &users["producer"])).unwrap();
+    fs::write(fleet.inbound().join("loose.txt"), "loose").unwrap();
+    let program = Python::run(script.to_str().unwrap(), std::iter::empty::<&str>(), &[]);
+    assert!(program.status.success(), "{}{}", program.stdout, program.stderr);
+    assert!(!fleet.inbound().join("loose.txt").exists(), "it was signed and taken away");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
