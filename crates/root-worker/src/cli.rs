@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use durable_fs::{Fs, RealFs};
-use fleet::key_files::KeysError;
 use fleet::{Config, KeyRole};
 use root_worker::{CeremonyError, KeyKind, KeyRequest, generate_keys, initialize};
 use service::clock::{Clock as _, SystemClock};
@@ -18,8 +17,8 @@ use service::exit_code::WorkerExit;
 ///
 /// Run it only on the administrator's machine, which holds the root keys. It takes no task from the broker.
 ///
-/// Exit codes: 0 success, 2 invalid command line or configuration, 3 refused to protect the keys or the repository, 4 a
-/// file cannot be read or written.
+/// Exit codes: 0 success, 2 invalid command line or configuration, 3 keys are missing or cannot be used, or refused
+/// to protect the keys or the repository, 4 another file cannot be read or written.
 #[derive(Debug, Parser)]
 #[command(name = "root-worker", version)]
 struct CeremonyCli {
@@ -67,9 +66,7 @@ pub(crate) fn run() -> ExitCode {
             let _ = writeln!(out, "{}", lines.join("\n"));
             ExitCode::SUCCESS
         }
-        Err(
-            error @ (CeremonyError::Io { .. } | CeremonyError::Store(_) | CeremonyError::Keys(KeysError::Io { .. })),
-        ) => fail(&error, WorkerExit::Infrastructure),
+        Err(error @ (CeremonyError::Io { .. } | CeremonyError::Store(_))) => fail(&error, WorkerExit::Infrastructure),
         Err(error) if error.is_invalid_request() => fail(&error, WorkerExit::InvalidInput),
         Err(error) => fail(&error, WorkerExit::Refused),
     }

@@ -6,7 +6,6 @@ use std::io;
 use std::path::Path;
 
 use fleet::FleetError;
-use fleet::key_files::KeysError;
 use root_worker::CeremonyError;
 use service::config::ConfigError;
 
@@ -181,13 +180,9 @@ impl From<CeremonyError> for CliError {
         }
         match &error {
             CeremonyError::Exists(_) => Self::request_refused(error),
-            CeremonyError::Keys(keys) => {
-                let unreadable = matches!(keys, KeysError::Io { .. });
-                let error = if unreadable { Self::local_failure(error) } else { Self::request_refused(error) };
-                error.hint(
-                    "generate missing keys with `rugged generate-keys`; `rugged config` shows the directories of the keys",
-                )
-            }
+            CeremonyError::Keys(_) => Self::request_refused(error).hint(
+                "generate missing keys with `rugged generate-keys`; `rugged config` shows the directories of the keys",
+            ),
             CeremonyError::TooFewKeys { role, .. } => {
                 let hint = format!(
                     "generate another key with `rugged generate-keys --role {role} --name NAME`, or lower the threshold"

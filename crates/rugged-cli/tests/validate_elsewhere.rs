@@ -82,7 +82,7 @@ fn a_repository_is_checked_over_http() {
 fn a_server_that_is_not_there_is_no_finding() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let said = validate(&format!("http://{gone}/metadata"), &[]).exits(2);
-    assert!(said.err.contains("hint: "), "{}", said.err);
+    assert!(said.err.contains("\"hint\":"), "{}", said.err);
 }
 
 #[test]

@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_change_is_visible_when_the_served_timestamp_names_a_snapshot_that_covers_its_record() {
-        let visible = |record, snapshot: UpdateResult, timestamp: UpdateResult| check_visible(record, &snapshot, &timestamp);
+        let visible =
+            |record, snapshot: UpdateResult, timestamp: UpdateResult| check_visible(record, &snapshot, &timestamp);
         assert_eq!(visible(Some(7), answer(5, Some(7), None), answer(9, None, Some(5))), Ok(()));
         assert_eq!(visible(Some(7), answer(5, Some(8), None), answer(9, None, Some(6))), Ok(()));
         assert_eq!(visible(None, answer(5, Some(7), None), answer(9, None, Some(5))), Ok(()));

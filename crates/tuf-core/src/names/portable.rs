@@ -15,7 +15,9 @@ pub enum UnportablePath {
     /// tuf-js sorts names by UTF-16 code units. A name with such a character beside one outside the Basic Multilingual Plane is
     /// sorted differently there, and the signatures of the whole role do not verify. Names without the former are always
     /// sorted alike.
-    #[error("it contains a character from U+E000 to U+FFFF, which tuf-js sorts differently and so refuses the whole role")]
+    #[error(
+        "it contains a character from U+E000 to U+FFFF, which tuf-js sorts differently and so refuses the whole role"
+    )]
     SortedByUtf16,
     /// php-tuf computes other canonical bytes.
     #[error("it is not ASCII, and clients that need keyid_format: legacy then refuse the whole role")]
@@ -33,7 +35,8 @@ impl TargetPath {
         if let Some(ends) = text.chars().find(|c| matches!(c, '?' | '#')) {
             return Err(UnportablePath::EndsUrlPath(ends));
         }
-        let escape = |part: &[u8]| matches!(part, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        let escape =
+            |part: &[u8]| matches!(part, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
         if text.as_bytes().windows(3).any(escape) {
             return Err(UnportablePath::PercentEscape);
         }
