@@ -8,7 +8,7 @@ use testkit::servers::workspace;
 /// Where the tests are that are named without a path.
 const HERE: &str = "tests/tests/bad_input";
 /// Everything that has to be in the table, in its order.
-const ITEMS: [&str; 40] = [
+const ITEMS: [&str; 46] = [
     "symlinks",
     "hard links to outside",
     "FIFOs",
@@ -17,17 +17,19 @@ const ITEMS: [&str; 40] = [
     "absolute names",
     "names that are not NFC",
     "names with control characters",
+    "names that some clients cannot fetch",
     "names over 255 bytes",
     "a path that is both file and directory in one batch",
     "unreadable files",
     "files that change while they are read",
-    "files that change after they were read",
+    "files that change or arrive after they were read",
     "an empty drop",
     "a drop with 100,000 files",
     "a drop larger than the free space",
     "a re-posted rejected drop",
     "a drop name used twice",
     "a manifest that lies",
+    "a manifest from elsewhere",
     "a zero-byte target",
     "a zero-byte target under the legacy profile",
     "wrong keys",
@@ -45,6 +47,10 @@ const ITEMS: [&str; 40] = [
     "YAML mistakes",
     "a broker that is down at start",
     "a malformed or hostile task message",
+    "tasks for later, and long chains",
+    "a forced renewal from others",
+    "a task that names files of a batch",
+    "half-open connections",
     "a task for another role or repository",
     "a redelivered old `add-targets` or `remove-targets`",
     "a clock running backwards",
