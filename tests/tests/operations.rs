@@ -189,13 +189,10 @@ fn a_lost_state_volume_of_any_worker_costs_nothing_that_is_published() {
         expected.extend(release(&fleet, &format!("after-{worker}")));
         assert_eq!(client.visit(), expected);
     }
-    // The monitor has forgotten its receipts; the records have not.
-    let records = || fs::read_dir(fleet.records()).unwrap().count();
+    // The monitor has forgotten its receipts. A release that is posted again is a new post: what replaced its files is replaced.
     fs::remove_file(fleet.post().join("tuf_receipt_first.json")).unwrap();
-    let before = records();
-    fleet.post_drop("first", &contents("first"));
-    fleet.published("first");
-    assert_eq!((records(), client.visit()), (before, expected));
+    expected.extend(release(&fleet, "first"));
+    assert_eq!(client.visit(), expected);
 }
 
 #[test]
