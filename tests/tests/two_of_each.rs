@@ -99,7 +99,7 @@ fn two_of_each(consistent_snapshot: bool) {
     let mut signed: BTreeMap<String, u64> = BTreeMap::new();
     let mut versions: BTreeMap<String, u64> = BTreeMap::new();
     for record in records(&fleet) {
-        for request in record["results"].as_object().unwrap().keys().filter(|request| request.starts_with("drop:")) {
+        for request in record["results"].as_object().unwrap().keys().filter(|request| request.starts_with("post:")) {
             *signed.entry(request.rsplit(':').next().unwrap().to_owned()).or_default() += 1;
         }
         for (role, entry) in record["roles"].as_object().unwrap() {
