@@ -121,7 +121,7 @@ fn copies_in_a_store_have_all_their_bytes() {
                 .iter()
                 .map(|(name, bytes)| {
                     fs.plant(format!("/d/from-{}", name.replace('/', "-")), bytes.clone());
-                    let from = FileName::new(&format!("from-{}", name.replace('/', "-"))).unwrap();
+                    let from = FileName::new(format!("from-{}", name.replace('/', "-"))).unwrap();
                     let to = FileName::new(name).unwrap();
                     CopyFile { from, to, expected: None, options: ReplaceOptions::default() }
                 })

@@ -1,5 +1,7 @@
 //! A drop is copied while its producer, or the targets-worker, exchanges directories with links, on the real file system.
 
+#![allow(clippy::disallowed_methods, reason = "a test on real directories")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
