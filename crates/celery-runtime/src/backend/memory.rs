@@ -4,11 +4,13 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use celery_protocol::{ExceptionInfo, ResultMeta, State, TaskRequest, task::TaskIdentity};
 use serde_json::Value;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     error::BackendError,
@@ -20,6 +22,8 @@ use crate::sync::lock;
 
 /// How many results, and how many chords and groups, are kept at most. The oldest are dropped first.
 const MAX_RESULTS: usize = 100_000;
+/// How long the caller that was given a ready chord may take to publish its body, before another caller is given it.
+const CHORD_CLAIM: Duration = Duration::from_secs(5);
 
 /// A table of results, shared by all clones.
 ///
@@ -33,6 +37,8 @@ pub struct MemoryBackend {
 struct MemoryResults {
     tables: Mutex<ResultTables>,
     pending: Arc<PendingResults>,
+    /// Wakes those that wait for the claim of another caller.
+    chord_done: Notify,
 }
 
 #[derive(Default)]
@@ -49,6 +55,8 @@ struct ChordCount {
     size: Option<u64>,
     /// The results by place in the group and task id; of a failed member, the exception of the body.
     parts: BTreeMap<(i64, String), Result<Value, ExceptionInfo>>,
+    /// When a caller was given the chord.
+    claimed: Option<Instant>,
     done: bool,
 }
 
@@ -151,16 +159,31 @@ impl ResultBackend for MemoryBackend {
                 Err(ExceptionInfo::new("celery.exceptions", "ChordError", vec![message]))
             }
         };
-        let mut tables = self.lock();
-        let chord = tables.chord(group);
         // A member that is counted twice keeps its first state, as in Redis.
-        chord.parts.entry((task.headers.group_index.unwrap_or(0), meta.task_id.clone())).or_insert(part);
-        let all = chord.size.is_some_and(|size| u64::try_from(chord.parts.len()).is_ok_and(|count| count >= size));
-        if !all || chord.done {
-            return Ok(None);
+        let member = (task.headers.group_index.unwrap_or(0), meta.task_id.clone());
+        self.lock().chord(group).parts.entry(member).or_insert(part);
+        loop {
+            let done = self.results.chord_done.notified();
+            let until = {
+                let mut tables = self.lock();
+                let chord = tables.chord(group);
+                let all =
+                    chord.size.is_some_and(|size| u64::try_from(chord.parts.len()).is_ok_and(|count| count >= size));
+                if !all || chord.done {
+                    return Ok(None);
+                }
+                match chord.claimed.map(|claimed| claimed + CHORD_CLAIM).filter(|until| *until > Instant::now()) {
+                    Some(until) => until,
+                    None => {
+                        chord.claimed = Some(Instant::now());
+                        let outcome = chord.parts.values().cloned().collect::<Result<Vec<Value>, ExceptionInfo>>();
+                        return Ok(Some(ReadyChord { group: group.clone(), body: body.clone(), outcome }));
+                    }
+                }
+            };
+            // Another caller was given the chord. It ends it, or dies and leaves it to this one.
+            let _ = tokio::time::timeout_at(until, done).await;
         }
-        let outcome = chord.parts.values().cloned().collect::<Result<Vec<Value>, ExceptionInfo>>();
-        Ok(Some(ReadyChord { group: group.clone(), body: body.clone(), outcome }))
     }
 
     async fn chord_done(&self, group: &str) -> Result<(), BackendError> {
@@ -168,6 +191,8 @@ impl ResultBackend for MemoryBackend {
         let chord = tables.chord(group);
         chord.done = true;
         chord.parts.clear();
+        drop(tables);
+        self.results.chord_done.notify_waiters();
         Ok(())
     }
 
@@ -225,7 +250,7 @@ mod tests {
         assert_eq!(expected.newest().borrow().as_ref().unwrap().result, 1, "a result that came before is found");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_chord_is_ready_once_with_its_results_in_order_despite_repeated_members() {
         let backend = MemoryBackend::new();
         backend.start_chord("g", 2).await.unwrap();
@@ -235,10 +260,27 @@ mod tests {
         let early = ResultMeta::success("a", json!("early"), clock::now());
         let ready = backend.chord_part(&member("a", 0), &early).await.unwrap().unwrap();
         assert_eq!(ready.outcome, Ok(vec![json!("early"), json!("late")]));
-        // The caller that got it may have died: until the body counts as published, it is handed out again.
+        // The caller that got it may have died: if the body does not count as published in time, it is handed out again.
         assert!(backend.chord_part(&member("a", 0), &early).await.unwrap().is_some());
         backend.chord_done("g").await.unwrap();
         assert_eq!(backend.chord_part(&member("a", 0), &early).await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ready_chord_is_given_to_one_caller_at_a_time() {
+        let backend = MemoryBackend::new();
+        backend.start_chord("g", 1).await.unwrap();
+        let ended = ResultMeta::success("a", json!(1), clock::now());
+        assert!(backend.chord_part(&member("a", 0), &ended).await.unwrap().is_some());
+        // A duplicate of the member ends while the body is published.
+        let duplicate = tokio::spawn({
+            let (backend, ended) = (backend.clone(), ended.clone());
+            async move { backend.chord_part(&member("a", 0), &ended).await.unwrap() }
+        });
+        tokio::task::yield_now().await;
+        assert!(!duplicate.is_finished(), "it waits");
+        backend.chord_done("g").await.unwrap();
+        assert_eq!(duplicate.await.unwrap(), None);
     }
 
     #[tokio::test]
