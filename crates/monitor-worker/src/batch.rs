@@ -14,8 +14,19 @@ pub fn read(fs: &dyn Fs, dir: &Path) -> io::Result<Option<Batch>> {
     match durable::read_bounded(fs, &dir.join(BATCH_FILE), MAX_BATCH_FILE) {
         Ok(bytes) => Ok(serde_json::from_slice::<Batch>(&bytes).ok().filter(|batch| batch.format == BATCH_FORMAT)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Whoever may write to the inbound directory may have made it: no reason to stop all other work.
+        Err(error) if is_of_the_file(error.kind()) => {
+            tracing::warn!(path = %dir.display(), %error, "batch description ignored");
+            Ok(None)
+        }
         Err(e) => Err(e),
     }
+}
+
+/// Whether reading fails because of the file itself, and not because of the machine.
+fn is_of_the_file(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{FileTooLarge, InvalidData, InvalidInput, IsADirectory, NotADirectory, PermissionDenied};
+    matches!(kind, FileTooLarge | InvalidData | InvalidInput | IsADirectory | NotADirectory | PermissionDenied)
 }
 
 /// Whether `dir` holds the whole of `batch`: the same drops, each with as many files and bytes as it should have. The

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{Dir, FileKind, durable};
 use fleet::batch::MAX_DROP_DEPTH;
+use tuf_core::sha256::Sha256;
 
 use crate::done_name;
-use crate::drop_dir::DONE;
+use crate::drop_dir::{DONE, DropName};
 use crate::file_work::FileWork;
 use crate::receipt::Receipt;
 use crate::rejection::{self, RejectReason};
@@ -46,7 +47,7 @@ impl FileWork {
         let path = post.join(dir);
         let Some(late) = written_after(fs.open_dir(&path)?.as_ref(), Path::new(""), 0, read_at)? else {
             let number = self.memory().next_number();
-            let removing = OsString::from(format!("{DONE}{}.{}-{number}", name, self.settings.instance));
+            let removing = OsString::from(removing_name(&name, &self.settings.instance, number));
             return match durable::rename_dir(fs, &path, &post.join(&removing)) {
                 Ok(true) => Ok(Some(removing)),
                 // Taken by an earlier removal: the next time another number is tried.
@@ -65,6 +66,13 @@ impl FileWork {
         rejection::rename_to_late(fs, post, &path, &name)?;
         Ok(None)
     }
+}
+
+/// The name of a published directory that is being removed. The instance is a host's name and may be long, so it stands there
+/// as a number: with the longest drop name it still fits a file name.
+fn removing_name(name: &DropName, instance: &str, number: u64) -> String {
+    let instance = Sha256::of(instance.as_bytes()).to_string();
+    format!("{DONE}{name}.{}-{number}", instance.get(..8).unwrap_or_default())
 }
 
 /// A file below the open directory `dir`, at `below` in the drop, whose last change is after `time`.
@@ -93,4 +101,20 @@ fn written_after(dir: &dyn Dir, below: &Path, depth: usize, time: (i64, u32)) ->
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::drop_dir::MAX_NAME_BYTES;
+
+    #[test]
+    fn the_longest_drop_name_and_a_long_host_name_fit_a_file_name() {
+        let name = DropName::new(&"x".repeat(MAX_NAME_BYTES)).unwrap();
+        let removing = removing_name(&name, &"h".repeat(253), u64::MAX);
+        assert!(removing.len() <= 255, "{}", removing.len());
+        assert_eq!(done_name::parse(OsStr::new(&removing)), None, "it is being removed");
+    }
 }

@@ -82,7 +82,8 @@ pub(crate) async fn show(
         let missing = "which snapshot the served timestamp names";
         return Ok(Err(NotVisible::WorkerTooOld { queue: fleet::contract::TIMESTAMP_QUEUE, missing }));
     };
-    if shown < snapshot.version {
+    // Another number proves nothing, not even a higher one: two snapshot-workers may have written from different states.
+    if shown != snapshot.version {
         let (timestamp, snapshot) = (timestamp.version, snapshot.version);
         return Ok(Err(NotVisible::SnapshotNotShown { timestamp, shown, snapshot }));
     }

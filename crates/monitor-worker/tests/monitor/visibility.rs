@@ -55,9 +55,14 @@ async fn a_snapshot_that_does_not_cover_the_record_is_no_publication() {
 #[tokio::test]
 async fn the_receipt_has_the_versions_that_clients_are_served() {
     let scene = second_release().await;
-    // Another process published more in between.
-    scene.chain.books.lock().unwrap().timestamp_answers = vec![timestamp(9, 7)];
+    // Another process published more in between: its snapshot is shown, which need not cover the record.
+    {
+        let mut books = scene.chain.books.lock().unwrap();
+        books.snapshot_answers = vec![snapshot(7, 2), snapshot(2, 2)];
+        books.timestamp_answers = vec![timestamp(9, 7); 2];
+    }
     scene.run().await;
+    assert_eq!(waited(&scene), ["the served timestamp 9 names snapshot 7, and the batch is in snapshot 2"]);
     let receipt = scene.receipt("second").unwrap();
     assert_eq!((receipt.snapshot_version, receipt.timestamp_version), (Some(7), Some(9)));
 }

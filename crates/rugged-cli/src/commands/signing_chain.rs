@@ -71,7 +71,8 @@ fn check_visible(record: Option<u64>, snapshot: &UpdateResult, timestamp: &Updat
     if let Some(record) = record.filter(|record| covered < *record) {
         return Err(NotVisibleYet::RecordNotCovered { snapshot: snapshot.version, covered, record });
     }
-    if shown < snapshot.version {
+    // Another number proves nothing, not even a higher one: two snapshot-workers may have written from different states.
+    if shown != snapshot.version {
         let (timestamp, snapshot) = (timestamp.version, snapshot.version);
         return Err(NotVisibleYet::SnapshotNotShown { timestamp, shown, snapshot });
     }
@@ -105,7 +106,12 @@ mod tests {
         let visible =
             |record, snapshot: UpdateResult, timestamp: UpdateResult| check_visible(record, &snapshot, &timestamp);
         assert_eq!(visible(Some(7), answer(5, Some(7), None), answer(9, None, Some(5))), Ok(()));
-        assert_eq!(visible(Some(7), answer(5, Some(8), None), answer(9, None, Some(6))), Ok(()));
+        assert_eq!(visible(Some(7), answer(5, Some(8), None), answer(9, None, Some(5))), Ok(()));
+        assert_eq!(
+            visible(Some(7), answer(5, Some(8), None), answer(9, None, Some(6))),
+            Err(NotVisibleYet::SnapshotNotShown { timestamp: 9, shown: 6, snapshot: 5 }),
+            "a snapshot of another process need not cover the record"
+        );
         assert_eq!(visible(None, answer(5, Some(7), None), answer(9, None, Some(5))), Ok(()));
         assert_eq!(
             visible(Some(7), answer(5, Some(6), None), answer(9, None, Some(5))),

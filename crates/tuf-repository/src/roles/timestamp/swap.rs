@@ -6,6 +6,7 @@ use tuf_core::names::RoleName;
 use tuf_core::store::{FileName, ReplaceOptions};
 
 use super::names::SERVED;
+use super::plain_round::PlainRound;
 use super::role::TimestampRole;
 use super::signed::SignedTimestamp;
 use crate::roles::error::{ListedBy, RoleError};
@@ -42,6 +43,8 @@ impl TimestampRole {
             )?;
             // The copies may have taken long enough for a swap of another process.
             if self.is_behind(version)? || self.newer_served_snapshot(&signed).is_some() {
+                // The copies above may have replaced newer ones: all are compared again, from the start.
+                self.plain_round = PlainRound::default();
                 return Ok(());
             }
         }
