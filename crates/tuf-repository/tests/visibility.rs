@@ -95,3 +95,19 @@ fn a_timestamp_of_a_process_that_did_not_see_the_newest_snapshot_is_never_shown_
     assert_eq!((shown.version, shown.snapshot), (4, Some(snapshot)));
     scratch.client().unwrap();
 }
+
+#[test]
+fn a_record_that_a_listing_left_out_does_not_hide_the_one_behind_it() {
+    let (fs, scratch) = published();
+    let (left_out, newest) = (release(&scratch, "two"), release(&scratch, "three"));
+    let mut snapshot = scratch.snapshot().unwrap();
+    // A process that starts: it is listed the newest record, and not the one before.
+    fs.hide(format!("/repo/log/{left_out}.record.json"), 4);
+    let mut covered = snapshot.update(now(), false).unwrap().record;
+    assert_eq!(covered, Some(left_out - 1));
+    fs.heal();
+    for _ in 0..2 {
+        covered = snapshot.update(now(), false).unwrap().record;
+    }
+    assert_eq!(covered, Some(newest));
+}

@@ -309,7 +309,9 @@ impl Log {
         let resume_at = record.resume_at.unwrap_or(0).max(record.number + 1);
         self.position = resume_at - 1;
         self.skipped.settle(self.position);
-        self.next = self.skipped.next_free(resume_at);
+        // Skipped names are read again: a record that did not continue the old head may continue this one. A listing over NFS
+        // may have left out the one in between.
+        self.next = resume_at;
         self.roles.extend(record.roles);
         let (number, time) = (record.number, record.time);
         self.results.extend(
