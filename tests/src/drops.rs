@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -52,6 +53,14 @@ impl Fleet {
     pub fn release_drop(&self, name: &str) {
         let unfinished = self.post().join(format!("tuf_tmp_{name}"));
         run(Command::new("mv").arg(unfinished).arg(self.post().join(format!("tuf_ready_{name}"))));
+        // The kernel's clock of files moves every few milliseconds. A drop that is posted next is then the later one.
+        let changed = || {
+            let marker = tempfile::NamedTempFile::new_in(self.path("")).expect("a file beside the fleet");
+            let metadata = marker.as_file().metadata().expect("its times");
+            (metadata.ctime(), metadata.ctime_nsec())
+        };
+        let renamed = changed();
+        while changed() <= renamed {}
     }
 
     /// Waits for the drop's end and returns the receipt its producer finds.
