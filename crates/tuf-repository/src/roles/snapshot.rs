@@ -100,8 +100,9 @@ impl SnapshotRole {
             if self.log.head() == 0 {
                 return Err(RoleError::NoRecordYet);
             }
-            if self.snapshots.newest().is_none() && !self.recovering {
-                self.refuse_foreign()?;
+            if self.snapshots.newest().is_none() && !self.recovering && self.refuse_foreign()? {
+                // That snapshot may be ahead of the log, which was read before it.
+                continue;
             }
             let changed = self.changed()?;
             let newest = self.snapshots.newest();
@@ -170,17 +171,17 @@ impl SnapshotRole {
         Ok(())
     }
 
-    /// Refuses to begin with version 1 where snapshots exist that do not verify.
-    fn refuse_foreign(&mut self) -> Result<(), RoleError> {
+    /// Refuses to begin with version 1 where snapshots exist that do not verify. `true`: another process has written the first
+    /// one in the meantime.
+    fn refuse_foreign(&mut self) -> Result<bool, RoleError> {
         match foreign::find(self.repository.metadata.as_ref(), Some(TopRole::Snapshot))? {
             Some(file) => {
-                // Another process may have written the first snapshot in the meantime.
                 self.snapshots.forget();
                 self.snapshots.refresh(&self.trust)?;
                 self.dirty = None;
-                if self.snapshots.newest().is_some() { Ok(()) } else { Err(RoleError::ForeignMetadata { file }) }
+                if self.snapshots.newest().is_some() { Ok(true) } else { Err(RoleError::ForeignMetadata { file }) }
             }
-            None => Ok(()),
+            None => Ok(false),
         }
     }
 
