@@ -173,3 +173,41 @@ fn several_of_each_role_may_begin_together() {
         assert_eq!(scratch.download_all(now()).unwrap().len(), 1);
     }
 }
+
+#[test]
+fn a_first_snapshot_that_another_process_writes_at_any_moment_is_not_taken_for_foreign_nor_for_ahead_of_the_log() {
+    let (fs, scratch) = scratch(Options::default());
+    let commit = |scratch: &Scratch, name: &str| {
+        let submission = scratch.submission(name, &[(name, name.as_bytes())]).unwrap();
+        scratch.targets().unwrap().commit(&[submission], now()).unwrap();
+    };
+    commit(&scratch, "one");
+    // The files of another process, which commits once more and writes the first snapshot.
+    let elsewhere = fs.fork();
+    let other = scratch.on(Arc::new(elsewhere.clone()));
+    commit(&other, "two");
+    let covered = other.snapshot().unwrap().update(now(), false).unwrap().record;
+    let before = fs.files();
+    let theirs: Vec<_> = elsewhere
+        .files()
+        .into_iter()
+        .filter(|(path, bytes)| !path.to_string_lossy().contains("/state-") && before.get(path) != Some(bytes))
+        .collect();
+    assert!(theirs.len() >= 3, "a record, a version of targets, a snapshot");
+    let alone = fs.fork();
+    scratch.on(Arc::new(alone.clone())).snapshot().unwrap().update(now(), false).unwrap();
+    for at in 0..alone.calls() {
+        let machine = fs.fork();
+        let theirs = theirs.clone();
+        machine.set_second_actor(move |fs, call| {
+            if call == at {
+                for (path, bytes) in &theirs {
+                    fs.plant(path, bytes.clone());
+                }
+            }
+        });
+        let mut snapshot = scratch.on(Arc::new(machine)).snapshot().unwrap();
+        snapshot.update(now(), false).unwrap_or_else(|error| panic!("at call {at}: {error}"));
+        assert_eq!(snapshot.update(now(), false).unwrap().record, covered, "at call {at}");
+    }
+}
