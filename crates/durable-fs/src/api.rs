@@ -83,7 +83,7 @@ pub trait ReadFile: Read + Send {
 /// A mount since a moment, for a `syncfs` that reports the errors of all writes since then.
 ///
 /// The kernel reports a failed write-back once to each open descriptor, and to none that is opened after another process
-/// was told. So a point is opened *before* the first write that it has to cover.
+/// got it. So a point is opened *before* the first write that it has to cover.
 pub trait SyncPoint: Send {
     /// `syncfs`: all data and all names on the mount so far survive a power cut.
     ///

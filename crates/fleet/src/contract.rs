@@ -160,7 +160,7 @@ pub struct UpdateResult {
 #[serde(deny_unknown_fields)]
 pub struct RefreshExpiry {
     /// Renew even when no metadata is near its expiry. Only an operator may send it, and only to the signing roles
-    /// themselves: each call writes every role anew, and the monitor is no operator.
+    /// themselves: each call writes every role again, and the monitor is no operator.
     #[serde(default)]
     pub force: bool,
 }

@@ -14,7 +14,7 @@ pub fn read(fs: &dyn Fs, dir: &Path) -> io::Result<Option<Batch>> {
     match durable::read_bounded(fs, &dir.join(BATCH_FILE), MAX_BATCH_FILE) {
         Ok(bytes) => Ok(serde_json::from_slice::<Batch>(&bytes).ok().filter(|batch| batch.format == BATCH_FORMAT)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        // Whoever may write to the inbound directory may have made it: no reason to stop all other work.
+        // The other users of the inbound directory can make such a file; it must not stop all other work.
         Err(error) if is_of_the_file(error.kind()) => {
             tracing::warn!(path = %dir.display(), %error, "batch description ignored");
             Ok(None)

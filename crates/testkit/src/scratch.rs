@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable_fs::{Fs, durable};
+use tuf_core::bins::BinLayout;
 use tuf_core::canonical::Extra;
 use tuf_core::client::{Client, ClientError, ClientLimits, Fetch, FetchError};
 use tuf_core::envelope::{Envelope, Signature};
@@ -22,6 +23,8 @@ use tuf_repository::roles::{
     TimestampPolicy, TimestampRole, Trust,
 };
 
+use crate::sim_fs::SimFs;
+
 /// The properties of a scratch repository.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -31,6 +34,21 @@ pub struct Options {
     pub layout: Layout,
     /// Lifetime of every role except the root.
     pub lifetime: Lifetime,
+}
+
+impl Options {
+    /// One for each layout in which the roles write different files: flat, in bins, and in bins without consistent snapshots.
+    ///
+    /// # Panics
+    /// If 4 is no number of bins any more.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "a constant of the tests")]
+    pub fn each_layout() -> Vec<Self> {
+        let bins = Layout::Bins(BinLayout::new(4).expect("a number of bins"));
+        [(true, Layout::Flat), (true, bins), (false, bins)]
+            .map(|(consistent_snapshot, layout)| Self { consistent_snapshot, layout, ..Self::default() })
+            .into()
+    }
 }
 
 impl Default for Options {
@@ -101,6 +119,17 @@ impl Scratch {
         durable::create(fs.as_ref(), &dir.join("metadata/1.root.json"), &bytes, 0o644)?;
         fs.begin_sync(&dir)?.sync()?;
         Ok(Self { fs, dir, options, root: bytes, signers })
+    }
+
+    /// A repository below `/repo` of a new simulated machine, whose clock stands at `now`.
+    ///
+    /// # Errors
+    /// Any error.
+    pub fn simulated(options: Options, now: UtcTime) -> Result<(SimFs, Self)> {
+        let fs = SimFs::new();
+        fs.set_time(now.unix());
+        let scratch = Self::new(Arc::new(fs.clone()), "/repo", options)?;
+        Ok((fs, scratch))
     }
 
     /// The key of a role: `root`, `targets` (bins too), `snapshot` or `timestamp`.

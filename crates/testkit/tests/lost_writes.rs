@@ -1,4 +1,4 @@
-//! An error of a write that only another process is told of: unless a call fails, everything it wrote is on the disk.
+//! An error of a write that only another process gets: unless a call fails, everything it wrote is on the disk.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 use std::io::Write as _;
@@ -142,7 +142,7 @@ fn a_failed_batch_stays_failed_for_all_who_share_it() {
     assert!(batch.covers(&fs, Path::new("/")));
     // The file system itself reports the error to the batch once.
     assert!(batch.sync().is_err());
-    assert!(batch.sync().is_err(), "the second user of the batch is told too");
+    assert!(batch.sync().is_err(), "the second user of the batch gets the error too");
     assert!(!batch.covers(&fs, Path::new("/")), "no further file joins it");
 }
 

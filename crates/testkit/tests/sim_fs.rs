@@ -372,7 +372,7 @@ fn lost_bytes_are_reported_once_to_each_descriptor_that_was_open() {
     fs.sync_dir(p("/")).unwrap();
     assert_eq!(fs.losses(), 1);
     let mut after = fs.begin_sync(p("/")).unwrap();
-    after.sync().expect("another process was told");
+    after.sync().expect("another process got the error");
     assert!(before.sync().is_err() && file.sync().is_err());
     before.sync().expect("an error is reported once");
     file.sync().expect("an error is reported once");
@@ -424,7 +424,7 @@ fn where_a_mount_does_not_report_files_only_their_own_descriptors_are_told() {
     assert!(!mount.reports_files());
     let mut file = write(&fs, "/f", b"lost");
     fs.lose_unsynced();
-    mount.sync().expect("it is not told");
+    mount.sync().expect("it does not get the error");
     assert!(file.sync().is_err());
 }
 

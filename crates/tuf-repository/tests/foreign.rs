@@ -8,26 +8,15 @@ use std::sync::Arc;
 use durable_fs::Fs;
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::{CrashMode, SimFs};
-use tuf_core::bins::BinLayout;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::{Layout, RoleError, RoleErrorKind};
+use tuf_repository::roles::{RoleError, RoleErrorKind};
 
 fn now() -> UtcTime {
     UtcTime::from_unix(1_800_000_000)
 }
 
 fn scratch(options: Options) -> (SimFs, Scratch) {
-    let fs = SimFs::new();
-    fs.set_time(now().unix());
-    let scratch = Scratch::new(Arc::new(fs.clone()), "/repo", options).unwrap();
-    (fs, scratch)
-}
-
-fn variants() -> Vec<Options> {
-    let bins = Layout::Bins(BinLayout::new(4).unwrap());
-    [(true, Layout::Flat), (true, bins), (false, bins)]
-        .map(|(consistent_snapshot, layout)| Options { consistent_snapshot, layout, ..Options::default() })
-        .into()
+    Scratch::simulated(options, now()).unwrap()
 }
 
 fn release(scratch: &Scratch, name: &str) -> Result<(), RoleError> {
@@ -57,7 +46,7 @@ fn refused(result: Result<(), RoleError>) {
 
 #[test]
 fn a_repository_without_records_is_not_started_over() {
-    for options in variants() {
+    for options in Options::each_layout() {
         let (fs, scratch) = scratch(options);
         release(&scratch, "one").unwrap();
         // As a repository of other software looks: valid, and without a log and private state. Every version is 1 or 2.
@@ -117,7 +106,7 @@ fn bytes_that_no_one_signed_do_not_hold_up_the_first_version() {
 #[test]
 fn a_first_version_cut_short_at_any_operation_is_finished_by_running_it_again() {
     let mut cuts = 0;
-    for options in variants() {
+    for options in Options::each_layout() {
         let (base, scratch) = scratch(options);
         let fork = || {
             let fs = base.fork();
@@ -159,7 +148,7 @@ fn a_first_version_cut_short_at_any_operation_is_finished_by_running_it_again() 
 
 #[test]
 fn several_of_each_role_may_begin_together() {
-    for options in variants() {
+    for options in Options::each_layout() {
         let (_, scratch) = scratch(options);
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use durable_fs::Fs;
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::SimFs;
-use tuf_core::bins::BinLayout;
 use tuf_core::canonical::value_to_canonical;
 use tuf_core::client::{Client, ClientLimits, TrustedState};
 use tuf_core::envelope::{Envelope, Signature};
@@ -19,7 +18,7 @@ use tuf_core::time::UtcTime;
 use tuf_repository::floor::FloorFile;
 use tuf_repository::retention::{Retention, RetentionPolicy};
 use tuf_repository::roles::recover::{self, FlooredRole};
-use tuf_repository::roles::{Layout, RoleError, RoleErrorKind, Trust};
+use tuf_repository::roles::{RoleError, RoleErrorKind, Trust};
 
 const DAY: i64 = 86_400;
 const ROLES: [(&str, FlooredRole); 3] =
@@ -30,17 +29,7 @@ fn now() -> UtcTime {
 }
 
 fn scratch(options: Options) -> (SimFs, Scratch) {
-    let fs = SimFs::new();
-    fs.set_time(now().unix());
-    let scratch = Scratch::new(Arc::new(fs.clone()), "/repo", options).unwrap();
-    (fs, scratch)
-}
-
-fn variants() -> Vec<Options> {
-    let bins = Layout::Bins(BinLayout::new(4).unwrap());
-    [(true, Layout::Flat), (true, bins), (false, bins)]
-        .map(|(consistent_snapshot, layout)| Options { consistent_snapshot, layout, ..Options::default() })
-        .into()
+    Scratch::simulated(options, now()).unwrap()
 }
 
 fn release(scratch: &Scratch, name: &str) -> Result<(), RoleError> {
@@ -60,7 +49,7 @@ fn served(scratch: &Scratch) -> (u64, u64) {
     (version(&file["signed"]), version(&file["signed"]["meta"]["snapshot.json"]))
 }
 
-/// Signs metadata or a record as whoever has the role's key can.
+/// Signs metadata or a record, as a thief of the role's key can.
 fn signed(scratch: &Scratch, role: TopRole, body: &serde_json::Value) -> Vec<u8> {
     let signed = value_to_canonical(body).unwrap();
     let signer = scratch.signer(role).unwrap();
@@ -85,7 +74,7 @@ fn far_names() -> Vec<String> {
 
 #[test]
 fn a_name_far_above_the_next_number_moves_no_number() {
-    for options in variants() {
+    for options in Options::each_layout() {
         for first in [true, false] {
             let (fs, scratch) = scratch(options);
             if !first {
@@ -154,7 +143,7 @@ fn a_garbage_base_stops_no_new_repository() {
 
 #[test]
 fn names_are_stepped_over_one_by_one_up_to_a_limit() {
-    for options in variants() {
+    for options in Options::each_layout() {
         let (fs, scratch) = scratch(options);
         release(&scratch, "one").unwrap();
         let head = scratch.targets().map(|mut role| role.outcome_of("one", now()).unwrap().unwrap().record).unwrap();
@@ -203,7 +192,7 @@ fn a_directory_a_link_or_an_endless_file_under_the_next_name_stops_no_role() {
         |fs, name| fs.plant_fifo(name),
         |fs, name| fs.plant(name, vec![b' '; (64 << 10) + 1]),
     ];
-    for options in variants() {
+    for options in Options::each_layout() {
         for plant in plants {
             let (fs, scratch) = scratch(options);
             release(&scratch, "one").unwrap();
@@ -234,7 +223,7 @@ fn a_directory_a_link_or_an_endless_file_under_the_next_name_stops_no_role() {
 /// The numbers that the version before this one signed when it found such a name.
 #[test]
 fn recover_repairs_numbers_that_a_planted_name_had_moved() {
-    for options in variants() {
+    for options in Options::each_layout() {
         let (fs, scratch) = scratch(options);
         release(&scratch, "one").unwrap();
         let moved = i64::MAX as u64;
@@ -312,7 +301,7 @@ fn a_garbage_root_stops_no_role() {
     }
 }
 
-/// A client that keeps its state sees no rollback, whoever plants what.
+/// A client that keeps its state sees no rollback, whichever file is planted.
 #[test]
 fn a_client_that_returns_after_far_names_were_planted_goes_on() {
     let (fs, scratch) = scratch(Options::default());
@@ -406,7 +395,7 @@ fn a_timestamp_of_a_stolen_key_moves_no_floor_of_the_snapshot() {
 
 #[test]
 fn a_lock_that_another_process_holds_stops_no_release() {
-    for options in variants() {
+    for options in Options::each_layout() {
         let (fs, scratch) = scratch(options);
         release(&scratch, "one").unwrap();
         let held = fs.lock(Path::new("/repo/metadata/.timestamp.lock"), Duration::ZERO).unwrap();

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::{CrashMode, SimFs};
-use tuf_core::bins::BinLayout;
 use tuf_core::canonical::value_to_canonical;
 use tuf_core::client::{Client, ClientLimits, TrustedState};
 use tuf_core::envelope::{Envelope, Signature};
@@ -16,7 +15,7 @@ use tuf_core::names::TopRole;
 use tuf_core::time::UtcTime;
 use tuf_repository::floor::FloorFile;
 use tuf_repository::roles::recover::{self, FlooredRole};
-use tuf_repository::roles::{Layout, RoleError, RoleErrorKind, Trust};
+use tuf_repository::roles::{RoleError, RoleErrorKind, Trust};
 
 const ROLES: [&str; 3] = ["targets", "snapshot", "timestamp"];
 
@@ -25,17 +24,7 @@ fn now() -> UtcTime {
 }
 
 fn scratch(options: Options) -> (SimFs, Scratch) {
-    let fs = SimFs::new();
-    fs.set_time(now().unix());
-    let scratch = Scratch::new(Arc::new(fs.clone()), "/repo", options).unwrap();
-    (fs, scratch)
-}
-
-fn variants() -> Vec<Options> {
-    let bins = Layout::Bins(BinLayout::new(4).unwrap());
-    [(true, Layout::Flat), (true, bins), (false, bins)]
-        .map(|(consistent_snapshot, layout)| Options { consistent_snapshot, layout, ..Options::default() })
-        .into()
+    Scratch::simulated(options, now()).unwrap()
 }
 
 fn release(scratch: &Scratch, name: &str, files: &[(&str, &[u8])]) -> Result<(), RoleError> {
@@ -112,7 +101,7 @@ fn restored(options: Options) -> (SimFs, Scratch, TrustedState) {
 
 #[test]
 fn roles_resume_from_a_restored_share_above_what_clients_have_seen() {
-    for options in variants() {
+    for options in Options::each_layout() {
         let (_, scratch, seen) = restored(options);
         for role in ROLES {
             assert_eq!(below(&scratch, role).unwrap().len(), 1, "{role}");
@@ -138,7 +127,7 @@ fn roles_resume_from_a_restored_share_above_what_clients_have_seen() {
 
 #[test]
 fn running_roles_resume_too() {
-    let options = variants().remove(1);
+    let options = Options::each_layout().remove(1);
     let (fs, scratch) = scratch(options);
     let (mut targets, mut snapshot, mut timestamp) =
         (scratch.targets().unwrap(), scratch.snapshot().unwrap(), scratch.timestamp().unwrap());
@@ -166,7 +155,7 @@ fn running_roles_resume_too() {
 
 #[test]
 fn a_floor_that_knows_no_role_version_leaves_out_enough() {
-    for options in variants() {
+    for options in Options::each_layout() {
         let (fs, scratch, seen) = restored(options);
         let path = scratch.dir.join("state-targets/floor.json");
         let mut file: serde_json::Value = serde_json::from_slice(&fs.contents(&path).unwrap()).unwrap();
@@ -185,7 +174,7 @@ fn a_floor_that_knows_no_role_version_leaves_out_enough() {
 
 #[test]
 fn plain_files_of_another_day_are_replaced_when_roles_resume() {
-    let options = variants().remove(2);
+    let options = Options::each_layout().remove(2);
     assert!(!options.consistent_snapshot);
     let (fs, scratch, seen) = restored(options);
     // A backup copies while releases go on: these bytes are of a later day than the metadata.
@@ -211,7 +200,7 @@ fn raise(scratch: &Scratch, role: &str, numbers: u64) {
 
 #[test]
 fn without_floors_roles_resume_as_far_above_as_requested() {
-    for options in variants() {
+    for options in Options::each_layout() {
         for lost in [true, false] {
             let (fs, scratch, seen) = restored(options);
             for role in ROLES {
@@ -315,7 +304,7 @@ fn a_grant_holds_for_the_state_it_was_given_for_and_once() {
 
 #[test]
 fn a_recovery_cut_short_at_any_operation_is_finished_by_running_it_again() {
-    let (base, scratch, seen) = restored(variants().remove(1));
+    let (base, scratch, seen) = restored(Options::each_layout().remove(1));
     for role in ROLES {
         floor(&scratch, role).grant_recovery().unwrap();
     }

@@ -30,10 +30,7 @@ fn variants() -> Vec<Options> {
 }
 
 fn scratch(options: Options) -> (SimFs, Scratch) {
-    let fs = SimFs::new();
-    fs.set_time(now().unix());
-    let scratch = Scratch::new(Arc::new(fs.clone()), "/repo", options).unwrap();
-    (fs, scratch)
+    Scratch::simulated(options, now()).unwrap()
 }
 
 fn publish(scratch: &Scratch, now: UtcTime) {

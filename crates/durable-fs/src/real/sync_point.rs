@@ -2,8 +2,8 @@
 //!
 //! Who learns of a failed write-back (Linux)? The kernel counts the errors of each inode and of each superblock. A descriptor
 //! remembers both counts from the moment it was opened; `fsync` returns an error if the inode's count has moved since,
-//! `syncfs` if the superblock's has. If another process was told before this descriptor was opened, the error is old news
-//! to it. So the descriptor is opened before the first write.
+//! `syncfs` if the superblock's has. A descriptor that is opened after another process got the error does not
+//! report it. So the descriptor is opened before the first write.
 //!
 //! `fsync` of every file, with the descriptor that wrote it, would be enough everywhere. But it flushes the disk's cache
 //! for each file even after a `syncfs` has written all of them (ext4: 2 ms each, measured), and a batch of thousands would

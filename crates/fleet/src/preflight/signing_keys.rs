@@ -57,8 +57,8 @@ pub(super) fn check(fs: &Arc<dyn Fs>, config: &Config, role: KeyRole, now: UtcTi
                 last.version,
                 trust.version()
             );
-            let advice = "remove it from this machine: it signs nothing here, and whoever steals it can deceive clients that \
-                          know only the old root";
+            let advice = "remove it from this machine: it signs nothing here, and a thief could deceive clients that know only \
+                          the old root";
             findings.warn("keys", &dir, message, advice);
             continue;
         }

@@ -56,7 +56,7 @@ where
             async move {
                 let RefreshExpiry { force } = arguments.bind(&["force"])?;
                 if force {
-                    // Each call writes every role anew, a file for each bin.
+                    // Each call writes every role again, a file for each bin.
                     tasks::operator_only_use(&task, FORCED_REFRESH)?;
                 }
                 let (progress, _) = shared.reconcile_and_report(REFRESH_EXPIRY, force).await?;

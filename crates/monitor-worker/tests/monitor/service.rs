@@ -291,7 +291,6 @@ async fn status_names_the_drop_and_says_why_clients_do_not_see_it_yet() {
         {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(RealFs.stat(&fleet.post_dir().join("tuf_receipt_X.json")).is_err(), "nothing is said before");
     fleet.chain.books.lock().unwrap().timestamp_answers.clear();

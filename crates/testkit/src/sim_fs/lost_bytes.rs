@@ -1,8 +1,8 @@
 //! Bytes that the disk loses, as Linux reports it.
 //!
 //! A write-back fails once. The kernel marks the bytes as written, keeps showing them until it needs the memory, and
-//! reports the error to the descriptors that are open at the time, once to each. A descriptor opened afterwards is told
-//! nothing, because another process was told already.
+//! reports the error to the descriptors that are open at the time, once to each. A descriptor opened afterwards
+//! gets nothing, because another process got the error already.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::tree::Tree;
 
 impl SimFs {
     /// Before operation `n`, all unsynced bytes of all files are lost. Files and sync points that are open at the time get the
-    /// error from their next `sync`, once. Files and sync points opened later do not get it: another process was told.
+    /// error from their next `sync`, once. Files and sync points opened later do not get it: another process did.
     /// Programs still read the bytes, until [`SimFs::drop_caches`] or a power cut shows zeros, or a shorter file, in their place.
     pub fn lose_unsynced_at(&self, n: usize) {
         self.machine().lose.insert(n);
@@ -36,7 +36,7 @@ impl SimFs {
     }
 
     /// Whether one sync of a mount reports lost bytes of each file. By default it does. If not, as on an overlay file system,
-    /// only the file's own descriptor is told.
+    /// only the file's own descriptor gets the error.
     pub fn set_reports_files(&self, reports: bool) {
         self.machine().reports_files = reports;
     }

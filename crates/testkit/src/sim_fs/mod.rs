@@ -9,8 +9,8 @@
 //! kept or lost whole. Changes of *different* names may survive in any order; changes of one name survive in their order.
 //! [`SyncPoint::sync`](durable_fs::SyncPoint::sync) keeps everything.
 //!
-//! Beside stops, errors and repeated operations, three faults of shared disks can be planned: bytes whose loss only another
-//! process is told of ([`SimFs::lose_unsynced_at`]), names that lookups do not find for a while ([`SimFs::hide_at`]), and a
+//! Beside stops, errors and repeated operations, three faults of shared disks can be planned: bytes whose loss is
+//! reported to another process only ([`SimFs::lose_unsynced_at`]), names that lookups do not find for a while ([`SimFs::hide_at`]), and a
 //! second actor that changes names between any two calls ([`SimFs::set_second_actor`]).
 
 mod crash;

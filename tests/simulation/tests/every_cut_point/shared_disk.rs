@@ -41,7 +41,7 @@ fn lost_bytes(seen: bool) {
         assert!(losses > 0);
         println!(
             "consistent_snapshot={consistent_snapshot}, {bins} bins, seen={seen}: {files} file operations, unsynced bytes lost before \
-             {losses} of them and only another process told"
+             {losses} of them, reported to another process only"
         );
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn note_served(
     if timestamp.expires <= now {
         return Ok(false);
     }
-    // A number is only a number: whoever has the timestamp key can name any snapshot.
+    // A number proves nothing: with a stolen timestamp key, a timestamp can name any snapshot.
     let named = &timestamp.snapshot;
     let snapshot = snapshots.of_version(trust, named.version)?.filter(|snapshot| {
         let sha256 = named.hashes.as_ref().and_then(Hashes::sha256);
