@@ -107,14 +107,22 @@ fn a_path_that_is_not_allowed_rejects_its_drop_and_no_other() {
 
 #[test]
 fn a_name_that_some_clients_cannot_fetch_rejects_its_drop_unless_any_name_is_wanted() {
-    let odd: [Files<'_>; 4] = [&[("a%20b", "1")], &[("c#.nupkg", "2")], &[("d?e", "3")], &[("\u{ff21}", "4")]];
-    let drops: Vec<(&str, Files<'_>)> = ["a", "c", "d", "e"].into_iter().zip(odd).collect();
+    let odd: [Files<'_>; 7] = [
+        &[("a%20b", "1")],
+        &[("c#.nupkg", "2")],
+        &[("d?e", "3")],
+        &[("\u{ff21}", "4")],
+        &[("sha256:abc", "5")],
+        &[("dir/f ", "6")],
+        &[("constructor", "7")],
+    ];
+    let drops: Vec<(&str, Files<'_>)> = ["a", "c", "d", "e", "f", "g", "h"].into_iter().zip(odd).collect();
     let mut scene = Scene::new(0, &[]);
     for verdict in scene.add(&drops) {
         assert!(verdict.as_ref().is_some_and(|reason| reason.ends_with("(target_names: portable)")), "{verdict:?}");
     }
     assert_eq!(scene.add(&[("fine", &[("100%", "1"), ("é+日本", "2")])]), [None]);
-    assert_eq!(Scene::new(0, &[("target_names", "any")]).add(&drops), [None, None, None, None]);
+    assert_eq!(Scene::new(0, &[("target_names", "any")]).add(&drops), [const { None::<String> }; 7]);
     let mut legacy = Scene::new(0, &[("keyid_format", "legacy")]);
     assert!(legacy.add(&[("legacy", &[("é", "1")])])[0].as_ref().unwrap().contains("not ASCII"));
 }

@@ -19,10 +19,38 @@ pub enum UnportablePath {
         "it contains a character from U+E000 to U+FFFF, which tuf-js sorts differently and so refuses the whole role"
     )]
     SortedByUtf16,
+    /// tough sorts names by their escaped text, in which a quotation mark has a backslash in front.
+    #[error("it contains `\"`, which tough sorts differently and so refuses the whole role")]
+    SortedEscaped,
+    /// A URL's parser drops spaces at both ends: at the end of the whole URL in tuf-js, and in front of a plain name in tough.
+    #[error("it begins or ends with a space, which clients drop from a URL")]
+    SpaceAtEnd,
+    /// tough resolves `HASH.NAME` as a reference, and then has the URL of another site.
+    #[error("the text before its `:` can be the scheme of a URL, and tough then asks another site")]
+    LikeUrlScheme,
+    /// tuf-js looks names up in plain objects, and so finds this one in every role that it searches before the right bin.
+    #[error("every object of JavaScript has a member of this name, so tuf-js does not find the target in a hashed bin")]
+    JavaScriptMember,
     /// php-tuf computes other canonical bytes.
     #[error("it is not ASCII, and clients that need keyid_format: legacy then refuse the whole role")]
     NotAscii,
 }
+
+/// The members of `Object.prototype`.
+const JAVASCRIPT_MEMBERS: [&str; 12] = [
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toLocaleString",
+    "toString",
+    "valueOf",
+];
 
 impl TargetPath {
     /// Whether every client can fetch and verify a target of this path. `legacy`: clients of the legacy profile
@@ -39,6 +67,20 @@ impl TargetPath {
             |part: &[u8]| matches!(part, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
         if text.as_bytes().windows(3).any(escape) {
             return Err(UnportablePath::PercentEscape);
+        }
+        if text.contains('"') {
+            return Err(UnportablePath::SortedEscaped);
+        }
+        if text.starts_with(' ') || text.ends_with(' ') {
+            return Err(UnportablePath::SpaceAtEnd);
+        }
+        // With a hash in front even an empty text, or one that begins with a digit, is one: hashes may begin with a letter.
+        let scheme = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+        if text.split_once(':').is_some_and(|(before, _)| scheme(before)) {
+            return Err(UnportablePath::LikeUrlScheme);
+        }
+        if JAVASCRIPT_MEMBERS.contains(&text) {
+            return Err(UnportablePath::JavaScriptMember);
         }
         if legacy && !text.is_ascii() {
             return Err(UnportablePath::NotAscii);
@@ -66,6 +108,19 @@ mod tests {
         assert_eq!(check("c#.nupkg", false), Err(UnportablePath::EndsUrlPath('#')));
         assert_eq!(check("\u{ff21}", false), Err(UnportablePath::SortedByUtf16));
         assert_eq!(check("\u{e000}", false), Err(UnportablePath::SortedByUtf16));
+        assert_eq!(check("a\"b", false), Err(UnportablePath::SortedEscaped));
+        for space in ["a ", " a", " ", "dir/a "] {
+            assert_eq!(check(space, false), Err(UnportablePath::SpaceAtEnd), "{space:?}");
+        }
+        for scheme in ["a:b", "C:/app", ":a", "git+ssh:app", "2026-01-02T03:04:05Z"] {
+            assert_eq!(check(scheme, false), Err(UnportablePath::LikeUrlScheme), "{scheme}");
+        }
+        for member in ["__proto__", "constructor", "toString"] {
+            assert_eq!(check(member, false), Err(UnportablePath::JavaScriptMember), "{member}");
+        }
+        for fine in ["dir/a:b", "app_1:2.0", "a b:c", "dir /a", "dir/constructor", "Constructor"] {
+            assert_eq!(check(fine, false), Ok(()), "{fine}");
+        }
         assert_eq!(check("é", true), Err(UnportablePath::NotAscii));
     }
 }
