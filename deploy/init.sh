@@ -36,43 +36,26 @@ done
 
 # --- broker -----------------------------------------------------------------------------------------------------------
 
-# The bytes that a string of hexadecimal digits means.
-unhex() {
-    rest=$1
-    while [ -n "$rest" ]; do
-        tail=${rest#??}
-        printf "\\$(printf %03o "0x${rest%"$tail"}")"
-        rest=$tail
-    done
-}
-
-random() { od -An -v -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
-
-# RabbitMQ keeps base64(salt, sha256(salt, password)).
-password_hash() {
-    salt=$(random 4)
-    sum=$({ unhex "$salt"; printf %s "$1"; } | sha256sum)
-    unhex "$salt${sum%% *}" | base64 -w0
-}
+. /rabbitmq/broker-users.sh
 
 directory 0:0 711 /secrets
-edits=
+files=
 for user in monitor-worker:$pipeline targets-worker:441 snapshot-worker:442 timestamp-worker:$timestamp producer:$pipeline operator:444; do
     name=${user%:*} uid=${user#*:}
     secrets=/secrets/$name
     directory "$uid:440" 500 "$secrets"
     if [ ! -s "$secrets/broker_url" ]; then
-        printf 'amqp://%s:%s@rabbitmq:5672/rugged\n' "$name" "$(random 32)" >"$secrets/.broker_url"
+        new_broker_url "$name" rabbitmq >"$secrets/.broker_url"
         mv "$secrets/.broker_url" "$secrets/broker_url"
     fi
     chown "$uid:440" "$secrets/broker_url"
     chmod 400 "$secrets/broker_url"
-    password=$(sed 's|^amqps*://[^:]*:\([^@]*\)@.*|\1|' "$secrets/broker_url")
-    edits="$edits;s|@$name@|$(password_hash "$password")|"
+    files="$files $name=$secrets/broker_url"
 done
 
 # It holds hashes of random passwords, and the broker's uid differs between images.
 directory 0:0 755 /secrets/rabbitmq
-sed "${edits#;}" /definitions.json >/secrets/rabbitmq/.definitions.json
+# shellcheck disable=SC2086 # a list of words without spaces
+render_definitions /rabbitmq/definitions.json $files >/secrets/rabbitmq/.definitions.json
 chmod 644 /secrets/rabbitmq/.definitions.json
 mv /secrets/rabbitmq/.definitions.json /secrets/rabbitmq/definitions.json
