@@ -24,7 +24,8 @@ const PACKAGES: [(&str, &str); 6] = [
 ///
 /// If there is none and none can be built.
 #[track_caller]
-pub(crate) fn binary(name: &str) -> PathBuf {
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| match std::env::var_os("TUF_FLEET_TEST_BIN") {
         Some(directory) => PathBuf::from(directory),

@@ -22,6 +22,7 @@ mod returning;
 mod wait;
 mod watch;
 
+pub use binaries::binary;
 pub use choices::Choices;
 pub use drops::Files;
 pub use fleet::{Fleet, Keys, MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS};
