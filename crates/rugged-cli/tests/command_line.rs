@@ -38,6 +38,38 @@ fn every_value_is_shown_with_its_origin() {
 }
 
 #[test]
+fn config_names_the_clients_that_its_choices_lock_out() {
+    let temp = tempfile::tempdir().unwrap();
+    let warnings = |settings: &[&str]| -> Vec<String> {
+        let mut arguments = beneath(temp.path());
+        arguments.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]));
+        let said = rugged(arguments.iter().chain(&["--json".to_owned(), "config".to_owned()])).exits(0).json();
+        let text = |warning: &Value| {
+            assert!(!warning["advice"].as_str().unwrap().is_empty(), "{warning}");
+            format!("{}: {}", warning["subject"].as_str().unwrap(), warning["message"].as_str().unwrap())
+        };
+        said["warnings"].as_array().unwrap().iter().map(text).collect()
+    };
+    let [by_default] = warnings(&[]).try_into().unwrap();
+    assert!(by_default.starts_with("keyid_format: spec: php-tuf "), "{by_default}");
+    let [legacy] = warnings(&["keyid_format=legacy"]).try_into().unwrap();
+    assert!(legacy.starts_with("keyid_format: legacy: tough "), "{legacy}");
+    let [_, bins] = warnings(&["number_of_bins=16"]).try_into().unwrap();
+    assert!(bins.starts_with("number_of_bins: 16: go-tuf "), "{bins}");
+    let [_, _, slow] = warnings(&["number_of_bins=16384"]).try_into().unwrap();
+    assert!(slow.starts_with("number_of_bins: 16384: ") && slow.contains("tough") && slow.contains("tuf-js"), "{slow}");
+
+    let mut arguments = beneath(temp.path());
+    arguments.extend(["--set", "keyid_format=legacy"].map(str::to_owned));
+    rugged(arguments.iter().chain(&["generate-keys", "--type", "ecdsa"].map(str::to_owned))).exits(0);
+    rugged(arguments.iter().chain(&["initialize".to_owned()])).exits(0);
+    let [_, keys] = warnings(&["keyid_format=legacy"]).try_into().unwrap();
+    assert!(keys.starts_with("ecdsa keys: php-tuf "), "{keys}");
+    let shown = rugged(arguments.iter().chain(&["config".to_owned()])).exits(0).out;
+    assert_eq!(shown.lines().filter(|line| line.starts_with("warning: ")).count(), 2, "{shown}");
+}
+
+#[test]
 fn a_wrong_configuration_is_exit_code_2_with_a_hint() {
     for arguments in [
         &["--set", "scheduler_scan_perod=1", "config"][..],

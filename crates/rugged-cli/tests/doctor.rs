@@ -23,6 +23,23 @@ fn doctor_reports_another_roles_keys_only_where_it_stands_in_for_a_worker() {
 }
 
 #[test]
+fn doctor_names_the_clients_that_the_choices_lock_out_without_calling_for_action() {
+    let demo = Demo::new();
+    let clients = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let said = demo.rugged(arguments).json();
+        let findings = said["findings"].as_array().unwrap().iter();
+        findings.filter(|finding| finding["check"] == "clients").cloned().collect()
+    };
+    let found = clients(&["--json", "--set", "number_of_bins=16", "doctor"]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|finding| finding["severity"] == "info" && finding["role"] == "all"), "{found:?}");
+    assert!(found[0]["message"].as_str().unwrap().contains("php-tuf"), "{found:?}");
+    assert!(found[1]["message"].as_str().unwrap().contains("go-tuf"), "{found:?}");
+    // It is no matter of one worker.
+    assert!(clients(&["--json", "doctor", "--role", "targets"]).is_empty());
+}
+
+#[test]
 fn doctor_says_what_to_do_about_a_missing_directory() {
     let demo = Demo::new();
     std::fs::remove_dir_all(demo.path("post_to_tuf")).unwrap();

@@ -59,7 +59,7 @@ pub struct PreflightFinding {
     /// Its severity.
     pub severity: FindingSeverity,
     /// The check: `place`, `mount`, `mode`, `umask`, `space`, `write`, `keys`, `root`, `clock`, `floor`, `isolation`,
-    /// `broker`.
+    /// `broker`, `clients`.
     pub check: &'static str,
     /// The role it was checked for.
     pub role: FindingScope,

@@ -6,6 +6,7 @@
 
 mod broker;
 mod checks;
+mod clients;
 mod finding;
 mod floor;
 mod isolation;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use broker::{broker, reachable};
 pub use checks::{LOW_BYTES, LOW_INODES, at_start, for_role};
+pub use clients::clients;
 pub use finding::{FindingScope, FindingSeverity, PreflightFinding};
 pub use floor::floor;
 pub use isolation::one_key_per_process;

@@ -1,7 +1,9 @@
 //! `rugged config`.
 
 use clap::Args;
+use durable_fs::RealFs;
 use fleet::Config;
+use fleet::preflight::{self, PreflightFinding};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -13,6 +15,10 @@ use service::exit_code::CommandExit;
 /// Later sources override earlier ones: defaults, the configuration file, RUGGED_* variables, --set. The variable of a
 /// key is RUGGED_ and the key in upper case, with `_` for `.`: RUGGED_ROLES_ROOT_EXPIRY sets roles.root.expiry.
 /// RUGGED_BROKER_URL_FILE names a file that holds the broker URL. Secrets are masked.
+///
+/// Below the settings, one line for each group of clients that cannot read a repository with these settings.
+///
+/// --json prints {file, settings: [{key, value, origin}], warnings: [{severity, check, role, subject, message, advice}]}.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -25,6 +31,8 @@ pub struct ConfigArgs {}
 struct ConfigReport {
     file: Option<String>,
     settings: Vec<ShownSetting>,
+    /// The clients that these settings lock out.
+    warnings: Vec<PreflightFinding>,
 }
 
 /// A setting with its masked value.
@@ -50,12 +58,17 @@ pub fn run(config: &Config, output: Output) -> Result<CommandExit, CliError> {
                 origin: setting.origin.to_string(),
             })
             .collect(),
+        warnings: preflight::clients(&RealFs, config),
     };
     output.result(&report, |report| {
         let row =
             |setting: &ShownSetting| vec![setting.key.to_owned(), or_dash(&setting.value), setting.origin.clone()];
         let head = vec!["KEY".to_owned(), "VALUE".to_owned(), "ORIGIN".to_owned()];
-        table(&std::iter::once(head).chain(report.settings.iter().map(row)).collect::<Vec<_>>())
+        let mut out = table(&std::iter::once(head).chain(report.settings.iter().map(row)).collect::<Vec<_>>());
+        for warning in &report.warnings {
+            out.push_str(&format!("warning: {}\n", one_line(&warning.to_string())));
+        }
+        out
     })?;
     Ok(CommandExit::Success)
 }

@@ -24,7 +24,8 @@ use service::exit_code::CommandExit;
 /// With --role, run the command as that worker's user, with its configuration and mounts. It then also checks that
 /// the worker cannot reach the keys and directories of other roles, and that others can read the files that it creates.
 ///
-/// Without --role, run it where the directories of all workers are mounted.
+/// Without --role, run it where the directories of all workers are mounted. It then also names the clients that the
+/// configured layout and key ids lock out.
 ///
 /// Exit codes: 0 no finding that needs action, 1 otherwise.
 ///
@@ -89,6 +90,9 @@ pub async fn run(config: &Arc<Config>, args: DoctorArgs, output: Output) -> Resu
                 .map_err(|error| CliError::invalid_input(error).during("invalid broker_url"))?;
         findings.extend(preflight::reachable(broker.as_ref(), config, FindingScope::AllRoles, deadline).await);
         let _ = tokio::time::timeout(deadline, broker.close()).await;
+    }
+    if !alone {
+        findings.extend(preflight::clients(&RealFs, config));
     }
     let ok = findings.iter().all(|finding| finding.severity == FindingSeverity::Info);
     let report = DoctorReport { ok, roles, findings };
