@@ -95,14 +95,23 @@ pub trait SyncPoint: Send {
     fn reports_files(&self) -> bool;
 }
 
+/// The entries of a directory, read from it as they are asked for, so that a large directory takes little memory. After an
+/// error it ends. A name that is made or removed meanwhile may be among them or not; every other one is.
+pub type DirEntries = Box<dyn Iterator<Item = io::Result<DirEntry>> + Send>;
+
 /// An open directory. It stays the same one, whatever happens to its name, and every operation is about one name in it: a
 /// single component, never `.` or `..` (`InvalidInput`). No operation follows a symbolic link, so nothing outside is reached
 /// even while another user exchanges names.
 pub trait Dir: Send {
     /// `fstat` of the directory itself.
     fn stat(&self) -> io::Result<Stat>;
-    /// The entries, in no particular order, without `.` and `..`.
-    fn entries(&self) -> io::Result<Vec<DirEntry>>;
+    /// The entries one by one, from the first, in no particular order, without `.` and `..`. For directories in which others
+    /// can make as many names as they like. It takes a descriptor until it is dropped.
+    fn iter_entries(&self) -> io::Result<DirEntries>;
+    /// All entries. For directories whose size is our own choice.
+    fn entries(&self) -> io::Result<Vec<DirEntry>> {
+        self.iter_entries()?.collect()
+    }
     /// `lstat` of a name.
     fn stat_of(&self, name: &OsStr) -> io::Result<Stat>;
     /// Opens a directory. `NotADirectory` for anything else, a link to a directory included.
@@ -156,7 +165,8 @@ pub trait Fs: Debug + Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
-    /// The entries of a directory, in no particular order, without `.` and `..`.
+    /// All entries of a directory, in no particular order, without `.` and `..`. Where others can make as many names as they
+    /// like, use [`Dir::iter_entries`].
     fn read_dir(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
     /// `lstat`.
     fn stat(&self, path: &Path) -> io::Result<Stat>;

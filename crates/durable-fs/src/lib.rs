@@ -8,5 +8,5 @@ mod api;
 pub mod durable;
 mod real;
 
-pub use api::{Dir, DirEntry, FileKind, Fs, LockGuard, ReadFile, Space, Stat, SyncPoint, WriteFile};
+pub use api::{Dir, DirEntries, DirEntry, FileKind, Fs, LockGuard, ReadFile, Space, Stat, SyncPoint, WriteFile};
 pub use real::RealFs;

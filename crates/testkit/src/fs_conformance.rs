@@ -39,6 +39,7 @@ pub fn check(fs: &Arc<dyn Fs>, dir: &Path) {
     links_and_renames(fs.as_ref(), dir);
     beneath(fs.as_ref(), dir);
     open_directories(fs.as_ref(), dir);
+    many_names(fs.as_ref(), dir);
     durability(fs.as_ref(), dir);
     locks(fs, dir);
 }
@@ -264,6 +265,28 @@ fn open_directories(fs: &dyn Fs, dir: &Path) {
     // Removed, and still open: it stays empty.
     assert!(held.entries().unwrap().is_empty());
     assert_eq!(kind(held.create_file(name("f"), 0o640)), ErrorKind::NotFound);
+}
+
+/// Names that are removed as they are read are each read once.
+fn many_names(fs: &dyn Fs, dir: &Path) {
+    const NAMES: usize = 3_000;
+    let many = dir.join("many");
+    fs.create_dir(&many, 0o755).unwrap();
+    for n in 0..NAMES {
+        drop(fs.create_new(&many.join(format!("a name of some length {n}")), 0o644).unwrap());
+    }
+    let open = fs.open_dir(&many).unwrap();
+    // A list that is left early takes nothing from the next.
+    assert_eq!(open.iter_entries().unwrap().take(5).filter(Result::is_ok).count(), 5);
+    let mut read = 0;
+    for entry in open.iter_entries().unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.kind, FileKind::File);
+        open.remove_file(&entry.name).unwrap();
+        read += 1;
+    }
+    assert_eq!(read, NAMES);
+    fs.remove_dir(&many).unwrap();
 }
 
 fn durability(fs: &dyn Fs, dir: &Path) {

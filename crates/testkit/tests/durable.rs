@@ -3,6 +3,8 @@
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use durable_fs::durable::{self, CreateOutcome, TempFile};
 use durable_fs::{Fs, RealFs};
@@ -217,6 +219,36 @@ fn one_file_that_cannot_be_removed_does_not_keep_the_others() {
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.to_string().contains("/t/b/x"), "{error}");
     assert_eq!(fs.paths(), ["/t/", "/t/b/", "/t/b/x"]);
+}
+
+#[test]
+fn a_directory_with_many_names_is_removed_without_all_of_them_in_memory() {
+    let fs = SimFs::new();
+    for n in 0..5_000 {
+        fs.plant(format!("/t/f{n:04}"), "");
+    }
+    // A network mount may leave a name out of a list.
+    assert!(fs.hide("/t/f2500", 1));
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&most);
+    fs.set_second_actor(move |fs, _| {
+        seen.fetch_max(fs.entries_read().saturating_sub(fs.operations()), Ordering::SeqCst);
+    });
+    durable::remove_tree(&fs, p("/t")).unwrap();
+    assert_eq!(fs.paths(), [""; 0]);
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= 1024, "{most} names were read and not removed");
+}
+
+#[test]
+fn of_many_names_one_that_cannot_be_removed_does_not_keep_the_others() {
+    let fs = SimFs::new();
+    for n in 0..3_000 {
+        fs.plant(format!("/t/f{n:04}"), "");
+    }
+    fs.fail_path("/t/f0007", ErrorKind::PermissionDenied);
+    assert_eq!(durable::remove_tree(&fs, p("/t")).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(fs.paths(), ["/t/", "/t/f0007"]);
 }
 
 #[test]

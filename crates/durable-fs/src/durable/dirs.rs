@@ -45,38 +45,29 @@ fn is_refusal(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::InvalidInput)
 }
 
-/// The most directories below one another that [`remove_tree`] enters; each of them takes a descriptor.
+/// The most directories below one another that [`remove_tree`] enters; each of them takes a descriptor, and one with many names
+/// two.
 const MAX_OPEN_DIRS: usize = 256;
+/// How many names are read before the first of them is removed: as many as take little memory, whatever a directory holds.
+const CHUNK: usize = 1024;
+/// The most names that one call of [`remove_tree`] removes: another user may make new ones as fast as they are removed.
+const MAX_REMOVED: u64 = 1 << 26;
 
 /// Removes a directory and everything below it. It holds the directory open and follows no link, so nothing outside is
 /// removed even while another user exchanges names; a link in place of the directory is an error. Missing files are success.
-/// Not durable until the caller syncs the parent.
+/// Memory does not grow with the number of names. Not durable until the caller syncs the parent.
 ///
 /// # Errors
 /// The first failure, after trying all others. `NotADirectory` when `path` is something else. Of directories
-/// nested more than 256 levels deep, the lower ones stay.
+/// nested more than 256 levels deep, the lower ones stay; of more than 67,108,864 names, the further ones do.
 pub fn remove_tree(fs: &dyn Fs, path: &Path) -> io::Result<()> {
     let dir = match retry_stale(|| fs.open_dir(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|error| context("open directory", path, error))?,
     };
-    remove_below(dir.as_ref(), path, MAX_OPEN_DIRS)?;
+    Removal::new().remove_below(dir.as_ref(), path, MAX_OPEN_DIRS)?;
     drop(dir);
     remove_dir_if_there(fs, path).map(drop)
-}
-
-/// Removes everything in `dir`, which messages show as `path`.
-fn remove_below(dir: &dyn Dir, path: &Path, levels: usize) -> io::Result<()> {
-    let entries = retry_stale(|| dir.entries()).map_err(|error| context("read directory", path, error))?;
-    let mut result = Ok(());
-    for DirEntry { name, kind } in entries {
-        let removed = match kind {
-            FileKind::Dir => remove_dir_below(dir, &name, path, levels),
-            _ => gone(retry_stale(|| dir.remove_file(&name)), "remove", &path.join(&name)).map(drop),
-        };
-        result = result.and(removed);
-    }
-    result
 }
 
 /// As [`remove_tree`], for the directory `name` in an open directory, which messages show as `above_path`.
@@ -84,20 +75,69 @@ fn remove_below(dir: &dyn Dir, path: &Path, levels: usize) -> io::Result<()> {
 /// # Errors
 /// As [`remove_tree`].
 pub fn remove_tree_in(above: &dyn Dir, name: &OsStr, above_path: &Path) -> io::Result<()> {
-    remove_dir_below(above, name, above_path, MAX_OPEN_DIRS)
+    Removal::new().remove_dir_below(above, name, above_path, MAX_OPEN_DIRS)
 }
 
-fn remove_dir_below(above: &dyn Dir, name: &OsStr, above_path: &Path, levels: usize) -> io::Result<()> {
-    let path = above_path.join(name);
-    let Some(levels) = levels.checked_sub(1) else {
-        let deep = io::Error::other("nested too deeply to be removed");
-        return Err(context("remove directory", &path, deep));
-    };
-    let dir = match retry_stale(|| above.open_dir(name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(|error| context("open directory", &path, error))?,
-    };
-    remove_below(dir.as_ref(), &path, levels)?;
-    drop(dir);
-    gone(retry_stale(|| above.remove_dir(name)), "remove directory", &path).map(drop)
+/// A removal of a tree.
+struct Removal {
+    /// How many more names may be removed.
+    names_left: u64,
+}
+
+impl Removal {
+    fn new() -> Self {
+        Self { names_left: MAX_REMOVED }
+    }
+
+    /// Removes everything in `dir`, which messages show as `path`.
+    fn remove_below(&mut self, dir: &dyn Dir, path: &Path, levels: usize) -> io::Result<()> {
+        // A file system may leave out names of a list while others are removed. If one chunk was not all, another list shows
+        // whether any is left.
+        while self.remove_list(dir, path, levels)? {}
+        Ok(())
+    }
+
+    /// Removes the names of one list of `dir`, a chunk at a time; returns whether there was more than one chunk.
+    fn remove_list(&mut self, dir: &dyn Dir, path: &Path, levels: usize) -> io::Result<bool> {
+        let failed = |error| context("read directory", path, error);
+        let mut list = Some(retry_stale(|| dir.iter_entries()).map_err(failed)?);
+        let mut result = Ok(());
+        let mut chunks = 0_u64;
+        while let Some(open) = &mut list {
+            let chunk = open.take(CHUNK).collect::<io::Result<Vec<DirEntry>>>().map_err(failed)?;
+            chunks += u64::from(!chunk.is_empty());
+            if chunk.len() < CHUNK {
+                // Its descriptor is given back before directories below are entered.
+                list = None;
+            }
+            for DirEntry { name, kind } in chunk {
+                let Some(left) = self.names_left.checked_sub(1) else {
+                    let many = io::Error::other("it holds too many names to be removed in one go");
+                    return Err(context("remove directory", path, many));
+                };
+                self.names_left = left;
+                let removed = match kind {
+                    FileKind::Dir => self.remove_dir_below(dir, &name, path, levels),
+                    _ => gone(retry_stale(|| dir.remove_file(&name)), "remove", &path.join(&name)).map(drop),
+                };
+                result = result.and(removed);
+            }
+        }
+        result.map(|()| chunks > 1)
+    }
+
+    fn remove_dir_below(&mut self, above: &dyn Dir, name: &OsStr, above_path: &Path, levels: usize) -> io::Result<()> {
+        let path = above_path.join(name);
+        let Some(levels) = levels.checked_sub(1) else {
+            let deep = io::Error::other("nested too deeply to be removed");
+            return Err(context("remove directory", &path, deep));
+        };
+        let dir = match retry_stale(|| above.open_dir(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|error| context("open directory", &path, error))?,
+        };
+        self.remove_below(dir.as_ref(), &path, levels)?;
+        drop(dir);
+        gone(retry_stale(|| above.remove_dir(name)), "remove directory", &path).map(drop)
+    }
 }

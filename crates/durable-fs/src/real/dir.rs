@@ -13,7 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::handles::RealWrite;
 use super::open::{DIRECTORY, NEW, READ, open_error, regular};
 use super::stat::{kind_of, stat_of};
-use crate::{Dir, DirEntry, ReadFile, Stat, WriteFile};
+use crate::{Dir, DirEntries, DirEntry, ReadFile, Stat, WriteFile};
 
 pub(super) struct RealDir(OwnedFd);
 
@@ -37,34 +37,53 @@ fn single(name: &OsStr) -> io::Result<&OsStr> {
     }
 }
 
+/// Reads a directory a few kilobytes at a time.
+struct RealEntries(fs::Dir);
+
+impl RealEntries {
+    /// `None` for an entry that is none.
+    fn entry(&self, entry: &fs::DirEntry) -> io::Result<Option<DirEntry>> {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            return Ok(None);
+        }
+        let kind = match entry.file_type() {
+            // Not every file system reports the type here.
+            FileType::Unknown => {
+                let dir = self.0.fd()?;
+                match retry_on_intr(|| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)) {
+                    Ok(stat) => kind_of(FileType::from_raw_mode(stat.st_mode)),
+                    // Removed since it was read.
+                    Err(Errno::NOENT) => return Ok(None),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            known => kind_of(known),
+        };
+        Ok(Some(DirEntry { name: name.to_owned(), kind }))
+    }
+}
+
+impl Iterator for RealEntries {
+    type Item = io::Result<DirEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let read = self.0.next()?.map_err(io::Error::from);
+            if let Some(entry) = read.and_then(|entry| self.entry(&entry)).transpose() {
+                return Some(entry);
+            }
+        }
+    }
+}
+
 impl Dir for RealDir {
     fn stat(&self) -> io::Result<Stat> {
         Ok(stat_of(&retry_on_intr(|| fs::fstat(&self.0))?))
     }
 
-    fn entries(&self) -> io::Result<Vec<DirEntry>> {
-        let mut entries = Vec::new();
-        for entry in fs::Dir::read_from(&self.0)? {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                // Not every file system reports the type here.
-                FileType::Unknown => {
-                    match retry_on_intr(|| fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)) {
-                        Ok(stat) => kind_of(FileType::from_raw_mode(stat.st_mode)),
-                        // Removed since the listing.
-                        Err(Errno::NOENT) => continue,
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                known => kind_of(known),
-            };
-            entries.push(DirEntry { name: name.to_owned(), kind });
-        }
-        Ok(entries)
+    fn iter_entries(&self) -> io::Result<DirEntries> {
+        Ok(Box::new(RealEntries(fs::Dir::read_from(&self.0)?)))
     }
 
     fn stat_of(&self, name: &OsStr) -> io::Result<Stat> {

@@ -3,8 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use durable_fs::{Dir, DirEntry, ReadFile, Stat, WriteFile};
+use durable_fs::{Dir, DirEntries, ReadFile, Stat, WriteFile};
 
 use super::handles::{SimRead, SimWrite};
 use super::machine::Machine;
@@ -61,11 +63,15 @@ impl Dir for SimDir {
         })
     }
 
-    fn entries(&self) -> io::Result<Vec<DirEntry>> {
-        self.fs.read(&self.path, |machine| {
+    fn iter_entries(&self) -> io::Result<DirEntries> {
+        let found = self.fs.read(&self.path, |machine| {
             machine.alive_since(self.generation)?;
             Ok(machine.tree.entries(self.inode))
-        })
+        })?;
+        let shared = Arc::clone(&self.fs.shared);
+        Ok(Box::new(found.into_iter().map(Ok).inspect(move |_| {
+            shared.entries_read.fetch_add(1, Ordering::Relaxed);
+        })))
     }
 
     fn stat_of(&self, name: &OsStr) -> io::Result<Stat> {

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use durable_fs::{Dir, DirEntry, Fs, LockGuard, ReadFile, Space, Stat, SyncPoint, WriteFile};
@@ -88,7 +89,9 @@ impl Fs for SimFs {
     fn read_dir(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         self.read(dir, |machine| {
             let inode = machine.tree.find_dir(dir, FollowLinks::No)?;
-            Ok(machine.tree.entries(inode))
+            let entries = machine.tree.entries(inode);
+            self.shared.entries_read.fetch_add(entries.len(), Ordering::Relaxed);
+            Ok(entries)
         })
     }
 

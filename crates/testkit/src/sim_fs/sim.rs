@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::crash::CrashMode;
@@ -25,6 +26,8 @@ pub(super) struct SharedMachine {
     /// Signals that a lock was released, or that the machine stopped.
     pub(super) released: Condvar,
     pub(super) second_actor: SecondActor,
+    /// Entries of directories that a program has read.
+    pub(super) entries_read: AtomicUsize,
 }
 
 impl SimFs {
@@ -124,6 +127,13 @@ impl SimFs {
         self.machine().log.len()
     }
 
+    /// How many entries of directories a program has read since the start or [`SimFs::fork`]: of a list that it reads one by
+    /// one, only those that it asked for.
+    #[must_use]
+    pub fn entries_read(&self) -> usize {
+        self.shared.entries_read.load(Ordering::Relaxed)
+    }
+
     /// The operations by number, as `link /a/.tmp -> /a/b`. Names of temporary files are cut to the part that is the same in
     /// all runs.
     #[must_use]
@@ -131,8 +141,8 @@ impl SimFs {
         self.machine().log.iter().map(ToString::to_string).collect()
     }
 
-    /// Starts the machine again with the machine that `mode` keeps. Earlier open files and locks are useless, planned faults are
-    /// removed, and the count of operations starts at 0.
+    /// Starts the machine again with the machine that `mode` keeps. Earlier open files and locks are useless, planned faults
+    /// are removed, and the count of operations starts at 0.
     pub fn crash(&self, mode: CrashMode) {
         self.machine().crash(mode);
         self.shared.released.notify_all();
