@@ -7,6 +7,8 @@
 //!
 //! A published directory to which its producer wrote afterwards becomes `tuf_late_X[.N]`, with a `REASON.json`.
 
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
@@ -16,6 +18,7 @@ use std::path::Path;
 use durable_fs::{FileKind, Fs, durable};
 use tuf_core::sha256::Sha256;
 
+use crate::read_mark::ReadMark;
 use crate::unusable_dir::unusable_dir;
 
 /// Longest drop name in bytes: with the longest prefix and suffix it still fits a file name (255 bytes).
@@ -122,16 +125,16 @@ pub struct DropDir {
     pub ctime: (i64, u32),
     /// Device and inode of the directory.
     pub id: (u64, u64),
-    /// When this process began to read it, by the clock of its mount (seconds, nanoseconds).
-    pub read_at: Option<(i64, u32)>,
+    /// When this process began to read it; `None` before, and where the clock of its mount cannot be read.
+    pub read: Option<ReadMark>,
     /// Why the name cannot be used as it is; `name` then stands for it.
     pub bad_name: Option<DropNameError>,
 }
 
 impl DropDir {
-    /// Which post of the drop this is: another for every directory that is posted, also under the same name with the same files,
-    /// and the same for every attempt at it once it has its processing name. It names the inode and the time of the rename; the
-    /// device is left out, because a network mount gets another one each time it is mounted.
+    /// Which post of the drop this is: another for every directory that is posted, also under the same name with the same
+    /// files, and the same for every attempt at it once it has its processing name. It names the inode and the time of the
+    /// rename; the device is left out, because a network mount gets another one each time it is mounted.
     pub fn post(&self) -> String {
         let (seconds, nanos) = self.ctime;
         format!("{}-{seconds}-{nanos}", self.id.1)
@@ -170,57 +173,153 @@ pub struct IgnoredEntry {
     pub reason: IgnoredReason,
 }
 
-/// The contents of the drop directory.
+/// Most ignored entries that are listed; further ones are counted.
+const MAX_IGNORED: usize = 1_000;
+/// With more names than this, listing the drop directory takes noticeable time in every cycle.
+const MANY_NAMES: u64 = 1_000_000;
+
+/// The contents of the drop directory, in bounded space whatever it holds.
 #[derive(Clone, Debug, Default)]
 pub struct DropListing {
-    /// Ready drops, the first renamed first, then by name.
+    /// The oldest ready drops, the first renamed first, then by name.
     pub ready: Vec<DropDir>,
-    /// Drops taken in, in the same order.
+    /// Number of ready drops.
+    pub ready_total: u64,
+    /// The oldest drops taken in, in the same order.
     pub processing: Vec<DropDir>,
-    /// What looks like a drop and is none.
+    /// Number of drops taken in.
+    pub processing_total: u64,
+    /// What looks like a drop and is none, at most a thousand.
     pub ignored: Vec<IgnoredEntry>,
+    /// Number of entries that look like a drop and are none.
+    pub ignored_total: u64,
     /// Number of rejected directories that their producers have not removed yet.
     pub rejected: u64,
     /// Number of published directories that their producers wrote to afterwards and have not removed yet.
     pub late: u64,
-    /// Published directories that are yet to be removed.
-    pub done: Vec<OsString>,
-    /// Public receipts, and temporary files, which may be unfinished receipts.
-    pub receipts: Vec<OsString>,
+    /// Number of published directories that are yet to be removed.
+    pub done: u64,
+    /// Number of names, receipts and foreign ones included.
+    pub names: u64,
 }
+
+impl DropListing {
+    /// Whether drops that were taken in are left out. No ready drop may then be taken in: it would overtake them.
+    pub fn leaves_processing_out(&self) -> bool {
+        self.processing_total > self.processing.len() as u64
+    }
+
+    /// The number of drops that are left out.
+    fn left_out(&self) -> u64 {
+        let listed = (self.ready.len() + self.processing.len()) as u64;
+        (self.ready_total + self.processing_total).saturating_sub(listed)
+    }
+
+    /// The condition that an operator has to look at, if there is one.
+    pub fn notice(&self) -> Option<String> {
+        let left_out = self.left_out();
+        if left_out > 0 {
+            return Some(format!(
+                "post_to_tuf_path holds {} drops, and the {left_out} youngest wait until older ones end: see why those wait",
+                self.ready_total + self.processing_total
+            ));
+        }
+        (self.names > MANY_NAMES).then(|| {
+            format!(
+                "post_to_tuf_path holds {} names, which slows every cycle down: remove those that are no drops",
+                self.names
+            )
+        })
+    }
+}
+
+/// The oldest drops of many.
+struct OldestDrops {
+    drops: BinaryHeap<ByAge>,
+    most: usize,
+    total: u64,
+}
+
+impl OldestDrops {
+    fn of_at_most(most: usize) -> Self {
+        Self { drops: BinaryHeap::new(), most, total: 0 }
+    }
+
+    fn add(&mut self, drop: DropDir) {
+        self.total += 1;
+        self.drops.push(ByAge(drop));
+        if self.drops.len() > self.most {
+            // The youngest.
+            self.drops.pop();
+        }
+    }
+
+    fn oldest_first(self) -> Vec<DropDir> {
+        self.drops.into_sorted_vec().into_iter().map(|ByAge(drop)| drop).collect()
+    }
+}
+
+/// A drop in the order in which drops are taken.
+struct ByAge(DropDir);
+
+impl Ord for ByAge {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (a, b) = (&self.0, &other.0);
+        (a.ctime, &a.name, &a.dir).cmp(&(b.ctime, &b.name, &b.dir))
+    }
+}
+
+impl PartialOrd for ByAge {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByAge {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for ByAge {}
 
 /// Lists the drop directory. Everything but directories with one of the prefixes and receipts is left out: `tuf_tmp_*`,
 /// `.nfs*`. Files and links that have a drop's name are listed as ignored. With `any_case`, `TUF_READY_*` and
 /// `TUF_PROCESSING_*` are drops too; otherwise they are listed as ignored. The monitor itself always writes lower case.
 ///
+/// Anyone who posts drops can make as many names as the mount holds. So names are read one by one, and at most `max_drops`
+/// ready drops are listed, and as many that were taken in: the oldest.
+///
 /// # Errors
 /// The directory cannot be listed. A drop that vanishes meanwhile is left out.
-pub fn list(fs: &dyn Fs, post: &Path, any_case: bool) -> io::Result<DropListing> {
+pub fn list(fs: &dyn Fs, post: &Path, any_case: bool, max_drops: usize) -> io::Result<DropListing> {
+    let unusable = |error| unusable_dir("post_to_tuf_path", post, error);
     let mut found = DropListing::default();
-    for entry in fs.read_dir(post).map_err(|error| unusable_dir("post_to_tuf_path", post, error))? {
+    let (mut ready, mut processing) = (OldestDrops::of_at_most(max_drops), OldestDrops::of_at_most(max_drops));
+    for entry in fs.open_dir(post).and_then(|dir| dir.iter_entries()).map_err(unusable)? {
+        let entry = entry.map_err(unusable)?;
+        found.names += 1;
         let raw = entry.name.as_bytes();
         let is_dir = entry.kind == FileKind::Dir;
         if let Some(rest) = strip(raw, READY, any_case).filter(|_| is_dir) {
-            found.ready.extend(drop_dir(fs, post, &entry.name, rest)?);
+            drop_dir(fs, post, &entry.name, rest)?.into_iter().for_each(|drop| ready.add(drop));
         } else if let Some(rest) = strip(raw, PROCESSING, any_case).filter(|_| is_dir) {
-            found.processing.extend(drop_dir(fs, post, &entry.name, rest)?);
+            drop_dir(fs, post, &entry.name, rest)?.into_iter().for_each(|drop| processing.add(drop));
         } else if let Some(reason) = looks_like_a_drop(raw, entry.kind) {
-            found.ignored.push(IgnoredEntry { name: entry.name, reason });
+            found.ignored_total += 1;
+            if found.ignored.len() < MAX_IGNORED {
+                found.ignored.push(IgnoredEntry { name: entry.name, reason });
+            }
         } else if is_dir && raw.starts_with(REJECTED.as_bytes()) {
             found.rejected += 1;
         } else if is_dir && raw.starts_with(LATE.as_bytes()) {
             found.late += 1;
         } else if is_dir && raw.starts_with(DONE.as_bytes()) {
-            found.done.push(entry.name);
-        } else if entry.kind == FileKind::File
-            && (raw.starts_with(RECEIPT.as_bytes()) || durable::is_temp_name(&entry.name))
-        {
-            found.receipts.push(entry.name);
+            found.done += 1;
         }
     }
-    let order = |a: &DropDir, b: &DropDir| (a.ctime, &a.name, &a.dir).cmp(&(b.ctime, &b.name, &b.dir));
-    found.ready.sort_by(order);
-    found.processing.sort_by(order);
+    (found.ready_total, found.processing_total) = (ready.total, processing.total);
+    (found.ready, found.processing) = (ready.oldest_first(), processing.oldest_first());
     found.ignored.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
@@ -267,7 +366,7 @@ fn drop_dir(fs: &dyn Fs, post: &Path, dir: &OsStr, rest: &[u8]) -> io::Result<Op
         dir: dir.to_owned(),
         ctime: (stat.ctime, stat.ctime_nanos),
         id: stat.id,
-        read_at: None,
+        read: None,
         bad_name,
     }))
 }

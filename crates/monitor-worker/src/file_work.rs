@@ -8,12 +8,13 @@ use durable_fs::{Fs, durable};
 use service::clock::Clock;
 use service::sync::lock;
 
-use crate::drop_dir;
+use crate::drop_dir::{self, DropListing};
 use crate::memory::CycleMemory;
 use crate::pause::PauseSwitch;
 use crate::progress_hook::ProgressHook;
 use crate::receipt::StateReceipts;
 use crate::settings::MonitorSettings;
+use crate::staging::PathNumbers;
 
 /// The synchronous half of the monitor. Its steps are in `intake`, `settle` and `tidy`.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct FileWork {
     pub(crate) receipts: StateReceipts,
     pub(crate) pause: PauseSwitch,
     pub(crate) progress: ProgressHook,
+    /// The numbers of all paths in this process.
+    pub(crate) path_numbers: PathNumbers,
     memory: Mutex<CycleMemory>,
 }
 
@@ -47,7 +50,8 @@ impl FileWork {
         let pause = PauseSwitch::open(&*fs, &settings.state)?;
         let rejections = receipts.rejections(&*fs)?.into_iter().map(|r| (r.name.clone(), r)).collect();
         let memory = Mutex::new(CycleMemory::new(rejections));
-        Ok(Self { fs, clock, settings, receipts, pause, memory, progress: ProgressHook::default() })
+        let (progress, path_numbers) = (ProgressHook::default(), PathNumbers::default());
+        Ok(Self { fs, clock, settings, receipts, pause, memory, progress, path_numbers })
     }
 
     pub(crate) fn memory(&self) -> MutexGuard<'_, CycleMemory> {
@@ -61,9 +65,15 @@ impl FileWork {
 
     /// Lists the drop directory, and updates the counts.
     pub(crate) fn recount(&self) -> io::Result<()> {
-        let found = drop_dir::list(&*self.fs, &self.settings.post, self.settings.any_case)?;
+        let found = self.list()?;
         self.memory().count(&found);
         Ok(())
+    }
+
+    /// Lists the drop directory.
+    pub(crate) fn list(&self) -> io::Result<DropListing> {
+        let MonitorSettings { post, any_case, limits, .. } = &self.settings;
+        drop_dir::list(&*self.fs, post, *any_case, limits.listed_drops)
     }
 
     /// Removes a directory that no one needs. If that fails, it is found again by its name later.

@@ -49,12 +49,13 @@ impl FileWork {
             return;
         }
         let prefix = format!("{STAGING_PREFIX}{}_", self.settings.instance);
-        let Ok(entries) = self.fs.read_dir(&self.settings.inbound) else {
+        let entries = self.fs.open_dir(&self.settings.inbound).and_then(|dir| dir.iter_entries());
+        let Ok(entries) = entries else {
             // The directory is not mounted yet: try again in the next cycle.
             self.memory().own_staging_removed = false;
             return;
         };
-        for entry in entries {
+        for entry in entries.map_while(Result::ok) {
             if entry.name.to_str().is_some_and(|name| name.starts_with(&prefix)) {
                 self.remove_quietly(&self.settings.inbound.join(&entry.name));
             }

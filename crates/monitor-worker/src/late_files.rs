@@ -4,17 +4,98 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use durable_fs::{Dir, FileKind, durable};
+use durable_fs::{Dir, FileKind, Stat, durable};
 use fleet::batch::MAX_DROP_DEPTH;
-use tuf_core::sha256::Sha256;
+use tuf_core::sha256::{Sha256, Sha256Hasher};
 
 use crate::done_name;
-use crate::drop_dir::{DONE, DropName};
+use crate::drop_dir::{DONE, DropDir, DropName};
 use crate::file_work::FileWork;
+use crate::read_mark::{ReadMark, TickPrint};
 use crate::receipt::Receipt;
 use crate::rejection::{self, RejectReason};
 
+/// The files that were changed at a time or later.
+#[derive(Default)]
+struct RecentFiles {
+    print: TickPrint,
+    /// One of them, preferably one that was changed later.
+    shown: Option<((i64, u32), PathBuf)>,
+}
+
+impl RecentFiles {
+    /// Those below the open directory `dir`.
+    fn below(dir: &dyn Dir, time: (i64, u32)) -> io::Result<Self> {
+        let mut recent = Self::default();
+        recent.add(dir, Path::new(""), 0, time)?;
+        Ok(recent)
+    }
+
+    fn add(&mut self, dir: &dyn Dir, below: &Path, depth: usize, time: (i64, u32)) -> io::Result<()> {
+        for entry in dir.iter_entries()? {
+            let entry = entry?;
+            let path = below.join(&entry.name);
+            if entry.kind == FileKind::Dir {
+                if depth < MAX_DROP_DEPTH {
+                    self.add(dir.open_dir(&entry.name)?.as_ref(), &path, depth + 1, time)?;
+                } else {
+                    // No drop that was read is nested more deeply.
+                    self.note(path, (i64::MAX, 0), dir.stat_of(&entry.name)?);
+                }
+                continue;
+            }
+            // An NFS client gives an open file such a name when it is removed, which changes its time.
+            if durable::is_nfs_remnant(&entry.name) {
+                continue;
+            }
+            match dir.stat_of(&entry.name) {
+                Ok(stat) if (stat.ctime, stat.ctime_nanos) >= time => {
+                    self.note(path, (stat.ctime, stat.ctime_nanos), stat);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, path: PathBuf, changed: (i64, u32), stat: Stat) {
+        let mut hasher = Sha256Hasher::new();
+        for number in [stat.id.1, stat.len, stat.ctime.unsigned_abs(), u64::from(stat.ctime_nanos)] {
+            hasher.update(&number.to_be_bytes());
+        }
+        hasher.update(path.as_os_str().as_encoded_bytes());
+        // In any order: directories are listed in none.
+        let print = hasher.finish().to_string();
+        let print = print.get(..8).and_then(|digits| TickPrint::from_str_radix(digits, 16).ok()).unwrap_or(1);
+        self.print = self.print.wrapping_add(print);
+        if self.shown.as_ref().is_none_or(|(shown, _)| *shown < changed) {
+            self.shown = Some((changed, path));
+        }
+    }
+
+    /// One of the files, if they are not those of the mark, or more.
+    fn late(self, mark: &ReadMark) -> Option<PathBuf> {
+        let (changed, path) = self.shown?;
+        let is_late = changed > mark.time || mark.tick.is_some_and(|tick| tick != self.print);
+        is_late.then_some(path)
+    }
+}
+
 impl FileWork {
+    /// The mark of a drop that is read from now on, `time` by the clock of its mount. `newest` is the newest change of a file
+    /// when it was listed: as a rule it is before `time`, and the drop is not looked at again.
+    pub(crate) fn read_mark(&self, drop: &DropDir, time: (i64, u32), newest: Option<(i64, u32)>) -> ReadMark {
+        if newest.is_none_or(|newest| newest < time) {
+            return ReadMark { time, tick: Some(0) };
+        }
+        let dir = self.fs.open_dir(&self.settings.post.join(&drop.dir));
+        let recent = dir.and_then(|dir| RecentFiles::below(dir.as_ref(), time));
+        // If it cannot be read, no print matches, and a file of that tick is kept rather than deleted.
+        ReadMark { time, tick: Some(recent.map_or(TickPrint::MAX, |recent| recent.print)) }
+    }
+
     /// Keeps those of the published directories `done` to which something was written after they were read, and returns the
     /// durable names under which the others may be removed.
     ///
@@ -42,10 +123,10 @@ impl FileWork {
     /// # Errors
     /// The error from the file system; nothing may be removed then.
     fn keep_if_late(&self, dir: &OsStr) -> io::Result<Option<OsString>> {
-        let Some((name, read_at)) = done_name::parse(dir) else { return Ok(Some(dir.to_owned())) };
+        let Some((name, read)) = done_name::parse(dir) else { return Ok(Some(dir.to_owned())) };
         let (fs, post) = (&*self.fs, &self.settings.post);
         let path = post.join(dir);
-        let Some(late) = written_after(fs.open_dir(&path)?.as_ref(), Path::new(""), 0, read_at)? else {
+        let Some(late) = RecentFiles::below(fs.open_dir(&path)?.as_ref(), read.time)?.late(&read) else {
             let number = self.memory().next_number();
             let removing = OsString::from(removing_name(&name, &self.settings.instance, number));
             return match durable::rename_dir(fs, &path, &post.join(&removing)) {
@@ -73,34 +154,6 @@ impl FileWork {
 fn removing_name(name: &DropName, instance: &str, number: u64) -> String {
     let instance = Sha256::of(instance.as_bytes()).to_string();
     format!("{DONE}{name}.{}-{number}", instance.get(..8).unwrap_or_default())
-}
-
-/// A file below the open directory `dir`, at `below` in the drop, whose last change is after `time`.
-fn written_after(dir: &dyn Dir, below: &Path, depth: usize, time: (i64, u32)) -> io::Result<Option<PathBuf>> {
-    for entry in dir.entries()? {
-        let path = below.join(&entry.name);
-        if entry.kind == FileKind::Dir {
-            // No drop that was read is nested more deeply.
-            if depth >= MAX_DROP_DEPTH {
-                return Ok(Some(path));
-            }
-            if let Some(late) = written_after(dir.open_dir(&entry.name)?.as_ref(), &path, depth + 1, time)? {
-                return Ok(Some(late));
-            }
-            continue;
-        }
-        // An NFS client gives an open file such a name when it is removed, which changes its time.
-        if durable::is_nfs_remnant(&entry.name) {
-            continue;
-        }
-        match dir.stat_of(&entry.name) {
-            Ok(stat) if (stat.ctime, stat.ctime_nanos) > time => return Ok(Some(path)),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

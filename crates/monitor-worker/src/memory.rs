@@ -6,24 +6,53 @@ use std::ffi::OsString;
 use fleet::contract::WaitingDrop;
 
 use crate::drop_dir::{DropDir, DropListing, DropName};
+use crate::kept_survey::KeptSurvey;
 use crate::receipt::Receipt;
 use crate::wait_reason::WaitReason;
 
 /// How many drops and ignored entries `status` names.
 pub const MAX_NAMED_DROPS: usize = 20;
 
-/// Most cycles for which a drop is put off before the targets-worker is asked for it again.
-const MOST_CYCLES_PUT_OFF: u32 = 64;
+/// The first time for which a drop is put off, in seconds, and the longest: each is twice the one before.
+const PUT_OFF_SECONDS: (i64, i64) = (10, 3600);
 
-/// A drop that the targets-worker does not add yet.
+/// A drop that the targets-worker does not add yet. Each try copies the drop, so it is tried again only once a time has passed,
+/// or a number of cycles, which double with each try: cycles come seldom on an idle fleet and often on a busy one.
 #[derive(Clone, Debug)]
 pub(crate) struct PutOff {
     /// Why, in the words of the targets-worker.
-    pub(crate) reason: String,
+    reason: String,
     /// How often it was put off.
     times: u32,
     /// For how many more cycles it is not tried.
-    cycles: u32,
+    cycles: u64,
+    /// When it was put off, Unix seconds.
+    since: i64,
+}
+
+impl PutOff {
+    fn again(before: Option<&Self>, reason: &str, now: i64) -> Self {
+        let times = before.map_or(0, |before| before.times);
+        let cycles = 1_u64.checked_shl(times).unwrap_or(u64::MAX);
+        Self { reason: reason.to_owned(), times: times.saturating_add(1), cycles, since: now }
+    }
+
+    fn is_due(&self, now: i64) -> bool {
+        let (first, longest) = PUT_OFF_SECONDS;
+        let doubled = first.checked_shl(self.times.saturating_sub(1)).filter(|seconds| *seconds > 0);
+        let seconds = doubled.map_or(longest, |seconds| seconds.min(longest));
+        // A clock that was set back says nothing about the time that passed.
+        self.cycles == 0 || now.saturating_sub(self.since) >= seconds
+    }
+}
+
+/// An older drop with which a drop shares a path.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedPath {
+    pub(crate) older: DropName,
+    /// Device and inode of its directory.
+    pub(crate) older_id: (u64, u64),
+    pub(crate) path: String,
 }
 
 /// The monitor's knowledge that is not on disk.
@@ -40,7 +69,13 @@ pub(crate) struct CycleMemory {
     /// How often each drop was found changing.
     pub(crate) changing: HashMap<DropName, u32>,
     /// Drops that the targets-worker does not add yet, by device and inode of their directories.
-    pub(crate) put_off: HashMap<(u64, u64), PutOff>,
+    put_off: HashMap<(u64, u64), PutOff>,
+    /// The surveys of the drops that were held back in the last cycle, by device and inode of their directories.
+    pub(crate) surveys: HashMap<(u64, u64), KeptSurvey>,
+    /// The older drops with which drops were found to share a path, by device and inode of the younger one, with its time.
+    shared_paths: HashMap<(u64, u64), ((i64, u32), SharedPath)>,
+    /// A condition of the drop directory that an operator has to look at.
+    pub(crate) notice: Option<String>,
     /// Rejections in the journal, by drop name.
     pub(crate) rejections: HashMap<String, Receipt>,
     /// The batch directory in use.
@@ -99,30 +134,39 @@ impl CycleMemory {
         self.held = held.iter().rev().map(|(name, reason)| (name.clone(), reason.to_string())).collect();
     }
 
-    /// Puts a drop off: each time for twice as many cycles, because each try copies it.
-    pub(crate) fn put_off(&mut self, drop: &DropDir, reason: &str) {
-        let times = self.put_off.get(&drop.id).map_or(0, |before| before.times);
-        let cycles = 1_u32.checked_shl(times).unwrap_or(u32::MAX).min(MOST_CYCLES_PUT_OFF);
-        let put_off = PutOff { reason: reason.to_owned(), times: times.saturating_add(1), cycles };
+    /// Puts a drop off at `now` (Unix seconds).
+    pub(crate) fn put_off(&mut self, drop: &DropDir, reason: &str, now: i64) {
+        let put_off = PutOff::again(self.put_off.get(&drop.id), reason, now);
         self.put_off.insert(drop.id, put_off);
         self.held.insert(drop.name.clone(), reason.to_owned());
     }
 
-    /// Why a drop is not tried in this cycle, which counts.
-    pub(crate) fn is_put_off(&mut self, drop: &DropDir) -> Option<String> {
-        let put_off = self.put_off.get_mut(&drop.id).filter(|put_off| put_off.cycles > 0)?;
+    /// Why a drop is not tried in this cycle, at `now` (Unix seconds). The cycle counts.
+    pub(crate) fn is_put_off(&mut self, drop: &DropDir, now: i64) -> Option<String> {
+        let put_off = self.put_off.get_mut(&drop.id).filter(|put_off| !put_off.is_due(now))?;
         put_off.cycles -= 1;
         Some(put_off.reason.clone())
+    }
+
+    /// Remembers that a drop shares a path with an older one.
+    pub(crate) fn remember_shared_path(&mut self, drop: &DropDir, shared: SharedPath) {
+        self.shared_paths.insert(drop.id, (drop.ctime, shared));
+    }
+
+    /// The older drop with which a drop was found to share a path.
+    pub(crate) fn shared_path(&self, drop: &DropDir) -> Option<SharedPath> {
+        let (ctime, shared) = self.shared_paths.get(&drop.id)?;
+        (*ctime == drop.ctime).then(|| shared.clone())
     }
 
     /// Updates the counts and the ages of the oldest drops.
     pub(crate) fn count(&mut self, found: &DropListing) {
         let counts = [
-            ("ready", found.ready.len() as u64),
-            ("processing", found.processing.len() as u64),
+            ("ready", found.ready_total),
+            ("processing", found.processing_total),
             ("rejected", found.rejected),
             ("late", found.late),
-            ("ignored", found.ignored.len() as u64),
+            ("ignored", found.ignored_total),
         ];
         self.counts = counts.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
         // A drop that was taken in and makes no progress waits as well; one that ended and cannot be renamed does not.
@@ -143,5 +187,13 @@ impl CycleMemory {
         let present: HashSet<(u64, u64)> = found.processing.iter().chain(&found.ready).map(|drop| drop.id).collect();
         self.claimed.retain(|id, _| present.contains(id));
         self.put_off.retain(|id, _| present.contains(id));
+        self.shared_paths.retain(|id, (_, shared)| present.contains(id) && present.contains(&shared.older_id));
+        let notice = found.notice();
+        if notice != self.notice {
+            if let Some(notice) = &notice {
+                tracing::warn!(notice, "drop directory holds too much");
+            }
+            self.notice = notice;
+        }
     }
 }

@@ -171,8 +171,8 @@ impl Monitor {
         self.blocking(FileWork::tidy).await
     }
 
-    /// Sets a function that is called between two reads while files are copied; if it returns `false`, the cycle ends with
-    /// an error. Only the first function that is set is called.
+    /// Sets a function that is called for each name of a drop that is listed, and between two reads while files are copied; if
+    /// it returns `false`, the cycle ends with an error. Only the first function that is set is called.
     pub fn on_progress(&self, hook: impl Fn() -> bool + Send + Sync + 'static) {
         self.work.progress.set(Box::new(hook));
     }
@@ -208,7 +208,13 @@ impl Monitor {
         counts
     }
 
-    /// The oldest drops that wait, at most [`MAX_NAMED_DROPS`](crate::MAX_NAMED_DROPS), and as many ignored entries, each with its reason.
+    /// The conditions of the drop directory that an operator has to look at.
+    pub fn notices(&self) -> Vec<String> {
+        self.work.memory().notice.iter().cloned().collect()
+    }
+
+    /// The oldest drops that wait, at most [`MAX_NAMED_DROPS`](crate::MAX_NAMED_DROPS), and as many ignored entries, each with
+    /// its reason.
     pub fn waiting(&self) -> Vec<WaitingDrop> {
         let memory = self.work.memory();
         let named = memory.waiting.iter().map(|(name, since)| WaitingDrop {

@@ -48,6 +48,11 @@ pub struct BatchLimits {
     pub path_bytes_per_drop: u64,
     /// Deepest directory of a drop: one directly in the drop is at depth 1. At most [`MAX_DROP_DEPTH`].
     pub depth_per_drop: usize,
+    /// Most paths of drops that are held back which are kept in memory, 8 bytes each; an eighth as many of small drops, 32
+    /// bytes each. Further ones are compared on disk.
+    pub held_paths: usize,
+    /// Most ready drops that one listing takes, and as many that were taken in: the oldest.
+    pub listed_drops: usize,
     /// Bytes of free space that staging leaves free.
     pub reserve_bytes: u64,
     /// Inodes that staging leaves free.
@@ -63,6 +68,8 @@ impl Default for BatchLimits {
             files_per_drop: 1_000_000,
             path_bytes_per_drop: 64 << 20,
             depth_per_drop: MAX_DROP_DEPTH,
+            held_paths: 8 << 20,
+            listed_drops: 65_536,
             reserve_bytes: 64 << 20,
             reserve_inodes: 1_000,
         }

@@ -40,7 +40,7 @@ impl FileWork {
         let verdicts = verdicts(added);
         for (listed, dir) in staged.batch.drops.iter().zip(staged.dirs) {
             if let Some(waits) = added.waiting.iter().find(|w| w.name == listed.name && w.digest == listed.digest) {
-                self.memory().put_off(&dir, &waits.reason);
+                self.memory().put_off(&dir, &waits.reason, self.clock.now().unix());
                 settled.held.push((dir.name, WaitReason::TargetsWorker(waits.reason.clone())));
                 continue;
             }

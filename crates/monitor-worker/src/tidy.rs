@@ -9,17 +9,19 @@ use durable_fs::{Dir, DirEntry, FileKind, Stat, durable};
 use fleet::batch::{MAX_DROP_DEPTH, is_dir_name};
 
 use crate::batch;
-use crate::drop_dir::{self, DONE, DropListing, PROCESSING};
+use crate::drop_dir::{self, DONE, DropListing, PROCESSING, RECEIPT};
 use crate::file_work::FileWork;
 use crate::inbound_dir::{STAGING_PREFIX, TRASH_PREFIX};
 
 /// Seconds between two searches for files past their time.
 const COLLECT_INTERVAL: i64 = 3600;
+/// How many published directories are looked at before the first of them is removed.
+const DONE_CHUNK: usize = 1024;
 
 impl FileWork {
     /// Removes published directories, used batches and, hourly, files past their time.
     pub(crate) fn tidy(&self) -> io::Result<()> {
-        let found = drop_dir::list(&*self.fs, &self.settings.post, self.settings.any_case)?;
+        let found = self.list()?;
         self.finish_directories(&found)?;
         self.discard_unneeded_batches()?;
         self.empty_trash()?;
@@ -27,7 +29,7 @@ impl FileWork {
         let due = self.memory().last_collection.is_none_or(|last| now < last || now - last >= COLLECT_INTERVAL);
         if due {
             self.memory().last_collection = Some(now);
-            self.collect_by_age(&found)?;
+            self.collect_by_age()?;
         }
         Ok(())
     }
@@ -36,13 +38,18 @@ impl FileWork {
     /// otherwise a power cut could bring a directory back under its processing name, half empty or without its rejection.
     fn finish_directories(&self, found: &DropListing) -> io::Result<()> {
         let in_processing = |name: &str| found.processing.iter().any(|d| d.name.as_str() == name);
-        let ended: Vec<_> = self.memory().rejections.values().filter(|r| !in_processing(&r.name)).cloned().collect();
-        if found.done.is_empty() && ended.is_empty() {
+        let ended: Vec<_> = if found.leaves_processing_out() {
+            // Some may still have a processing name.
+            Vec::new()
+        } else {
+            self.memory().rejections.values().filter(|r| !in_processing(&r.name)).cloned().collect()
+        };
+        if found.done == 0 && ended.is_empty() {
             return Ok(());
         }
         self.fs.sync_dir(&self.settings.post)?;
-        for dir in self.without_late_files(&found.done)? {
-            self.remove_quietly(&self.settings.post.join(dir));
+        if found.done > 0 {
+            self.remove_done()?;
         }
         for receipt in &ended {
             // A cycle that runs at the same time may have rejected the name again.
@@ -55,10 +62,34 @@ impl FileWork {
         Ok(())
     }
 
+    /// Removes published directories, whose names are durable.
+    fn remove_done(&self) -> io::Result<()> {
+        let mut entries = self.fs.open_dir(&self.settings.post)?.iter_entries()?;
+        loop {
+            let mut done = Vec::new();
+            for entry in entries.by_ref() {
+                let entry = entry?;
+                if entry.kind == FileKind::Dir && starts_with(&entry.name, DONE) {
+                    done.push(entry.name);
+                }
+                if done.len() >= DONE_CHUNK {
+                    break;
+                }
+            }
+            if done.is_empty() {
+                return Ok(());
+            }
+            for dir in self.without_late_files(&done)? {
+                self.remove_quietly(&self.settings.post.join(dir));
+            }
+        }
+    }
+
     /// Takes batches out of use if none of their drops is in processing: their cycle ended, or was interrupted at its end. A
     /// batch that any monitor works on has processing directories.
     fn discard_unneeded_batches(&self) -> io::Result<()> {
-        for entry in self.fs.read_dir(&self.settings.inbound)? {
+        for entry in self.fs.open_dir(&self.settings.inbound)?.iter_entries()? {
+            let entry = entry?;
             if !is_dir_name(&entry.name) || self.is_in_flight(&entry.name) {
                 continue;
             }
@@ -84,8 +115,13 @@ impl FileWork {
 
     fn empty_trash(&self) -> io::Result<()> {
         let own = format!("{TRASH_PREFIX}{}_", self.settings.instance);
-        let entries = self.fs.read_dir(&self.settings.inbound)?;
-        let trash: Vec<_> = entries.iter().filter(|e| starts_with(&e.name, &own)).collect();
+        let mut trash = Vec::new();
+        for entry in self.fs.open_dir(&self.settings.inbound)?.iter_entries()? {
+            let entry = entry?;
+            if starts_with(&entry.name, &own) {
+                trash.push(entry);
+            }
+        }
         if trash.is_empty() {
             return Ok(());
         }
@@ -97,10 +133,11 @@ impl FileWork {
         Ok(())
     }
 
-    fn collect_by_age(&self, found: &DropListing) -> io::Result<()> {
+    fn collect_by_age(&self) -> io::Result<()> {
         let settings = &self.settings;
         let now = self.now_on(&settings.inbound);
-        for entry in self.fs.read_dir(&settings.inbound)? {
+        for entry in self.fs.open_dir(&settings.inbound)?.iter_entries()? {
+            let entry = entry?;
             let path = settings.inbound.join(&entry.name);
             let is_batch = is_dir_name(&entry.name);
             if durable::is_temp_name(&entry.name) && entry.kind == FileKind::File {
@@ -122,13 +159,21 @@ impl FileWork {
         if let Some(age) = settings.abandoned_after {
             self.remove_abandoned(age, now)?;
         }
-        for name in &found.receipts {
-            let path = settings.post.join(name);
-            let keep = if durable::is_temp_name(name) { settings.collect_after } else { settings.keep_public_receipts };
-            self.remove_if_older(&path, keep, now)?;
+        for entry in self.fs.open_dir(&settings.post)?.iter_entries()? {
+            let DirEntry { name, kind } = entry?;
+            // Temporary files may be unfinished receipts.
+            let keep = match durable::is_temp_name(&name) {
+                true => settings.collect_after,
+                false if starts_with(&name, RECEIPT) => settings.keep_public_receipts,
+                false => continue,
+            };
+            if kind == FileKind::File {
+                self.remove_if_older(&settings.post.join(name), keep, now)?;
+            }
         }
         let now = self.now_on(self.receipts.dir());
-        for entry in self.fs.read_dir(self.receipts.dir())? {
+        for entry in self.fs.open_dir(self.receipts.dir())?.iter_entries()? {
+            let entry = entry?;
             let keep =
                 if durable::is_temp_name(&entry.name) { settings.collect_after } else { settings.keep_state_receipts };
             self.remove_if_older(&self.receipts.dir().join(&entry.name), keep, now)?;
@@ -138,7 +183,8 @@ impl FileWork {
 
     /// Removes drops that a producer began and never finished. Anything in a drop that is younger than `age` keeps all of it.
     fn remove_abandoned(&self, age: Duration, now: i64) -> io::Result<()> {
-        for entry in self.fs.read_dir(&self.settings.post)? {
+        for entry in self.fs.open_dir(&self.settings.post)?.iter_entries()? {
+            let entry = entry?;
             if entry.kind != FileKind::Dir || !drop_dir::is_unfinished(&entry.name, self.settings.any_case) {
                 continue;
             }
@@ -214,7 +260,8 @@ fn all_older(dir: &dyn Dir, age: Duration, now: i64, depth: usize) -> io::Result
     if depth > MAX_DROP_DEPTH {
         return Ok(false);
     }
-    for DirEntry { name, kind } in dir.entries()? {
+    for entry in dir.iter_entries()? {
+        let DirEntry { name, kind } = entry?;
         if !has_age(&dir.stat_of(&name)?, age, now)
             || (kind == FileKind::Dir && !all_older(dir.open_dir(&name)?.as_ref(), age, now, depth + 1)?)
         {

@@ -26,8 +26,8 @@ pub enum WaitReason {
     /// The inbound directory became full while the drop was copied.
     #[error("no space is left in the inbound directory")]
     InboundFull,
-    /// The targets-worker does not add it yet, for instance because the targets directory has too little space for it; the text is
-    /// from there.
+    /// The targets-worker does not add it yet, for instance because the targets directory has too little space for it; the text
+    /// is from there.
     #[error("{0}")]
     TargetsWorker(String),
     /// An older drop with the same target path is held back, and the later of two such drops has to win.
@@ -38,8 +38,8 @@ pub enum WaitReason {
         /// The path that both have.
         path: String,
     },
-    /// An older drop is held back, and its paths are too many to be compared.
-    #[error("it waits for the older drop {older}: too many paths are held back to be compared")]
+    /// An older drop is held back, and its paths cannot be read, so that they cannot be compared.
+    #[error("it waits for the older drop {older}, whose files cannot be listed: they may have one path")]
     OlderDropUnknown {
         /// The older drop.
         older: DropName,
@@ -67,4 +67,11 @@ pub enum WaitReason {
     /// It changed while it was read; after the third time it is rejected.
     #[error(transparent)]
     Changed(#[from] ChangedWhileRead),
+}
+
+impl WaitReason {
+    /// Whether the monitor has no permission to read the drop.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
 }

@@ -22,15 +22,21 @@ impl FileWork {
         let mut failed = false;
         // When the last drop with a path was renamed; `None` for one that stays ready until the next cycle.
         let mut renamed: HashMap<u64, Option<(i64, u32)>> = HashMap::new();
+        // The same of any drop, and of those whose paths are not known: each may share one with any other.
+        let (mut any, mut unknown) = (Vec::new(), Vec::new());
         for mut candidate in picked {
             if self.must_wait(&candidate, report) {
                 continue;
             }
-            let shared = candidate.paths.iter().filter_map(|path| renamed.get(path)).copied().collect::<Vec<_>>();
+            let paths = candidate.known_paths().iter();
+            let mut shared = paths.filter_map(|path| renamed.get(path)).copied().collect::<Vec<_>>();
+            shared.extend(if candidate.is_unknown() { &any } else { &unknown });
             let after = shared.iter().copied().flatten().max();
             if shared.contains(&None) || after.is_some_and(|after| !self.has_ticked_since(after)) {
                 report.more = true;
-                renamed.extend(candidate.paths.iter().map(|path| (*path, None)));
+                renamed.extend(candidate.known_paths().iter().map(|path| (*path, None)));
+                any.push(None);
+                unknown.extend(candidate.is_unknown().then_some(None));
                 continue;
             }
             if after.is_some() {
@@ -47,13 +53,16 @@ impl FileWork {
                     self.memory().claimed.insert(drop.id, drop.ctime.0);
                     drop.dir = to;
                     drop.ctime = (stat.ctime, stat.ctime_nanos);
-                    renamed.extend(candidate.paths.iter().map(|path| (*path, Some(candidate.drop.ctime))));
+                    let time = Some(candidate.drop.ctime);
+                    renamed.extend(candidate.known_paths().iter().map(|path| (*path, time)));
+                    any.push(time);
+                    unknown.extend(candidate.is_unknown().then_some(time));
                     claimed.push(candidate);
                 }
                 Ok(false) => match durable::stat_if_there(&*self.fs, &post.join(&to))? {
                     Some(stat) if stat.kind != FileKind::Dir => {
                         let name = to.to_string_lossy().into_owned();
-                        self.hold_back(&candidate, WaitReason::ProcessingNameTaken { name }, report);
+                        self.hold_back_whole(&candidate, WaitReason::ProcessingNameTaken { name }, report);
                     }
                     // A drop of that name is taken in already: the next cycle finds it.
                     _ => report.more = true,
@@ -61,7 +70,7 @@ impl FileWork {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {
                     failed = true;
-                    self.hold_back(&candidate, WaitReason::NotRenamed(e), report);
+                    self.hold_back_whole(&candidate, WaitReason::NotRenamed(e), report);
                 }
             }
         }

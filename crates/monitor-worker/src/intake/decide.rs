@@ -10,7 +10,7 @@ use crate::file_work::FileWork;
 use crate::inbound_dir::StagingDir;
 use crate::receipt::Receipt;
 use crate::rejection::RejectReason;
-use crate::staging::{self, CopyTarget, DropContents, NotTaken};
+use crate::staging::{self, ChangedWhileRead, CopyTarget, DropContents, NotTaken};
 use crate::wait_reason::WaitReason;
 
 /// How often a drop may be found changing before it is rejected.
@@ -29,10 +29,13 @@ pub(super) enum DropDecision {
 }
 
 impl FileWork {
-    /// Copies a drop to `name` in the staging directory and decides. Unless the drop is to be signed, the copy is removed.
+    /// Copies a drop to `name` in the staging directory and decides. One whose paths were not `listed` before is not signed: a
+    /// younger drop may have been taken in with it, or an older one may wait, and share a path with it. Unless the drop is to
+    /// be signed, the copy is removed.
     pub(super) fn copy_and_decide(
         &self,
         drop: &DropDir,
+        listed: bool,
         staging: &StagingDir,
         name: &str,
     ) -> Result<DropDecision, CycleError> {
@@ -44,7 +47,13 @@ impl FileWork {
         // A processing directory is whole until it gets another name. If it still has its name, the copy is of the whole
         // drop; if not, another monitor finished it and the copy may be anything.
         let decision = match durable::stat_if_there(&*self.fs, &source)? {
-            Some(stat) if stat.id == drop.id => self.decide(drop, copied)?,
+            Some(stat) if stat.id == drop.id => {
+                let copied = copied.and_then(|contents| match listed {
+                    true => Ok(contents),
+                    false => Err(ChangedWhileRead::NotListed.into()),
+                });
+                self.decide(drop, copied)?
+            }
             _ => DropDecision::Gone,
         };
         if !matches!(decision, DropDecision::Sign(_)) {

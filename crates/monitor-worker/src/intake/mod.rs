@@ -7,6 +7,8 @@ mod held_paths;
 mod mount_time;
 mod pick;
 mod report;
+mod room;
+mod sieve;
 mod stage;
 
 use std::collections::HashSet;
@@ -14,7 +16,7 @@ use std::io;
 
 use crate::batch;
 use crate::cycle::CycleError;
-use crate::drop_dir::{self, DropDir, DropName};
+use crate::drop_dir::{DropDir, DropName};
 use crate::file_work::FileWork;
 use crate::receipt::Receipt;
 use crate::rejection::RejectReason;
@@ -28,15 +30,17 @@ impl FileWork {
         self.remove_own_staging();
         // The cycle before is over, whichever batch it worked on.
         self.memory().in_flight = None;
-        let mut report = IntakeReport::default();
-        let mut found = drop_dir::list(&*self.fs, &self.settings.post, self.settings.any_case)?;
+        let mut report = IntakeReport::new(self.settings.limits.held_paths);
+        let mut found = self.list()?;
+        let leaves_out = found.leaves_processing_out();
         let paused = self.pause.get().paused;
         self.memory().count(&found);
 
         let busy: HashSet<DropName> = found.processing.iter().map(|d| d.name.clone()).collect();
         let ended = self.memory().take_unrenamed(&mut found.processing);
+        let ended_drops = ended.len() as u64;
         self.give_last_names(ended);
-        let present = (found.processing.len() + found.ready.len()) as u64;
+        let present = (found.ready_total + found.processing_total).saturating_sub(ended_drops);
 
         self.finish_noted_rejections(&mut found.processing, &mut report)?;
         self.reject_bad_names(&mut found.processing, &mut report)?;
@@ -48,8 +52,8 @@ impl FileWork {
         report.staged = self.stage(picked, &mut report)?;
         if paused {
             // Intake is paused; drops that were taken in before are finished.
-        } else if report.staged.is_some() {
-            report.more |= !found.ready.is_empty();
+        } else if report.staged.is_some() || leaves_out {
+            report.more |= report.staged.is_some() && !found.ready.is_empty();
         } else {
             self.reject_bad_names(&mut found.ready, &mut report)?;
             // Its processing name is in use: the drop before it ends first.
@@ -60,7 +64,10 @@ impl FileWork {
         }
         let in_batch = report.staged.as_ref().map_or(0, |s| s.dirs.len() as u64);
         report.waiting = present.saturating_sub(report.published + report.rejected + in_batch);
-        self.memory().hold(&report.held);
+        let mut memory = self.memory();
+        memory.hold(&report.held);
+        memory.surveys = std::mem::take(&mut report.surveys);
+        drop(memory);
         Ok(report)
     }
 
@@ -72,7 +79,8 @@ impl FileWork {
             return Ok(());
         }
         let mut batched = HashSet::new();
-        for entry in self.fs.read_dir(&self.settings.inbound)? {
+        for entry in self.fs.open_dir(&self.settings.inbound)?.iter_entries()? {
+            let entry = entry?;
             if fleet::batch::is_dir_name(&entry.name) {
                 let found = batch::read(&*self.fs, &self.settings.inbound.join(&entry.name))?;
                 batched.extend(found.into_iter().flat_map(|batch| batch.drops).map(|drop| (drop.name, drop.post)));

@@ -47,15 +47,22 @@ impl FileWork {
             if self.must_wait(&candidate, report) {
                 continue;
             }
-            let drop = DropDir { read_at, ..candidate.drop.clone() };
-            match self.copy_and_decide(&drop, staging, &index.to_string())? {
+            // One that is not listed is at most rejected.
+            let listed = !candidate.is_unknown();
+            if listed && let Some(reason) = self.lacks_room_now(&candidate.size)? {
+                self.hold_back_whole(&candidate, reason, report);
+                continue;
+            }
+            let read = read_at.map(|time| self.read_mark(&candidate.drop, time, candidate.newest));
+            let drop = DropDir { read, ..candidate.drop.clone() };
+            match self.copy_and_decide(&drop, listed, staging, &index.to_string())? {
                 DropDecision::Sign(contents) => accepted.push((index, drop, contents)),
                 DropDecision::AlreadyPublished(receipt) => published.push((drop, receipt)),
                 DropDecision::Reject(reason) => {
                     let receipt = Receipt::rejected(&drop.name, None, &reason, self.now());
                     rejected.push((drop, receipt));
                 }
-                DropDecision::Hold(reason) => self.hold_back(&candidate, reason, report),
+                DropDecision::Hold(reason) => self.hold_back_whole(&candidate, reason, report),
                 DropDecision::Gone => {}
             }
         }

@@ -83,7 +83,9 @@ impl MonitorService {
             metrics.drops(state, counts.get(state).copied().unwrap_or(0));
         }
         metrics.oldest_ready(monitor.oldest_waiting());
+        let notices = monitor.notices();
         self.context.health.update(|status| {
+            status.notices = notices;
             status.processing = Some(processing);
             status.drops = counts;
             status.waiting = waiting;

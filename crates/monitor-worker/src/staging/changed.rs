@@ -41,4 +41,7 @@ pub enum ChangedWhileRead {
         /// The file or directory.
         entry: DropEntry,
     },
+    /// Its files could not be listed before they were read.
+    #[error("its files could not be listed before they were read; finish a drop before you rename it to tuf_ready_*")]
+    NotListed,
 }

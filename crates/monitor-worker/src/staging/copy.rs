@@ -163,6 +163,10 @@ fn copy_file(
     let mut from = open.from.open_file(name).map_err(failed)?;
     let stat = from.stat().map_err(failed)?;
     let expected = stat.len;
+    // An empty file has no piece to be copied.
+    if !beat() {
+        return Err(NotTaken::Stopping);
+    }
     if stat.nlink > 1 {
         let first = || Linked { path: path.clone(), links: stat.nlink, in_drop: 0 };
         links.entry(stat.id).or_insert_with(first).in_drop += 1;

@@ -29,7 +29,8 @@ pub fn measure(fs: &dyn Fs, dir: &Path, max_files: u64) -> io::Result<DirSize> {
 }
 
 fn add_size(dir: &dyn Dir, depth: usize, max_files: u64, size: &mut DirSize) -> io::Result<()> {
-    for entry in dir.entries()? {
+    for entry in dir.iter_entries()? {
+        let entry = entry?;
         match entry.kind {
             FileKind::Dir => {
                 size.dirs += 1;

@@ -21,4 +21,4 @@ pub use copy::{CopyTarget, DropContents, SHARED_DIR_MODE, copy_drop};
 pub use measure::{DirSize, measure};
 pub use not_taken::NotTaken;
 pub use staged_file::{StagedFile, digest_of};
-pub use survey::{DropSurvey, PathNumbers, path_of, survey};
+pub use survey::{DropSurvey, PathNumbers, for_each_path, survey};

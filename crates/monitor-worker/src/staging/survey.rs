@@ -4,11 +4,15 @@ use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use durable_fs::{Dir, FileKind, Fs};
+use durable_fs::{Dir, FileKind, Fs, durable};
 use fleet::batch::MAX_DROP_DEPTH;
 
 use super::measure::DirSize;
+use super::walk::is_nfs_leftover;
+use crate::manifest::MANIFEST;
+use crate::rejection::REASON_FILE;
 
 /// Numbers that stand for paths: equal for equal paths, and (but by a chance of one in 2^64) different for different ones. A
 /// producer cannot choose them, and they take a fraction of the memory of the paths.
@@ -28,55 +32,83 @@ impl PathNumbers {
 pub struct DropSurvey {
     /// How much it holds.
     pub size: DirSize,
-    /// The numbers of its paths; names that are not UTF-8 are left out.
-    pub paths: Vec<u64>,
+    /// The numbers of its paths, sorted; names that are not UTF-8 are left out. `None` where they are not known, because the
+    /// drop has too many.
+    pub paths: Option<Arc<[u64]>>,
+    /// The newest change of a file in it (seconds, nanoseconds); the far future if that of one cannot be read.
+    pub newest: Option<(i64, u32)>,
 }
 
-/// Walks through the drop at `dir`; links and special files do not count, nor do files that are nested more deeply than those of
-/// a drop may be. Stops above `max_files` files or directories.
+/// Walks through the drop at `dir`; links and special files do not count, nor do files that are nested more deeply than those
+/// of a drop may be. Stops where the drop has more than `max_files` targets or directories, or other names, so that it is
+/// certainly rejected. A file whose state cannot be read counts as empty: its path is known. `beat` is called for each name and
+/// returns whether to continue; if not, the survey is of no use.
 ///
 /// # Errors
-/// The error from the file system.
-pub fn survey(fs: &dyn Fs, dir: &Path, max_files: u64, numbers: &PathNumbers) -> io::Result<DropSurvey> {
-    let mut found = DropSurvey::default();
-    walk(fs.open_dir(dir)?.as_ref(), Path::new(""), 0, &mut |entry| {
-        match entry {
-            Found::Dir => found.size.dirs += 1,
-            Found::File { path, dir, name } => {
-                found.size.files += 1;
-                found.size.bytes = found.size.bytes.saturating_add(dir.stat_of(name)?.len);
-                found.paths.extend(path.to_str().map(|path| numbers.of(path)));
-            }
-        }
-        Ok(found.size.files <= max_files && found.size.dirs <= max_files)
-    })?;
-    Ok(found)
-}
-
-/// The path below `dir` that has this number, if any is found among the first `max_files`.
-///
-/// # Errors
-/// The error from the file system.
-pub fn path_of(
+/// A directory cannot be read, so that its paths are not known.
+pub fn survey(
     fs: &dyn Fs,
     dir: &Path,
     max_files: u64,
     numbers: &PathNumbers,
-    number: u64,
-) -> io::Result<Option<String>> {
-    let (mut seen, mut wanted) = (0, None);
-    walk(fs.open_dir(dir)?.as_ref(), Path::new(""), 0, &mut |entry| {
-        seen += 1;
-        if let Found::File { path, .. } = entry {
-            wanted = path.to_str().filter(|path| numbers.of(path) == number).map(str::to_owned);
+    beat: &dyn Fn() -> bool,
+) -> io::Result<DropSurvey> {
+    durable::retry_stale(|| survey_once(fs, dir, max_files, numbers, beat))
+}
+
+fn survey_once(
+    fs: &dyn Fs,
+    dir: &Path,
+    max_files: u64,
+    numbers: &PathNumbers,
+    beat: &dyn Fn() -> bool,
+) -> io::Result<DropSurvey> {
+    let (mut size, mut newest, mut targets, mut others) = (DirSize::default(), None, 0_u64, 0_u64);
+    let mut paths = Vec::new();
+    let whole = walk(fs.open_dir(dir)?.as_ref(), Path::new(""), 0, &mut |entry| {
+        match entry {
+            Found::Dir => size.dirs += 1,
+            Found::Other => others += 1,
+            Found::File { path, dir, name } => {
+                size.files += 1;
+                // Neither of these is a target, as a rule.
+                targets += u64::from(![MANIFEST, REASON_FILE].iter().any(|name| path == Path::new(name)));
+                let (len, changed) = match dir.stat_of(name) {
+                    Ok(stat) => (stat.len, (stat.ctime, stat.ctime_nanos)),
+                    Err(_) => (0, (i64::MAX, 0)),
+                };
+                size.bytes = size.bytes.saturating_add(len);
+                newest = newest.max(Some(changed));
+                paths.extend(path.to_str().map(|path| numbers.of(path)));
+            }
         }
-        Ok(wanted.is_none() && seen <= max_files)
+        targets.max(size.dirs).max(others) <= max_files && beat()
     })?;
-    Ok(wanted)
+    paths.sort_unstable();
+    Ok(DropSurvey { size, paths: whole.then(|| paths.into()), newest })
+}
+
+/// Calls `visit` for the number of each path below `dir`, until it returns `false`.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn for_each_path(
+    fs: &dyn Fs,
+    dir: &Path,
+    numbers: &PathNumbers,
+    visit: &mut dyn FnMut(u64, &str) -> bool,
+) -> io::Result<()> {
+    walk(fs.open_dir(dir)?.as_ref(), Path::new(""), 0, &mut |entry| match entry {
+        Found::File { path, .. } => path.to_str().is_none_or(|path| visit(numbers.of(path), path)),
+        Found::Dir | Found::Other => true,
+    })
+    .map(drop)
 }
 
 enum Found<'a> {
     Dir,
+    /// A link, a special file, or a name that an NFS client left.
+    Other,
     File {
         /// Its path below the drop.
         path: &'a Path,
@@ -87,23 +119,19 @@ enum Found<'a> {
     },
 }
 
-/// Calls `visit` for every file and directory below the open directory `dir`, until it returns `false`; returns whether it
-/// never did.
-fn walk(
-    dir: &dyn Dir,
-    below: &Path,
-    depth: usize,
-    visit: &mut dyn FnMut(Found<'_>) -> io::Result<bool>,
-) -> io::Result<bool> {
-    for entry in dir.entries()? {
+/// Calls `visit` for everything below the open directory `dir`, until it returns `false`; returns whether it never did.
+fn walk(dir: &dyn Dir, below: &Path, depth: usize, visit: &mut dyn FnMut(Found<'_>) -> bool) -> io::Result<bool> {
+    for entry in dir.iter_entries()? {
+        let entry = entry?;
         let path = below.join(&entry.name);
         let more = match entry.kind {
-            FileKind::File => visit(Found::File { path: &path, dir, name: &entry.name })?,
+            _ if entry.name.to_str().is_some_and(is_nfs_leftover) => visit(Found::Other),
+            FileKind::File => visit(Found::File { path: &path, dir, name: &entry.name }),
             FileKind::Dir => {
-                visit(Found::Dir)?
+                visit(Found::Dir)
                     && (depth >= MAX_DROP_DEPTH || walk(dir.open_dir(&entry.name)?.as_ref(), &path, depth + 1, visit)?)
             }
-            FileKind::Symlink | FileKind::Other => true,
+            FileKind::Symlink | FileKind::Other => visit(Found::Other),
         };
         if !more {
             return Ok(false);

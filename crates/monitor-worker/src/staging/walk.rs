@@ -1,6 +1,6 @@
 //! The files of a drop, found without following links, each with a name that can be a target path.
 
-use durable_fs::{Dir, DirEntry, FileKind};
+use durable_fs::{Dir, FileKind};
 use fleet::batch::MAX_DROP_DEPTH;
 use tuf_core::names::TargetPath;
 use tuf_core::store::MAX_FILE_NAME_BYTES;
@@ -28,9 +28,9 @@ pub(super) struct DropFiles {
 
 /// The files of the open drop `dir`.
 pub(super) fn walk(dir: &dyn Dir, limits: &BatchLimits) -> Result<DropFiles, NotTaken> {
-    let mut walk = Walk { found: DropFiles { paths: Vec::new(), manifest: false }, dirs: 0, path_bytes: 0, limits };
-    let entries = dir.entries().map_err(|error| drop_read_failed(|| dir.stat(), DropEntry::Whole, error))?;
-    walk.enter(dir, entries, "", 0)?;
+    let found = DropFiles { paths: Vec::new(), manifest: false };
+    let mut walk = Walk { found, dirs: 0, leftovers: 0, path_bytes: 0, limits };
+    walk.enter(dir, "", 0)?;
     walk.found.paths.sort_unstable();
     Ok(walk.found)
 }
@@ -38,19 +38,32 @@ pub(super) fn walk(dir: &dyn Dir, limits: &BatchLimits) -> Result<DropFiles, Not
 struct Walk<'a> {
     found: DropFiles,
     dirs: u64,
+    /// Names that NFS clients left.
+    leftovers: u64,
     path_bytes: u64,
     limits: &'a BatchLimits,
 }
 
 impl Walk<'_> {
-    fn enter(&mut self, dir: &dyn Dir, entries: Vec<DirEntry>, prefix: &str, depth: usize) -> Result<(), NotTaken> {
+    /// Reads names one by one, so that a directory with too many is left before they take memory.
+    fn enter(&mut self, dir: &dyn Dir, prefix: &str, depth: usize) -> Result<(), NotTaken> {
         let max_depth = self.limits.depth_per_drop.min(MAX_DROP_DEPTH);
-        for entry in entries {
+        let failed = |error| {
+            let entry = match prefix.strip_suffix('/') {
+                Some(path) => DropEntry::Below(path.to_owned()),
+                None => DropEntry::Whole,
+            };
+            drop_read_failed(|| dir.stat(), entry, error)
+        };
+        for entry in dir.iter_entries().map_err(failed)? {
+            let entry = entry.map_err(failed)?;
             let Some(name) = entry.name.to_str() else {
                 let path = format!("{prefix}{}", entry.name.to_string_lossy());
                 return Err(RejectReason::NotUtf8 { path }.into());
             };
             if is_nfs_leftover(name) {
+                self.leftovers += 1;
+                self.check_number()?;
                 continue;
             }
             let path = format!("{prefix}{name}");
@@ -73,9 +86,7 @@ impl Walk<'_> {
                     }
                     self.check_number()?;
                     let below = open_below(dir, &entry.name, &path)?;
-                    let failed = |error| drop_read_failed(|| below.stat(), DropEntry::Below(path.clone()), error);
-                    let entries = below.entries().map_err(failed)?;
-                    self.enter(below.as_ref(), entries, &format!("{path}/"), depth + 1)?;
+                    self.enter(below.as_ref(), &format!("{path}/"), depth + 1)?;
                 }
                 FileKind::File if depth == 0 && name == MANIFEST => self.found.manifest = true,
                 FileKind::File if depth == 0 && name == rejection::REASON_FILE && rejection::is_ours(dir) => {}
@@ -90,7 +101,7 @@ impl Walk<'_> {
 
     fn check_number(&self) -> Result<(), NotTaken> {
         let max = self.limits.files_per_drop;
-        if self.found.paths.len() as u64 > max || self.dirs > max {
+        if self.found.paths.len() as u64 > max || self.dirs.max(self.leftovers) > max {
             return Err(RejectReason::TooManyFiles { max }.into());
         }
         Ok(())
@@ -99,6 +110,6 @@ impl Walk<'_> {
 
 /// Whether an NFS client left this name for a file that was removed while it was open. Narrower than
 /// [`durable_fs::durable::is_nfs_remnant`]: a producer's file such as `.nfs-exports` must be reported, not left out.
-fn is_nfs_leftover(name: &str) -> bool {
+pub(super) fn is_nfs_leftover(name: &str) -> bool {
     name.strip_prefix(".nfs").is_some_and(|rest| rest.len() >= 8 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }

@@ -80,3 +80,30 @@ async fn hard_links_within_a_drop_are_no_late_files_although_their_removal_is_in
     monitor.tidy().await.unwrap();
     assert_eq!(scene.in_post(), [""; 0]);
 }
+
+#[tokio::test]
+async fn on_a_mount_whose_clock_ticks_every_second_a_file_that_arrives_in_the_second_of_the_reading_is_kept() {
+    let scene = Scene::new();
+    scene.fs.set_coarse_times(true);
+    publish_while(&scene, |fs| fs.plant(format!("{POST}/tuf_processing_X/dir/late"), "late")).await;
+    assert_eq!(scene.in_post(), ["tuf_late_X"]);
+    assert_eq!(scene.fs.contents(format!("{POST}/tuf_late_X/dir/late")).as_deref(), Some(b"late".as_slice()));
+    // One that was replaced, and one that became longer.
+    publish_while(&scene, |fs| fs.plant(format!("{POST}/tuf_processing_X/dir/a"), "b")).await;
+    publish_while(&scene, |fs| assert!(fs.corrupt(format!("{POST}/tuf_processing_X/dir/a"), "longer"))).await;
+    assert_eq!(scene.in_post(), ["tuf_late_X", "tuf_late_X.2", "tuf_late_X.3"]);
+}
+
+#[tokio::test]
+async fn on_such_a_mount_a_drop_that_is_read_in_the_second_of_its_post_is_removed_like_any_other() {
+    let scene = Scene::new();
+    scene.fs.set_coarse_times(true);
+    publish_while(&scene, |_| {}).await;
+    assert_eq!(scene.in_post(), [""; 0]);
+    // Also by another process, which knows the files only from the name.
+    scene.post("Y", &[("a", "a"), ("dir/b", "b")]);
+    scene.open().unwrap().run_cycle(&scene.chain).await.unwrap();
+    assert!(scene.in_post()[0].starts_with(".tuf_done_Y."), "{:?}", scene.in_post());
+    scene.open().unwrap().tidy().await.unwrap();
+    assert_eq!(scene.in_post(), [""; 0]);
+}

@@ -11,6 +11,7 @@
 
 mod abandoned;
 mod batching;
+mod bounds;
 mod clocks;
 mod exchanged;
 mod formats;
