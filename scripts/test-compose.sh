@@ -356,7 +356,7 @@ compose run --rm --no-deps -v "$work/try/stray:/var/rugged/signing_keys/snapshot
     >"$work/try/refusal" 2>&1 || status=$?
 cat "$work/try/refusal" >>"$log"
 [ "$status" -eq 3 ] || die "a worker with another's key ended with $status: $(tail -n 2 "$work/try/refusal")"
-grep -q 'a worker may reach the keys of its own role only' "$work/try/refusal" || die "no reason was given"
+grep -q 'a worker may reach only the keys of its own role' "$work/try/refusal" || die "no reason was given"
 ok "a worker that can open another role's key refuses to start"
 
 address=$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$(container rabbitmq)")

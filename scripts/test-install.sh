@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs deploy/install.sh in a fresh Debian machine with systemd and tries the fleet there: releases, each unit's sandbox,
-# README's Python, kills, a restart, a power cut, a changed password, a failed check, and --uninstall.
+# README's Python, kills, a restart, a power cut, a changed password, an upgrade, a failed check, --uninstall, and a RabbitMQ
+# that is there already.
 #
 #   scripts/test-install.sh [--binaries DIR] [--keep]
 #
@@ -424,7 +425,7 @@ expect "the passwords are the same" sh -c 'diff "$1" -' sh "$work/secrets" < <(s
 expect "every target verifies" client --all
 expect "the script finds nothing to change" installs 0 "nothing was changed"
 
-# --- a changed password, an edited file, a failed check ---------------------------------------------------------------
+# --- a changed password, a newer program, an edited file, a failed check ----------------------------------------------
 
 old=$(cat "$machine/etc/rugged/broker/targets-worker")
 rm "$machine/etc/rugged/broker/targets-worker"
@@ -435,6 +436,13 @@ expect "it is another one" sh -c 'test -s "$1" && test "$(cat "$1")" != "$2"' sh
 others() { main_pids | diff "$work/pids" - | grep -c '^>'; }
 expect "only the worker that it belongs to was restarted" sh -c 'test "$1" -eq 1' sh "$(others)"
 expect "a drop is published with the new password" publishes rotated
+
+# Bytes behind the end of a program change the file and nothing else.
+printf newer >>"$machine/root/tuf-fleet/target/release/snapshot-worker"
+main_pids >"$work/pids"
+expect "a newer program is installed" installs 0 "restart tuf-fleet-snapshot-worker.service"
+expect "only its worker was restarted" sh -c 'test "$1" -eq 1' sh "$(others)"
+expect "a drop is published by it" publishes newer
 
 printf '\n# ours\n' >>"$machine/etc/rugged/config.yaml"
 expect "a configuration that the operator edited is kept, and the script says so" installs 0 "keep /etc/rugged/config.yaml"
