@@ -332,11 +332,11 @@ def names_part(names):
     lines += ["", "The reasons, and the names of the list that have them:", ""]
     by_reason = collections.defaultdict(dict)
     for drops in names.values():
-        for entry in drops.values():
+        for drop, entry in drops.items():
             if not entry["accepted"]:
-                by_reason[refusal(entry)][entry["about"]] = None
+                by_reason[refusal(entry)][drop] = entry["about"]
     for why, abouts in sorted(by_reason.items()):
-        line = f"- {why} ({len(abouts)}): {'; '.join(abouts)}"
+        line = f"- {why} ({len(abouts)}): {'; '.join(dict.fromkeys(abouts.values()))}"
         lines += textwrap.wrap(line, 128, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     drops = next(iter(names.values()))
     accepted = [entry["name"] for entry in drops.values() if entry["accepted"]]
