@@ -114,6 +114,17 @@ pub enum TargetFault {
         /// The obstacle.
         source: UnportablePath,
     },
+    /// tough sorts the two paths differently, and `target_names` is `portable`.
+    #[error(
+        "{path} cannot be released beside {other}: tough sorts the two names differently and so refuses the whole role \
+         (target_names: portable)"
+    )]
+    SortedApart {
+        /// The target path.
+        path: TargetPath,
+        /// The path of another target.
+        other: TargetPath,
+    },
     /// Clients of the legacy profile cannot download an empty file.
     #[error("{path} is an empty file, and clients that need keyid_format: legacy cannot download empty files")]
     Empty {

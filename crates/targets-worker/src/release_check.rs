@@ -77,6 +77,12 @@ impl TargetsWorker {
         if let Some(fault) = self.clash_in_store(files)? {
             return Ok(Some(fault));
         }
+        if self.policy.names == TargetNames::Portable {
+            let paths: Vec<&TargetPath> = files.iter().map(|file| &file.path).collect();
+            if let Some(fault) = self.sorted_apart(&paths, &earlier.paths, now)? {
+                return Ok(Some(fault));
+            }
+        }
         earlier.paths.extend(files.iter().map(|file| file.path.clone()));
         // Reading the signed entries costs as much as signing: only done where a target may not be replaced.
         if self.policy.overwrite.is_everything() {

@@ -128,6 +128,22 @@ fn a_name_that_some_clients_cannot_fetch_rejects_its_drop_unless_any_name_is_wan
 }
 
 #[test]
+fn a_name_that_tough_sorts_differently_beside_another_rejects_its_drop() {
+    let mut scene = Scene::new(0, &[]);
+    let apart = |verdict: &Option<String>| verdict.as_ref().is_some_and(|reason| reason.contains("tough sorts"));
+    // In one drop, in one batch in either order, and beside a signed target.
+    let both: Files<'_> = &[("app", "1"), ("app 2", "2")];
+    assert!(apart(&scene.add(&[("both", both)])[0]));
+    let verdicts = scene.add(&[("short", &[("one", "1")]), ("long", &[("one!", "2")])]);
+    assert!(verdicts[0].is_none() && apart(&verdicts[1]), "{verdicts:?}");
+    let verdicts = scene.add(&[("long", &[("two 2", "1")]), ("other", &[("two-2", "2")]), ("short", &[("two", "3")])]);
+    assert!(verdicts[0].is_none() && verdicts[1].is_none() && apart(&verdicts[2]), "{verdicts:?}");
+    assert!(apart(&scene.add(&[("later", &[("one 2", "2")])])[0]));
+    assert_eq!(scene.add(&[("fine", &[("one-2", "1"), ("dir/one 2", "2")])]), [None]);
+    assert_eq!(Scene::new(0, &[("target_names", "any")]).add(&[("both", both)]), [None]);
+}
+
+#[test]
 fn what_may_not_be_replaced_rejects_the_drop_unless_it_is_the_same() {
     for bins in [0, 4] {
         let mut scene = Scene::new(bins, &[("policy.overwrite", "latest/*")]);

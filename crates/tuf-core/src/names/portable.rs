@@ -90,11 +90,24 @@ impl TargetPath {
         }
         Ok(())
     }
+
+    /// The shorter paths beside which tough sorts this one differently, and so refuses a role with both: each beginning that
+    /// a space or a `!` follows. tough sorts names with their closing quotation mark, and these two characters come before it.
+    pub fn sorted_apart_from(&self) -> impl Iterator<Item = &str> {
+        self.as_str().match_indices([' ', '!']).map(|(end, _)| &self.as_str()[..end])
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_sorted_apart_from_its_beginnings_before_a_space_or_an_exclamation_mark() {
+        let path: TargetPath = "dir/a 2!b".parse().unwrap();
+        assert_eq!(path.sorted_apart_from().collect::<Vec<_>>(), ["dir/a", "dir/a 2"]);
+        assert_eq!("dir/a-2".parse::<TargetPath>().unwrap().sorted_apart_from().count(), 0);
+    }
 
     #[test]
     fn a_path_that_a_client_cannot_fetch_or_sort_is_named_with_its_obstacle() {
