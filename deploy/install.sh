@@ -87,7 +87,10 @@ place_configuration() {
     elif place "$1" "$2" "$3"; then
         changed=0
     fi
-    cmp -s "$1" "$copy" || act "install $copy" put "$1" "$copy" 644
+    if ! cmp -s "$1" "$copy"; then
+        changes=$((changes + 1))
+        [ "$dry" -eq 1 ] || put "$1" "$copy" 644 || fail "cannot write $copy"
+    fi
     return "$changed"
 }
 
@@ -173,7 +176,10 @@ done
 place "$root/docker/ceremony.sh" /usr/local/sbin/tuf-fleet-ceremony 755 || true
 mkdir "$work/man"
 "$binaries/rugged" man --dir "$work/man" >/dev/null
-for page in "$work/man"/*; do place "$page" "/usr/local/share/man/man1/$(basename "$page")" 644 || true; done
+manuals() { for page in "$work/man"/*; do put "$page" "/usr/local/share/man/man1/${page##*/}" 644 || return 1; done; }
+for page in "$work/man"/*; do
+    cmp -s "$page" "/usr/local/share/man/man1/${page##*/}" || { act "install the manual pages of rugged" manuals && break; }
+done
 
 say "units, users and directories"
 reload=0
