@@ -7,20 +7,28 @@ use super::quote::quote;
 use super::report::Severity;
 use super::rules::{self, Rule};
 use super::running::RunningAudit;
-use crate::key::{KeyIdFormat, PublicKey, SignatureError};
+use crate::envelope::Signature;
+use crate::key::{PublicKey, SignatureError};
 use crate::names::KeyId;
 use crate::schema::RoleKeys;
-use crate::verify;
+use crate::verify::{self, VerifyError};
+
+/// The smallest RSA key that the specification permits (§4.2).
+const MIN_RSA_BITS: usize = 2048;
 
 impl RunningAudit<'_> {
     /// Checks the keys that a root or a delegating role defines. Each key is reported once in an audit.
     pub(super) fn check_keys(&mut self, subject: &str, keys: &BTreeMap<KeyId, PublicKey>) {
+        if self.below_trusted.is_none() {
+            self.concerns.keys(subject, keys);
+        }
         for (keyid, key) in keys {
-            for (rule, severity, problem) in problems_of_key(keyid, key) {
-                // A key id can stand for different keys in different files.
-                let key = format!("{keyid} {}", key.public());
+            for (rule, severity, problem) in problems_of_key(key) {
+                // A key id can stand for different keys in different files. A note about an old root hides no error in a new
+                // one.
+                let key = format!("{} {keyid} {} {}", self.below_trusted.is_some(), key.scheme(), key.public());
                 if self.reported_keys.insert((rule.id, key)) {
-                    self.report.add(rule, severity, subject, format!("key {keyid}: {problem}"));
+                    self.add(rule, severity, subject, format!("key {keyid}: {problem}"));
                 }
             }
         }
@@ -37,9 +45,11 @@ impl RunningAudit<'_> {
         let mut distinct: Vec<(&KeyId, &PublicKey)> = Vec::new();
         for keyid in &role.keyids {
             let Some(key) = keys.get(keyid) else {
-                let message =
-                    format!("{whose} lists key {keyid}, which is not defined; define the key or remove the key id");
-                self.error(rules::K1, subject, message);
+                let message = format!(
+                    "{whose} lists key {keyid}, which is not defined: no signature by it counts, and php-tuf \
+                             refuses a file with one; define the key or remove the key id"
+                );
+                self.warn(rules::K1, subject, message);
                 continue;
             };
             match distinct.iter().find(|(_, known)| known.is_same_key(key)) {
@@ -48,7 +58,7 @@ impl RunningAudit<'_> {
                         "{whose} lists one key under two ids, {other} and {keyid}: clients that count ids count its \
                          signature twice; remove one of the ids"
                     );
-                    self.error(rules::S6, subject, message);
+                    self.warn(rules::S6, subject, message);
                 }
                 None => distinct.push((keyid, key)),
             }
@@ -94,6 +104,9 @@ impl RunningAudit<'_> {
         }
         self.report.checked.signatures += doc.signatures.len() as u64;
         if let Err(error) = verify::threshold(signed, &doc.signatures, keys, role) {
+            if self.undecided(subject, whose, &doc.signatures, keys, role, &error) {
+                return;
+            }
             let message = format!("signatures by {whose}: {error}; sign it again as a new version");
             self.error(rule, subject, message);
             return;
@@ -106,34 +119,60 @@ impl RunningAudit<'_> {
         for signature in of_role() {
             let Some(key) = keys.get(&signature.keyid) else { continue };
             if let Err(error) = key.verify(signed, &signature.sig) {
-                let message =
-                    format!("the threshold is met, but one signature is not valid: key {}: {error}", signature.keyid);
-                self.warn(rules::S7, subject, message);
+                let keyid = &signature.keyid;
+                if signature.sig.is_empty() {
+                    let message =
+                        format!("the threshold is met, and a place is reserved for a signature by key {keyid}");
+                    self.note(rules::S7, subject, message);
+                } else if can_verify(key) {
+                    let message = format!(
+                        "the threshold is met, but one signature is not valid: key {keyid}: {error}; old versions of \
+                         go-tuf refuse the file"
+                    );
+                    self.warn(rules::S7, subject, message);
+                }
             }
         }
     }
+
+    /// Whether the threshold may be met by signatures that the audit cannot verify, because it does not know the scheme: the
+    /// specification permits any scheme. Then the file counts as not fully checked.
+    pub(super) fn undecided(
+        &mut self,
+        subject: &str,
+        whose: &str,
+        signatures: &[Signature],
+        keys: &BTreeMap<KeyId, PublicKey>,
+        role: &RoleKeys,
+        error: &VerifyError,
+    ) -> bool {
+        let unknown = |signature: &&Signature| {
+            role.keyids.contains(&signature.keyid) && keys.get(&signature.keyid).is_some_and(|key| !can_verify(key))
+        };
+        let unknown = signatures.iter().filter(unknown).count() as u64;
+        let undecided = unknown > 0 && u64::from(error.valid) + unknown >= u64::from(error.threshold);
+        if undecided && self.below_trusted.is_none() {
+            let reason = format!("{unknown} signatures by {whose} have a scheme that the audit cannot verify");
+            self.unread(subject, reason);
+        }
+        undecided
+    }
 }
 
-fn problems_of_key(keyid: &KeyId, key: &PublicKey) -> Vec<(&'static Rule, Severity, String)> {
+/// Whether the audit can tell a good signature by this key from a bad one.
+fn can_verify(key: &PublicKey) -> bool {
+    !matches!(key.usable(), Err(SignatureError::Unsupported { .. }))
+        && key.rsa_bits().is_none_or(|bits| bits >= MIN_RSA_BITS)
+}
+
+fn problems_of_key(key: &PublicKey) -> Vec<(&'static Rule, Severity, String)> {
     let mut problems = Vec::new();
-    if *keyid != key.key_id(KeyIdFormat::Spec) {
-        if *keyid == key.key_id(KeyIdFormat::Legacy) {
-            let problem = "the key id is in the form of Rugged and php-tuf (computed with keyid_hash_algorithms): \
-                           php-tuf requires this form, tough refuses it";
-            problems.push((rules::K4, Severity::Warning, problem.to_owned()));
-        } else {
-            let problem = format!(
-                "the key id is not the sha256 of the key ({}); tough and php-tuf refuse the file",
-                key.key_id(KeyIdFormat::Spec)
-            );
-            problems.push((rules::K4, Severity::Error, problem));
-        }
-    }
     match key.usable() {
         Ok(()) => {}
         Err(SignatureError::Unsupported { keytype, scheme }) => {
             let problem = format!(
-                "key type {} with scheme {} is not in the specification: clients cannot use the key",
+                "key type {} with scheme {} is not in the specification: tough refuses the file, and other clients cannot use \
+                 the key",
                 quote(&keytype),
                 quote(&scheme)
             );
@@ -149,7 +188,7 @@ fn problems_of_key(keyid: &KeyId, key: &PublicKey) -> Vec<(&'static Rule, Severi
         ));
     }
     if let Some(bits) = key.rsa_bits()
-        && bits < 2048
+        && bits < MIN_RSA_BITS
     {
         let problem =
             format!("the RSA key has {bits} bits; clients refuse keys of fewer than 2048 bits; rotate to a new key");

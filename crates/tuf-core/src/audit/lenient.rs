@@ -1,5 +1,6 @@
 //! Reading metadata that the strict reader refuses.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
@@ -9,9 +10,8 @@ use serde_json::value::RawValue;
 use super::rules;
 use super::running::RunningAudit;
 use super::shape::ShapeCheck;
-use crate::canonical::{canonicalize, value_to_canonical};
+use crate::canonical::{CanonicalError, MAX_FOREIGN_NESTING, MAX_NESTING, canonicalize_foreign, value_to_canonical};
 use crate::envelope::{Envelope, MAX_SIGNATURES, ParseError, Signature};
-use crate::names::KeyId;
 use crate::schema::Metadata;
 
 /// Metadata as far as it could be read, with repairs.
@@ -53,7 +53,7 @@ impl RunningAudit<'_> {
     fn not_nfc(&mut self, subject: &str) {
         let message = "holds text that is not in Unicode normalization form C: tough and php-tuf compute different \
                        canonical bytes and refuse the signatures; normalize names and custom data before signing";
-        self.error(rules::J2, subject, message);
+        self.warn(rules::J2, subject, message);
     }
 
     fn repair<M: Metadata>(&mut self, subject: &str, file: &[u8]) -> Option<LenientMetadata<M>> {
@@ -69,8 +69,30 @@ impl RunningAudit<'_> {
             }
         };
         let mut shape = ShapeCheck::default();
-        let signed = match canonicalize(outer.signed.get().as_bytes()) {
-            Ok(signed) => Some(signed.into_owned()),
+        let signed = match canonicalize_foreign(outer.signed.get().as_bytes()) {
+            Ok((signed, beyond)) => {
+                if beyond.large_integer {
+                    let message = "holds an integer of 2^53 or more: the specification permits it, but tuf-js rounds it, \
+                                   computes other canonical bytes and refuses the signatures; write it as a string";
+                    shape.warn(rules::J3, message);
+                }
+                if beyond.deep {
+                    let message = format!(
+                        "is nested deeper than {MAX_NESTING} levels: clients differ in how deep they read, and tough \
+                         refuses more than 127 levels; use fewer levels"
+                    );
+                    shape.warn(rules::J4, message);
+                }
+                Some(signed)
+            }
+            Err(CanonicalError::TooDeep) => {
+                let message = format!(
+                    "is nested deeper than {MAX_FOREIGN_NESTING} levels, which python-tuf, tough and php-tuf refuse; use \
+                     fewer levels"
+                );
+                shape.error(rules::J4, message);
+                None
+            }
             Err(error) => {
                 shape.error(rules::J1, format!("has no canonical form, so no signature can be checked: {error}"));
                 None
@@ -82,7 +104,7 @@ impl RunningAudit<'_> {
             self.not_nfc(subject);
         }
         let signatures = signatures(&outer.signatures, &mut shape);
-        let mut value: Value = match serde_json::from_str(outer.signed.get()) {
+        let mut value: Value = match serde_json::from_str(&prune(outer.signed.get(), MAX_NESTING)) {
             Ok(value) => value,
             Err(error) => {
                 self.error(rules::J1, subject, format!("the signed part cannot be read: {error}"));
@@ -92,10 +114,17 @@ impl RunningAudit<'_> {
         shape.metadata(M::TYPE, &mut value);
         strip_fractions(&mut value);
         let read = value_to_canonical(&value).map_err(ParseError::from).and_then(|bytes| M::from_canonical(&bytes));
-        let flaws: BTreeSet<&'static str> = shape.findings.iter().map(|(rule, _, _)| rule.id).collect();
+        let mut flaws: BTreeSet<&'static str> = shape.findings.iter().map(|(rule, _, _)| rule.id).collect();
+        flaws.append(&mut shape.repaired);
         for (rule, severity, message) in shape.findings {
-            self.report.add(rule, severity, subject, message);
+            // Every file signed by a key with an odd id would report it.
+            if *rule == *rules::K4 && !self.reported_keys.insert((rule.id, String::new())) {
+                continue;
+            }
+            self.add(rule, severity, subject, message);
         }
+        self.odd_names.append(&mut shape.odd_names);
+        self.large_versions.append(&mut shape.large_versions);
         match read {
             Ok(metadata) => {
                 if flaws.is_empty()
@@ -121,7 +150,7 @@ fn signatures(value: &Value, shape: &mut ShapeCheck) -> Vec<Signature> {
     };
     let mut signatures: Vec<Signature> = Vec::new();
     if list.len() > MAX_SIGNATURES {
-        shape.error(rules::S2, format!("lists {} signatures; only the first {MAX_SIGNATURES} were read", list.len()));
+        shape.warn(rules::S2, format!("lists {} signatures; only the first {MAX_SIGNATURES} were read", list.len()));
     }
     let mut seen = BTreeSet::new();
     for (index, entry) in list.iter().take(MAX_SIGNATURES).enumerate() {
@@ -130,13 +159,7 @@ fn signatures(value: &Value, shape: &mut ShapeCheck) -> Vec<Signature> {
             shape.error(rules::S2, format!("signature {index} lacks `keyid` or `sig`"));
             continue;
         };
-        let keyid = match KeyId::new(keyid) {
-            Ok(keyid) => keyid,
-            Err(error) => {
-                shape.error(rules::S2, format!("signature {index}: {error}"));
-                continue;
-            }
-        };
+        let Some(keyid) = shape.key_id(keyid) else { continue };
         let Ok(sig) = hex::decode(sig) else {
             shape.error(rules::S2, format!("the signature by key {keyid} is not hexadecimal"));
             continue;
@@ -154,6 +177,41 @@ fn signatures(value: &Value, shape: &mut ShapeCheck) -> Vec<Signature> {
         signatures.push(Signature { keyid, sig });
     }
     signatures
+}
+
+/// The JSON with `null` in place of every object and array below this level, so that the rest can be read.
+fn prune(json: &str, levels: usize) -> Cow<'_, str> {
+    let mut pruned = String::new();
+    let (mut depth, mut in_string, mut escaped, mut copied) = (0usize, false, false, 0);
+    for (at, byte) in json.bytes().enumerate() {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth == levels + 1 {
+                    pruned.push_str(&json[copied..at]);
+                    pruned.push_str("null");
+                }
+            }
+            b'}' | b']' => {
+                if depth == levels + 1 {
+                    copied = at + 1;
+                }
+                depth = depth.saturating_sub(1);
+            }
+            _ => {}
+        }
+    }
+    if pruned.is_empty() || depth > levels {
+        return Cow::Borrowed(json);
+    }
+    pruned.push_str(&json[copied..]);
+    Cow::Owned(pruned)
 }
 
 /// Numbers without a canonical form were reported; they are replaced so that the rest can be read.

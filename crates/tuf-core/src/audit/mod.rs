@@ -9,6 +9,7 @@ mod error;
 mod history;
 mod keys;
 mod lenient;
+mod odd_name;
 mod options;
 mod other_clients;
 mod progress;

@@ -41,14 +41,17 @@ impl RunningAudit<'_> {
                     } else {
                         "is missing".to_owned()
                     };
-                    self.error(
-                        rules::R1,
-                        &path,
-                        format!(
-                            "{message}: clients that trust an older root cannot update; restore it, and never \
-                                 delete roots"
-                        ),
+                    let message = format!(
+                        "{message}: clients that trust an older root cannot update; restore it, and never delete roots"
                     );
+                    // Clients with the trusted root start after it. Behind it, the repository went back to an older state.
+                    let start = trusted_version.unwrap_or(if newest.is_none() { next } else { 0 });
+                    let went_back = next == version && newest.is_some() && listed.is_none();
+                    if next > start + 1 || went_back {
+                        self.error(rules::R1, &path, message);
+                    } else {
+                        self.warn(rules::R1, &path, message);
+                    }
                     if next == version {
                         // The file of the trusted root itself.
                         newest = trusted.take().or(newest);
@@ -67,7 +70,11 @@ impl RunningAudit<'_> {
                 MetadataFile::TooLarge => bad_in_a_row += 1,
                 MetadataFile::Read(file) => {
                     self.report.checked.roots += 1;
-                    match self.root_file(&path, &file, version, newest.as_ref()) {
+                    let below = trusted_version.filter(|&trusted| trusted > version);
+                    self.below_trusted = below;
+                    let read = self.root_file(&path, &file, version, newest.as_ref(), trusted_version);
+                    self.below_trusted = None;
+                    match read {
                         Some(doc) => {
                             bad_in_a_row = if doc.metadata.version == version { 0 } else { bad_in_a_row + 1 };
                             if trusted_version == Some(version)
@@ -109,6 +116,7 @@ impl RunningAudit<'_> {
         file: &[u8],
         version: u64,
         before: Option<&LenientMetadata<Root>>,
+        trusted: Option<u64>,
     ) -> Option<LenientMetadata<Root>> {
         let length = file.len() as u64;
         if length > MAX_ROOT_BYTES {
@@ -129,7 +137,10 @@ impl RunningAudit<'_> {
         }
         if let Some(before) = before.filter(|before| before.metadata.version + 1 == version) {
             let whose = format!("the keys of root {}", before.metadata.version);
+            // Clients that trust this root do not ask whether the one before it led to it.
+            let below = std::mem::replace(&mut self.below_trusted, trusted.filter(|&trusted| trusted >= version));
             self.signed_by(path, &whose, &doc, &before.metadata);
+            self.below_trusted = below;
         }
         self.signed_by(path, "its own keys", &doc, root);
         Some(doc)
@@ -146,6 +157,7 @@ impl RunningAudit<'_> {
         let path = format!("{}.root.json", root.version);
         self.report.versions.insert(TopRole::Root, root.version);
         self.check_expiry(&path, root, &doc.flaws);
+        self.concerns.spec_version(&path, &root.spec_version);
         if root.version > MAX_ROOTS_FOLLOWED + 1 {
             let message = format!(
                 "is more than {MAX_ROOTS_FOLLOWED} versions after the first; a client that ships with an old root \

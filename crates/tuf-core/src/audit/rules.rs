@@ -1,11 +1,12 @@
 //! The rules, each with its section of the specification. Ids are stable: scripts may rely on them.
 
-/// A rule for repositories: one of the specification, or one that clients in the field impose.
+/// A rule for repositories: one of the specification, one that clients in the field impose, or advice.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Stable identifier.
     pub id: &'static str,
-    /// The section of the specification (1.0.34) that asks for it; `clients` if only clients in the field ask for it.
+    /// The section of the specification (1.0.34) that asks for it; `clients` if only clients in the field ask for it;
+    /// `advice` if neither does.
     pub section: &'static str,
     /// The rule, as a statement that holds in a sound repository.
     pub title: &'static str,
@@ -24,13 +25,15 @@ macro_rules! rules {
 }
 
 rules! {
-    J1 "§4.2" "Signed metadata is JSON with a canonical form: no fractions, no integers of 2^53 or more, no duplicate keys.";
-    J2 "§4.2" "Strings are in Unicode normalization form C.";
+    J1 "§4.1" "Signed metadata is JSON with a canonical form: no fractions, no duplicate keys.";
+    J2 "clients" "Strings are in Unicode normalization form C; tough and php-tuf compute other canonical bytes.";
+    J3 "clients" "Integers are smaller than 2^53; tuf-js, like every client in JavaScript, rounds larger ones.";
+    J4 "clients" "JSON is nested at most 64 levels deep; clients differ in how deep they read.";
     C1 "§4.2" "`_type` is the kind of the role.";
-    C2 "§4.2" "`spec_version` is a version 1.x.y of the specification.";
-    C3 "§4.2" "`version` is an integer of at least 1.";
+    C2 "§4.3" "`spec_version` is a version 1.x.y of the specification.";
+    C3 "§4.3" "`version` is an integer of at least 1.";
     C4 "§4.4" "The version in a file equals the version in its name and the listed version.";
-    C5 "§4.1" "`expires` has the form YYYY-MM-DDTHH:MM:SSZ.";
+    C5 "§4.2" "`expires` has the form YYYY-MM-DDTHH:MM:SSZ.";
     C6 "§5.3.10" "Metadata is not expired.";
     C7 "§4" "Required members are present, and members have the types that the specification gives them.";
     S1 "§4.2" "Each key id occurs once in a list of signatures.";
@@ -38,18 +41,19 @@ rules! {
     S3 "§5.4.2" "A threshold of the role's keys signed the metadata.";
     S4 "§5.3.4" "A root is signed by a threshold of its own keys and of the keys of the root before it.";
     S5 "§4.3" "A threshold is at least 1 and no more than the number of distinct keys.";
-    S6 "§4.3" "No key counts twice: a role lists each key id once, and no key under two ids.";
-    S7 "§5.4.2" "All signatures by the role's keys are valid, including those beyond the threshold.";
-    K1 "§4.3" "A role's keys are defined in the file that defines the role.";
-    K2 "§4.3" "Every defined key is used.";
-    K3 "§4.2" "Keys have a type and a scheme that clients know.";
+    S6 "clients" "No key counts twice: a role lists each key id once, and no key under two ids.";
+    S7 "clients" "All signatures by the role's keys are valid, including those beyond the threshold.";
+    K1 "clients" "A role's keys are defined in the file that defines the role.";
+    K2 "advice" "Every defined key is used.";
+    K3 "clients" "Keys have a type and a scheme that clients know.";
     K4 "§4.2" "A key id is the sha256 of the canonical form of its key.";
-    K5 "clients" "RSA keys have at least 2048 bits.";
+    K5 "§4.2" "RSA keys have at least 2048 bits.";
     K6 "§4.2" "A public key has the form that its key type requires.";
-    R1 "§6.1" "Every root from version 1 to the newest is present.";
+    R1 "§6.2" "Every root from version 1 to the newest is present.";
     R2 "clients" "There are at most 256 roots, the most that clients follow in one run.";
     R3 "§4.3" "Root lists the roles root, timestamp, snapshot and targets.";
     R4 "§5.3" "The trusted root is one of the repository's roots.";
+    R5 "clients" "Root says whether there are consistent snapshots; tough and tuf-js refuse a root without `consistent_snapshot`.";
     L1 "clients" "Metadata without a listed length is within the size that clients read.";
     L2 "clients" "Metadata without a listed length has at most 100,000 bytes, the most that php-tuf reads.";
     T1 "§4.6" "Timestamp lists snapshot.json and nothing else.";
@@ -61,8 +65,8 @@ rules! {
     N4 "§5.6.2" "Metadata files have the listed lengths and hashes.";
     N5 "§5.5.5" "Versions in the snapshot never decrease.";
     N6 "§5.5.5" "A role that was ever listed stays listed.";
-    N7 "§4.4" "Every listed role is delegated to.";
-    N8 "§6.2" "No snapshot on disk is newer than the current one.";
+    N7 "advice" "Every listed role is delegated to.";
+    N8 "advice" "No snapshot on disk is newer than the current one.";
     D1 "§4.5" "A role lists only targets that are delegated to it.";
     D2 "§5.6.7" "No terminating delegation hides a listed target.";
     D3 "§4.5" "Names of delegated roles are unique.";
@@ -71,7 +75,7 @@ rules! {
     D6 "§4.5" "Patterns and hash prefixes are well formed.";
     D7 "§4.5" "A delegation has exactly one of paths and path_hash_prefixes.";
     D8 "clients" "A target is found within 32 delegations, the most that python-tuf and go-tuf visit.";
-    D9 "clients" "Role names are ASCII, begin with a letter and are valid file names.";
+    D9 "clients" "Role names are ASCII, begin with a letter and need no percent-encoding in a URL.";
     D10 "clients" "Delegations have only the members of the specification; tough and php-tuf discard others.";
     D11 "clients" "Delegated roles are listed one by one, not as succinct roles (TAP 15), which tough and php-tuf cannot read.";
     P1 "§4.5" "Target paths are relative, use `/`, and stay below the targets directory.";
@@ -84,6 +88,10 @@ rules! {
     P8 "§6.2" "Target files have the names that all clients request: dir/HASH.name.";
     P9 "clients" "`custom` is absent rather than empty; tough discards an empty one.";
     P10 "clients" "Target paths hold no `?`, `#`, `%` with two hexadecimal digits, or character from U+E000 to U+FFFF.";
+    O1 "clients" "Targets are delegated by `paths`; go-tuf up to August 2026 finds none behind `path_hash_prefixes`.";
+    O2 "clients" "Key ids have the legacy form and keys are Ed25519; php-tuf reads nothing else.";
+    O3 "clients" "`spec_version` is 1.0.0, keys are Ed25519, and targets are delegated by `paths`; rust-tuf reads nothing else.";
+    O4 "clients" "There are fewer than 4,096 targets roles; tough reads all of them at its start, and tuf-js is slow.";
     X1 "clients" "A second client, tough, verifies and downloads everything.";
 }
 

@@ -1,7 +1,5 @@
 //! One audit from beginning to end.
 
-use std::collections::BTreeSet;
-
 use super::error::AuditError;
 use super::options::AuditOptions;
 use super::progress::AuditProgress;
@@ -31,13 +29,13 @@ pub fn audit(
     let mut attempt = 1;
     loop {
         let listing = metadata.list().map_err(AuditError::List)?.map(|names| names.into_iter().collect());
-        let (report, reported_keys) = (Report::default(), BTreeSet::new());
-        let mut audit =
-            RunningAudit { metadata, options, listing, report, progress: &mut *progress, reported_keys, seen: None };
+        let mut audit = RunningAudit::new(metadata, options, listing, &mut *progress);
         let root = audit.roots()?;
         audit.repository(&root, targets);
         let wrong = !audit.report.is_valid() || audit.report.count(Severity::Warning) > 0;
         if attempt == ATTEMPTS || !wrong || !audit.has_changed() {
+            // After the decision: they hold for every version of the repository.
+            audit.other_clients();
             return Ok(audit.report);
         }
         attempt += 1;

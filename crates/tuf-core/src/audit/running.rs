@@ -1,15 +1,16 @@
 //! A running audit: its input and its report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use super::options::AuditOptions;
+use super::other_clients::ClientConcerns;
 use super::progress::{AuditProgress, AuditStage};
 use super::report::{Report, Severity, Unread};
 use super::rules::{self, Rule};
 use super::source::MetadataSource;
 use crate::client::FetchError;
-use crate::names::TopRole;
+use crate::names::{RoleName, TopRole};
 
 /// The name of the timestamp file, which never has a version in front.
 pub(super) const TIMESTAMP_FILE: &str = "timestamp.json";
@@ -25,6 +26,14 @@ pub(super) struct RunningAudit<'a> {
     pub(super) reported_keys: BTreeSet<(&'static str, String)>,
     /// The timestamp that was read, if there was one.
     pub(super) seen: Option<Vec<u8>>,
+    /// The trusted root's version while a root older than it is checked.
+    pub(super) below_trusted: Option<u64>,
+    /// What keeps whole clients from reading the repository.
+    pub(super) concerns: ClientConcerns,
+    /// Role names that cannot be file names, by the name that the audit gives to the role.
+    pub(super) odd_names: BTreeMap<RoleName, String>,
+    /// Listed files with a version of 2^53 or more, which the audit does not read.
+    pub(super) large_versions: BTreeSet<String>,
 }
 
 /// The outcome of reading a metadata file.
@@ -38,16 +47,58 @@ pub(super) enum MetadataFile {
 }
 
 impl<'a> RunningAudit<'a> {
+    pub(super) fn new(
+        metadata: &'a dyn MetadataSource,
+        options: &'a AuditOptions,
+        listing: Option<BTreeSet<String>>,
+        progress: &'a mut dyn FnMut(AuditProgress),
+    ) -> Self {
+        Self {
+            metadata,
+            options,
+            listing,
+            report: Report::default(),
+            progress,
+            reported_keys: BTreeSet::new(),
+            seen: None,
+            below_trusted: None,
+            concerns: ClientConcerns::default(),
+            odd_names: BTreeMap::new(),
+            large_versions: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a finding. In a root older than the trusted one it is a note: such a root never changes, and clients that trust the
+    /// newer one do not read it.
+    pub(super) fn add(&mut self, rule: &'static Rule, severity: Severity, subject: &str, message: impl Into<String>) {
+        match self.below_trusted {
+            Some(trusted) => {
+                let message = format!(
+                    "{}; only clients that start from a root before the trusted root {trusted} read it, and it can no \
+                     longer be changed",
+                    message.into()
+                );
+                self.report.add(rule, Severity::Note, subject, message);
+            }
+            None => self.report.add(rule, severity, subject, message),
+        }
+    }
+
     pub(super) fn error(&mut self, rule: &'static Rule, subject: &str, message: impl Into<String>) {
-        self.report.add(rule, Severity::Error, subject, message);
+        self.add(rule, Severity::Error, subject, message);
     }
 
     pub(super) fn warn(&mut self, rule: &'static Rule, subject: &str, message: impl Into<String>) {
-        self.report.add(rule, Severity::Warning, subject, message);
+        self.add(rule, Severity::Warning, subject, message);
     }
 
     pub(super) fn note(&mut self, rule: &'static Rule, subject: &str, message: impl Into<String>) {
-        self.report.add(rule, Severity::Note, subject, message);
+        self.add(rule, Severity::Note, subject, message);
+    }
+
+    /// Notes that something could not be checked.
+    pub(super) fn unread(&mut self, subject: &str, reason: impl Into<String>) {
+        self.report.unread.push(Unread { subject: subject.to_owned(), reason: reason.into() });
     }
 
     pub(super) fn progress(&mut self, stage: AuditStage, done: u64, total: u64) {
@@ -64,7 +115,7 @@ impl<'a> RunningAudit<'a> {
             }
             Ok(Some(bytes)) => MetadataFile::Read(bytes),
             Err(error) => {
-                self.report.unread.push(Unread { subject: path.to_owned(), reason: error.to_string() });
+                self.unread(path, error.to_string());
                 MetadataFile::Unreadable(error)
             }
         }

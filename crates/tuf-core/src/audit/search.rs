@@ -84,7 +84,7 @@ impl RunningAudit<'_> {
                  belongs to",
                 parents.join(", ")
             );
-            self.error(rules::D1, &node.path, message);
+            self.warn(rules::D1, &node.path, message);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::delegation_tree::{DelegationTree, TreeRole};
+use super::odd_name::percent_encoded;
 use super::progress::AuditStage;
 use super::quote::quote;
 use super::rules;
@@ -11,7 +12,7 @@ use crate::canonical::Extra;
 use crate::client::{ClientLimits, LoadedRole};
 use crate::envelope::Envelope;
 use crate::names::{RoleName, TopRole};
-use crate::schema::{RoleKeys, Root, Snapshot, Targets};
+use crate::schema::{DelegatedPaths, RoleKeys, Root, Snapshot, Targets};
 use crate::verify;
 
 impl RunningAudit<'_> {
@@ -62,6 +63,7 @@ impl RunningAudit<'_> {
                 }
             }
             self.report.checked.targets_roles += 1;
+            self.concerns.spec_version(&path, &doc.metadata.spec_version);
             self.check_targets(&path, &doc.metadata);
             let role = LoadedRole::new(doc.metadata);
             for child in self.children(&path, &role) {
@@ -81,6 +83,14 @@ impl RunningAudit<'_> {
             && let Ok(envelope) = Envelope::parse(file)
             && let Some((keys, defined)) = tree.keys_of(parent, name)
             && let Err(error) = verify::envelope(&envelope, defined, &keys)
+            && !self.undecided(
+                &path,
+                &format!("the keys that {parent} gives it"),
+                envelope.signatures(),
+                defined,
+                &keys,
+                &error,
+            )
         {
             let message =
                 format!("signatures by the keys that {parent} gives it: {error}; sign it with those keys too");
@@ -109,9 +119,8 @@ impl RunningAudit<'_> {
         }
         match &delegations.succinct_roles {
             Some(succinct) => {
-                let message =
-                    "delegates to succinct roles: python-tuf, tuf-js and go-tuf read them; tough and php-tuf do not";
-                self.note(rules::D11, path, message);
+                let message = "delegates to succinct roles: python-tuf, tuf-js and go-tuf read them; tough, rust-tuf and php-tuf do not";
+                self.warn(rules::D11, path, message);
                 let keys = RoleKeys::new(succinct.keyids.clone(), succinct.threshold);
                 self.check_role_keys(path, "the succinct delegation", &delegations.keys, &keys);
                 self.unused_keys(path, &delegations.keys, std::iter::once(succinct.keyids.as_slice()));
@@ -121,27 +130,37 @@ impl RunningAudit<'_> {
                     let whose = format!("delegated role {}", child.name);
                     self.check_role_keys(path, &whose, &delegations.keys, &child.role_keys());
                 }
+                if delegations.roles.iter().any(|child| matches!(child.paths, DelegatedPaths::HashPrefixes(_))) {
+                    self.concerns.hash_prefixes(path);
+                }
                 let used = delegations.roles.iter().map(|child| child.keyids.as_slice());
                 self.unused_keys(path, &delegations.keys, used);
             }
         }
         let Some(children) = role.all_children(self.options.ceilings.roles) else {
-            let message = format!("delegates to more than {} roles; they were not read", self.options.ceilings.roles);
-            self.error(rules::D8, path, message);
+            let reason = format!("it delegates to more than {} roles; they were not read", self.options.ceilings.roles);
+            self.unread(path, reason);
             return Vec::new();
         };
+        self.check_role_names(path, &children);
+        children
+    }
+
+    fn check_role_names(&mut self, path: &str, names: &[RoleName]) {
         let odd =
-            |name: &&RoleName| !name.as_str().is_ascii() || name.as_str().starts_with(|c: char| c.is_ascii_digit());
-        if let Some(example) = children.iter().find(odd) {
+            |name: &str| name.starts_with(|c: char| c.is_ascii_digit() || c == '.') || percent_encoded(name) != name;
+        let written = |name: &RoleName| self.odd_names.get(name).map_or(name.as_str(), String::as_str).to_owned();
+        let odd: Vec<String> = names.iter().map(written).filter(|name| odd(name)).collect();
+        if let Some(example) = odd.first() {
             let message = format!(
-                "{} role names begin with a digit or are not ASCII, such as {}: php-tuf and tuf-js cannot handle them; \
-                 begin with a letter",
-                children.iter().filter(odd).count(),
-                quote(example.as_str())
+                "{} role names, such as {}, begin with a digit or a dot, or are percent-encoded in a URL: php-tuf and \
+                 tuf-js cannot handle them, and other clients find the file only if the server decodes the name; use \
+                 letters, digits, `_` and `-`, and begin with a letter",
+                odd.len(),
+                quote(example)
             );
             self.warn(rules::D9, path, message);
         }
-        children
     }
 
     /// Checks the targets that a role lists.
@@ -163,7 +182,7 @@ impl RunningAudit<'_> {
             }
             if meta.hashes.sha256().is_none() {
                 let message = format!("target {} has no sha256: tough refuses the whole file", quote(target.as_str()));
-                self.error(rules::P3, path, message);
+                self.warn(rules::P3, path, message);
             }
         }
         if let Some(example) = foreign.first() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::lenient::LenientMetadata;
+use super::odd_name::{file_names, stays_below};
 use super::other_clients::PHP_MAX_BYTES;
 use super::rules;
 use super::running::{MetadataFile, RunningAudit, TIMESTAMP_FILE};
@@ -23,6 +24,9 @@ impl RunningAudit<'_> {
         if timestamp.is_none() && consistent && self.versions_on_disk(TopRole::Snapshot).is_empty() {
             return;
         }
+        if let Some(timestamp) = &timestamp {
+            self.concerns.spec_version(TIMESTAMP_FILE, &timestamp.spec_version);
+        }
         let role = RoleName::snapshot();
         let limit = ClientLimits::default().snapshot_bytes;
         let max = self.options.ceilings.snapshot_bytes;
@@ -33,6 +37,7 @@ impl RunningAudit<'_> {
         if let Some(keys) = root.roles.get(&role) {
             self.check_signatures(rules::S3, &path, "the snapshot keys of root", &snapshot, &root.keys, keys);
         }
+        self.concerns.spec_version(&path, &snapshot.metadata.spec_version);
         self.report.versions.insert(TopRole::Snapshot, snapshot.metadata.version);
         let tree = self.targets_roles(root, &snapshot.metadata, &path);
         self.extra_roles(&path, &snapshot.metadata, &tree);
@@ -92,19 +97,11 @@ impl RunningAudit<'_> {
         limit: u64,
         max: u64,
     ) -> Option<(String, LenientMetadata<M>)> {
-        let path = if consistent { format!("{}.{role}.json", listed.version) } else { format!("{role}.json") };
-        let file = match self.get(&path, max.max(listed.length.unwrap_or(0))) {
-            MetadataFile::Read(file) => file,
-            MetadataFile::Missing => {
-                let message = format!(
-                    "is missing, but {by} lists version {}; publish a file before the file that lists it",
-                    listed.version
-                );
-                self.error(rules::N3, &path, message);
-                return None;
-            }
-            MetadataFile::TooLarge | MetadataFile::Unreadable(_) => return None,
-        };
+        if self.large_versions.contains(&format!("{role}.json")) {
+            self.unread(&format!("{role}.json"), "the audit does not read versions of 2^53 or more");
+            return None;
+        }
+        let (path, file) = self.role_file(role, listed, by, consistent, max)?;
         self.report.checked.metadata_files += 1;
         let length = file.len() as u64;
         match listed.length {
@@ -130,6 +127,33 @@ impl RunningAudit<'_> {
         }
         self.check_expiry(&path, &doc.metadata, &doc.flaws);
         Some((path, doc))
+    }
+
+    /// The file of a role and its path, under the first of its names that exists. A missing file is reported.
+    fn role_file(
+        &mut self,
+        role: &RoleName,
+        listed: &RoleMeta,
+        by: &str,
+        consistent: bool,
+        max: u64,
+    ) -> Option<(String, Vec<u8>)> {
+        let names = file_names(self.odd_names.get(role).map_or(role.as_str(), String::as_str));
+        let path = |name: &str| if consistent { format!("{}.{name}", listed.version) } else { name.to_owned() };
+        let max = max.max(listed.length.unwrap_or(0));
+        for path in names.iter().map(|name| path(name)).filter(|path| stays_below(path)) {
+            match self.get(&path, max) {
+                MetadataFile::Read(file) => return Some((path, file)),
+                MetadataFile::Missing => {}
+                MetadataFile::TooLarge | MetadataFile::Unreadable(_) => return None,
+            }
+        }
+        let message = format!(
+            "is missing, but {by} lists version {}; publish a file before the file that lists it",
+            listed.version
+        );
+        self.error(rules::N3, &path(&format!("{role}.json")), message);
+        None
     }
 
     fn check_size(&mut self, path: &str, length: u64, limit: u64) {

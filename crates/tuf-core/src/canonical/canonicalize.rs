@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::encode::write_u64;
 use super::error::{CanonicalError, MAX_DOCUMENT_BYTES};
 use super::order::cmp_bytes;
-use super::scanner::JsonScanner;
+use super::scanner::{BeyondOurs, JsonScanner};
 
 /// The canonical form of one JSON document.
 ///
@@ -30,6 +30,24 @@ pub fn canonicalize(raw: &[u8]) -> Result<Cow<'_, [u8]>, CanonicalError> {
         return Err(scanner.syntax("characters after the end of the document"));
     }
     Ok(Cow::Owned(out))
+}
+
+/// The canonical form of a document of another origin, and whether it is one that [`canonicalize`] refuses: integers may have
+/// any size, and nesting up to 400 levels is read.
+///
+/// # Errors
+/// As [`canonicalize`], but for these.
+pub(crate) fn canonicalize_foreign(raw: &[u8]) -> Result<(Vec<u8>, BeyondOurs), CanonicalError> {
+    let mut scanner = JsonScanner::new(checked_text(raw)?, false);
+    scanner.foreign = Some(BeyondOurs::default());
+    let mut out = Vec::with_capacity(raw.len());
+    scanner.skip_space();
+    scanner.emit_value(&mut out)?;
+    scanner.skip_space();
+    if !scanner.at_end() {
+        return Err(scanner.syntax("characters after the end of the document"));
+    }
+    Ok((out, scanner.foreign.unwrap_or_default()))
 }
 
 /// Whether `bytes` are the canonical form of a document (control characters unescaped, see the module).
@@ -59,17 +77,28 @@ impl JsonScanner<'_> {
             Some(b't') => self.emit_literal("true", out),
             Some(b'f') => self.emit_literal("false", out),
             Some(b'n') => self.emit_literal("null", out),
-            Some(b'-' | b'0'..=b'9') => {
-                let (negative, magnitude) = self.integer()?;
+            Some(b'-' | b'0'..=b'9') => self.emit_integer(out),
+            None => Err(self.syntax("the document ends too early")),
+            Some(_) => Err(self.syntax("expected a value")),
+        }
+    }
+
+    fn emit_integer(&mut self, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
+        let start = self.pos;
+        match (self.integer(), &mut self.foreign) {
+            (Ok((negative, magnitude)), _) => {
                 if negative && magnitude != 0 {
                     out.push(b'-');
                 }
                 write_u64(out, magnitude);
-                Ok(())
             }
-            None => Err(self.syntax("the document ends too early")),
-            Some(_) => Err(self.syntax("expected a value")),
+            (Err(CanonicalError::Integer { .. }), Some(beyond)) => {
+                beyond.large_integer = true;
+                out.extend_from_slice(&self.bytes[start..self.pos]);
+            }
+            (Err(error), _) => return Err(error),
         }
+        Ok(())
     }
 
     fn emit_literal(&mut self, word: &'static str, out: &mut Vec<u8>) -> Result<(), CanonicalError> {

@@ -2,6 +2,8 @@
 
 /// Deepest nesting of objects and arrays accepted.
 pub const MAX_NESTING: usize = 64;
+/// Deepest nesting at which the canonical form of a foreign document is still computed.
+pub(crate) const MAX_FOREIGN_NESTING: usize = 400;
 /// Largest document accepted, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 31;
 /// Integers must be smaller than this in magnitude: 2^53, beyond which JSON readers disagree.

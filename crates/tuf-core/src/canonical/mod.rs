@@ -31,8 +31,9 @@ pub use json::Json;
 pub use read_error::ReadError;
 pub use value::value_to_canonical;
 
-pub(crate) use canonicalize::checked_text;
+pub(crate) use canonicalize::{canonicalize_foreign, checked_text};
 pub(crate) use encode::{write_bool, write_hex, write_u64};
+pub(crate) use error::MAX_FOREIGN_NESTING;
 pub(crate) use object_writer::ObjectWriter;
 pub(crate) use reader::Reader;
 pub(crate) use scanner::JsonScanner;

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::error::{CanonicalError, INTEGER_LIMIT, MAX_NESTING};
+use super::error::{CanonicalError, INTEGER_LIMIT, MAX_FOREIGN_NESTING, MAX_NESTING};
 use super::order::cmp_escaped;
 
 /// The bytes are not canonical; they may still be JSON.
@@ -18,11 +18,22 @@ pub(crate) struct JsonScanner<'a> {
     pub(super) depth: usize,
     /// Strings may hold control characters as they are: canonical bytes rather than a file.
     pub(super) raw_controls: bool,
+    /// A document of another origin: integers of any size and deeper nesting are read, and noted here.
+    pub(super) foreign: Option<BeyondOurs>,
+}
+
+/// Properties of a document that have a canonical form, but not one that this project signs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct BeyondOurs {
+    /// An integer of 2^53 or more in magnitude.
+    pub(crate) large_integer: bool,
+    /// Nested deeper than [`MAX_NESTING`].
+    pub(crate) deep: bool,
 }
 
 impl<'a> JsonScanner<'a> {
     pub(crate) fn new(text: &'a str, raw_controls: bool) -> Self {
-        Self { text, bytes: text.as_bytes(), pos: 0, depth: 0, raw_controls }
+        Self { text, bytes: text.as_bytes(), pos: 0, depth: 0, raw_controls, foreign: None }
     }
 
     /// Goes back to a position outside of any object or array entered since.
@@ -156,7 +167,10 @@ impl<'a> JsonScanner<'a> {
     pub(super) fn enter(&mut self) -> Result<(), CanonicalError> {
         self.depth += 1;
         if self.depth > MAX_NESTING {
-            return Err(CanonicalError::TooDeep);
+            match &mut self.foreign {
+                Some(beyond) if self.depth <= MAX_FOREIGN_NESTING => beyond.deep = true,
+                _ => return Err(CanonicalError::TooDeep),
+            }
         }
         self.pos += 1;
         Ok(())

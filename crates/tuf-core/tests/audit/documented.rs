@@ -10,9 +10,15 @@ fn every_rule_is_documented() {
     let mut text = String::from(
         "# Rules of `rugged validate`\n\n\
          Each finding names the broken rule. Ids are stable, so scripts may rely on them. The section is the one of \
-         the TUF specification 1.0.34 that states the rule; `clients` marks rules that only clients in the field impose.\n\n\
+         the TUF specification 1.0.34 that states the rule; `clients` marks rules that only clients in the field impose, \
+         and `advice` marks rules that neither imposes.\n\n\
          An **error** violates the specification or makes clients refuse the repository; the exit code is 1. A \
          **warning** is permitted by the specification, but some clients have trouble with it. A **note** needs no action.\n\n\
+         The rules O1 to O4 name the clients that cannot use the repository as a whole, once each: no repository suits \
+         every client. Two violations are warnings, because common clients accept them and published repositories have \
+         them: a key id that is not computed from its key (K4), and an expiry in another form of ISO 8601 (C5). What is \
+         wrong with a root older than the trusted one is a note: it never changes, and clients with the trusted root do \
+         not read it.\n\n\
          | rule | section | in a sound repository |\n|---|---|---|\n",
     );
     for rule in rules::ALL {

@@ -17,13 +17,6 @@ fn a_number_with_a_fraction() {
 }
 
 #[test]
-fn an_integer_of_2_to_the_53() {
-    let mut repo = Repo::new();
-    repo.edit_text("targets", "\"version\":", "\"custom\":9007199254740992,\"version\":");
-    repo.finds(&["J1"]);
-}
-
-#[test]
 fn a_key_twice_in_an_object() {
     let mut repo = Repo::new();
     repo.edit_text("targets", "\"version\":", "\"custom\":1,\"custom\":2,\"version\":");
@@ -42,14 +35,14 @@ fn a_file_that_is_no_json() {
 fn text_that_is_not_in_normalization_form_c() {
     let mut repo = Repo::new();
     repo.edit("targets", |signed| signed["targets"]["a"]["custom"] = json!({"note": "e\u{301}"}));
-    repo.finds(&["J2"]);
+    assert!(repo.finds(&["J2"]).is_valid());
 }
 
 #[test]
 fn a_target_path_that_is_not_in_normalization_form_c() {
     let mut repo = Repo::new();
     repo.edit("targets", |signed| signed["targets"]["e\u{301}"] = target("x"));
-    repo.finds(&["J2"]);
+    assert!(repo.finds(&["J2"]).is_valid());
 }
 
 #[test]
@@ -97,7 +90,10 @@ fn a_version_other_than_the_listed_one() {
 fn an_expiry_with_a_fraction_of_a_second() {
     let mut repo = Repo::new();
     repo.edit("timestamp", |signed| signed["expires"] = "2030-01-01T00:00:00.5Z".into());
-    repo.finds(&["C5"]);
+    // tough, go-tuf and tuf-js read it.
+    let report = repo.finds(&["C5"]);
+    assert!(report.is_valid());
+    says(&report, "C5", "python-tuf refuses");
 }
 
 #[test]
@@ -111,7 +107,7 @@ fn an_expiry_with_an_offset_that_is_over() {
 fn an_expiry_that_is_no_time() {
     let mut repo = Repo::new();
     repo.edit("timestamp", |signed| signed["expires"] = "never".into());
-    repo.finds(&["C5"]);
+    assert!(!repo.finds(&["C5"]).is_valid());
 }
 
 #[test]
@@ -168,7 +164,8 @@ fn an_unsafe_target_path() {
     for path in ["../up", "/absolute", "a/../b", "a//b", "", "a\\b", "a\nb", "."] {
         let mut repo = Repo::new();
         repo.edit("targets", |signed| signed["targets"][path] = target("x"));
-        repo.finds(&["P1"]);
+        // The specification only recommends safe paths.
+        assert!(repo.finds(&["P1"]).is_valid());
     }
 }
 
@@ -182,7 +179,7 @@ fn a_target_without_sha256() {
     repo.edit("targets", |signed| {
         signed["targets"]["five"] = json!({"length": 5, "hashes": {"sha512": hash}});
     });
-    repo.finds(&["P3"]);
+    assert!(repo.finds(&["P3"]).is_valid());
 }
 
 #[test]

@@ -138,6 +138,7 @@ fn one_key_under_two_ids() {
         signed["roles"]["snapshot"]["keyids"].as_array_mut().unwrap().push(id.into());
     });
     let report = repo.finds(&["S6"]);
+    assert!(report.is_valid());
     says(&report, "S6", "one key under two ids");
 }
 
@@ -147,7 +148,7 @@ fn a_role_with_a_key_that_is_not_defined() {
     repo.edit_root(|signed| {
         signed["roles"]["snapshot"]["keyids"].as_array_mut().unwrap().push("ab".repeat(32).into());
     });
-    repo.finds(&["K1"]);
+    assert!(repo.finds(&["K1"]).is_valid());
 }
 
 #[test]
@@ -175,7 +176,9 @@ fn a_key_id_that_is_not_the_hash_of_its_key() {
     let mut repo = Repo::new();
     rename_key(&mut repo, &"ab".repeat(32));
     let report = repo.finds(&["K4"]);
-    assert!(!report.is_valid());
+    // python-tuf, go-tuf and tuf-js read it, as they read Sigstore's.
+    assert!(report.is_valid());
+    says(&report, "K4", "tough and php-tuf refuse");
 }
 
 #[test]

@@ -6,9 +6,11 @@
 mod clients;
 mod delegations;
 mod documented;
+mod elsewhere;
 mod files;
 mod format;
 mod keys;
+mod other_clients;
 mod repo;
 mod roots;
 mod snapshots;

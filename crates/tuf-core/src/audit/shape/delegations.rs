@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::super::quote::quote;
+use super::super::report::Severity;
 use super::super::rules;
 use super::check::{Object, ShapeCheck};
-use crate::names::RoleName;
 use crate::schema::{HashPrefix, PathPattern};
 
 impl ShapeCheck {
@@ -53,17 +53,15 @@ impl ShapeCheck {
             return false;
         };
         let shown = quote(&name);
-        match RoleName::new(&name) {
-            Err(error) => {
-                self.error(rules::D9, format!("delegated {error}; the audit skips it"));
-                return false;
-            }
-            Ok(name) if name.is_top_level() => {
-                self.error(rules::D3, format!("the top-level role {name} is delegated to; give the role another name"));
-                return false;
-            }
-            Ok(_) => {}
+        let Some(known) = self.role_name(&name) else {
+            self.error(rules::D9, "a delegated role has an empty name; the audit skips it");
+            return false;
+        };
+        if known.is_top_level() {
+            self.error(rules::D3, format!("the top-level role {name} is delegated to; give the role another name"));
+            return false;
         }
+        role.insert("name".into(), known.as_str().into());
         if !seen.insert(name) {
             self.error(rules::D3, format!("role {shown} is delegated to twice; the audit skips the second delegation"));
             return false;
@@ -74,8 +72,11 @@ impl ShapeCheck {
             self.error(rules::D5, message);
             role.insert("terminating".into(), false.into());
         }
-        self.texts(role, "paths", &shown, |text| PathPattern::new(text).err().map(|error| error.to_string()));
-        self.texts(role, "path_hash_prefixes", &shown, |text| {
+        // The specification bounds no pattern, so one that ours do not hold is only left out.
+        self.texts(role, "paths", &shown, Severity::Warning, |text| {
+            PathPattern::new(text).err().map(|error| error.to_string())
+        });
+        self.texts(role, "path_hash_prefixes", &shown, Severity::Error, |text| {
             HashPrefix::new(text).err().map(|error| error.to_string())
         });
         match (role.contains_key("paths"), role.contains_key("path_hash_prefixes")) {
@@ -101,7 +102,14 @@ impl ShapeCheck {
     }
 
     /// Removes texts that are refused from a list.
-    pub(super) fn texts(&mut self, role: &mut Object, member: &str, shown: &str, refusal: fn(&str) -> Option<String>) {
+    fn texts(
+        &mut self,
+        role: &mut Object,
+        member: &str,
+        shown: &str,
+        severity: Severity,
+        refusal: fn(&str) -> Option<String>,
+    ) {
         let Some(list) = role.get_mut(member) else { return };
         let Value::Array(list) = list else {
             self.error(rules::D6, format!("`{member}` of delegated role {shown} is not a list"));
@@ -109,10 +117,13 @@ impl ShapeCheck {
             return;
         };
         list.retain(|text| {
-            let refused = text.as_str().map_or_else(|| Some("it is not a string".to_owned()), refusal);
+            let (severity, refused) = match text.as_str() {
+                Some(text) => (severity, refusal(text)),
+                None => (Severity::Error, Some("it is not a string".to_owned())),
+            };
             if let Some(why) = &refused {
                 let message = format!("`{member}` of delegated role {shown} lists {}: {why}", quote(&text.to_string()));
-                self.error(rules::D6, message);
+                self.findings.push((rules::D6, severity, message));
             }
             refused.is_none()
         });

@@ -39,22 +39,35 @@ impl ShapeCheck {
         if expires.is_none_or(|text| UtcTime::parse(text).is_err()) {
             let found = expires.map_or_else(|| "missing or not a string".to_owned(), quote);
             let message = format!("`expires` is {found}; write YYYY-MM-DDTHH:MM:SSZ without a fraction or an offset");
-            // Most times in other forms can still be checked for expiry.
+            // Most clients read times in other forms of ISO 8601, and so they can be checked for expiry.
             let meant = expires.and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(|time| time.as_second());
+            if meant.is_some() {
+                self.warn(rules::C5, format!("{message}: python-tuf refuses the file"));
+            } else {
+                self.error(rules::C5, message);
+            }
             let meant = UtcTime::from_unix(meant.unwrap_or(i64::MAX));
-            self.error(rules::C5, message);
             signed.insert("expires".into(), meant.to_string().into());
         }
     }
 
-    pub(super) fn version(&mut self, object: &mut Object, subject: &str) {
+    /// Checks a version; `false` if it is one that only this project's readers refuse.
+    pub(super) fn version(&mut self, object: &mut Object, subject: &str) -> bool {
         let found = object.get("version");
         if found.and_then(Value::as_u64).is_some_and(|version| (1..INTEGER_LIMIT).contains(&version)) {
-            return;
+            return true;
         }
-        let found = found.map_or_else(|| "missing".to_owned(), |value| quote(&value.to_string()));
-        self.error(rules::C3, format!("{subject} is {found}; versions are integers from 1 to 2^53 - 1"));
+        // Large integers were reported with the text of the file. The repaired version is not compared with any other.
+        #[allow(clippy::cast_precision_loss, reason = "2^53 is exact")]
+        let large = found.and_then(Value::as_f64).is_some_and(|version| version >= INTEGER_LIMIT as f64);
+        if large {
+            self.repaired.insert(rules::C3.id);
+        } else {
+            let found = found.map_or_else(|| "missing".to_owned(), |value| quote(&value.to_string()));
+            self.error(rules::C3, format!("{subject} is {found}; a version is an integer of at least 1"));
+        }
         object.insert("version".into(), 1.into());
+        !large
     }
 
     /// The object called `name`; an empty one takes its place if it is missing or not an object.

@@ -7,16 +7,13 @@ use serde_json::{Value, json};
 use super::super::quote::quote;
 use super::super::rules;
 use super::check::{Object, ShapeCheck};
-use crate::names::KeyId;
 
 impl ShapeCheck {
     pub(super) fn keys(&mut self, parent: &mut Object, whose: &str) {
         let Some(keys) = self.object(parent, "keys", whose) else { return };
+        let known = std::mem::take(keys);
+        keys.extend(known.into_iter().filter_map(|(keyid, key)| Some((self.key_id(&keyid)?.to_string(), key))));
         keys.retain(|keyid, key| {
-            if let Err(error) = KeyId::new(keyid) {
-                self.error(rules::C7, format!("in `keys`{whose}: {error}"));
-                return false;
-            }
             let text = |member: &str| key.get(member).is_some_and(Value::is_string);
             let public = key.get("keyval").and_then(|keyval| keyval.get("public")).is_some_and(Value::is_string);
             let whole = text("keytype") && text("scheme") && public;
@@ -34,11 +31,12 @@ impl ShapeCheck {
         match role.get_mut("keyids").and_then(Value::as_array_mut) {
             Some(keyids) => {
                 let mut seen = BTreeSet::new();
-                keyids.retain(|keyid| {
-                    let Some(Ok(keyid)) = keyid.as_str().map(KeyId::new) else {
-                        self.error(rules::C7, format!("{whose} lists {} as a key id", quote(&keyid.to_string())));
+                keyids.retain_mut(|listed| {
+                    let Some(keyid) = listed.as_str().and_then(|keyid| self.key_id(keyid)) else {
+                        self.error(rules::C7, format!("{whose} lists {} as a key id", quote(&listed.to_string())));
                         return false;
                     };
+                    *listed = keyid.as_str().into();
                     if !seen.insert(keyid.clone()) {
                         let message = format!("{whose} lists key {keyid} twice; some clients count it twice");
                         self.error(rules::S6, message);

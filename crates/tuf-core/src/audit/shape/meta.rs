@@ -5,14 +5,13 @@ use serde_json::Value;
 use super::super::quote::quote;
 use super::super::rules::{self, Rule};
 use super::check::{Object, ShapeCheck};
-use crate::names::RoleName;
 
 impl ShapeCheck {
     pub(super) fn timestamp(&mut self, signed: &mut Object) {
         let Some(meta) = self.object(signed, "meta", "") else { return };
         meta.retain(|file, _| {
             if file != "snapshot.json" {
-                let message = format!("`meta` lists {}; clients refuse entries other than snapshot.json", quote(file));
+                let message = format!("`meta` lists {}; tough refuses entries other than snapshot.json", quote(file));
                 self.error(rules::T1, message);
             }
             file == "snapshot.json"
@@ -31,7 +30,9 @@ impl ShapeCheck {
             self.error(rules::C7, format!("the entry of {} in `meta` is not an object", quote(file)));
             return false;
         };
-        self.version(entry, &format!("the version of {} in `meta`", quote(file)));
+        if !self.version(entry, &format!("the version of {} in `meta`", quote(file))) {
+            self.large_versions.insert(file.to_owned());
+        }
         if entry.get("length").is_some_and(|length| length.as_u64().is_none()) {
             self.error(rules::C7, format!("the length of {} in `meta` is not a whole number", quote(file)));
             entry.remove("length");
@@ -75,16 +76,20 @@ impl ShapeCheck {
 
     pub(super) fn snapshot(&mut self, signed: &mut Object) {
         let Some(meta) = self.object(signed, "meta", "") else { return };
-        meta.retain(|file, entry| {
-            let Some(name) = file.strip_suffix(".json") else {
-                self.error(rules::C7, format!("`meta` lists {}, which does not end in .json", quote(file)));
-                return false;
+        for (file, mut entry) in std::mem::take(meta) {
+            // An entry that is no file of a role is one that clients ignore.
+            let name = file.strip_suffix(".json").and_then(|name| self.role_name(name));
+            let Some(name) = name else {
+                self.warn(
+                    rules::N7,
+                    format!("`meta` lists {}, which is not NAME.json; clients ignore it", quote(&file)),
+                );
+                continue;
             };
-            if let Err(error) = RoleName::new(name) {
-                self.error(rules::D9, format!("`meta`: {error}; the audit skips it"));
-                return false;
+            let file = format!("{name}.json");
+            if self.meta_file(&mut entry, &file) {
+                meta.insert(file, entry);
             }
-            self.meta_file(entry, file)
-        });
+        }
     }
 }

@@ -9,9 +9,18 @@ use crate::names::{RoleName, TopRole};
 
 impl ShapeCheck {
     pub(super) fn root(&mut self, signed: &mut Object) {
-        if !signed.get("consistent_snapshot").is_some_and(Value::is_boolean) {
-            self.error(rules::C7, "`consistent_snapshot` is missing or neither true nor false; the audit assumes true");
-            signed.insert("consistent_snapshot".into(), true.into());
+        match signed.get("consistent_snapshot") {
+            Some(Value::Bool(_)) => {}
+            found => {
+                if found.is_none() {
+                    let message = "`consistent_snapshot` is missing, which means false: the specification permits it, but \
+                                   tough and tuf-js refuse the root; write true or false";
+                    self.error(rules::R5, message);
+                } else {
+                    self.error(rules::C7, "`consistent_snapshot` is neither true nor false; the audit assumes false");
+                }
+                signed.insert("consistent_snapshot".into(), false.into());
+            }
         }
         self.keys(signed, "");
         let Some(roles) = self.object(signed, "roles", "") else { return };
