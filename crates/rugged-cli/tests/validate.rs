@@ -9,16 +9,23 @@ use std::path::Path;
 use common::{Demo, files};
 use serde_json::Value;
 
+/// The rules of the findings, without the clients that every default repository excludes.
 fn rules(said: &Value) -> Vec<&str> {
+    all_rules(said).into_iter().filter(|rule| !rule.starts_with('O')).collect()
+}
+
+fn all_rules(said: &Value) -> Vec<&str> {
     said["findings"].as_array().unwrap().iter().map(|finding| finding["rule"].as_str().unwrap()).collect()
 }
 
 #[test]
-fn a_sound_repository_has_no_findings() {
+fn a_sound_repository_is_valid_and_names_each_client_that_it_excludes_once() {
     let demo = Demo::new();
     let said = demo.rugged(&["--json", "validate", "--strict"]).exits(0).json();
     assert_eq!((&said["ok"], &said["complete"]), (&true.into(), &true.into()));
-    assert_eq!(said["findings"], Value::Array(Vec::new()), "{said}");
+    // php-tuf and rust-tuf, which a demo without bins does not suit.
+    assert_eq!(all_rules(&said), ["O2", "O3"], "{said}");
+    assert_eq!(said["counts"]["error"], 0);
     assert_eq!(said["versions"]["root"], 1);
     assert!(said["checked"]["target_files"].as_u64().unwrap() >= said["checked"]["targets"].as_u64().unwrap());
     let text = demo.rugged(&["validate"]).exits(0);

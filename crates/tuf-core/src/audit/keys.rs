@@ -63,7 +63,7 @@ impl RunningAudit<'_> {
                 None => distinct.push((keyid, key)),
             }
         }
-        if !role.keyids.is_empty() && (distinct.len() as u64) < u64::from(role.threshold) {
+        if (distinct.len() as u64) < u64::from(role.threshold) {
             let message = format!(
                 "{whose} needs {} signatures but has {} distinct keys, so nothing can be signed for it; add keys or \
                  lower the threshold",
@@ -99,7 +99,7 @@ impl RunningAudit<'_> {
     ) {
         let Some(signed) = &doc.signed else { return };
         if role.keyids.is_empty() {
-            // A role without keys is reported with the file that should list them.
+            // The file that should list them is reported.
             return;
         }
         self.report.checked.signatures += doc.signatures.len() as u64;

@@ -87,10 +87,13 @@ impl RunningAudit<'_> {
             }
             Err(CanonicalError::TooDeep) => {
                 let message = format!(
-                    "is nested deeper than {MAX_FOREIGN_NESTING} levels, which python-tuf, tough and php-tuf refuse; use \
-                     fewer levels"
+                    "is nested deeper than {MAX_FOREIGN_NESTING} levels: clients differ in how deep they read, and the \
+                     audit does not check the signatures; use fewer levels"
                 );
-                shape.error(rules::J4, message);
+                shape.warn(rules::J4, message);
+                if self.below_trusted.is_none() {
+                    self.unread(subject, format!("the signed part is nested deeper than {MAX_FOREIGN_NESTING} levels"));
+                }
                 None
             }
             Err(error) => {

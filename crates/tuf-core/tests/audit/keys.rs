@@ -114,6 +114,17 @@ fn a_threshold_that_nobody_can_meet() {
 }
 
 #[test]
+fn a_role_without_keys() {
+    let mut repo = Repo::new();
+    repo.edit_root(|signed| signed["roles"]["timestamp"]["keyids"] = json!([]));
+    repo.finds(&["S5"]);
+    let mut repo = Repo::new();
+    repo.add_role("team", &[("team/x", "x")]);
+    repo.delegate(&[json!({"name": "team", "paths": ["team/*"], "keyids": []})]);
+    repo.finds(&["S5"]);
+}
+
+#[test]
 fn a_key_listed_twice() {
     let mut repo = Repo::new();
     repo.edit_root(|signed| {

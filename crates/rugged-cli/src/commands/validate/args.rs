@@ -11,8 +11,9 @@ use crate::verify::RepositoryLocation;
 ///
 /// The command checks any TUF repository, not only one that this fleet signs: the root chain, signatures and
 /// thresholds, keys, formats, versions, expiry, delegations and target files. It continues after errors, so that one
-/// run lists all of them. A warning names something that causes trouble for some clients. Warnings and notes do not make
-/// a repository invalid.
+/// run lists all of them. A warning names something that causes trouble for some clients, or clients that cannot read
+/// the repository at all, once each. Faults of roots older than the trusted root are notes. Warnings and notes do not
+/// make a repository invalid.
 ///
 /// Without --metadata the command checks the configured repository. With --metadata it checks the named directories
 /// only: without --targets it then checks no target files, and without --trusted-root it trusts the oldest root of the
@@ -41,7 +42,7 @@ pub struct ValidateArgs {
     /// Root metadata to trust [default: trusted_root]
     #[arg(long, value_name = "FILE")]
     pub trusted_root: Option<PathBuf>,
-    /// Also verify and download all targets with tough, a second client
+    /// Also verify and download all targets with tough, a second client; its refusal is an error
     #[arg(long)]
     pub strict: bool,
     /// Time for the expiry checks, in UTC [default: now]
