@@ -53,7 +53,7 @@ rules! {
     R2 "clients" "There are at most 256 roots, the most that clients follow in one run.";
     R3 "§4.3" "Root lists the roles root, timestamp, snapshot and targets.";
     R4 "§5.3" "The trusted root is one of the repository's roots.";
-    R5 "clients" "Root says whether there are consistent snapshots; tough and tuf-js refuse a root without `consistent_snapshot`.";
+    R5 "clients" "Root has `consistent_snapshot`; tough and tuf-js refuse a root without it.";
     L1 "clients" "Metadata without a listed length is within the size that clients read.";
     L2 "clients" "Metadata without a listed length has at most 100,000 bytes, the most that php-tuf reads.";
     T1 "§4.6" "Timestamp lists snapshot.json and nothing else.";
@@ -87,10 +87,10 @@ rules! {
     P7 "§5.7.3" "Target files have the listed lengths and hashes.";
     P8 "§6.2" "Target files have the names that all clients request: dir/HASH.name.";
     P9 "clients" "`custom` is absent rather than empty; tough discards an empty one.";
-    P10 "clients" "Target paths hold no `?`, `#`, `%` with two hexadecimal digits, or character from U+E000 to U+FFFF.";
+    P10 "clients" "Target paths hold nothing that a client cannot fetch or sort, such as `?`, `#` or a percent-escape.";
     O1 "clients" "Targets are delegated by `paths`; go-tuf up to August 2026 finds none behind `path_hash_prefixes`.";
     O2 "clients" "Key ids have the legacy form and keys are Ed25519; php-tuf reads nothing else.";
-    O3 "clients" "`spec_version` is 1.0.0, keys are Ed25519, and targets are delegated by `paths`; rust-tuf reads nothing else.";
+    O3 "clients" "`spec_version` is 1.0.0, keys are Ed25519, delegations have `paths`; rust-tuf reads nothing else.";
     O4 "clients" "There are fewer than 4,096 targets roles; tough reads all of them at its start, and tuf-js is slow.";
     X1 "clients" "A second client, tough, verifies and downloads everything.";
 }
