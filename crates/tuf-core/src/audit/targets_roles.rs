@@ -119,7 +119,8 @@ impl RunningAudit<'_> {
         }
         match &delegations.succinct_roles {
             Some(succinct) => {
-                let message = "delegates to succinct roles: python-tuf, tuf-js and go-tuf read them; tough, rust-tuf and php-tuf do not";
+                let message = "delegates to succinct roles: python-tuf, tuf-js and go-tuf read them; tough, rust-tuf and \
+                               php-tuf do not";
                 self.warn(rules::D11, path, message);
                 let keys = RoleKeys::new(succinct.keyids.clone(), succinct.threshold);
                 self.check_role_keys(path, "the succinct delegation", &delegations.keys, &keys);
