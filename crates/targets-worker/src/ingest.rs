@@ -125,7 +125,9 @@ impl Ingest<'_> {
         let (dir, name) = (path.parent().unwrap_or(Path::new("")), OsStr::new(file.path.file_name()));
         let dir = self.open_dir(dir)?;
         let now = dir.stat_of(name)?;
-        if (now.id, now.len, now.mtime) == (file.source.id, file.source.len, file.source.mtime) {
+        // Anyone may set the modification time; the time of the last change is the kernel's.
+        let state = |stat: &Stat| (stat.id, stat.len, stat.ctime, stat.ctime_nanos);
+        if state(&now) == state(&file.source) {
             dir.remove_file(name)?;
         }
         Ok(())

@@ -24,6 +24,9 @@ pub(crate) enum DropWaitReason {
          {free_inodes} inodes are free"
     )]
     NoRoom { needed_bytes: u64, needed_inodes: u64, free_bytes: u64, free_inodes: u64 },
+    /// The targets directory was full when it was copied, although it had reported enough space.
+    #[error("the targets directory was full when its {needed_bytes} bytes were written there: is there a quota?")]
+    Full { needed_bytes: u64 },
     /// An older drop of the batch with the same path waits, and the later of two such drops has to win.
     #[error("it waits for the older drop {older}, which also has {path}")]
     OlderDropFirst { older: String, path: TargetPath },
@@ -64,9 +67,13 @@ impl Room {
 
     /// Why a drop whose copy filled the directory waits.
     pub(crate) fn filled_by(&mut self, drop: &BatchDrop) -> DropWaitReason {
-        let (needed_bytes, needed_inodes) = needs(drop);
         self.free = Some(Space { bytes: 0, inodes: 0 });
-        DropWaitReason::NoRoom { needed_bytes, needed_inodes, free_bytes: 0, free_inodes: 0 }
+        Self::full(drop)
+    }
+
+    /// Why a drop waits that did not fit where there seemed to be room.
+    pub(crate) fn full(drop: &BatchDrop) -> DropWaitReason {
+        DropWaitReason::Full { needed_bytes: drop.bytes }
     }
 
     /// Remembers the paths of a drop that waits.

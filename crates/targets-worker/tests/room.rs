@@ -96,6 +96,38 @@ fn a_drop_without_room_waits_with_numbers_and_the_others_are_added() {
     assert!(again.drops[0].record > result.record);
 }
 
+/// A server that allocates late reports a full disk at any operation of the copy: at the sync too.
+#[test]
+fn a_disk_that_reports_at_any_operation_that_it_is_full_makes_some_drops_wait_and_none_is_lost() {
+    let plant = |scene: &Scene| scene.plant(&[("small", "s", b"s"), ("large", "l", &[b'l'; 100_000]), ("last", "z", b"z")]);
+    let count = {
+        let mut scene = Scene::new();
+        let batch = plant(&scene);
+        let before = scene.fs.operations();
+        scene.add(&batch);
+        scene.fs.operations() - before
+    };
+    let mut waited = 0;
+    for n in 0..count {
+        let mut scene = Scene::new();
+        let batch = plant(&scene);
+        scene.fs.fail_at(scene.fs.operations() + n, std::io::ErrorKind::StorageFull);
+        let request = AddTargets { batch: Some(batch.clone()), targets: None };
+        if let Ok(result) = scene.role.add(&request, "task", scene.now)
+            && !result.waiting.is_empty()
+        {
+            waited += 1;
+            let (added, waiting) = names(&result);
+            assert_eq!(added.len() + waiting.len(), 3, "{n}: {result:?}");
+            assert!(!added.is_empty() || n < count / 2, "{n}: {result:?}");
+        }
+        scene.fs.heal();
+        assert_eq!(names(&scene.add(&batch)), (vec!["small", "large", "last"], vec![]), "{n}");
+    }
+    println!("{waited} of {count} operations make drops wait");
+    assert!(waited > 3, "{waited} of {count}");
+}
+
 #[test]
 fn a_directory_that_fills_while_a_drop_is_copied_makes_that_drop_wait() {
     let mut scene = Scene::new();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::named_file::NamedFile;
 use tuf_core::store::{FileName, FileStat, Store, StoreError};
 
 /// The state of a skipped name.
@@ -53,6 +54,29 @@ impl SkippedNames {
     pub(crate) fn take_above(&mut self, number: u64) -> Vec<(u64, FileName)> {
         let above = self.0.split_off(&number.saturating_add(1));
         above.into_iter().map(|(number, (name, _))| (number, name)).collect()
+    }
+
+    /// The lowest of these names and `next` that is up to `number` and cannot be read, with the reason. `next` is the next name
+    /// to read with its number: a listing leaves out what is no file.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub(crate) fn unreadable_up_to(
+        &self,
+        store: &dyn Store,
+        (next, next_name): (u64, FileName),
+        number: u64,
+    ) -> Result<Option<(FileName, StoreError)>, StoreError> {
+        let unreadable = |(_, file): &&(FileName, SkippedFile)| matches!(file, SkippedFile::Unreadable);
+        let skipped = self.0.range(..=number).map(|(_, skipped)| skipped).filter(unreadable).map(|(name, _)| name);
+        for name in skipped.chain((next <= number).then_some(&next_name)) {
+            if let NamedFile::Unusable(reason) = NamedFile::read(store, name, 0)?
+                && !matches!(reason, StoreError::TooLarge { .. })
+            {
+                return Ok(Some((name.clone(), reason)));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether one of the files has changed or is gone.

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use durable_fs::Fs as _;
 use testkit::scratch::{Options, Scratch};
 use testkit::sim_fs::{CrashMode, SimFs};
 use tuf_core::canonical::value_to_canonical;
@@ -218,6 +219,71 @@ fn without_floors_roles_resume_as_far_above_as_requested() {
             release(&scratch, "after", &[("pkg/b", b"after")]).unwrap();
             client(&scratch, &seen).unwrap();
         }
+    }
+}
+
+#[test]
+fn running_roles_of_other_processes_find_the_snapshots_behind_a_gap() {
+    for options in Options::each_layout() {
+        let (_, scratch) = scratch(options);
+        release(&scratch, "one", &[("a", b"one")]).unwrap();
+        let (mut other, mut timestamp) = (scratch.snapshot().unwrap(), scratch.timestamp().unwrap());
+        let before = other.update(now(), false).unwrap().version;
+        timestamp.update(now(), false).unwrap();
+
+        raise(&scratch, "snapshot", 1_000);
+        let submission = scratch.submission("two", &[("a", b"two")]).unwrap();
+        scratch.targets().unwrap().commit(&[submission], now()).unwrap();
+        let resumed = scratch.snapshot().unwrap().update(now(), false).unwrap().version;
+        assert!(resumed > before + 1_000, "{resumed}");
+
+        let later = UtcTime::from_unix(now().unix() + 60);
+        assert_eq!(timestamp.update(later, false).unwrap().snapshot, Some(resumed));
+        assert_eq!(scratch.download_all(later).unwrap()["a"], b"two");
+        let found = other.update(later, false).unwrap();
+        assert_eq!((found.version, found.changed), (resumed, false));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_is_not_called_a_rollback() {
+    let files = [
+        ("targets", "log/3.record.json"),
+        ("snapshot", "log/3.record.json"),
+        ("snapshot", "metadata/2.snapshot.json"),
+        ("timestamp", "metadata/2.snapshot.json"),
+    ];
+    for (role, file) in files {
+        let (fs, scratch) = scratch(Options::default());
+        for name in ["one", "two"] {
+            release(&scratch, name, &[(name, b"content")]).unwrap();
+        }
+        let path = scratch.dir.join(file);
+        // A directory under its name stands for a file of another owner, too.
+        let bytes = fs.contents(&path).unwrap();
+        fs.remove_file(&path).unwrap();
+        fs.plant_dir(&path);
+        // A grant of an operator who believed another diagnosis must not lose the release either.
+        floor(&scratch, role).grant_recovery().unwrap();
+        let update = || match role {
+            "targets" => scratch.targets().unwrap().reconcile(now(), false).map(drop),
+            "snapshot" => scratch.snapshot().unwrap().update(now(), false).map(drop),
+            _ => scratch.timestamp().unwrap().update(now(), false).map(drop),
+        };
+        // `recover` looks at the files of its role alone.
+        let recover = below(&scratch, role).err();
+        let own = [("targets", "log/3.record.json"), ("snapshot", "metadata/2.snapshot.json")];
+        assert_eq!(recover.is_some(), own.contains(&(role, file)), "{role} {file}");
+        for error in [Some(update().unwrap_err()), recover].into_iter().flatten() {
+            let name = Path::new(file).file_name().unwrap().to_str().unwrap();
+            let said = error.to_string();
+            assert!(said.starts_with(&format!("{name}, which this role has used before")), "{role}: {said}");
+            assert_eq!(error.kind(), RoleErrorKind::Alarm);
+        }
+        fs.remove_dir(&path).unwrap();
+        fs.plant(&path, bytes);
+        update().unwrap();
+        assert_eq!(scratch.download_all(now()).unwrap().len(), 2);
     }
 }
 

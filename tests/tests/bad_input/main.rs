@@ -7,6 +7,7 @@
 mod broker;
 mod configuration;
 mod drops;
+mod floods;
 mod keys;
 mod metadata;
 mod mounts;

@@ -8,7 +8,7 @@ use testkit::servers::workspace;
 /// Where the tests are that are named without a path.
 const HERE: &str = "tests/tests/bad_input";
 /// Everything that has to be in the table, in its order.
-const ITEMS: [&str; 46] = [
+const ITEMS: [&str; 48] = [
     "symlinks",
     "hard links to outside",
     "FIFOs",
@@ -21,6 +21,8 @@ const ITEMS: [&str; 46] = [
     "names over 255 bytes",
     "a path that is both file and directory in one batch",
     "unreadable files",
+    "a record or snapshot that cannot be read",
+    "a targets directory that is full only at the sync",
     "files that change while they are read",
     "files that change or arrive after they were read",
     "an empty drop",

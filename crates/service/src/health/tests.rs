@@ -102,7 +102,7 @@ async fn idle_connections_do_not_keep_a_probe_out() {
     let health = health(Duration::MAX);
     health.set_state(HealthState::Ready);
     let (address, _shutdown) = served(&health).await;
-    let idle: Vec<_> = (0..16).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     assert!(ask(address, "/readyz").await.is_ok());
     drop(idle);
 }

@@ -3,6 +3,8 @@
 //! Strangers can open connections, so their number and their patience are bounded ([`HttpLimits`]), and no client, however
 //! slow, takes descriptors that the process needs for its work.
 
+mod connections;
+mod guarded_body;
 mod limits;
 mod server;
 mod write_guard;

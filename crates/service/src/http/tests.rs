@@ -71,6 +71,37 @@ async fn connections_that_send_nothing_or_half_a_head_make_room_for_others() {
 }
 
 #[tokio::test]
+async fn a_new_connection_takes_the_place_of_the_one_that_has_had_no_request_for_longest() {
+    let (address, _shutdown, _serving) = served(PATIENT).await;
+    let mut kept = open(address).await;
+    ask(&mut kept).await;
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(open(address).await);
+    }
+    // No limit of time ends one of them.
+    ask(&mut open(address).await).await;
+    closed(&mut kept).await;
+    for stream in &mut silent[..40] {
+        closed(stream).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_being_answered_keeps_its_place() {
+    let (address, _shutdown, _serving) = served(HttpLimits { connections: 2, ..PATIENT }).await;
+    let mut downloading = open(address).await;
+    downloading.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 1 << 10];
+    downloading.read_exact(&mut answer).await.unwrap();
+    for _ in 0..20 {
+        ask(&mut open(address).await).await;
+    }
+    downloading.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.len() > 64 << 20, "{}", answer.len());
+}
+
+#[tokio::test]
 async fn a_kept_connection_that_is_idle_for_too_long_is_closed() {
     let (address, _shutdown, _serving) = served(HttpLimits { head: SHORT, ..PATIENT }).await;
     let mut stream = open(address).await;

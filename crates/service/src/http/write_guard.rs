@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,21 +10,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::connections::Activity;
+
 /// A stream whose writes fail with `TimedOut` when none makes progress for as long as allowed.
 pub(super) struct WriteGuard {
     stream: TcpStream,
     longest: Duration,
+    activity: Arc<Activity>,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl WriteGuard {
-    pub fn new(stream: TcpStream, longest: Duration) -> Self {
-        Self { stream, longest, waiting: None }
+    pub fn new(stream: TcpStream, longest: Duration, activity: Arc<Activity>) -> Self {
+        Self { stream, longest, activity, waiting: None }
     }
 
     /// The outcome of a write: one that waits for too long has failed.
     fn guarded<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.activity.set_writing(outcome.is_pending());
         if outcome.is_ready() {
             self.waiting = None;
             return outcome;

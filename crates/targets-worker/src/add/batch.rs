@@ -1,5 +1,6 @@
 //! `add-targets` for a batch: one verdict per drop, one commit record for all of them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use durable_fs::durable;
@@ -42,33 +43,13 @@ impl TargetsWorker {
             return Err(RefusedRequest::NotABatchName.into());
         }
         let batch = self.read_batch(name)?;
-        let mut states = Vec::with_capacity(batch.drops.len());
-        let mut earlier = EarlierDrops::default();
-        let mut room = Room::of(self.fs.as_ref(), self.targets_dir()).map_err(|error| {
-            let path = self.targets_dir().map(Path::to_owned).unwrap_or_default();
-            TargetsError::Targets { path, source: error }
-        })?;
-        for drop in &batch.drops {
-            let mut state = self.ingest_drop(name, drop, &mut room, now)?;
-            if let DropState::Ingested(files) = &state
-                && let Some(fault) = self.check_release(files, &mut earlier, now)?
-            {
-                state = DropState::Rejected(fault);
-            }
-            states.push(state);
-        }
+        let states = self.ingest_batch(name, &batch, now)?;
         let mut submissions = Vec::new();
         for (drop, state) in batch.drops.iter().zip(&states) {
             if let DropState::Ingested(files) = state {
                 submissions.push(submission(request_id(drop), files));
             }
         }
-        // The whole batch in one call, and so with one sync.
-        let files = states.iter_mut().filter_map(|state| match state {
-            DropState::Ingested(files) => Some(files),
-            _ => None,
-        });
-        self.ingest().keep(files.flatten()).map_err(not_kept)?;
         let commit =
             if submissions.is_empty() { CommitOutcome::default() } else { self.role.commit(&submissions, now)? };
         let (mut drops, mut waiting) = (Vec::with_capacity(states.len()), Vec::new());
@@ -101,6 +82,42 @@ impl TargetsWorker {
         Ok(AddTargetsResult { drops, waiting, already_done, record, ..result })
     }
 
+    /// Copies the drops of a batch, and keeps the copies durably. A disk may report only then that it is full (a quota, a server
+    /// that allocates late): the larger drops wait then, and the copies of the others are made again.
+    fn ingest_batch(&mut self, name: &str, batch: &Batch, now: UtcTime) -> Result<Vec<DropState>, TargetsError> {
+        let mut postponed = BTreeSet::new();
+        loop {
+            let mut states = Vec::with_capacity(batch.drops.len());
+            let mut earlier = EarlierDrops::default();
+            let mut room = Room::of(self.fs.as_ref(), self.targets_dir()).map_err(|error| {
+                let path = self.targets_dir().map(Path::to_owned).unwrap_or_default();
+                TargetsError::Targets { path, source: error }
+            })?;
+            for (index, drop) in batch.drops.iter().enumerate() {
+                let mut state = self.ingest_drop(name, drop, postponed.contains(&index), &mut room, now)?;
+                if let DropState::Ingested(files) = &state
+                    && let Some(fault) = self.check_release(files, &mut earlier, now)?
+                {
+                    state = DropState::Rejected(fault);
+                }
+                states.push(state);
+            }
+            // The whole batch in one call, and so with one sync.
+            let files = states.iter_mut().filter_map(|state| match state {
+                DropState::Ingested(files) => Some(files),
+                _ => None,
+            });
+            match self.ingest().keep(files.flatten()) {
+                Ok(()) => return Ok(states),
+                Err(IngestError::Store(error @ StoreError::NoSpace { .. })) => {
+                    tracing::warn!(batch = name, %error, "the targets directory is full: the larger drops of the batch wait");
+                    postponed.extend(larger_half(batch, &states));
+                }
+                Err(error) => return Err(not_kept(error)),
+            }
+        }
+    }
+
     fn read_batch(&self, name: &str) -> Result<Batch, TargetsError> {
         let path = self.inbound.join(name).join(BATCH_FILE);
         let bytes = match durable::read_bounded(self.fs.as_ref(), &path, MAX_BATCH_FILE) {
@@ -117,11 +134,12 @@ impl TargetsWorker {
         Ok(serde_json::from_slice(&bytes).map_err(malformed)?)
     }
 
-    /// Copies the files of a drop, unless a record holds it already, or it has no room.
+    /// Copies the files of a drop, unless a record holds it already, or it has no room, or it is postponed.
     fn ingest_drop(
         &mut self,
         batch: &str,
         drop: &BatchDrop,
+        postponed: bool,
         room: &mut Room,
         now: UtcTime,
     ) -> Result<DropState, TargetsError> {
@@ -144,7 +162,8 @@ impl TargetsWorker {
             room.wait(drop, paths);
             return Ok(DropState::Waits(older));
         }
-        if let Some(reason) = room.take(drop) {
+        let no_room = if postponed { Some(Room::full(drop)) } else { room.take(drop) };
+        if let Some(reason) = no_room {
             room.wait(drop, paths);
             return Ok(DropState::Waits(reason));
         }
@@ -166,6 +185,15 @@ impl TargetsWorker {
         }
         Ok(if files.is_empty() { DropState::Rejected(TargetFault::NoFiles) } else { DropState::Ingested(files) })
     }
+}
+
+/// The larger half of the copied drops, by their bytes; never none of them.
+fn larger_half(batch: &Batch, states: &[DropState]) -> Vec<usize> {
+    let copied = states.iter().enumerate().filter(|(_, state)| matches!(state, DropState::Ingested(_)));
+    let mut copied: Vec<usize> = copied.map(|(index, _)| index).collect();
+    copied.sort_by_key(|&index| std::cmp::Reverse(batch.drops.get(index).map_or(0, |drop| drop.bytes)));
+    copied.truncate(copied.len().div_ceil(2));
+    copied
 }
 
 fn not_taken(batch: &str, error: IngestError) -> Result<DropState, TargetsError> {

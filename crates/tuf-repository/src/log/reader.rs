@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
 use tuf_core::sha256::Sha256;
-use tuf_core::store::{FileName, Store};
+use tuf_core::store::{FileName, Store, StoreError};
 use tuf_core::time::UtcTime;
 
 use super::base::{Base, OUTCOME_RETENTION_SECONDS, base_name};
@@ -86,6 +86,16 @@ impl Log {
     #[must_use]
     pub fn head_digest(&self) -> Option<Sha256> {
         self.head_digest
+    }
+
+    /// The lowest file behind the head, up to `number`, that exists and cannot be read, with the reason. It may be the next
+    /// record.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn unreadable_up_to(&self, number: u64) -> Result<Option<(FileName, StoreError)>, LogError> {
+        let next = (self.next, record_name(self.next)?);
+        Ok(self.skipped.unreadable_up_to(self.store.as_ref(), next, number)?)
     }
 
     /// The table of roles at the head.

@@ -144,6 +144,16 @@ pub enum RoleError {
         /// The file.
         file: FileName,
     },
+    /// The floor says that a version or record existed, and something that cannot be read holds its name.
+    #[error(
+        "{file}, which this role has used before, cannot be read ({source}): give the role access to it, or restore the file"
+    )]
+    FileUnreadable {
+        /// The file.
+        file: FileName,
+        /// The reason.
+        source: StoreError,
+    },
     /// A record has another digest than the role remembers.
     #[error("record {number} is not the one signed before: its digest differs")]
     RecordReplaced {
@@ -358,6 +368,7 @@ impl RoleError {
             | Self::ForeignMetadata { .. }
             | Self::NamesTaken { .. }
             | Self::NumbersUsedUp { .. }
+            | Self::FileUnreadable { .. }
             | Self::RecordReplaced { .. }
             | Self::RoleNotInLog { .. }
             | Self::SnapshotAheadOfLog { .. }

@@ -15,7 +15,9 @@
 //! instead.
 
 use super::error::{FloorItem, RoleError};
-use super::floor_checks::{MAX_CLOCK_STEP_SECONDS, check_log_floor, check_snapshot, check_timestamp, clock_behind};
+use super::floor_checks::{
+    MAX_CLOCK_STEP_SECONDS, clock_behind, log_below_floor, snapshot_below_floor, timestamp_below_floor,
+};
 use super::limits::MAX_TIMESTAMP;
 use super::repository_stores::RepositoryStores;
 use super::snapshot_reader::SnapshotReader;
@@ -80,7 +82,7 @@ pub fn below_floor(
     match role {
         FlooredRole::Targets => {
             let log = read_log(repository, trust)?;
-            if let Err(below) = check_log_floor(&log, floor.record) {
+            if let Some(below) = log_below_floor(&log, floor.record)? {
                 if log.head() == 0 {
                     return Err(RoleError::LogEmpty);
                 }
@@ -88,17 +90,16 @@ pub fn below_floor(
             }
         }
         FlooredRole::Snapshot => {
-            let version = newest_snapshot(repository, trust)?;
-            found.extend(check_snapshot(version, floor).err());
+            found.extend(snapshot_below_floor(&read_snapshots(repository, trust)?, floor)?);
             if floor.record.is_some_and(|record| !is_reachable(record.number)) {
-                found.extend(check_log_floor(&read_log(repository, trust)?, floor.record).err());
+                found.extend(log_below_floor(&read_log(repository, trust)?, floor.record)?);
             }
         }
         FlooredRole::Timestamp => {
             let version = served_timestamp(repository, trust)?;
-            found.extend(check_timestamp(version, floor).err());
+            found.extend(timestamp_below_floor(version, floor));
             if !is_reachable(floor.snapshot) {
-                found.extend(check_snapshot(newest_snapshot(repository, trust)?, floor).err());
+                found.extend(snapshot_below_floor(&read_snapshots(repository, trust)?, floor)?);
             }
         }
     }
@@ -138,7 +139,7 @@ pub fn floor_above(
             floor.role_version = floor.role_version.max(above(highest_version(&log), numbers, &RoleName::targets())?);
         }
         FlooredRole::Snapshot => {
-            let newest = newest_snapshot(repository, trust)?;
+            let newest = read_snapshots(repository, trust)?.version();
             floor.snapshot = floor.snapshot.max(above(newest, numbers, &RoleName::snapshot())?);
         }
         FlooredRole::Timestamp => {
@@ -161,10 +162,10 @@ fn read_log(repository: &RepositoryStores, trust: &Trust) -> Result<Log, RoleErr
     Ok(log)
 }
 
-fn newest_snapshot(repository: &RepositoryStores, trust: &Trust) -> Result<u64, RoleError> {
+fn read_snapshots(repository: &RepositoryStores, trust: &Trust) -> Result<SnapshotReader, RoleError> {
     let mut snapshots = SnapshotReader::new(repository.metadata.clone());
     snapshots.refresh(trust)?;
-    Ok(snapshots.newest().map_or(0, |newest| newest.document.version()))
+    Ok(snapshots)
 }
 
 fn served_timestamp(repository: &RepositoryStores, trust: &Trust) -> Result<u64, RoleError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::error::{Contested, RoleError};
-use super::floor_checks::{check_clock, check_log_floor, check_snapshot};
+use super::floor_checks::{check_clock, log_below_floor, snapshot_below_floor};
 use super::foreign;
 use super::lifetime::Lifetime;
 use super::parallel::{beside, try_map};
@@ -132,6 +132,7 @@ impl SnapshotRole {
         self.trust.refresh(floor.root, now)?;
         self.trust.signers_of(&RoleName::snapshot())?;
         let trust = &self.trust;
+        self.snapshots.look_beyond_gaps(now)?;
         // Snapshots before the log: a snapshot of another process is then never ahead of the log read after it.
         if self.snapshots.refresh(trust)? {
             self.dirty = None;
@@ -139,7 +140,7 @@ impl SnapshotRole {
         let changed = self.log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
         self.recovering = false;
         let mut below = None;
-        if let Err(record) = check_log_floor(&self.log, floor.record) {
+        if let Some(record) = log_below_floor(&self.log, floor.record)? {
             let reachable = floor.record.is_none_or(|record| is_reachable(record.number));
             if reachable || !self.floor.recovery_granted()? {
                 // Read from the start each time: after a restore the log continues with another record.
@@ -149,7 +150,7 @@ impl SnapshotRole {
             below = Some(record);
         }
         let version = self.snapshots.version();
-        if let Some(below) = check_snapshot(version, &floor).err().or(below) {
+        if let Some(below) = snapshot_below_floor(&self.snapshots, &floor)?.or(below) {
             // Read from the start each time: the snapshot that resumes above the floor skips numbers.
             self.snapshots.forget();
             if !self.floor.recovery_granted()? {

@@ -17,7 +17,8 @@ use tuf_core::document::{Document, DocumentType};
 use tuf_core::envelope::Envelope;
 use tuf_core::names::RoleName;
 use tuf_core::sha256::Sha256;
-use tuf_core::store::Store;
+use tuf_core::store::{FileName, Store, StoreError};
+use tuf_core::time::UtcTime;
 
 /// A snapshot that verifies, with length and SHA-256 of its file.
 #[derive(Clone, Debug)]
@@ -37,7 +38,28 @@ enum SnapshotLookup {
     Snapshot(VerifiedSnapshot),
 }
 
-/// The newest snapshot that verifies. The directory is listed once; later only the next names are read.
+/// How often the directory is listed again, in seconds. Another process that resumed above its floor has left a gap, and
+/// reading the next names never crosses one.
+const RELIST_SECONDS: i64 = 60;
+
+/// The names of a listing from the next version on, by which a later listing shows a new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct NamesBeyond {
+    count: usize,
+    highest: u64,
+}
+
+impl NamesBeyond {
+    fn from(next: u64, listed: impl Iterator<Item = u64>) -> Self {
+        listed.filter(|version| *version >= next).fold(Self::default(), |beyond, version| Self {
+            count: beyond.count + 1,
+            highest: beyond.highest.max(version),
+        })
+    }
+}
+
+/// The newest snapshot that verifies. The directory is listed at first, and then once a minute; in between only the next
+/// names are read.
 #[derive(Debug)]
 pub(super) struct SnapshotReader {
     metadata: Arc<dyn Store>,
@@ -54,6 +76,10 @@ pub(super) struct SnapshotReader {
     notices: Notices,
     /// The root under which `newest` was verified.
     root: u64,
+    /// When the directory was listed last.
+    listed: Option<UtcTime>,
+    /// The names beyond the newest snapshot in that listing.
+    beyond: NamesBeyond,
 }
 
 impl SnapshotReader {
@@ -68,6 +94,8 @@ impl SnapshotReader {
             far: FarNames::default(),
             notices: Notices::default(),
             root: 0,
+            listed: None,
+            beyond: NamesBeyond::default(),
         }
     }
 
@@ -78,6 +106,16 @@ impl SnapshotReader {
     /// Version of the newest snapshot; 0 without one.
     pub(super) fn version(&self) -> u64 {
         self.newest.as_ref().map_or(0, |newest| newest.document.version())
+    }
+
+    /// The lowest file behind the newest snapshot, up to `version`, that exists and cannot be read, with the reason. It may
+    /// be a newer snapshot.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub(super) fn unreadable_up_to(&self, version: u64) -> Result<Option<(FileName, StoreError)>, RoleError> {
+        let next = (self.next, versioned(&RoleName::snapshot(), self.next)?);
+        Ok(self.skipped.unreadable_up_to(self.metadata.as_ref(), next, version)?)
     }
 
     /// The next version to write, as last read: the verified one plus one, or above it where other files hold names.
@@ -109,6 +147,23 @@ impl SnapshotReader {
         self.next = self.skipped.next_free(version + 1);
         self.above = 0;
         self.newest = Some(snapshot);
+    }
+
+    /// Lists the directory again when the last listing is old, so that the next refresh finds snapshots behind a gap.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub(super) fn look_beyond_gaps(&mut self, now: UtcTime) -> Result<(), RoleError> {
+        let age = self.listed.map(|listed| now.seconds_since(listed));
+        if age.is_some_and(|age| (0..RELIST_SECONDS).contains(&age)) {
+            return Ok(());
+        }
+        self.listed = Some(now);
+        // Before the first listing there is nothing to compare with: the next refresh makes it.
+        if self.next > 0 && NamesBeyond::from(self.next, self.list()?.into_iter()) != self.beyond {
+            self.forget();
+        }
+        Ok(())
     }
 
     /// Reads newer snapshots. True when the newest has changed.
@@ -199,10 +254,9 @@ impl SnapshotReader {
     }
 
     fn load(&mut self, trust: &Trust) -> Result<(), RoleError> {
-        let mut versions: Vec<u64> =
-            self.metadata.list("")?.iter().filter_map(|name| number_of(name, ".snapshot.json")).collect();
+        let mut versions = self.list()?;
         versions.sort_unstable_by(|a, b| b.cmp(a));
-        for version in versions {
+        for &version in &versions {
             match self.read_version(trust, version)? {
                 SnapshotLookup::Snapshot(snapshot) => {
                     self.newest = Some(snapshot);
@@ -220,7 +274,13 @@ impl SnapshotReader {
         let far = self.skipped.take_above(version.saturating_add(MAX_SQUATTED_NAMES));
         self.far.found("snapshot", far, &mut self.notices);
         self.next = self.skipped.next_free(version + 1);
+        self.beyond = NamesBeyond::from(self.next, versions.into_iter());
         Ok(())
+    }
+
+    /// The versions in the names of snapshots.
+    fn list(&self) -> Result<Vec<u64>, RoleError> {
+        Ok(self.metadata.list("")?.iter().filter_map(|name| number_of(name, ".snapshot.json")).collect())
     }
 }
 

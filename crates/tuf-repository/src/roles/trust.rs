@@ -58,6 +58,9 @@ impl Trust {
             let name = versioned(&role, next)?;
             let refused = match NamedFile::read(self.metadata.as_ref(), &name, MAX_ROOT_BYTES)? {
                 NamedFile::Missing => None,
+                NamedFile::Unusable(source) if next <= floor => {
+                    return Err(RoleError::FileUnreadable { file: name, source });
+                }
                 NamedFile::Unusable(error) => Some(error.to_string()),
                 NamedFile::Bytes(bytes) => match self.chain.advance(&bytes) {
                     Ok(()) => continue,

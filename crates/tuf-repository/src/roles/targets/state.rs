@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::role::TargetsRole;
 use crate::floor::{Floor, RecordFloor};
 use crate::roles::error::{Contested, RoleError};
-use crate::roles::floor_checks::{check_clock, check_log_floor};
+use crate::roles::floor_checks::{check_clock, log_below_floor};
 use crate::roles::recover;
 use tuf_core::names::RoleName;
 use tuf_core::time::UtcTime;
@@ -20,7 +20,7 @@ impl TargetsRole {
         self.trust.signers_of(&RoleName::targets())?;
         let trust = &self.trust;
         self.log.refresh(&|envelope| trust.verify(&RoleName::targets(), envelope).is_ok())?;
-        if let Err(below) = check_log_floor(&self.log, floor.record) {
+        if let Some(below) = log_below_floor(&self.log, floor.record)? {
             // Read from the start each time: after a restore the log continues with another record.
             self.log.forget();
             if !self.floor.recovery_granted()? {

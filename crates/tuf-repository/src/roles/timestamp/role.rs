@@ -14,7 +14,7 @@ use crate::floor::FloorFile;
 use crate::notices::Notices;
 use crate::numbered::is_reachable;
 use crate::roles::error::{Contested, RoleError};
-use crate::roles::floor_checks::{check_clock, check_snapshot, check_timestamp};
+use crate::roles::floor_checks::{check_clock, snapshot_below_floor, timestamp_below_floor};
 use crate::roles::foreign;
 use crate::roles::recover;
 use crate::roles::repository_stores::RepositoryStores;
@@ -162,16 +162,17 @@ impl TimestampRole {
         self.trust.signers_of(&RoleName::timestamp())?;
         // The served timestamp before the snapshots: the snapshot that it names is then never ahead of those read after it.
         self.read_served()?;
+        self.snapshots.look_beyond_gaps(now)?;
         self.snapshots.refresh(&self.trust)?;
         self.show_again(floor.timestamp)?;
         let version = self.version();
         // A timestamp that is signed and not shown yet is not in the floor: the floor is raised after the swap.
         self.skip_to = 0;
-        let snapshot = check_snapshot(self.snapshots.version(), &floor);
+        let snapshot = snapshot_below_floor(&self.snapshots, &floor)?;
         // A number that no release has reached holds for the snapshots too; otherwise the snapshot role must resume first.
-        let moved = snapshot.is_err() && !is_reachable(floor.snapshot) && self.floor.recovery_granted()?;
-        let (moved, snapshot) = if moved { (snapshot, Ok(())) } else { (Ok(()), snapshot) };
-        if let Err(below) = check_timestamp(version, &floor).and(moved) {
+        let moved = snapshot.is_some() && !is_reachable(floor.snapshot) && self.floor.recovery_granted()?;
+        let (moved, snapshot) = if moved { (snapshot, None) } else { (None, snapshot) };
+        if let Some(below) = timestamp_below_floor(version, &floor).or(moved) {
             // Listed again each time: the timestamp that resumes above the floor skips numbers.
             self.next = 0;
             if !self.floor.recovery_granted()? {
@@ -180,7 +181,7 @@ impl TimestampRole {
             self.skip_to = recover::used_up_to(floor.timestamp, version);
             tracing::warn!(reason = %below, "resuming above the floor");
         }
-        if let Err(below) = snapshot {
+        if let Some(below) = snapshot {
             self.snapshots.forget();
             return Err(below);
         }
