@@ -26,7 +26,7 @@ done
 measures=() tuf=1
 case $only in
     '') ;;
-    tuf) measures=(flat bins latency burst workers) ;;
+    tuf) measures=(flat bins latency burst workers web) ;;
     celery) measures=(celery-rabbitmq celery-redis) tuf=0 ;;
     celery-rabbitmq | celery-redis) measures=("$only") tuf=0 ;;
     *) usage ;;
@@ -60,6 +60,7 @@ trap 'exit 143' TERM
 
 # The workers by themselves: with `rugged` in one build they would get the features of its dependencies too.
 [ "$tuf" -eq 0 ] || cargo build --release -p monitor-worker -p targets-worker -p snapshot-worker -p timestamp-worker
+[ "$tuf" -eq 0 ] || cargo build --release -p rugged-cli
 cargo build --release -p fleet-benches --bins
 
 # Its input is open nowhere but here, so that it goes when this does.

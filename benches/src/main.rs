@@ -21,6 +21,7 @@ mod releases;
 mod report;
 mod repository;
 mod samples;
+mod web;
 mod workers;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ enum Measure {
     Burst,
     /// Start to ready and idle memory of each worker
     Workers,
+    /// A small file from `rugged up --http` on a kept connection
+    Web,
     /// From the end of a network partition to the first task, on RabbitMQ and Redis
     Partition,
     /// A task that does nothing, by a Python Celery worker and by ours, over RabbitMQ: rate, CPU, latency, memory, start
@@ -136,6 +139,10 @@ fn measure(arguments: &Arguments) -> Result<()> {
     if wanted(Measure::Workers) {
         let dir = scratch(&below)?;
         workers::measure(&mut report, &mut Processes::new(dir.path(), rabbitmq())?, if quick { 2 } else { 7 })?;
+    }
+    if wanted(Measure::Web) {
+        let dir = scratch(&below)?;
+        web::measure(&mut report, dir.path(), if quick { 200 } else { 5_000 })?;
     }
     if wanted(Measure::Partition) {
         partition::measure(&mut report, quick)?;
