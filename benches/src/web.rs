@@ -37,7 +37,8 @@ pub fn measure(report: &mut Report, dir: &Path, count: usize) -> Result<()> {
     let mut line = String::new();
     BufReader::new(up.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
     let told: serde_json::Value = serde_json::from_str(&line)?;
-    let host = told["http"].as_str().ok_or("no address")?.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let host =
+        told["http"].as_str().ok_or("no address")?.trim_start_matches("http://").trim_end_matches('/').to_owned();
 
     let mut stream = BufReader::new(TcpStream::connect(&host)?);
     let request = format!("GET /metadata/timestamp.json HTTP/1.1\r\nHost: {host}\r\n\r\n");

@@ -99,7 +99,8 @@ fn a_drop_without_room_waits_with_numbers_and_the_others_are_added() {
 /// A server that allocates late reports a full disk at any operation of the copy: at the sync too.
 #[test]
 fn a_disk_that_reports_at_any_operation_that_it_is_full_makes_some_drops_wait_and_none_is_lost() {
-    let plant = |scene: &Scene| scene.plant(&[("small", "s", b"s"), ("large", "l", &[b'l'; 100_000]), ("last", "z", b"z")]);
+    let plant =
+        |scene: &Scene| scene.plant(&[("small", "s", b"s"), ("large", "l", &[b'l'; 100_000]), ("last", "z", b"z")]);
     let count = {
         let mut scene = Scene::new();
         let batch = plant(&scene);

@@ -1,11 +1,14 @@
 //! The share as it should not be: yesterday's, or with other files under the names to come.
 
 use std::fs;
+use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::json;
 use system_tests::{MONITOR, SNAPSHOT, TARGETS, TIMESTAMP, WORKERS, clients, eventually_ok};
+use testkit::servers::Process;
 
-use crate::{Caller, files, fleet, logged, run};
+use crate::{Caller, SOON, files, fleet, logged, run};
 
 #[test]
 fn a_share_restored_to_yesterday_is_not_signed_and_no_drop_is_lost() {
@@ -71,6 +74,16 @@ fn squatted_names_of_metadata_and_records_are_stepped_over() {
             }
         }
     }
+    // Numbers far above, and a root: no role takes its next number from them.
+    for number in ["9223372036854775806", "9007199254740990", "1000000"] {
+        for name in ["targets.json", "snapshot.json", "root.json"] {
+            fs::write(fleet.metadata().join(format!("{number}.{name}")), "").unwrap();
+        }
+        fs::write(fleet.metadata().join(format!(".{number}.timestamp.json")), "").unwrap();
+        for name in ["record.json", "base.json"] {
+            fs::write(fleet.records().join(format!("{number}.{name}")), "").unwrap();
+        }
+    }
     fleet.post_drop("second", &files([("second", "2")]));
     fleet.published("second");
     for worker in WORKERS {
@@ -82,6 +95,36 @@ fn squatted_names_of_metadata_and_records_are_stepped_over() {
     let all = files([("first", "1"), ("second", "2"), ("third", "3")]);
     assert_eq!(clients::our_client(&fleet), all);
     assert_eq!(clients::python_tuf(&fleet)["targets"], clients::expected(&all));
+}
+
+/// A process of another user that can open a lock's file can hold it, and be stopped while it does.
+#[test]
+fn a_frozen_process_that_holds_a_lock_stops_no_release() {
+    let mut fleet = fleet();
+    fleet.post_drop("first", &files([("first", "1")]));
+    fleet.published("first");
+    let lock = fleet.metadata().join(".timestamp.lock");
+    let mut holder = Process::spawn(Command::new("flock").args(["--exclusive", "--no-fork"]).arg(&lock).args([
+        "sh",
+        "-c",
+        "echo held; exec sleep 600",
+    ]));
+    holder.wait_for_line("held", SOON);
+    holder.signal(Signal::STOP);
+    fleet.post_drop("second", &files([("second", "2")]));
+    fleet.published("second");
+    for worker in WORKERS {
+        fleet.kill(worker);
+        fleet.start_worker(worker);
+    }
+    fleet.post_drop("third", &files([("third", "3")]));
+    fleet.published("third");
+    eventually_ok("a notice that names the lock", || {
+        let status = Caller::of(&fleet).call(TIMESTAMP, "status", json!({})).unwrap();
+        if status.to_string().contains(".timestamp.lock") { Ok(()) } else { Err(status.to_string()) }
+    });
+    assert_eq!(clients::our_client(&fleet), files([("first", "1"), ("second", "2"), ("third", "3")]));
+    holder.kill();
 }
 
 #[test]

@@ -7,8 +7,8 @@ use tuf_core::root_chain::{MAX_ROOT_BYTES, RootChain};
 use super::finding::{FindingScope, FindingSeverity, PreflightFinding};
 use crate::Config;
 
-/// From this number of bins on, tough and tuf-js are too slow to be useful.
-const SLOW_BINS: u32 = 16_384;
+/// From this number of bins on, tough and tuf-js need seconds; the time of tuf-js grows with the square of the number.
+const SLOW_BINS: u32 = 4_096;
 
 /// One finding for each group of clients that cannot use a repository of this configuration, or only slowly. They are
 /// [`FindingSeverity::Info`]: each may be the choice of the operator, and no choice serves every client. Of the repository
@@ -58,7 +58,7 @@ pub fn clients(fs: &dyn Fs, config: &Config) -> Vec<PreflightFinding> {
     if bins >= SLOW_BINS {
         add(
             format!("number_of_bins: {bins}"),
-            "tough fetches every bin at each start, and tuf-js computes for a minute or more",
+            "tough fetches every bin at each start, and tuf-js computes for seconds, with 16,384 bins for minutes",
             "if they read the repository, set fewer bins before the first release",
         );
     }

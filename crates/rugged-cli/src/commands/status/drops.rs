@@ -1,6 +1,6 @@
 //! The drops in the drop directory, if this machine can read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use durable_fs::{FileKind, Fs, durable};
@@ -34,15 +34,12 @@ pub struct DropReport {
 /// monitor-worker says of those that it holds back.
 pub fn on_disk(fs: &dyn Fs, config: &Config, held: &[WaitingDrop]) -> (BTreeMap<String, u64>, Vec<DropReport>) {
     let post = config.post_to_tuf_path.as_path();
-    let Ok(listing) = drop_dir::list(fs, post, config.prefix_case_insensitive) else {
+    let Ok(listing) = drop_dir::list(fs, post, config.prefix_case_insensitive, MAX_SHOWN) else {
         return (BTreeMap::new(), Vec::new());
     };
     let rejected = rejected(fs, post);
-    let counts = [
-        ("ready", listing.ready.len() as u64),
-        ("processing", listing.processing.len() as u64),
-        ("rejected", rejected.len() as u64),
-    ];
+    let counts =
+        [("ready", listing.ready_total), ("processing", listing.processing_total), ("rejected", listing.rejected)];
     let mut drops = Vec::new();
     for (stage, dirs) in [("ready", &listing.ready), ("processing", &listing.processing)] {
         let report = |dir: &DropDir| DropReport {
@@ -51,23 +48,28 @@ pub fn on_disk(fs: &dyn Fs, config: &Config, held: &[WaitingDrop]) -> (BTreeMap<
             since: since(fs, &post.join(&dir.dir)),
             reason: held.iter().find(|held| held.name == dir.name.as_str()).and_then(|held| held.reason.clone()),
         };
-        drops.extend(dirs.iter().take(MAX_SHOWN).map(report));
+        drops.extend(dirs.iter().map(report));
     }
     let report = |name: &String| {
         let dir = post.join(format!("{REJECTED}{name}"));
         DropReport { name: name.clone(), stage: "rejected", since: since(fs, &dir), reason: reason(fs, &dir) }
     };
-    drops.extend(rejected.iter().take(MAX_SHOWN).map(report));
+    drops.extend(rejected.iter().map(report));
     (counts.map(|(stage, number)| (stage.to_owned(), number)).into(), drops)
 }
 
-/// The names of rejected directories, sorted.
-fn rejected(fs: &dyn Fs, post: &Path) -> Vec<String> {
-    let entries = fs.read_dir(post).unwrap_or_default().into_iter();
-    let dirs = entries.filter(|entry| entry.kind == FileKind::Dir);
-    let mut names: Vec<String> =
-        dirs.filter_map(|entry| entry.name.to_string_lossy().strip_prefix(REJECTED).map(str::to_owned)).collect();
-    names.sort_unstable();
+/// The names of rejected directories: the first ones when sorted. The directory may hold any number of them.
+fn rejected(fs: &dyn Fs, post: &Path) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let Ok(entries) = fs.open_dir(post).and_then(|dir| dir.iter_entries()) else { return names };
+    for entry in entries.flatten().filter(|entry| entry.kind == FileKind::Dir) {
+        if let Some(name) = entry.name.to_string_lossy().strip_prefix(REJECTED) {
+            names.insert(name.to_owned());
+        }
+        if names.len() > MAX_SHOWN {
+            names.pop_last();
+        }
+    }
     names
 }
 
