@@ -6,7 +6,7 @@ use crate::schema::{Metadata, RoleKeys, Root};
 use crate::time::UtcTime;
 use crate::verify::{self, VerifyError};
 
-/// Largest root file accepted, in bytes: the limit of python-tuf and go-tuf.
+/// Largest root file accepted unless a caller sets another limit, in bytes: the limit of python-tuf and go-tuf.
 pub const MAX_ROOT_BYTES: u64 = 512_000;
 /// Most steps in one walk.
 pub const MAX_STEPS: u64 = 1024;
@@ -15,9 +15,12 @@ pub const MAX_STEPS: u64 = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootError {
-    /// Larger than [`MAX_ROOT_BYTES`].
-    #[error("root metadata is larger than {MAX_ROOT_BYTES} bytes")]
-    TooLarge,
+    /// Larger than permitted.
+    #[error("root metadata is larger than {max} bytes")]
+    TooLarge {
+        /// The permitted length in bytes.
+        max: u64,
+    },
     /// Not root metadata.
     #[error("malformed root metadata: {0}")]
     Parse(#[from] ParseError),
@@ -82,11 +85,12 @@ pub enum WalkError<E> {
 pub struct RootChain {
     root: Root,
     file: Vec<u8>,
+    max_bytes: u64,
 }
 
-fn parse(file: &[u8]) -> Result<(Envelope, Root), RootError> {
-    if file.len() as u64 > MAX_ROOT_BYTES {
-        return Err(RootError::TooLarge);
+fn parse(file: &[u8], max: u64) -> Result<(Envelope, Root), RootError> {
+    if file.len() as u64 > max {
+        return Err(RootError::TooLarge { max });
     }
     let envelope = Envelope::parse(file)?;
     let root = Root::from_envelope(&envelope)?;
@@ -105,11 +109,19 @@ impl RootChain {
     /// Starts from a pinned root. The caller vouches for it, so its version and expiry do not matter.
     ///
     /// # Errors
-    /// [`RootError`] if it is not root metadata, or not signed by its own keys.
+    /// [`RootError`] if it is not root metadata, larger than [`MAX_ROOT_BYTES`], or not signed by its own keys.
     pub fn from_pinned(file: &[u8]) -> Result<Self, RootError> {
-        let (envelope, root) = parse(file)?;
+        Self::from_pinned_within(file, MAX_ROOT_BYTES)
+    }
+
+    /// As [`RootChain::from_pinned`], with another limit for the size of every root of the chain, in bytes.
+    ///
+    /// # Errors
+    /// As [`RootChain::from_pinned`].
+    pub fn from_pinned_within(file: &[u8], max_bytes: u64) -> Result<Self, RootError> {
+        let (envelope, root) = parse(file, max_bytes)?;
         signed_by(&envelope, &root).map_err(|error| RootError::NotSignedByItself { version: root.version, error })?;
-        Ok(Self { root, file: envelope.into_file() })
+        Ok(Self { root, file: envelope.into_file(), max_bytes })
     }
 
     /// Moves to the next version, which must be signed by a threshold of the keys of this version and of its own.
@@ -118,7 +130,7 @@ impl RootChain {
     /// # Errors
     /// [`RootError`]; the chain stays where it was.
     pub fn advance(&mut self, file: &[u8]) -> Result<(), RootError> {
-        let (envelope, root) = parse(file)?;
+        let (envelope, root) = parse(file, self.max_bytes)?;
         let expected = self.root.version + 1;
         if root.version != expected {
             return Err(RootError::Version { found: root.version, expected });
@@ -126,7 +138,7 @@ impl RootChain {
         signed_by(&envelope, &self.root)
             .map_err(|error| RootError::NotSignedByPrevious { version: expected, error })?;
         signed_by(&envelope, &root).map_err(|error| RootError::NotSignedByItself { version: expected, error })?;
-        *self = Self { root, file: envelope.into_file() };
+        (self.root, self.file) = (root, envelope.into_file());
         Ok(())
     }
 

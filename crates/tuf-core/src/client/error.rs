@@ -1,6 +1,7 @@
 //! Files that a client does not trust or cannot get.
 
 use super::fetch::FetchError;
+use super::state_directory::StateError;
 use crate::envelope::ParseError;
 use crate::names::{RoleName, TargetPath};
 use crate::root_chain::RootError;
@@ -15,6 +16,9 @@ pub enum ClientError {
     /// The root chain is broken, or its last root is expired.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// The state that the client keeps cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A file could not be opened.
     #[error("cannot fetch {path}: {error}")]
     Fetch {

@@ -6,8 +6,8 @@ use super::fetch::Fetch;
 use super::read::read_all;
 use super::trusted::Trusted;
 use super::verifying::Client;
-use crate::names::RoleName;
-use crate::root_chain::{MAX_ROOT_BYTES, RootChain, WalkError};
+use crate::names::{MetadataFileName, RoleName};
+use crate::root_chain::RootChain;
 use crate::schema::{Snapshot, Timestamp};
 use crate::time::UtcTime;
 
@@ -30,47 +30,45 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
 
     fn refresh_root(&mut self, now: UtcTime) -> Result<(), ClientError> {
         let before = self.chain.clone();
-        let metadata = &self.metadata;
-        let walked =
-            self.chain.walk(&mut |version| read_all(metadata, &format!("{version}.root.json"), MAX_ROOT_BYTES));
+        let walked = self.walk_roots();
         if self.chain.version() != before.version() {
+            let rotated = online_keys_changed(&before, &self.chain);
+            if let Err(error) = self.kept.save_root(self.chain.file(), rotated) {
+                // The next refresh walks, and saves, again.
+                self.chain = before;
+                return Err(error.into());
+            }
             self.roles.clear();
-            self.forget_after_rotation(&before);
+            self.unusable.clear();
+            if rotated {
+                // New keys let a repository recover from versions that were pushed far ahead (§5.3.11).
+                self.timestamp = None;
+                self.snapshot = None;
+            } else {
+                // Same keys, perhaps a higher threshold.
+                self.timestamp = self.timestamp.take().and_then(|old| self.verified(RoleName::timestamp(), &old.file));
+                self.snapshot = self.snapshot.take().and_then(|old| self.verified(RoleName::snapshot(), &old.file));
+            }
         }
-        match walked {
-            Ok(_) => {}
-            Err(WalkError::Root(error)) => return Err(error.into()),
-            Err(WalkError::Fetch { error, .. }) => return Err(error),
-        }
+        walked?;
         Ok(self.chain.check_expiry(now)?)
     }
 
-    /// Drops timestamp and snapshot if their keys changed: new keys let a repository recover from versions that were
-    /// pushed far ahead (§5.3.11).
-    fn forget_after_rotation(&mut self, before: &RootChain) {
-        let changed = |role: RoleName| {
-            let keys = |chain: &RootChain| {
-                let listed = chain.keys_for(&role).map(|keys| keys.keyids.clone()).unwrap_or_default();
-                let mut keys: Vec<_> = listed.into_iter().map(|id| (chain.root().keys.get(&id).cloned(), id)).collect();
-                keys.sort_by(|(_, a), (_, b)| a.cmp(b));
-                keys
-            };
-            keys(before) != keys(&self.chain)
-        };
-        if changed(RoleName::timestamp()) || changed(RoleName::snapshot()) {
-            self.timestamp = None;
-            self.snapshot = None;
-            return;
+    /// Follows the roots after the trusted one, each signed by the one before.
+    fn walk_roots(&mut self) -> Result<(), ClientError> {
+        for _ in 0..self.limits.root_rotations {
+            let name = MetadataFileName::versioned(RoleName::root(), self.chain.version().saturating_add(1));
+            let Some(file) = read_all(&self.metadata, &name, self.limits.root_bytes)? else { break };
+            self.chain.advance(&file)?;
         }
-        // Same keys, perhaps a higher threshold.
-        self.timestamp = self.timestamp.take().and_then(|old| self.kept(RoleName::timestamp(), &old.file));
-        self.snapshot = self.snapshot.take().and_then(|old| self.kept(RoleName::snapshot(), &old.file));
+        Ok(())
     }
 
     fn refresh_timestamp(&mut self, now: UtcTime) -> Result<(), ClientError> {
         const PATH: &str = "timestamp.json";
         let role = RoleName::timestamp();
-        let file = read_all(&self.metadata, PATH, self.limits.timestamp_bytes)?
+        let name = MetadataFileName::unversioned(role.clone());
+        let file = read_all(&self.metadata, &name, self.limits.timestamp_bytes)?
             .ok_or_else(|| ClientError::Missing { path: PATH.to_owned() })?;
         let envelope = parse_envelope(PATH, file)?;
         self.chain.verify(&role, &envelope).map_err(|error| ClientError::Signature { path: PATH.to_owned(), error })?;
@@ -84,7 +82,9 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
             not_back(&RoleName::snapshot(), trusted.snapshot.version, new.snapshot.version)?;
         }
         not_expired(&role, &new, now)?;
-        self.timestamp = Some(Trusted { metadata: new, file: envelope.into_file() });
+        let file = envelope.into_file();
+        self.kept.save(&role, &file)?;
+        self.timestamp = Some(Trusted { metadata: new, file });
         Ok(())
     }
 
@@ -114,8 +114,23 @@ impl<M: Fetch, T: Fetch> Client<M, T> {
             }
         }
         not_expired(&role, &new, now)?;
+        let file = envelope.into_file();
+        self.kept.save(&role, &file)?;
+        self.kept.drop_unlisted(&new);
         self.roles.clear();
-        self.snapshot = Some(Trusted { metadata: new, file: envelope.into_file() });
+        self.unusable.clear();
+        self.snapshot = Some(Trusted { metadata: new, file });
         Ok(())
     }
+}
+
+/// Whether `after` gives timestamp or snapshot other keys than `before`.
+fn online_keys_changed(before: &RootChain, after: &RootChain) -> bool {
+    let keys = |chain: &RootChain, role: &RoleName| {
+        let listed = chain.keys_for(role).map(|keys| keys.keyids.clone()).unwrap_or_default();
+        let mut keys: Vec<_> = listed.into_iter().map(|id| (chain.root().keys.get(&id).cloned(), id)).collect();
+        keys.sort_by(|(_, a), (_, b)| a.cmp(b));
+        keys
+    };
+    [RoleName::timestamp(), RoleName::snapshot()].iter().any(|role| keys(before, role) != keys(after, role))
 }

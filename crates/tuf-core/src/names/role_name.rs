@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::check::check_text;
+use super::percent::percent_encode;
 use super::text_type::name_type;
 use super::top_role::TopRole;
 
 /// Longest role name in bytes: leaves room for a version prefix and `.json` in one file name.
 pub const MAX_ROLE_NAME_BYTES: usize = 200;
 
-/// The name of a role, safe as a file name (specification §4.5 ROLENAME).
+/// The name of a role (specification §4.5 ROLENAME).
 ///
-/// Any text without `/`, `\` and control characters that does not begin with a dot, in Unicode normalization form C and
-/// at most [`MAX_ROLE_NAME_BYTES`]. This suffices to read metadata of other publishers; names given by this project are
-/// narrower: [`RoleName::is_ours`].
+/// Any text without control characters of at most [`MAX_ROLE_NAME_BYTES`]. This suffices to read metadata of other
+/// publishers, who name roles `team/app` or `../x`. So **the text is not a file name**: [`MetadataFileName`] is. Names
+/// given by this project are narrower: [`RoleName::is_ours`].
+///
+/// [`MetadataFileName`]: super::MetadataFileName
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleName(Arc<str>);
 
@@ -27,19 +30,29 @@ impl RoleName {
         if name.len() > MAX_ROLE_NAME_BYTES {
             return Err("is longer than 200 bytes");
         }
-        if name.starts_with('.') {
-            return Err("begins with a dot");
+        if name.chars().any(char::is_control) {
+            return Err("contains a control character");
         }
-        if name.contains('/') {
-            return Err("contains `/`");
-        }
-        check_text(name)
+        Ok(())
     }
 
     /// A name whose parts were validated before.
     pub(crate) fn from_valid(name: &str) -> Self {
         debug_assert!(Self::check(name).is_ok(), "{name}");
         Self(Arc::from(name))
+    }
+
+    /// Whether the text is a file name as it stands: no `/`, no `\`, no dot in front, in Unicode normalization form C.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !self.0.starts_with('.') && !self.0.contains('/') && check_text(&self.0).is_ok()
+    }
+
+    /// The name with every byte but `A-Z a-z 0-9 _ . - ~` percent-encoded, as other clients write it into URLs and names of
+    /// cached files.
+    #[must_use]
+    pub fn percent_encoded(&self) -> String {
+        percent_encode(&self.0, "")
     }
 
     /// Whether the name is one that this project gives to roles: a letter, then letters, digits, `_` and `-`.

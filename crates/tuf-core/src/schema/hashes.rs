@@ -78,6 +78,15 @@ impl Hashes {
         all.into_iter()
     }
 
+    /// The hash in the name of a target's file, hexadecimal: sha256 if listed, because every publisher writes that name.
+    ///
+    /// # Errors
+    /// [`HashError::NoneKnown`] if neither sha256 nor sha512 is listed: the texts of others may be anything.
+    pub fn file_name_hash(&self) -> Result<String, HashError> {
+        let sha512 = || self.sha512.as_ref().map(|digest| hex::encode(&digest[..]));
+        self.sha256.map(|digest| digest.to_string()).or_else(sha512).ok_or(HashError::NoneKnown)
+    }
+
     /// Checks `data` against every listed hash that can be checked.
     ///
     /// # Errors

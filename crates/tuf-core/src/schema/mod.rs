@@ -31,5 +31,5 @@ pub use root::Root;
 pub use snapshot::Snapshot;
 pub use spec_version::{SPEC_VERSION, SpecVersion};
 pub use succinct_roles::{SuccinctError, SuccinctRoles};
-pub use targets::{TargetMeta, Targets};
+pub use targets::{ForeignTargets, TargetMeta, Targets};
 pub use timestamp::Timestamp;

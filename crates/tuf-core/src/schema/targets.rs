@@ -9,7 +9,8 @@ use super::members::write_map;
 use super::metadata::Metadata;
 use super::spec_version::SpecVersion;
 use crate::canonical::{Extra, Json, ObjectWriter, ReadError, Reader, Wire, write_str, write_u64};
-use crate::names::{TargetPath, TopRole};
+use crate::envelope::{Envelope, ParseError};
+use crate::names::{NameError, TargetPath, TopRole};
 use crate::time::UtcTime;
 
 /// Targets metadata, of the top-level role or a delegated one.
@@ -49,8 +50,40 @@ impl Metadata for Targets {
     }
 }
 
-impl Wire for Targets {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, ReadError> {
+/// Targets metadata of another publisher, read for use and not to be written again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignTargets {
+    /// The metadata without the targets in `unusable`.
+    pub metadata: Targets,
+    /// Targets whose path no client should use as one (`../x`, control characters, and so on), with the reason.
+    pub unusable: BTreeMap<String, NameError>,
+}
+
+impl ForeignTargets {
+    /// Reads the signed part of an envelope as [`Metadata::from_envelope`], except that a target with an invalid path is set
+    /// aside instead of being an error.
+    ///
+    /// # Errors
+    /// [`ParseError::Shape`] naming the member that is missing or wrong.
+    pub fn from_envelope(envelope: &Envelope) -> Result<Self, ParseError> {
+        let mut unusable = BTreeMap::new();
+        let mut reader = Reader::new(envelope.signed_text());
+        let read = Targets::read_members(&mut reader, &mut |path, error| {
+            unusable.insert(path.to_owned(), error);
+            Ok(())
+        });
+        let metadata = read.map_err(|error| error.at(Targets::TYPE.as_str()))?;
+        reader.finish()?;
+        Ok(Self { metadata, unusable })
+    }
+}
+
+impl Targets {
+    /// `odd` decides about a target with an invalid path: an error, or to leave it out.
+    fn read_members(
+        reader: &mut Reader<'_>,
+        odd: &mut dyn FnMut(&str, NameError) -> Result<(), ReadError>,
+    ) -> Result<Self, ReadError> {
         let (mut header, mut extra) = (Header::default(), Extra::new());
         let (mut targets, mut delegations) = (None, None);
         reader.object(|key, reader| {
@@ -62,7 +95,13 @@ impl Wire for Targets {
                     // Canonical keys come sorted, and a tree built from a sorted list is built in one go.
                     let mut list = Vec::new();
                     reader.object(|path, reader| {
-                        list.push((TargetPath::new(path)?, TargetMeta::read(reader)?));
+                        match TargetPath::new(path) {
+                            Ok(path) => list.push((path, TargetMeta::read(reader)?)),
+                            Err(error) => {
+                                odd(path, error)?;
+                                TargetMeta::read(reader)?;
+                            }
+                        }
                         Ok(())
                     })?;
                     targets = Some(BTreeMap::from_iter(list));
@@ -75,6 +114,12 @@ impl Wire for Targets {
         let (spec_version, version, expires) = header.finish()?;
         let targets = targets.ok_or(ReadError::missing("targets"))?;
         Ok(Self { spec_version, version, expires, targets, delegations, extra })
+    }
+}
+
+impl Wire for Targets {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ReadError> {
+        Self::read_members(reader, &mut |_, error| Err(error.into()))
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -114,9 +159,8 @@ impl TargetMeta {
     /// Reads one entry of a `targets` object from its canonical text, as [`TargetMeta::to_canonical`] writes it.
     ///
     /// # Errors
-    /// [`ParseError`](crate::envelope::ParseError) if the bytes are not canonical or not such an entry.
-    pub fn from_canonical(bytes: &[u8]) -> Result<Self, crate::envelope::ParseError> {
-        use crate::envelope::ParseError;
+    /// [`ParseError`] if the bytes are not canonical or not such an entry.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(bytes).ok().filter(|text| crate::canonical::is_canonical(text.as_bytes()));
         let mut reader = Reader::new(text.ok_or(ParseError::NotCanonical)?);
         let meta = Self::read(&mut reader)?;

@@ -3,7 +3,11 @@
 
 mod canonical;
 mod client;
+mod client_foreign_names;
+mod client_limits;
 mod client_refusals;
+mod client_state;
+mod client_targets;
 mod envelope;
 mod foreign;
 mod keys;

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use tuf_core::names::{KeyId, RoleName, TargetPath};
+use tuf_core::names::{KeyId, MetadataFileName, RoleName, TargetPath};
 
 #[test]
 fn ordinary_target_paths_are_accepted() {
@@ -72,9 +72,36 @@ fn role_names_of_others_are_read_but_only_tame_ones_are_ours() {
 }
 
 #[test]
-fn role_names_that_leave_the_directory_are_refused() {
-    for name in ["", ".", "..", ".hidden", "a/b", "../a", "a\\b", "a\0b", "a\n", &"a".repeat(201)] {
+fn a_role_name_is_percent_encoded_where_it_is_no_file_name() {
+    // The name, in a directory, in a URL.
+    for (name, file, segment) in [
+        ("bin_0-7", "1.bin_0-7.json", "1.bin_0-7.json"),
+        ("a b", "1.a b.json", "1.a%20b.json"),
+        ("ö", "1.ö.json", "1.%C3%B6.json"),
+        ("?", "1.?.json", "1.%3F.json"),
+        ("a%2Fb", "1.a%2Fb.json", "1.a%252Fb.json"),
+        ("team/app", "1.team%2Fapp.json", "1.team%2Fapp.json"),
+        ("/", "1.%2F.json", "1.%2F.json"),
+        ("../a", "1...%2Fa.json", "1...%2Fa.json"),
+        ("..", "1....json", "1....json"),
+        ("a\\b", "1.a%5Cb.json", "1.a%5Cb.json"),
+    ] {
+        let role = RoleName::new(name).unwrap();
+        let versioned = MetadataFileName::versioned(role.clone(), 1);
+        assert_eq!((versioned.to_string(), versioned.url_segment()), (file.to_owned(), segment.to_owned()), "{name}");
+        let unversioned = MetadataFileName::unversioned(role);
+        assert_eq!(unversioned.url_segment(), segment[2..], "{name}");
+        assert!(!unversioned.to_string().contains('/') && unversioned.to_string() != "..", "{name}");
+    }
+}
+
+#[test]
+fn role_names_that_no_file_could_have_are_refused() {
+    for name in ["", "a\0b", "a\n", "\u{1b}[2J", &"a".repeat(201)] {
         assert!(RoleName::new(name).is_err(), "{name:?}");
+    }
+    for name in ["team/app", "..", ".hidden", "a\\b", "e\u{301}"] {
+        assert!(!RoleName::new(name).unwrap().is_plain(), "{name:?}");
     }
 }
 

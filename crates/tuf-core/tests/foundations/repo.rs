@@ -8,9 +8,10 @@ use std::rc::Rc;
 use tuf_core::client::{Client, ClientLimits, Fetch, FetchError};
 use tuf_core::envelope::{self, Envelope};
 use tuf_core::key::{self, FileSigner, KeyIdFormat, PublicKey, Signer};
-use tuf_core::names::{KeyId, RoleName, TargetPath};
+use tuf_core::names::{KeyId, MetadataFileName, RoleName, TargetPath};
 use tuf_core::schema::{
-    Hashes, Metadata, RoleKeys, RoleMeta, Root, Snapshot, SpecVersion, TargetMeta, Targets, Timestamp,
+    DelegatedPaths, DelegatedRole, Delegations, Hashes, Metadata, PathPattern, RoleKeys, RoleMeta, Root, Snapshot,
+    SpecVersion, TargetMeta, Targets, Timestamp,
 };
 use tuf_core::time::UtcTime;
 
@@ -74,9 +75,9 @@ pub fn root(version: u64, roots: &[&Key], threshold: u32, online: [&Key; 3]) -> 
     Root { spec_version, consistent_snapshot: true, version, expires: later(), keys, roles, extra }
 }
 
-/// Files by path. Clones share them.
+/// Files by path, and the paths that were asked for. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Files(pub Rc<RefCell<BTreeMap<String, Vec<u8>>>>);
+pub struct Files(pub Rc<RefCell<BTreeMap<String, Vec<u8>>>>, Rc<RefCell<Vec<String>>>);
 
 impl Files {
     pub fn put(&self, path: impl Into<String>, content: impl Into<Vec<u8>>) {
@@ -86,10 +87,16 @@ impl Files {
     pub fn get(&self, path: &str) -> Vec<u8> {
         self.0.borrow()[path].clone()
     }
+
+    /// The paths that were asked for since the last call.
+    pub fn asked(&self) -> Vec<String> {
+        self.1.take()
+    }
 }
 
 impl Fetch for Files {
     fn fetch(&self, path: &str, _: u64) -> Result<Option<Box<dyn Read + '_>>, FetchError> {
+        self.1.borrow_mut().push(path.to_owned());
         let found = self.0.borrow().get(path).cloned();
         Ok(found.map(|content| Box::new(std::io::Cursor::new(content)) as Box<dyn Read>))
     }
@@ -156,8 +163,12 @@ impl Repo {
     }
 
     fn put(&self, name: &RoleName, version: u64, file: Vec<u8>) {
-        let at = if self.consistent { format!("{version}.{name}.json") } else { format!("{name}.json") };
-        self.metadata.put(at, file);
+        let at = if self.consistent {
+            MetadataFileName::versioned(name.clone(), version)
+        } else {
+            MetadataFileName::unversioned(name.clone())
+        };
+        self.metadata.put(at.to_string(), file);
     }
 
     pub fn meta(version: u64, file: &[u8]) -> RoleMeta {
@@ -190,6 +201,19 @@ impl Repo {
     pub fn publish_timestamp(&mut self) {
         self.timestamp.version += 1;
         self.metadata.put("timestamp.json", file(&self.timestamp, &[&self.timestamp_key]));
+    }
+
+    /// Delegates paths that match `patterns` from the top-level role to `name`, which has the key of the targets role.
+    pub fn delegate(&mut self, name: &str, patterns: &[&str]) {
+        let paths =
+            DelegatedPaths::Patterns(patterns.iter().map(|pattern| PathPattern::new(pattern).unwrap()).collect());
+        let keyids = vec![self.targets_key.id.clone()];
+        let extra = tuf_core::canonical::Extra::new();
+        let delegated = DelegatedRole { name: role(name), keyids, threshold: 1, terminating: false, paths, extra };
+        let keys = keys_of(&[&self.targets_key]);
+        let delegations = self.targets.delegations.get_or_insert_with(|| Delegations::new(keys, Vec::new()));
+        delegations.roles.push(delegated);
+        self.delegated.insert(role(name), Targets::new(1, later(), BTreeMap::new()));
     }
 
     pub fn client(&self) -> Client<Files, Files> {

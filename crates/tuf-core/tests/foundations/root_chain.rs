@@ -122,5 +122,8 @@ fn expiry_matters_at_the_end_alone() {
 fn what_is_no_root_is_refused() {
     let mut chain = Keys::new().chain();
     assert!(matches!(chain.advance(b"{}"), Err(RootError::Parse(_))));
-    assert_eq!(chain.advance(&vec![b' '; MAX_ROOT_BYTES as usize + 1]), Err(RootError::TooLarge));
+    assert_eq!(
+        chain.advance(&vec![b' '; MAX_ROOT_BYTES as usize + 1]),
+        Err(RootError::TooLarge { max: MAX_ROOT_BYTES })
+    );
 }

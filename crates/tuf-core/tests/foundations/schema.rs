@@ -191,7 +191,7 @@ fn bad_delegations_are_refused() {
     for roles in [
         json!([delegated("a", paths()), delegated("a", paths())]),
         json!([delegated("root", paths())]),
-        json!([delegated("../a", paths())]),
+        json!([delegated("a\nb", paths())]),
         json!([delegated("a", json!({}))]),
         json!([delegated("a", both)]),
         json!([delegated("a", json!({"path_hash_prefixes": ["FF"]}))]),
@@ -217,7 +217,7 @@ fn bad_delegations_are_refused() {
 fn bad_snapshots_are_refused() {
     for meta in [
         json!({"a": {"version": 1}}),
-        json!({"../a.json": {"version": 1}}),
+        json!({"a\nb.json": {"version": 1}}),
         json!({"a.json": {}}),
         json!({".json": {"version": 1}}),
     ] {

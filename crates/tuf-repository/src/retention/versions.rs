@@ -26,7 +26,7 @@ pub(crate) fn versioned_role(name: &str) -> Option<(u64, RoleName)> {
     if matches!(role, "root" | "snapshot" | "timestamp") {
         return None;
     }
-    Some((version, RoleName::new(role).ok()?))
+    Some((version, RoleName::new(role).ok().filter(RoleName::is_plain)?))
 }
 
 #[cfg(test)]

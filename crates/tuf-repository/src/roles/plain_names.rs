@@ -14,7 +14,7 @@ use super::trust::Trust;
 use super::versioned::versioned;
 use tuf_core::bins::{BINS_ROLE, is_bin};
 use tuf_core::document::Document;
-use tuf_core::names::{RoleName, TargetPath};
+use tuf_core::names::{MetadataFileName, RoleName, TargetPath};
 use tuf_core::sha256::FileDigest;
 use tuf_core::store::{CopyFile, FileName, ReplaceOptions, Store};
 
@@ -81,7 +81,7 @@ pub(super) fn replace(
 pub(super) fn plain_copy(role: &RoleName, version: u64) -> Result<CopyFile, RoleError> {
     Ok(CopyFile {
         from: versioned(role, version)?,
-        to: FileName::new(format!("{role}.json"))?,
+        to: FileName::new(MetadataFileName::unversioned(role.clone()).to_string())?,
         expected: None,
         options: ReplaceOptions::default(),
     })

@@ -1,6 +1,6 @@
 //! File names of versions.
 
-use tuf_core::names::RoleName;
+use tuf_core::names::{MetadataFileName, RoleName};
 use tuf_core::store::{FileName, InvalidFileName, Store};
 
 use super::error::RoleError;
@@ -8,7 +8,7 @@ use crate::numbered::MAX_NUMBER;
 
 /// `VERSION.role.json`.
 pub(super) fn versioned(role: &RoleName, version: u64) -> Result<FileName, InvalidFileName> {
-    FileName::new(format!("{version}.{role}.json"))
+    FileName::new(MetadataFileName::versioned(role.clone(), version).to_string())
 }
 
 /// The most names of targets metadata that are stepped over in a row. Commits that failed leave files: one a minute for days
