@@ -10,6 +10,7 @@ use crate::commands::completions::CompletionsArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::doctor::DoctorArgs;
+use crate::commands::download::DownloadArgs;
 use crate::commands::events::EventsArgs;
 use crate::commands::exit_codes::ExitCodesArgs;
 use crate::commands::generate_keys::GenerateKeysArgs;
@@ -84,6 +85,7 @@ pub enum RuggedCommand {
     Post(PostArgs),
     Status(StatusArgs),
     Validate(ValidateArgs),
+    Download(DownloadArgs),
     GenerateKeys(GenerateKeysArgs),
     Initialize(InitializeArgs),
     AddTargets(AddTargetsArgs),

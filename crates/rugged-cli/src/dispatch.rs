@@ -8,8 +8,8 @@ use service::telemetry;
 
 use crate::cli::{Cli, RuggedCommand};
 use crate::commands::{
-    add_targets, completions, config, demo, doctor, events, exit_codes, generate_keys, initialize, inspect, man,
-    pause_processing, ping, post, recover, reference, refresh_expiry, remove_targets, resume_processing, revoke,
+    add_targets, completions, config, demo, doctor, download, events, exit_codes, generate_keys, initialize, inspect,
+    man, pause_processing, ping, post, recover, reference, refresh_expiry, remove_targets, resume_processing, revoke,
     status, up, validate,
 };
 use crate::error::CliError;
@@ -28,6 +28,11 @@ pub fn run(cli: Cli) -> Result<CommandExit, CliError> {
         RuggedCommand::Demo(args) => {
             telemetry::init(if cli.global.verbose { "info" } else { "error" }, false);
             return block_on(demo::run(args, output));
+        }
+        // It is for machines without a fleet, and so without its configuration.
+        RuggedCommand::Download(args) => {
+            telemetry::init(if cli.global.verbose { "info" } else { "warn" }, false);
+            return download::run(args, output);
         }
         RuggedCommand::ExitCodes(_) => return exit_codes::run(output),
         RuggedCommand::Completions(args) => return completions::run(&args, Cli::command()),
@@ -61,6 +66,7 @@ pub fn run(cli: Cli) -> Result<CommandExit, CliError> {
         RuggedCommand::Config(_) => config::run(&config, output),
         // These ran above, without a configuration.
         RuggedCommand::Demo(_)
+        | RuggedCommand::Download(_)
         | RuggedCommand::ExitCodes(_)
         | RuggedCommand::Completions(_)
         | RuggedCommand::Man(_)

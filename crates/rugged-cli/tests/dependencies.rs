@@ -25,13 +25,13 @@ fn built_from(package: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn tough_and_aws_lc_are_in_the_command_alone() {
+fn tough_aws_lc_and_an_http_client_are_in_the_command_alone() {
     let workers = ["monitor-worker", "targets-worker", "snapshot-worker", "timestamp-worker", "root-worker"];
     for worker in workers {
         let crates = built_from(worker);
         // The question is asked of the right crate.
         assert!(crates.contains("fleet") && crates.contains(worker), "{worker}: {crates:?}");
-        for heavy in ["tough", "aws-lc-rs", "aws-lc-sys"] {
+        for heavy in ["tough", "aws-lc-rs", "aws-lc-sys", "ureq"] {
             assert!(!crates.contains(heavy), "{worker} depends on {heavy}");
         }
         for other in workers.iter().filter(|other| **other != worker) {

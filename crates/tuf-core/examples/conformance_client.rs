@@ -103,3 +103,86 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Serves the repository of the tests (made by python-tuf) on loopback. Returns its URL and the paths that were asked for.
+    fn server() -> (String, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let log = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foundations/fixtures/repo");
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                let Some(request) = lines.next() else { continue };
+                let _ = lines.take_while(|line| !line.is_empty()).count();
+                let path = request.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned();
+                let (status, body) = match fs::read(dir.join(&path)) {
+                    Ok(body) => ("200 OK", body),
+                    Err(_) => ("404 Not Found", Vec::new()),
+                };
+                log.lock().unwrap().push(path);
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+            }
+        });
+        (url, asked)
+    }
+
+    fn call(arguments: &[&str]) -> Result<(), String> {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        Arguments::read(arguments).and_then(run).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_three_commands_do_as_the_suite_documents() {
+        let (url, asked) = server();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+        let (state, out) = (dir("metadata"), dir("targets"));
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foundations/fixtures/repo/metadata/1.root.json");
+        let (metadata, targets) = (format!("{url}/metadata/"), format!("{url}/targets/"));
+        let asked = || std::mem::take(&mut *asked.lock().unwrap());
+
+        call(&["--metadata-dir", &state, "init", root]).unwrap();
+        assert!(asked().is_empty(), "init asks for nothing");
+        assert_eq!(fs::read(dir("metadata/root.json")).unwrap(), fs::read(root).unwrap());
+
+        call(&["--metadata-url", &metadata, "--metadata-dir", &state, "refresh"]).unwrap();
+        let expected = ["2.root.json", "3.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"]
+            .map(|name| format!("metadata/{name}"));
+        assert_eq!(asked(), expected);
+        for role in ["root", "timestamp", "snapshot", "targets"] {
+            assert!(Path::new(&dir(&format!("metadata/{role}.json"))).exists(), "{role}");
+        }
+
+        let download = |names: &[&str]| {
+            let mut arguments = vec!["--metadata-url", &metadata, "--metadata-dir", &state];
+            names.iter().for_each(|name| arguments.extend(["--target-name", name]));
+            arguments.extend(["--target-dir", &out, "--target-base-url", &targets, "download"]);
+            call(&arguments)
+        };
+        download(&["top.txt", "pkg/a.zip"]).unwrap();
+        assert_eq!(fs::read_to_string(dir("targets/pkg/a.zip")).unwrap(), "content of pkg/a.zip\n");
+        assert!(asked().iter().any(|path| path.starts_with("targets/")));
+        download(&["top.txt", "pkg/a.zip"]).unwrap();
+        assert_eq!(asked(), ["metadata/3.root.json", "metadata/timestamp.json"], "the rest is kept");
+
+        // The command stops at the first target that fails.
+        assert!(download(&["missing", "binned/1"]).unwrap_err().contains("no role lists the target missing"));
+        assert!(!Path::new(&dir("targets/binned")).exists());
+        assert!(call(&["--metadata-dir", &state, "--metadata-url", &metadata, "no-command"]).is_err());
+        assert!(call(&["--metadata-dir", &dir("empty"), "--metadata-url", &metadata, "refresh"]).is_err());
+    }
+}

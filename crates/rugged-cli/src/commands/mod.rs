@@ -5,6 +5,7 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod download;
 pub mod events;
 pub mod exit_codes;
 pub mod generate_keys;

@@ -6,12 +6,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use durable_fs::Fs;
+use tuf_core::client::HttpDirectory;
 use url::Url;
 
 use super::local_directory::{LocalDirectory, is_directory};
 use super::repository_directory::RepositoryDirectory;
-use super::web_directory::WebDirectory;
 use crate::error::CliError;
+
+const USER_AGENT: &str = concat!("rugged/", env!("CARGO_PKG_VERSION"));
 
 /// The location of a repository's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,13 +67,28 @@ impl fmt::Display for RepositoryLocation {
 }
 
 impl RepositoryLocation {
+    /// The directory `targets` beside a directory `metadata`; `None` if the directory has another name.
+    #[must_use]
+    pub fn targets_beside(&self) -> Option<Self> {
+        match self {
+            Self::Path(path) => path.ends_with("metadata").then(|| Self::Path(path.with_file_name("targets"))),
+            Self::Url(url) => {
+                let above = url.as_str().trim_end_matches('/').strip_suffix("/metadata")?;
+                Url::parse(&format!("{above}/targets")).ok().map(Self::Url)
+            }
+        }
+    }
+
     /// Opens the directory. A server is not contacted yet.
     ///
     /// # Errors
     /// When the directory does not exist on this machine.
     pub fn open(&self, fs: &Arc<dyn Fs>) -> Result<RepositoryDirectory, CliError> {
         match self {
-            Self::Url(url) => Ok(RepositoryDirectory::Web(WebDirectory::new(url))),
+            Self::Url(url) => match HttpDirectory::new(url.as_str(), USER_AGENT) {
+                Ok(http) => Ok(RepositoryDirectory::Web(http)),
+                Err(error) => Err(CliError::invalid_input(error)),
+            },
             Self::Path(dir) if is_directory(fs.as_ref(), dir) => {
                 Ok(RepositoryDirectory::Local(LocalDirectory::new(Arc::clone(fs), dir.clone())))
             }
@@ -94,5 +111,18 @@ mod tests {
             let refused: Result<RepositoryLocation, LocationError> = refused.parse();
             assert!(!crate::error::describe(&refused.unwrap_err()).contains("secret"));
         }
+    }
+
+    #[test]
+    fn targets_are_beside_metadata() {
+        let beside = |text: &str| {
+            text.parse::<RepositoryLocation>().unwrap().targets_beside().map(|location| location.to_string())
+        };
+        assert_eq!(beside("https://host/repo/metadata/").as_deref(), Some("https://host/repo/targets"));
+        assert_eq!(beside("https://host/metadata").as_deref(), Some("https://host/targets"));
+        assert_eq!(beside("repo/metadata").as_deref(), Some("repo/targets"));
+        assert_eq!(beside("metadata").as_deref(), Some("targets"));
+        assert_eq!(beside("https://host/"), None);
+        assert_eq!(beside("repo/tuf"), None);
     }
 }

@@ -6,7 +6,6 @@ mod own_client;
 mod repository_directory;
 mod repository_paths;
 mod tough_client;
-mod web_directory;
 
 pub use local_directory::is_directory;
 pub use location::RepositoryLocation;

@@ -7,6 +7,7 @@ use durable_fs::Fs;
 use serde::Serialize;
 use tuf_core::client::{Client, ClientError, ClientLimits, Fetch, FetchError};
 use tuf_core::names::RoleName;
+use tuf_core::root_chain::MAX_ROOT_BYTES;
 use tuf_core::time::UtcTime;
 
 use super::local_directory::LocalDirectory;
@@ -15,6 +16,8 @@ use crate::error::CliError;
 
 /// Larger than other clients accept, so that this client can name the file that is too large for them.
 const OWN_CLIENT_LIMITS: ClientLimits = ClientLimits {
+    root_bytes: MAX_ROOT_BYTES,
+    root_rotations: 1024,
     timestamp_bytes: 1 << 20,
     snapshot_bytes: 64 << 20,
     targets_bytes: 1 << 30,

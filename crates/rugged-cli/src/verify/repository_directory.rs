@@ -4,10 +4,10 @@ use std::io::{self, Read};
 
 use durable_fs::FileKind;
 use tuf_core::audit::MetadataSource;
-use tuf_core::client::{Fetch, FetchError};
+use tuf_core::client::{Fetch, FetchError, HttpDirectory};
+use tuf_core::names::MetadataFileName;
 
 use super::local_directory::LocalDirectory;
-use super::web_directory::WebDirectory;
 
 /// A directory of a repository that a client or the audit reads.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub enum RepositoryDirectory {
     /// On this machine.
     Local(LocalDirectory),
     /// On an HTTP server.
-    Web(WebDirectory),
+    Web(HttpDirectory),
 }
 
 impl RepositoryDirectory {
@@ -41,6 +41,13 @@ impl Fetch for RepositoryDirectory {
     fn fetch(&self, path: &str, max: u64) -> Result<Option<Box<dyn Read + '_>>, FetchError> {
         let file = self.open(path, max).map_err(FetchError::new)?;
         Ok(file.map(|file| file as Box<dyn Read>))
+    }
+
+    fn fetch_metadata(&self, name: &MetadataFileName, max: u64) -> Result<Option<Box<dyn Read + '_>>, FetchError> {
+        match self {
+            Self::Local(_) => self.fetch(&name.to_string(), max),
+            Self::Web(web) => web.fetch_metadata(name, max),
+        }
     }
 }
 

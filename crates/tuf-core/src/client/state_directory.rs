@@ -57,7 +57,8 @@ pub enum StateError {
 }
 
 /// The files that a client trusts, in a directory of its own: `root.json`, `timestamp.json`, `snapshot.json`, and `ROLE.json`
-/// for each targets role that was needed. Role names are percent-encoded.
+/// for each targets role that was needed. Role names are percent-encoded. Only the caller may write to it: trust starts at its
+/// `root.json`.
 ///
 /// - The directory is locked as long as this value lives, against other clients of any process.
 /// - Each file is replaced whole: after a crash it holds the old bytes or the new ones. Root, timestamp and snapshot are
@@ -175,7 +176,7 @@ impl StateDirectory {
     pub(super) fn drop_unlisted(&self, snapshot: &Snapshot) {
         let listed: HashSet<String> = snapshot.meta.keys().filter_map(file_name).collect();
         let top = TopRole::ALL.map(|role| format!("{role}.json"));
-        for entry in self.fs.read_dir(&self.dir).unwrap_or_default() {
+        for entry in self.fs.read_dir(&self.dir.join("")).unwrap_or_default() {
             let Some(name) = entry.name.to_str() else { continue };
             if name.ends_with(".json") && !listed.contains(name) && !top.iter().any(|top| top == name) {
                 let _ = self.fs.remove_file(&self.dir.join(name));
@@ -210,7 +211,7 @@ impl StateDirectory {
 
     /// The lock is held, so they belong to processes that died.
     fn remove_temporary_files(&self) {
-        for entry in self.fs.read_dir(&self.dir).unwrap_or_default() {
+        for entry in self.fs.read_dir(&self.dir.join("")).unwrap_or_default() {
             if durable::is_temp_name(&entry.name) {
                 let _ = self.fs.remove_file(&self.dir.join(entry.name));
             }

@@ -37,13 +37,13 @@ impl MetadataFileName {
     /// The name as one segment of a URL's path.
     #[must_use]
     pub fn url_segment(&self) -> String {
-        self.with(&self.role.percent_encoded())
+        self.around(&self.role.percent_encoded())
     }
 
-    fn with(&self, role: &str) -> String {
+    fn around(&self, stem: &str) -> String {
         match self.version {
-            Some(version) => format!("{version}.{role}.json"),
-            None => format!("{role}.json"),
+            Some(version) => format!("{version}.{stem}.json"),
+            None => format!("{stem}.json"),
         }
     }
 }
@@ -51,7 +51,7 @@ impl MetadataFileName {
 impl fmt::Display for MetadataFileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.role.is_plain() {
-            f.write_str(&self.with(self.role.as_str()))
+            f.write_str(&self.around(self.role.as_str()))
         } else {
             f.write_str(&self.url_segment())
         }
