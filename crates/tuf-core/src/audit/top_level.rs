@@ -152,7 +152,9 @@ impl RunningAudit<'_> {
             "is missing, but {by} lists version {}; publish a file before the file that lists it",
             listed.version
         );
-        self.error(rules::N3, &path(&format!("{role}.json")), message);
+        // As most clients ask for it.
+        let asked = names.last().map_or_else(|| format!("{role}.json"), |name| path(name));
+        self.error(rules::N3, &asked, message);
         None
     }
 

@@ -187,7 +187,7 @@ fn a_role_name_that_leaves_the_directory_never_becomes_a_path() {
         repo.metadata.files.insert(name.into(), targets.clone());
     }
     let report = repo.finds(&["D9", "N3"]);
-    says(&report, "N3", "%2E.%2Fevil");
+    says(&report, "N3", "..%2Fevil.json");
 }
 
 #[test]
