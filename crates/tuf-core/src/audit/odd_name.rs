@@ -1,6 +1,6 @@
 //! Role names and key ids that our types refuse and other publishers use.
 
-use crate::names::{KeyId, RoleName};
+use crate::names::{KeyId, RoleName, percent_encode};
 use crate::sha256::Sha256;
 
 const KEY_ALIAS: &str = "odd";
@@ -39,15 +39,7 @@ pub(super) fn stays_below(path: &str) -> bool {
     path.split('/').all(|component| !matches!(component, "" | "." | ".."))
 }
 
-/// The name with everything but letters, digits, `-`, `_`, `.` and `~` percent-encoded, as clients encode role names.
+/// The name as clients percent-encode role names.
 pub(super) fn percent_encoded(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    percent_encode(name, "")
 }

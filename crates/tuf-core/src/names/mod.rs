@@ -22,5 +22,4 @@ pub use role_name::{MAX_ROLE_NAME_BYTES, RoleName};
 pub use target_path::{MAX_COMPONENT_BYTES, MAX_TARGET_PATH_BYTES, TargetPath};
 pub use top_role::TopRole;
 
-#[cfg(feature = "http")]
 pub(crate) use percent::percent_encode;
