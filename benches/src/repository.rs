@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use durable_fs::{Fs, RealFs};
+use fleet::config::TargetNames;
 use fleet::{Config, KeyRole, WorkerRole, repository};
 use root_worker::KeyRequest;
 use service::clock::{Clock as _, SystemClock};
@@ -70,6 +71,7 @@ pub fn targets(config: &Config) -> Result<TargetsRole> {
         layout,
         targets: repository::lifetime(&config.roles.targets),
         bins: repository::lifetime(&config.roles.bins),
+        portable_names: config.target_names == TargetNames::Portable,
     };
     let trust = repository::trust(&fs, config, KeyRole::Targets)?;
     Ok(TargetsRole::new(

@@ -111,7 +111,7 @@ impl Attacker {
     /// A targets role that has forgotten what it signed.
     fn targets(&self) -> TargetsRole {
         let lifetime = Lifetime { seconds: 86_400, renew_before: 3_600 };
-        let policy = TargetsPolicy { layout: Layout::Flat, targets: lifetime, bins: lifetime };
+        let policy = TargetsPolicy { layout: Layout::Flat, targets: lifetime, bins: lifetime, portable_names: true };
         let trust = repository::trust(&self.fs, &self.config, KeyRole::Targets).unwrap();
         let floor = repository::floor(&self.fs, &self.config, WorkerRole::Targets).unwrap();
         TargetsRole::new(repository::stores(&self.fs, &self.config), trust, policy, floor)

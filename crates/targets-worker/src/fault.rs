@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use fleet::batch::MAX_DROP_DEPTH;
 use tuf_core::names::{NameError, TargetPath, UnportablePath};
 use tuf_core::store::{FileName, InvalidFileName};
+use tuf_repository::roles::SortedApart;
 
 use crate::limits::MAX_PREFIXED_BYTES;
 
@@ -123,7 +124,7 @@ pub enum TargetFault {
         /// The target path.
         path: TargetPath,
         /// The path of another target.
-        other: TargetPath,
+        other: String,
     },
     /// Clients of the legacy profile cannot download an empty file.
     #[error("{path} is an empty file, and clients that need keyid_format: legacy cannot download empty files")]
@@ -137,4 +138,10 @@ pub enum TargetFault {
         /// The target path.
         path: TargetPath,
     },
+}
+
+impl From<&SortedApart> for TargetFault {
+    fn from(apart: &SortedApart) -> Self {
+        Self::SortedApart { path: apart.path.clone(), other: apart.other.clone() }
+    }
 }

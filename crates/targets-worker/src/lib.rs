@@ -11,7 +11,6 @@ mod release_check;
 mod remove;
 mod role;
 mod room;
-mod sorted_apart;
 
 use std::sync::Arc;
 

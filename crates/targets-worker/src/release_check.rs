@@ -44,7 +44,7 @@ impl EarlierDrops {
 
 impl TargetsWorker {
     /// Why these files may not be released; `None`: they may, and join `earlier`. Another targets-worker that adds one of them
-    /// at the same instant is not seen.
+    /// at the same instant is not seen. Pairs that tough sorts differently are left to the commit, which has the roles in memory.
     ///
     /// # Errors
     /// The targets directory or the signed metadata cannot be read.
@@ -76,12 +76,6 @@ impl TargetsWorker {
         }
         if let Some(fault) = self.clash_in_store(files)? {
             return Ok(Some(fault));
-        }
-        if self.policy.names == TargetNames::Portable {
-            let paths: Vec<&TargetPath> = files.iter().map(|file| &file.path).collect();
-            if let Some(fault) = self.sorted_apart(&paths, &earlier.paths, now)? {
-                return Ok(Some(fault));
-            }
         }
         earlier.paths.extend(files.iter().map(|file| file.path.clone()));
         // Reading the signed entries costs as much as signing: only done where a target may not be replaced.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable_fs::Fs;
+use fleet::config::TargetNames;
 use fleet::signing::{self, ReconcileOutcome, RoleReport, SigningError, SigningRole};
 use fleet::{Config, KeyRole, WorkerRole, repository};
 use tuf_core::bins::{BinLayout, is_bin};
@@ -44,6 +45,7 @@ impl TargetsWorker {
             layout,
             targets: repository::lifetime(&config.roles.targets),
             bins: repository::lifetime(&config.roles.bins),
+            portable_names: config.target_names == TargetNames::Portable,
         };
         let trust = repository::trust(fs, config, KeyRole::Targets)?;
         let floor = repository::floor(fs, config, WorkerRole::Targets)?;

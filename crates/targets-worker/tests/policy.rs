@@ -10,6 +10,7 @@ use fleet::batch::{BATCH_FILE, BATCH_FORMAT, Batch, BatchDrop, drop_digest};
 use fleet::contract::{AddTargets, AddTargetsResult};
 use fleet::signing::{SigningError, SigningErrorKind};
 use targets_worker::TargetsWorker;
+use tuf_core::bins::BinLayout;
 use tuf_core::names::TargetPath;
 use tuf_core::sha256::Sha256;
 use tuf_core::time::UtcTime;
@@ -139,8 +140,33 @@ fn a_name_that_tough_sorts_differently_beside_another_rejects_its_drop() {
     let verdicts = scene.add(&[("long", &[("two 2", "1")]), ("other", &[("two-2", "2")]), ("short", &[("two", "3")])]);
     assert!(verdicts[0].is_none() && verdicts[1].is_none() && apart(&verdicts[2]), "{verdicts:?}");
     assert!(apart(&scene.add(&[("later", &[("one 2", "2")])])[0]));
+    // The shorter one later, with a drop that nothing stands in the way of.
+    let verdicts = scene.add(&[("short", &[("two", "3")]), ("other", &[("three", "4")])]);
+    assert!(apart(&verdicts[0]) && verdicts[1].is_none(), "{verdicts:?}");
+    assert!(scene.serves("three", "4") && !scene.serves("two", "3"));
+    // A drop beside a rejected one is judged without it.
+    let verdicts = scene.add(&[("short", &[("two", "3")]), ("below", &[("two/four", "5")])]);
+    assert!(apart(&verdicts[0]) && verdicts[1].is_none(), "{verdicts:?}");
+    let error = scene.loose("two", "3", "loose").unwrap_err();
+    assert_eq!(error.kind(), SigningErrorKind::Refused);
+    assert!(error.to_string().contains("tough sorts") && error.to_string().contains("nothing was signed"), "{error}");
     assert_eq!(scene.add(&[("fine", &[("one-2", "1"), ("dir/one 2", "2")])]), [None]);
     assert_eq!(Scene::new(0, &[("target_names", "any")]).add(&[("both", both)]), [None]);
+}
+
+#[test]
+fn a_name_that_tough_sorts_differently_is_released_where_the_other_is_in_another_bin() {
+    let mut scene = Scene::new(4, &[]);
+    let bins = BinLayout::new(4).unwrap();
+    let bin = |path: &str| bins.index_of(&path.parse().unwrap());
+    let longer = |same: bool| (0..).map(|n| format!("app {n}")).find(|path| (bin(path) == bin("app")) == same).unwrap();
+    let (beside, elsewhere) = (longer(true), longer(false));
+    assert_eq!(scene.add(&[("long", &[(&elsewhere, "1")])]), [None]);
+    assert_eq!(scene.add(&[("short", &[("app", "2")])]), [None]);
+    assert!(scene.add(&[("long", &[(&beside, "3")])])[0].as_ref().unwrap().contains("tough sorts"));
+    let mut scene = Scene::new(4, &[]);
+    assert_eq!(scene.add(&[("long", &[(&beside, "1")])]), [None]);
+    assert!(scene.add(&[("short", &[("app", "2")])])[0].as_ref().unwrap().contains("tough sorts"));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Options {
     pub layout: Layout,
     /// Lifetime of every role except the root.
     pub lifetime: Lifetime,
+    /// Whether the targets role refuses targets that tough sorts differently.
+    pub portable_names: bool,
 }
 
 impl Options {
@@ -57,6 +59,7 @@ impl Default for Options {
             consistent_snapshot: true,
             layout: Layout::Flat,
             lifetime: Lifetime { seconds: 7 * 86_400, renew_before: 86_400 },
+            portable_names: true,
         }
     }
 }
@@ -163,8 +166,9 @@ impl Scratch {
     /// Any error.
     pub fn targets(&self) -> Result<TargetsRole> {
         let (repository, trust, floor) = self.open(TopRole::Targets)?;
-        let Options { layout, lifetime, .. } = self.options;
-        Ok(TargetsRole::new(repository, trust, TargetsPolicy { layout, targets: lifetime, bins: lifetime }, floor))
+        let Options { layout, lifetime, portable_names, .. } = self.options;
+        let policy = TargetsPolicy { layout, targets: lifetime, bins: lifetime, portable_names };
+        Ok(TargetsRole::new(repository, trust, policy, floor))
     }
 
     /// Opens the snapshot role.

@@ -54,7 +54,7 @@ impl Fleet {
         let fs = SimFs::new();
         fs.set_time(start().unix());
         let lifetime = Lifetime { seconds: LIFETIME, renew_before: LIFETIME / 3 };
-        let options = Options { consistent_snapshot, layout, lifetime };
+        let options = Options { consistent_snapshot, layout, lifetime, ..Options::default() };
         let scratch = Scratch::new(Arc::new(fs.clone()), "/repo", options).unwrap();
         Self::on(fs, scratch, start())
     }

@@ -38,6 +38,72 @@ fn publish(scratch: &Scratch, now: UtcTime) {
     scratch.timestamp().unwrap().update(now, false).unwrap();
 }
 
+/// A path that begins with `short` and a space, and falls into the same role or into another one.
+fn longer(options: Options, short: &str, same_role: bool) -> String {
+    let bin = |path: &str| match options.layout {
+        Layout::Flat => 0,
+        Layout::Bins(bins) => bins.index_of(&path.parse().unwrap()),
+    };
+    (0..).map(|n| format!("{short} {n}")).find(|path| (bin(path) == bin(short)) == same_role).unwrap()
+}
+
+fn refused(error: &RoleError) -> Vec<(&str, &str, &str)> {
+    assert_eq!(error.kind(), RoleErrorKind::Refused);
+    let RoleError::SortedApart(apart) = error else { panic!("{error}") };
+    apart.iter().map(|apart| (apart.request.as_str(), apart.path.as_str(), apart.other.as_str())).collect()
+}
+
+#[test]
+fn the_second_of_two_targets_that_tough_sorts_differently_is_refused() {
+    for options in variants() {
+        let (_, scratch) = scratch(options);
+        let mut targets = scratch.targets().unwrap();
+        targets.reconcile(now(), false).unwrap();
+        let mut commit = |submissions: &[(&str, &[&str])]| {
+            let submissions: Vec<Submission> = submissions
+                .iter()
+                .map(|(request, paths)| {
+                    let files: Vec<(&str, &[u8])> = paths.iter().map(|path| (*path, request.as_bytes())).collect();
+                    scratch.submission(request, &files).unwrap()
+                })
+                .collect();
+            targets.commit(&submissions, now())
+        };
+        let [app, lib] = ["app", "lib"].map(|short| longer(options, short, true));
+        commit(&[("one", &[&app]), ("two", &["lib", "tool"])]).unwrap();
+        // The shorter one later, the longer one later, and both in one request.
+        let error = commit(&[("three", &["fine"]), ("four", &["app"]), ("five", &[&lib])]).unwrap_err();
+        assert_eq!(refused(&error), [("four", "app", app.as_str()), ("five", lib.as_str(), "lib")], "{options:?}");
+        let zip = longer(options, "zip", true);
+        assert_eq!(refused(&commit(&[("six", &["zip", &zip])]).unwrap_err()), [("six", "zip", zip.as_str())]);
+        // Of two requests the later one is refused, but not because of one that is refused itself.
+        let error = commit(&[("seven", &["zip"]), ("eight", &["app", &zip]), ("nine", &["app", "new"])]).unwrap_err();
+        assert_eq!(refused(&error).iter().map(|apart| apart.0).collect::<Vec<_>>(), ["eight", "nine"]);
+        let error = commit(&[("ten", &["app", &zip]), ("eleven", &["zip"])]).unwrap_err();
+        assert_eq!(refused(&error).iter().map(|apart| apart.0).collect::<Vec<_>>(), ["ten"]);
+        // Nothing was changed: the others are applied without them. Names that are only alike are fine.
+        commit(&[("three", &["fine", "app-2", "lib.2"]), ("eleven", &["zip"])]).unwrap();
+        if options.layout != Layout::Flat {
+            commit(&[("twelve", &[&longer(options, "tool", false)])]).unwrap();
+        }
+        let remove = |path: &str| (path.parse().unwrap(), TargetChange::Remove { expected: None });
+        targets.commit(&[Submission { request: "thirteen".into(), changes: vec![remove(&app)] }], now()).unwrap();
+        targets.commit(&[scratch.submission("four", &[("app", b"four")]).unwrap()], now()).unwrap();
+    }
+}
+
+#[test]
+fn a_pair_that_was_signed_before_can_be_replaced() {
+    let (_, mut scratch) = scratch(Options { portable_names: false, ..Options::default() });
+    let pair = |scratch: &Scratch, request: &str| {
+        let text = request.as_bytes();
+        scratch.submission(request, &[("app", text), ("app 2", text)]).unwrap()
+    };
+    scratch.targets().unwrap().commit(&[pair(&scratch, "one")], now()).unwrap();
+    scratch.options.portable_names = true;
+    scratch.targets().unwrap().commit(&[pair(&scratch, "two")], now()).unwrap();
+}
+
 #[test]
 fn clients_get_the_committed_targets() {
     for options in variants() {

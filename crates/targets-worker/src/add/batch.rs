@@ -1,6 +1,6 @@
 //! `add-targets` for a batch: one verdict per drop, one commit record for all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use durable_fs::durable;
@@ -10,7 +10,7 @@ use fleet::batch::{
 use fleet::contract::{AddTargetsResult, DropVerdict, DropWaits};
 use tuf_core::store::StoreError;
 use tuf_core::time::UtcTime;
-use tuf_repository::roles::{AppliedRequest, CommitOutcome};
+use tuf_repository::roles::{AppliedRequest, CommitOutcome, RoleError, SortedApart};
 
 use super::commit::{result, submission};
 use crate::error::{RefusedRequest, TargetsError};
@@ -43,15 +43,7 @@ impl TargetsWorker {
             return Err(RefusedRequest::NotABatchName.into());
         }
         let batch = self.read_batch(name)?;
-        let states = self.ingest_batch(name, &batch, now)?;
-        let mut submissions = Vec::new();
-        for (drop, state) in batch.drops.iter().zip(&states) {
-            if let DropState::Ingested(files) = state {
-                submissions.push(submission(request_id(drop), files));
-            }
-        }
-        let commit =
-            if submissions.is_empty() { CommitOutcome::default() } else { self.role.commit(&submissions, now)? };
+        let (states, commit) = self.commit_batch(name, &batch, now)?;
         let (mut drops, mut waiting) = (Vec::with_capacity(states.len()), Vec::new());
         for (drop, state) in batch.drops.iter().zip(&states) {
             match state {
@@ -82,9 +74,44 @@ impl TargetsWorker {
         Ok(AddTargetsResult { drops, waiting, already_done, record, ..result })
     }
 
-    /// Copies the drops of a batch, and keeps the copies durably. A disk may report only then that it is full (a quota, a server
+    /// Copies the drops of a batch and commits those that have no fault. The commit alone finds the drops after which tough
+    /// would refuse a role. The others are judged again without them, because they may have been rejected beside them.
+    fn commit_batch(
+        &mut self,
+        name: &str,
+        batch: &Batch,
+        now: UtcTime,
+    ) -> Result<(Vec<DropState>, CommitOutcome), TargetsError> {
+        let mut apart: Vec<SortedApart> = Vec::new();
+        loop {
+            let states = self.ingest_batch(name, batch, &apart, now)?;
+            let mut submissions = Vec::new();
+            for (drop, state) in batch.drops.iter().zip(&states) {
+                if let DropState::Ingested(files) = state {
+                    submissions.push(submission(request_id(drop), files));
+                }
+            }
+            if submissions.is_empty() {
+                return Ok((states, CommitOutcome::default()));
+            }
+            match self.role.commit(&submissions, now) {
+                // Each turn rejects at least one drop more.
+                Err(RoleError::SortedApart(more)) if !more.is_empty() => apart.extend(more),
+                commit => return Ok((states, commit?)),
+            }
+        }
+    }
+
+    /// Copies the drops of a batch except those in `apart`, and keeps the copies durably. A disk may report only then that it is full (a quota, a server
     /// that allocates late): the larger drops wait then, and the copies of the others are made again.
-    fn ingest_batch(&mut self, name: &str, batch: &Batch, now: UtcTime) -> Result<Vec<DropState>, TargetsError> {
+    fn ingest_batch(
+        &mut self,
+        name: &str,
+        batch: &Batch,
+        apart: &[SortedApart],
+        now: UtcTime,
+    ) -> Result<Vec<DropState>, TargetsError> {
+        let apart: BTreeMap<&str, &SortedApart> = apart.iter().map(|apart| (apart.request.as_str(), apart)).collect();
         let mut postponed = BTreeSet::new();
         loop {
             let mut states = Vec::with_capacity(batch.drops.len());
@@ -94,6 +121,10 @@ impl TargetsWorker {
                 TargetsError::Targets { path, source: error }
             })?;
             for (index, drop) in batch.drops.iter().enumerate() {
+                if let Some(apart) = apart.get(request_id(drop).as_str()) {
+                    states.push(DropState::Rejected(TargetFault::from(*apart)));
+                    continue;
+                }
                 let mut state = self.ingest_drop(name, drop, postponed.contains(&index), &mut room, now)?;
                 if let DropState::Ingested(files) = &state
                     && let Some(fault) = self.check_release(files, &mut earlier, now)?

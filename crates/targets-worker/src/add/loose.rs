@@ -8,6 +8,7 @@ use fleet::batch::BATCH_PREFIX;
 use fleet::contract::AddTargetsResult;
 use tuf_core::names::TargetPath;
 use tuf_core::time::UtcTime;
+use tuf_repository::roles::RoleError;
 
 use super::commit::{earlier_result, result, submission};
 use crate::error::{RefusedRequest, TargetsError};
@@ -44,7 +45,12 @@ impl TargetsWorker {
             return Err(RefusedRequest::Unsigned(fault.into()).into());
         }
         self.ingest().keep(files.iter_mut()).map_err(|error| refused(error, RefusedRequest::Unsigned))?;
-        let commit = self.role.commit(&[submission(request, &files)], now)?;
+        let commit = self.role.commit(&[submission(request, &files)], now).map_err(|error| match &error {
+            RoleError::SortedApart(apart) if let Some(apart) = apart.first() => {
+                RefusedRequest::Unsigned(TargetFault::from(apart).into()).into()
+            }
+            _ => TargetsError::Role(error),
+        })?;
         if self.keeps_files() {
             self.remove_loose(&files);
         }

@@ -88,6 +88,7 @@ rules! {
     P8 "§6.2" "Target files have the names that all clients request: dir/HASH.name.";
     P9 "clients" "`custom` is absent rather than empty; tough discards an empty one.";
     P10 "clients" "Target paths hold nothing that a client cannot fetch or sort, such as `?`, `#` or a percent-escape.";
+    P11 "clients" "No target path of a role is another one followed by a space or `!`; tough sorts the two differently.";
     O1 "clients" "Targets are delegated by `paths`; go-tuf up to August 2026 finds none behind `path_hash_prefixes`.";
     O2 "clients" "Key ids have the legacy form and keys are Ed25519; php-tuf reads nothing else.";
     O3 "clients" "`spec_version` is 1.0.0, keys are Ed25519, delegations have `paths`; rust-tuf reads nothing else.";

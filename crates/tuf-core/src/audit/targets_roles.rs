@@ -11,7 +11,7 @@ use super::running::{MetadataFile, RunningAudit};
 use crate::canonical::Extra;
 use crate::client::{ClientLimits, LoadedRole};
 use crate::envelope::Envelope;
-use crate::names::{RoleName, TopRole};
+use crate::names::{RoleName, TargetPath, TopRole, sorted_apart};
 use crate::schema::{DelegatedPaths, RoleKeys, Root, Snapshot, Targets};
 use crate::verify;
 
@@ -202,6 +202,18 @@ impl RunningAudit<'_> {
                 quote(example.as_str())
             );
             self.warn(rules::P10, path, message);
+        }
+        let sorted: Vec<&str> = targets.targets.keys().map(TargetPath::as_str).collect();
+        let apart: Vec<&[&str]> = sorted.windows(2).filter(|pair| sorted_apart(pair[0], pair[1])).collect();
+        if let Some([shorter, longer]) = apart.first() {
+            let message = format!(
+                "tough sorts {} pairs of target paths differently, such as {} and {}, and so refuses the role: release one of \
+                 the two under another path and remove it here",
+                apart.len(),
+                quote(shorter),
+                quote(longer)
+            );
+            self.warn(rules::P11, path, message);
         }
         if let Some(example) = custom.first() {
             let message = format!(

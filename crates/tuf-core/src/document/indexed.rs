@@ -141,6 +141,17 @@ impl Document {
         self.position(key.as_bytes()).ok().map(|index| self.value(index))
     }
 
+    /// The keys before and after `key` in ascending order. The document need not hold `key` itself.
+    #[must_use]
+    pub fn neighbours(&self, key: &str) -> [Option<Cow<'_, [u8]>>; 2] {
+        let (before, after) = match self.position(key.as_bytes()) {
+            Ok(at) => (at, at + 1),
+            Err(at) => (at, at),
+        };
+        let key_at = |index: usize| (index < self.entries.len()).then(|| self.key(index));
+        [before.checked_sub(1).and_then(key_at), key_at(after)]
+    }
+
     /// Entries in ascending order of their keys: key, canonical JSON of the value.
     pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, [u8]>, &[u8])> + '_ {
         (0..self.entries.len()).map(|index| (self.key(index), self.value(index)))

@@ -17,7 +17,7 @@ mod top_role;
 pub use error::NameError;
 pub use key_id::{KeyId, MAX_KEY_ID_BYTES};
 pub use metadata_file::MetadataFileName;
-pub use portable::UnportablePath;
+pub use portable::{UnportablePath, sorted_apart};
 pub use role_name::{MAX_ROLE_NAME_BYTES, RoleName};
 pub use target_path::{MAX_COMPONENT_BYTES, MAX_TARGET_PATH_BYTES, TargetPath};
 pub use top_role::TopRole;

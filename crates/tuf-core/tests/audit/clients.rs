@@ -31,6 +31,16 @@ fn a_target_path_that_a_client_cannot_fetch_is_a_warning() {
 }
 
 #[test]
+fn two_target_paths_that_tough_sorts_differently_are_a_warning() {
+    let any = Options { portable_names: false, ..Options::default() };
+    let repo = Repo::holding(any, &[("app", b"x"), ("app!", b"y")]);
+    let report = repo.finds(&["P11"]);
+    assert!(report.is_valid());
+    says(&report, "P11", "tough sorts 1 pairs");
+    Repo::holding(any, &[("app", b"x"), ("app-2", b"y"), ("other 2", b"z")]).finds(&[]);
+}
+
+#[test]
 fn an_empty_custom_is_a_warning() {
     let mut repo = Repo::new();
     repo.edit("targets", |signed| signed["targets"]["a"]["custom"] = json!({}));

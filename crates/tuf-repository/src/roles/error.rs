@@ -6,6 +6,7 @@ use std::io;
 use thiserror::Error;
 
 use super::invalid_metadata::{InvalidMetadata, RoleNotInRoot};
+use super::targets::SortedApart;
 use crate::floor::FloorError;
 use crate::log::LogError;
 use tuf_core::key::SignError;
@@ -310,6 +311,9 @@ pub enum RoleError {
         /// The SHA-256 that the caller expected.
         expected: Sha256,
     },
+    /// tough would refuse a role after some of the submissions. The others can be committed without them.
+    #[error("{}; nothing was changed", _0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    SortedApart(Vec<SortedApart>),
 
     /// A store failed.
     #[error(transparent)]
@@ -352,7 +356,7 @@ impl RoleError {
             | Self::Floor(FloorError::Io { .. })
             | Self::RetentionMarks { .. }
             | Self::LostRace { .. } => Infrastructure,
-            Self::PreconditionFailed { .. } | Self::BeyondTooHigh { .. } => Refused,
+            Self::PreconditionFailed { .. } | Self::SortedApart(_) | Self::BeyondTooHigh { .. } => Refused,
             Self::PinnedRootInvalid { .. }
             | Self::RootExpired { .. }
             | Self::RoleNotInRoot(_)

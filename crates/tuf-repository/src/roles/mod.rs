@@ -45,7 +45,8 @@ pub use limits::{MAX_SNAPSHOT, MAX_TARGETS, MAX_TIMESTAMP};
 pub use repository_stores::RepositoryStores;
 pub use snapshot::SnapshotRole;
 pub use targets::{
-    AppliedRequest, CommitOutcome, Layout, Submission, TargetChange, TargetEntry, TargetsPolicy, TargetsRole,
+    AppliedRequest, CommitOutcome, Layout, SortedApart, Submission, TargetChange, TargetEntry, TargetsPolicy,
+    TargetsRole,
 };
 pub use timestamp::{TimestampPolicy, TimestampRole};
 pub use trust::Trust;

@@ -10,6 +10,7 @@ use super::entry::sha256_of;
 use super::policy::Layout;
 use super::request::{Submission, TargetChange};
 use super::role::TargetsRole;
+use super::sorted_apart::{new_pairs, refused};
 use crate::log::RequestOutcome;
 use crate::roles::error::RoleError;
 use crate::roles::parallel::try_map;
@@ -86,12 +87,26 @@ impl TargetsRole {
                 Some((role, document, entries, lifetime))
             })
             .collect();
-        let drafts = try_map(work, |(role, document, entries, lifetime)| {
-            let document = document.edit(&entries, document.version() + 1, now.plus_seconds(lifetime));
-            Ok::<_, RoleError>(Draft::new(role, document))
+        let portable_names = self.policy.portable_names;
+        let edited = try_map(work, |(role, document, entries, lifetime)| {
+            let edited = document.edit(&entries, document.version() + 1, now.plus_seconds(lifetime));
+            let pairs = if portable_names { new_pairs(&document, &edited, &entries) } else { Vec::new() };
+            let before = (!pairs.is_empty()).then_some((pairs, document));
+            Ok::<_, RoleError>((Draft::new(role, edited), before))
         })?;
         if let Some((role, document)) = unchanged {
             self.keep(&role, document);
+        }
+        let (mut drafts, mut pairs) = (Vec::with_capacity(edited.len()), Vec::new());
+        for (draft, before) in edited {
+            if let Some((found, document)) = before {
+                pairs.extend(found);
+                self.keep(&draft.role, document);
+            }
+            drafts.push(draft);
+        }
+        if !pairs.is_empty() {
+            return Err(RoleError::SortedApart(refused(pending, &pairs)));
         }
         let results = pending.iter().map(|s| s.request.clone()).zip(outcomes).collect();
         Ok((drafts, results))

@@ -17,7 +17,8 @@ impl TargetsRole {
     /// due is left to [`TargetsRole::reconcile`], because no caller waits for it.
     ///
     /// # Errors
-    /// [`RoleError::PreconditionFailed`] when a removal expects another SHA-256: nothing was changed. [`RoleError`].
+    /// [`RoleError::PreconditionFailed`] when a removal expects another SHA-256, and [`RoleError::SortedApart`] when tough
+    /// would refuse a role afterwards: nothing was changed. [`RoleError`].
     pub fn commit(&mut self, submissions: &[Submission], now: UtcTime) -> Result<CommitOutcome, RoleError> {
         self.refresh(now)?;
         if self.log.head() == 0 {

@@ -7,6 +7,7 @@
 //! | `commit` | requests become one record |
 //! | `reconcile` | first versions, renewals and bases |
 //! | `changes`, `documents`, `draft` | from requests to the next versions |
+//! | `sorted_apart` | the submissions after which tough would refuse a role |
 //! | `publish` | the next versions become files and a record |
 //! | `policy` | the configuration: layout and lifetimes |
 //! | `request` | a request and its effect |
@@ -25,6 +26,7 @@ mod publish;
 mod reconcile;
 mod request;
 mod role;
+mod sorted_apart;
 mod state;
 
 pub use entry::TargetEntry;
@@ -32,3 +34,4 @@ pub(super) use entry::sha256_of;
 pub use policy::{Layout, TargetsPolicy};
 pub use request::{AppliedRequest, CommitOutcome, Submission, TargetChange};
 pub use role::TargetsRole;
+pub use sorted_apart::SortedApart;

@@ -22,4 +22,7 @@ pub struct TargetsPolicy {
     pub targets: Lifetime,
     /// Lifetime of each bin.
     pub bins: Lifetime,
+    /// Whether a commit is refused that adds a target beside which tough sorts another of the same role differently: see
+    /// [`SortedApart`](super::SortedApart).
+    pub portable_names: bool,
 }
