@@ -102,8 +102,8 @@ impl TargetsWorker {
         }
     }
 
-    /// Copies the drops of a batch except those in `apart`, and keeps the copies durably. A disk may report only then that it is full (a quota, a server
-    /// that allocates late): the larger drops wait then, and the copies of the others are made again.
+    /// Copies the drops of a batch except those in `apart`, and keeps the copies durably. A disk may report only then that it
+    /// is full (a quota, a server that allocates late): the larger drops wait then, and the copies of the others are made again.
     fn ingest_batch(
         &mut self,
         name: &str,

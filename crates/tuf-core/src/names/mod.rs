@@ -1,7 +1,8 @@
 //! Names from outside, validated once: target paths, role names and key ids.
 //!
 //! Each type is a string that is cheap to clone and cannot hold a dangerous value, so code that receives one need not
-//! check it again. A role name alone is no file name; [`MetadataFileName`] is. Ordering is by UTF-8 bytes, which is also the order of canonical JSON.
+//! check it again. A role name alone is no file name; [`MetadataFileName`] is. Ordering is by UTF-8 bytes, which is also the
+//! order of canonical JSON.
 
 mod check;
 mod error;
