@@ -14,7 +14,7 @@ use crate::wait_reason::WaitReason;
 pub const MAX_NAMED_DROPS: usize = 20;
 
 /// The first time for which a drop is put off, in seconds, and the longest: each is twice the one before.
-const PUT_OFF_SECONDS: (i64, i64) = (10, 3600);
+const PUT_OFF_SECONDS: (i64, i64) = (10, 600);
 
 /// A drop that the targets-worker does not add yet. Each try copies the drop, so it is tried again only once a time has passed,
 /// or a number of cycles, which double with each try: cycles come seldom on an idle fleet and often on a busy one.

@@ -4,6 +4,7 @@
 //! fault, repairs it in memory and checks the rest, so that one run lists every fault. Nothing that an audit reads is
 //! trusted: this module reports, and the client decides.
 
+mod client_concerns;
 mod delegation_tree;
 mod error;
 mod history;

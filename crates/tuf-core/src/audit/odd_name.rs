@@ -24,11 +24,11 @@ pub(super) fn is_key_alias(keyid: &KeyId) -> bool {
     keyid.as_str().strip_prefix(KEY_ALIAS).is_some_and(|rest| rest.len() == 64)
 }
 
-/// The names under which clients find the file of a role: as a server decodes what they ask for, and as they ask.
-pub(super) fn file_names(role: &str) -> Vec<String> {
-    let mut names = vec![format!("{role}.json")];
-    let encoded = percent_encoded(role);
-    if encoded != role {
+/// The names under which clients find the file of a role that is `published` under any name: as a server decodes what they ask for, and as they ask.
+pub(super) fn file_names(published: &str) -> Vec<String> {
+    let mut names = vec![format!("{published}.json")];
+    let encoded = percent_encoded(published);
+    if encoded != published {
         names.push(format!("{encoded}.json"));
     }
     names

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
+use super::client_concerns::ClientConcerns;
 use super::options::AuditOptions;
-use super::other_clients::ClientConcerns;
 use super::progress::{AuditProgress, AuditStage};
 use super::report::{Report, Severity, Unread};
 use super::rules::{self, Rule};
