@@ -8,7 +8,7 @@ use testkit::servers::workspace;
 /// Where the tests are that are named without a path.
 const HERE: &str = "tests/tests/bad_input";
 /// Everything that has to be in the table, in its order.
-const ITEMS: [&str; 48] = [
+const ITEMS: [&str; 49] = [
     "symlinks",
     "hard links to outside",
     "FIFOs",
@@ -53,6 +53,7 @@ const ITEMS: [&str; 48] = [
     "a forced renewal from others",
     "a task that names files of a batch",
     "half-open connections",
+    "a lock that another process holds",
     "a task for another role or repository",
     "a redelivered old `add-targets` or `remove-targets`",
     "a clock running backwards",

@@ -25,27 +25,29 @@ pub(super) struct Candidate {
     pub(super) paths: CandidatePaths,
     /// The newest change of a file in it (seconds, nanoseconds).
     pub(super) newest: Option<(i64, u32)>,
+    /// When it was surveyed, Unix seconds.
+    pub(super) surveyed: i64,
     /// Its place among the drops of this cycle: the older, the smaller.
     pub(super) order: usize,
 }
 
 impl Candidate {
     /// A drop that was surveyed now.
-    pub(super) fn new(drop: DropDir, order: usize, survey: DropSurvey) -> Self {
+    pub(super) fn new(drop: DropDir, order: usize, survey: DropSurvey, now: i64) -> Self {
         let paths = survey.paths.map_or(CandidatePaths::Unknown, CandidatePaths::Known);
-        Self { drop, size: survey.size, paths, newest: survey.newest, order }
+        Self { drop, size: survey.size, paths, newest: survey.newest, surveyed: now, order }
     }
 
     /// A drop whose survey failed.
-    pub(super) fn unread(drop: DropDir, order: usize) -> Self {
-        Self { drop, size: DirSize::default(), paths: CandidatePaths::Unknown, newest: None, order }
+    pub(super) fn unread(drop: DropDir, order: usize, now: i64) -> Self {
+        Self { drop, size: DirSize::default(), paths: CandidatePaths::Unknown, newest: None, surveyed: now, order }
     }
 
     /// The drop as it was surveyed when it was held back, if it is the same one.
     pub(super) fn kept(drop: &DropDir, order: usize, kept: &KeptSurvey) -> Option<Self> {
         let paths = kept.paths.clone().map_or(CandidatePaths::LeftOut, CandidatePaths::Known);
-        let (size, newest) = (kept.size, kept.newest);
-        (kept.ctime == drop.ctime).then(|| Self { drop: drop.clone(), size, paths, newest, order })
+        let (size, newest, surveyed) = (kept.size, kept.newest, kept.made);
+        (kept.ctime == drop.ctime).then(|| Self { drop: drop.clone(), size, paths, newest, surveyed, order })
     }
 
     /// Its survey, to be kept. `None` where it failed: it is tried again in the next cycle.
@@ -55,7 +57,7 @@ impl Candidate {
             CandidatePaths::LeftOut => None,
             CandidatePaths::Unknown => return None,
         };
-        Some(KeptSurvey { ctime: self.drop.ctime, size: self.size, newest: self.newest, paths })
+        Some(KeptSurvey { made: self.surveyed, ctime: self.drop.ctime, size: self.size, newest: self.newest, paths })
     }
 
     /// The numbers of its paths, as far as they are at hand.

@@ -146,7 +146,8 @@ mod tests {
     fn candidate(order: usize, paths: impl IntoIterator<Item = u64>) -> Candidate {
         let (name, dir) = (name(&order.to_string()), "d".into());
         let drop = DropDir { name, dir, ctime: (1, 0), id: (1, 2), read: None, bad_name: None };
-        Candidate::new(drop, order, DropSurvey { paths: Some(paths.into_iter().collect()), ..DropSurvey::default() })
+        let survey = DropSurvey { paths: Some(paths.into_iter().collect()), ..DropSurvey::default() };
+        Candidate::new(drop, order, survey, 0)
     }
 
     fn shares(older: usize, path: u64) -> Option<OlderDrop> {
@@ -177,7 +178,7 @@ mod tests {
         // Too many: it is compared on disk, and no other drop waits for it here.
         held.add(&Candidate { paths: CandidatePaths::LeftOut, ..candidate(3, []) });
         assert_eq!((held.older(&candidate(9, [90_000])), held.unremembered().len()), (None, 1));
-        held.add(&Candidate::unread(candidate(4, []).drop, 4));
+        held.add(&Candidate::unread(candidate(4, []).drop, 4, 0));
         assert_eq!(held.older(&candidate(9, [90_000])), Some(OlderDrop::Unknown { older: name("4") }));
         assert_eq!(held.older(&candidate(3, [90_000])), None, "an older one need not wait");
     }

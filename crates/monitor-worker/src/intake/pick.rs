@@ -74,17 +74,18 @@ impl FileWork {
         let path = self.settings.post.join(&drop.dir);
         let most = self.settings.limits.files_per_drop;
         let beat = || self.progress.call();
+        let now = self.clock.now().unix();
         let surveyed = staging::survey(&*self.fs, &path, most, &self.path_numbers, &beat);
         if !self.progress.call() {
             return Err(CycleError::Stopping);
         }
         let candidate = match surveyed {
-            Ok(survey) => Candidate::new(drop, order, survey),
+            Ok(survey) => Candidate::new(drop, order, survey, now),
             Err(error) => {
                 if error.kind() == io::ErrorKind::NotFound && durable::stat_if_there(&*self.fs, &path)?.is_none() {
                     return Ok(None);
                 }
-                let candidate = Candidate::unread(drop, order);
+                let candidate = Candidate::unread(drop, order, now);
                 if !is_of_the_drop(&error) {
                     // Not passed over: a younger drop may share a path with it, and would lose to it later.
                     let reason = WaitReason::Unreadable { entry: DropEntry::Whole, source: error };
@@ -106,7 +107,7 @@ impl FileWork {
     /// again once there is room for them.
     fn kept_survey(&self, drop: &DropDir, order: usize, report: &IntakeReport) -> Option<Candidate> {
         let memory = self.memory();
-        let kept = memory.surveys.get(&drop.id)?;
+        let kept = memory.surveys.get(&drop.id).filter(|kept| kept.is_usable(self.clock.now().unix()))?;
         if kept.paths.is_none() && report.blocked.has_room_for(kept.size.files) {
             return None;
         }
