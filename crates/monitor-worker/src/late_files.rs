@@ -1,4 +1,7 @@
-//! Files that were written to a drop after it was read: they are kept for their producer, not deleted with the rest.
+//! Files that came into a drop after it was read: they are kept for their producer, not deleted with the rest.
+//!
+//! A file that was written or moved there has a new change time. In a directory that was moved there only the directory itself
+//! has one, so all files below a directory with a new change time count.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -27,17 +30,28 @@ impl RecentFiles {
     /// Those below the open directory `dir`.
     fn below(dir: &dyn Dir, time: (i64, u32)) -> io::Result<Self> {
         let mut recent = Self::default();
-        recent.add(dir, Path::new(""), 0, time)?;
+        recent.add(dir, Path::new(""), 0, time, None)?;
         Ok(recent)
     }
 
-    fn add(&mut self, dir: &dyn Dir, below: &Path, depth: usize, time: (i64, u32)) -> io::Result<()> {
+    /// Adds those below `dir`. `moved` is the newest change of a directory above, if it is recent.
+    fn add(
+        &mut self,
+        dir: &dyn Dir,
+        below: &Path,
+        depth: usize,
+        time: (i64, u32),
+        moved: Option<(i64, u32)>,
+    ) -> io::Result<()> {
         for entry in dir.iter_entries()? {
             let entry = entry?;
             let path = below.join(&entry.name);
             if entry.kind == FileKind::Dir {
                 if depth < MAX_DROP_DEPTH {
-                    self.add(dir.open_dir(&entry.name)?.as_ref(), &path, depth + 1, time)?;
+                    let inner = dir.open_dir(&entry.name)?;
+                    let stat = inner.stat()?;
+                    let changed = Some((stat.ctime, stat.ctime_nanos)).filter(|changed| *changed >= time);
+                    self.add(inner.as_ref(), &path, depth + 1, time, moved.max(changed))?;
                 } else {
                     // No drop that was read is nested more deeply.
                     self.note(path, (i64::MAX, 0), dir.stat_of(&entry.name)?);
@@ -49,10 +63,12 @@ impl RecentFiles {
                 continue;
             }
             match dir.stat_of(&entry.name) {
-                Ok(stat) if (stat.ctime, stat.ctime_nanos) >= time => {
-                    self.note(path, (stat.ctime, stat.ctime_nanos), stat);
+                Ok(stat) => {
+                    let changed = Some((stat.ctime, stat.ctime_nanos)).filter(|changed| *changed >= time);
+                    if let Some(changed) = changed.max(moved) {
+                        self.note(path, changed, stat);
+                    }
                 }
-                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

@@ -53,6 +53,9 @@ pub enum WaitReason {
         /// The name in the drop directory.
         name: String,
     },
+    /// An earlier drop of its name has not ended.
+    #[error("an earlier drop of this name is not finished yet")]
+    NameInUse,
     /// It has a processing name, no monitor is known to have taken it in, and intake is paused.
     #[error("no monitor is known to have taken it in, so it waits like a ready drop: intake is paused")]
     PausedBeforeIntake,

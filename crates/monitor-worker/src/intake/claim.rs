@@ -64,8 +64,13 @@ impl FileWork {
                         let name = to.to_string_lossy().into_owned();
                         self.hold_back_whole(&candidate, WaitReason::ProcessingNameTaken { name }, report);
                     }
-                    // A drop of that name is taken in already: the next cycle finds it.
-                    _ => report.more = true,
+                    // A drop of that name is taken in already: the next cycle finds it, and then this one waits.
+                    _ => {
+                        report.more = true;
+                        renamed.extend(candidate.known_paths().iter().map(|path| (*path, None)));
+                        any.push(None);
+                        unknown.extend(candidate.is_unknown().then_some(None));
+                    }
                 },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {

@@ -45,10 +45,9 @@ impl FileWork {
         self.finish_noted_rejections(&mut found.processing, &mut report)?;
         self.reject_bad_names(&mut found.processing, &mut report)?;
         report.ignored = found.ignored;
-        if paused {
-            self.hold_back_unknown(&mut found.processing, &mut report)?;
-        }
-        let picked = self.pick(found.processing, &mut report)?;
+        let unknown = if paused { self.unknown(&found.processing)? } else { HashSet::new() };
+        let not_yet = |drop: &DropDir| unknown.contains(&drop.id).then_some(WaitReason::PausedBeforeIntake);
+        let picked = self.pick(found.processing, &not_yet, &mut report)?;
         report.staged = self.stage(picked, &mut report)?;
         if paused {
             // Intake is paused; drops that were taken in before are finished.
@@ -56,9 +55,9 @@ impl FileWork {
             report.more |= report.staged.is_some() && !found.ready.is_empty();
         } else {
             self.reject_bad_names(&mut found.ready, &mut report)?;
-            // Its processing name is in use: the drop before it ends first.
-            found.ready.retain(|d| !busy.contains(&d.name));
-            let picked = self.pick(found.ready, &mut report)?;
+            // Where its processing name is in use, the drop before it ends first.
+            let not_yet = |drop: &DropDir| busy.contains(&drop.name).then_some(WaitReason::NameInUse);
+            let picked = self.pick(found.ready, &not_yet, &mut report)?;
             let claimed = self.claim(picked, &mut report)?;
             report.staged = self.stage(claimed, &mut report)?;
         }
@@ -71,12 +70,12 @@ impl FileWork {
         Ok(report)
     }
 
-    /// Holds back drops that have a processing name without a sign that a monitor took them in: a producer may have given them
-    /// that name. A sign is the memory of this process, or a batch that names this very post.
-    fn hold_back_unknown(&self, processing: &mut Vec<DropDir>, report: &mut IntakeReport) -> io::Result<()> {
-        let unknown = |drop: &DropDir| !self.memory().claimed.contains_key(&drop.id);
-        if !processing.iter().any(unknown) {
-            return Ok(());
+    /// The drops, by device and inode, that have a processing name without a sign that a monitor took them in: a producer may
+    /// have given them that name. A sign is the memory of this process, or a batch that names this very post.
+    fn unknown(&self, processing: &[DropDir]) -> io::Result<HashSet<(u64, u64)>> {
+        let unknown = |drop: &&DropDir| !self.memory().claimed.contains_key(&drop.id);
+        if !processing.iter().any(|drop| unknown(&drop)) {
+            return Ok(HashSet::new());
         }
         let mut batched = HashSet::new();
         for entry in self.fs.open_dir(&self.settings.inbound)?.iter_entries()? {
@@ -86,14 +85,8 @@ impl FileWork {
                 batched.extend(found.into_iter().flat_map(|batch| batch.drops).map(|drop| (drop.name, drop.post)));
             }
         }
-        processing.retain(|drop| {
-            let known = !unknown(drop) || batched.contains(&(drop.name.as_str().to_owned(), Some(drop.post())));
-            if !known {
-                report.held.push((drop.name.clone(), WaitReason::PausedBeforeIntake));
-            }
-            known
-        });
-        Ok(())
+        let in_batch = |drop: &&DropDir| batched.contains(&(drop.name.as_str().to_owned(), Some(drop.post())));
+        Ok(processing.iter().filter(unknown).filter(|drop| !in_batch(drop)).map(|drop| drop.id).collect())
     }
 
     /// Finishes rejections that were interrupted: noted in the state, with the directory still under its processing name.

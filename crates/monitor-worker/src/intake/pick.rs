@@ -13,13 +13,28 @@ use crate::cycle::CycleError;
 use crate::drop_dir::DropDir;
 use crate::file_work::FileWork;
 use crate::memory::SharedPath;
-use crate::staging::{self, DropEntry};
+use crate::staging::{self, DropEntry, DropSurvey};
 use crate::wait_reason::WaitReason;
 
+/// The outcome of a survey, with its time, Unix seconds.
+enum Surveyed {
+    /// The drop does not exist any more.
+    Gone,
+    Read(DropSurvey, i64),
+    Failed(io::Error, i64),
+}
+
 impl FileWork {
-    /// The drops of the next batch: oldest first, within the bounds. A drop for which there is too little free space is held
-    /// back, and others pass it; one that alone exceeds the bounds of a batch goes alone.
-    pub(super) fn pick(&self, drops: Vec<DropDir>, report: &mut IntakeReport) -> Result<Vec<Candidate>, CycleError> {
+    /// The drops of the next batch: oldest first, within the bounds. A drop for which there is too little free space, or that
+    /// may not be taken yet, is held back, and others pass it; one that alone exceeds the bounds of a batch goes alone.
+    ///
+    /// No drop is left out in another way unless all younger ones are: what is held back keeps those that share a path with it.
+    pub(super) fn pick(
+        &self,
+        drops: Vec<DropDir>,
+        not_yet: &dyn Fn(&DropDir) -> Option<WaitReason>,
+        report: &mut IntakeReport,
+    ) -> Result<Vec<Candidate>, CycleError> {
         let limits = &self.settings.limits;
         if drops.is_empty() {
             return Ok(Vec::new());
@@ -34,8 +49,13 @@ impl FileWork {
                 report.more = true;
                 break;
             }
+            if let Some(reason) = not_yet(&drop) {
+                self.hold_back_untried(drop, reason, report)?;
+                continue;
+            }
             if names.contains(&drop.name) {
                 report.more = true;
+                self.hold_back_untried(drop, WaitReason::NameInUse, report)?;
                 continue;
             }
             let Some(candidate) = self.candidate(drop, &room, report)? else { continue };
@@ -71,20 +91,10 @@ impl FileWork {
             self.hold_back(&kept, reason, report);
             return Ok(None);
         }
-        let path = self.settings.post.join(&drop.dir);
-        let most = self.settings.limits.files_per_drop;
-        let beat = || self.progress.call();
-        let now = self.clock.now().unix();
-        let surveyed = staging::survey(&*self.fs, &path, most, &self.path_numbers, &beat);
-        if !self.progress.call() {
-            return Err(CycleError::Stopping);
-        }
-        let candidate = match surveyed {
-            Ok(survey) => Candidate::new(drop, order, survey, now),
-            Err(error) => {
-                if error.kind() == io::ErrorKind::NotFound && durable::stat_if_there(&*self.fs, &path)?.is_none() {
-                    return Ok(None);
-                }
+        let candidate = match self.surveyed(&drop)? {
+            Surveyed::Gone => return Ok(None),
+            Surveyed::Read(survey, now) => Candidate::new(drop, order, survey, now),
+            Surveyed::Failed(error, now) => {
                 let candidate = Candidate::unread(drop, order, now);
                 if !is_of_the_drop(&error) {
                     // Not passed over: a younger drop may share a path with it, and would lose to it later.
@@ -101,6 +111,56 @@ impl FileWork {
             return Ok(None);
         }
         Ok(Some(candidate))
+    }
+
+    /// Holds back a drop that is not tried in this cycle.
+    fn hold_back_untried(
+        &self,
+        drop: DropDir,
+        reason: WaitReason,
+        report: &mut IntakeReport,
+    ) -> Result<(), CycleError> {
+        let order = report.next_order();
+        let candidate = match self.kept_survey(&drop, order, report) {
+            Some(kept) => kept,
+            None => match self.surveyed(&drop)? {
+                Surveyed::Gone => return Ok(()),
+                Surveyed::Read(survey, now) => Candidate::new(drop, order, survey, now),
+                // Its own fault, for which it is rejected when its turn comes: it keeps no other.
+                Surveyed::Failed(error, _) if is_of_the_drop(&error) => {
+                    report.held.push((drop.name, reason));
+                    return Ok(());
+                }
+                Surveyed::Failed(source, now) => {
+                    let reason = WaitReason::Unreadable { entry: DropEntry::Whole, source };
+                    self.hold_back(&Candidate::unread(drop, order, now), reason, report);
+                    return Ok(());
+                }
+            },
+        };
+        self.hold_back(&candidate, reason, report);
+        Ok(())
+    }
+
+    /// A survey of the drop, made now.
+    fn surveyed(&self, drop: &DropDir) -> Result<Surveyed, CycleError> {
+        let path = self.settings.post.join(&drop.dir);
+        let most = self.settings.limits.files_per_drop;
+        let beat = || self.progress.call();
+        let now = self.clock.now().unix();
+        let surveyed = staging::survey(&*self.fs, &path, most, &self.path_numbers, &beat);
+        if !self.progress.call() {
+            return Err(CycleError::Stopping);
+        }
+        Ok(match surveyed {
+            Ok(survey) => Surveyed::Read(survey, now),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::NotFound && durable::stat_if_there(&*self.fs, &path)?.is_none() {
+                    return Ok(Surveyed::Gone);
+                }
+                Surveyed::Failed(error, now)
+            }
+        })
     }
 
     /// The survey of the last cycle, if the drop was held back there. A drop whose paths were too many to be kept is surveyed

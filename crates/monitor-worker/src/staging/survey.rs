@@ -35,7 +35,7 @@ pub struct DropSurvey {
     /// The numbers of its paths, sorted; names that are not UTF-8 are left out. `None` where they are not known, because the
     /// drop has too many.
     pub paths: Option<Arc<[u64]>>,
-    /// The newest change of a file in it (seconds, nanoseconds); the far future if that of one cannot be read.
+    /// The newest change of a file or directory in it (seconds, nanoseconds); the far future if that of one cannot be read.
     pub newest: Option<(i64, u32)>,
 }
 
@@ -67,7 +67,10 @@ fn survey_once(
     let mut paths = Vec::new();
     let whole = walk(fs.open_dir(dir)?.as_ref(), Path::new(""), 0, &mut |entry| {
         match entry {
-            Found::Dir => size.dirs += 1,
+            Found::Dir { dir, name } => {
+                size.dirs += 1;
+                newest = newest.max(Some(change_time(dir, name)));
+            }
             Found::Other => others += 1,
             Found::File { path, dir, name } => {
                 size.files += 1;
@@ -75,7 +78,7 @@ fn survey_once(
                 targets += u64::from(![MANIFEST, REASON_FILE].iter().any(|name| path == Path::new(name)));
                 let (len, changed) = match dir.stat_of(name) {
                     Ok(stat) => (stat.len, (stat.ctime, stat.ctime_nanos)),
-                    Err(_) => (0, (i64::MAX, 0)),
+                    Err(_) => (0, UNKNOWN_CHANGE),
                 };
                 size.bytes = size.bytes.saturating_add(len);
                 newest = newest.max(Some(changed));
@@ -100,13 +103,21 @@ pub fn for_each_path(
 ) -> io::Result<()> {
     walk(fs.open_dir(dir)?.as_ref(), Path::new(""), 0, &mut |entry| match entry {
         Found::File { path, .. } => path.to_str().is_none_or(|path| visit(numbers.of(path), path)),
-        Found::Dir | Found::Other => true,
+        Found::Dir { .. } | Found::Other => true,
     })
     .map(drop)
 }
 
+/// The change time of something that cannot be read: the far future.
+const UNKNOWN_CHANGE: (i64, u32) = (i64::MAX, 0);
+
+fn change_time(dir: &dyn Dir, name: &OsStr) -> (i64, u32) {
+    dir.stat_of(name).map_or(UNKNOWN_CHANGE, |stat| (stat.ctime, stat.ctime_nanos))
+}
+
 enum Found<'a> {
-    Dir,
+    /// A directory: the one above it, and its name there.
+    Dir { dir: &'a dyn Dir, name: &'a OsStr },
     /// A link, a special file, or a name that an NFS client left.
     Other,
     File {
@@ -128,7 +139,7 @@ fn walk(dir: &dyn Dir, below: &Path, depth: usize, visit: &mut dyn FnMut(Found<'
             _ if entry.name.to_str().is_some_and(is_nfs_leftover) => visit(Found::Other),
             FileKind::File => visit(Found::File { path: &path, dir, name: &entry.name }),
             FileKind::Dir => {
-                visit(Found::Dir)
+                visit(Found::Dir { dir, name: &entry.name })
                     && (depth >= MAX_DROP_DEPTH || walk(dir.open_dir(&entry.name)?.as_ref(), &path, depth + 1, visit)?)
             }
             FileKind::Symlink | FileKind::Other => visit(Found::Other),

@@ -241,7 +241,7 @@ async fn a_drop_without_room_in_the_targets_directory_is_copied_seldom_also_on_a
         monitor.run_cycle(&scene.chain).await.unwrap();
     }
     assert!(tries() <= 10, "{} copies in a thousand cycles", tries());
-    // On an idle fleet time counts, to an hour.
+    // On an idle fleet time counts, to ten minutes.
     let before = tries();
     scene.clock.advance(-86_400);
     monitor.run_cycle(&scene.chain).await.unwrap();
@@ -250,6 +250,60 @@ async fn a_drop_without_room_in_the_targets_directory_is_copied_seldom_also_on_a
     scene.chain.books.lock().unwrap().room = None;
     monitor.run_cycle(&scene.chain).await.unwrap();
     assert_eq!(scene.outcome("large"), PUBLISHED);
+}
+
+#[tokio::test]
+async fn a_drop_whose_name_is_in_use_is_not_overtaken_by_a_younger_one() {
+    let scene = Scene::new();
+    let monitor = scene.open().unwrap();
+    scene.chain.books.lock().unwrap().room = Some(10_000);
+    scene.post("X", &[("large", &"x".repeat(50_000))]);
+    scene.drain(&monitor).await;
+    scene.later(1);
+    scene.post("X", &[("app", "1.0")]);
+    scene.later(1);
+    scene.post("Y", &[("app", "1.1")]);
+    scene.post("other", &[("other", "other")]);
+    let report = scene.drain(&monitor).await;
+    assert_eq!((held(&report), scene.outcome("other")), (vec!["X", "X", "Y"], PUBLISHED));
+    assert_eq!(report.held[1].1.to_string(), "an earlier drop of this name is not finished yet");
+    assert_eq!(report.held[2].1.to_string(), "it waits for the older drop X, which also has app");
+    scene.chain.books.lock().unwrap().room = None;
+    scene.clock.advance(3_600);
+    scene.drain(&monitor).await;
+    assert_eq!((scene.visible("app").as_deref(), scene.outcome("Y")), (Some("1.1"), PUBLISHED));
+}
+
+#[tokio::test]
+async fn of_two_drops_with_one_name_the_later_is_not_overtaken_by_a_younger_one() {
+    let mut scene = Scene::new();
+    scene.settings.any_case = true;
+    scene.post("Q", &[("other", "other")]);
+    scene.later(1);
+    scene.fs.plant(format!("{POST}/TUF_READY_Q/app"), "1.0");
+    scene.later(1);
+    scene.post("Y", &[("app", "1.1")]);
+    let monitor = scene.open().unwrap();
+    scene.drain(&monitor).await;
+    assert_eq!((scene.visible("app").as_deref(), scene.visible("other").as_deref()), (Some("1.1"), Some("other")));
+}
+
+#[tokio::test]
+async fn a_drop_whose_processing_name_is_taken_as_it_gets_it_is_not_overtaken_by_a_younger_one() {
+    let scene = Scene::new();
+    scene.post("X", &[("app", "1.0")]);
+    scene.later(1);
+    scene.post("Y", &[("app", "1.1")]);
+    let monitor = scene.open().unwrap();
+    let (fs, planted) = (scene.fs.clone(), AtomicBool::new(false));
+    monitor.on_progress(move || {
+        if !planted.swap(true, Ordering::SeqCst) {
+            fs.plant(format!("{POST}/tuf_processing_X/planted"), "planted");
+        }
+        true
+    });
+    scene.drain(&monitor).await;
+    assert_eq!((scene.visible("app").as_deref(), scene.visible("planted").as_deref()), (Some("1.1"), Some("planted")));
 }
 
 #[tokio::test]

@@ -49,6 +49,25 @@ async fn a_file_that_changes_after_the_drop_was_read_is_kept_and_so_is_each_furt
 }
 
 #[tokio::test]
+async fn the_files_of_a_directory_that_is_moved_in_after_the_drop_was_read_are_kept() {
+    for below in ["", "dir/"] {
+        let scene = Scene::new();
+        scene.fs.plant("/stash/tree/sub/old", "old");
+        scene.later(100);
+        publish_while(&scene, move |fs| {
+            let to = format!("{POST}/tuf_processing_X/{below}tree");
+            fs.rename("/stash/tree".as_ref(), to.as_ref()).unwrap();
+        })
+        .await;
+        assert_eq!(scene.in_post(), ["tuf_late_X"], "{below}");
+        let kept = scene.fs.contents(format!("{POST}/tuf_late_X/{below}tree/sub/old"));
+        assert_eq!(kept.as_deref(), Some(b"old".as_slice()));
+        let said = reason(&scene, "tuf_late_X");
+        assert!(said.contains(&format!("\"{below}tree/sub/old\" was written after the drop was read")), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_arrives_after_the_receipt_is_kept_too() {
     let scene = Scene::new();
     scene.post("X", &[("a", "a")]);
