@@ -26,6 +26,7 @@ root=$(dirname "$here")
 programs=(monitor-worker targets-worker snapshot-worker timestamp-worker root-worker rugged)
 # In the order of an upgrade (docs/operations.md).
 workers=(timestamp snapshot targets monitor)
+key_roles=(root targets snapshot timestamp)
 declare -A health=([monitor]=127.0.0.1:9440 [targets]=127.0.0.1:9441 [snapshot]=127.0.0.1:9442 [timestamp]=127.0.0.1:9443)
 lib=/usr/local/lib shipped=/usr/local/share/tuf-fleet
 data=/var/rugged broker=/etc/rugged/broker site=/etc/nginx/conf.d/tuf-fleet.conf
@@ -107,7 +108,18 @@ unit() { printf 'tuf-fleet-%s-worker.service' "$1"; }
 active() { [ "$(systemctl is-active "$1" 2>/dev/null)" = active ]; }
 enabled() { [ "$(systemctl is-enabled "$1" 2>/dev/null)" = enabled ]; }
 has_root() { [ -s "$data/tuf_repo/metadata/1.root.json" ] && [ -s "$data/verification_keys/root.json" ]; }
-has_keys() { [ -n "$(find "$data/signing_keys" -mindepth 2 -maxdepth 2 -type f -print -quit 2>/dev/null)" ]; }
+has_key() { [ -n "$(find "$data/signing_keys/$1" -maxdepth 1 -type f -size +0 ! -name '.*' -print -quit 2>/dev/null)" ]; }
+has_keys() { for role in "${key_roles[@]}"; do has_key "$role" || return 1; done; }
+# A key for each role that has none. A run that was killed may have left a public key whose private one does not exist.
+make_keys() {
+    local role public
+    for role in "${key_roles[@]}"; do
+        has_key "$role" && continue
+        public=$data/verification_keys/$role
+        [ ! -e "$public/$role.json" ] || mv "$public/$role.json" "$public/.$role.json.unused" || return 1
+        tuf-fleet-ceremony generate-keys --role "$role" || return 1
+    done
+}
 # As the operator, whose address of the broker may do everything.
 operator() { runuser -u rugged-admin -- env RUGGED_BROKER_URL_FILE="$broker/operator" rugged "$@"; }
 
@@ -166,12 +178,24 @@ if [ -z "$listen" ] && [ -e "$site" ]; then listen=$(sed -n '/^ *listen /{s/^ *l
 
 # --- programs, users, directories -------------------------------------------------------------------------------------
 
+# The workers to restart, noted before their files change: a run that is killed in between is completed by the next one. The
+# notes go with the machine's next start, which starts the workers too.
+pending=/run/tuf-fleet-install.restart
 declare -A restart=()
-restart_all() { for role in "${workers[@]}"; do restart[$role]=1; done; }
+for role in "${workers[@]}"; do [ ! -e "$pending/$role" ] || restart[$role]=1; done
+restart() {
+    for role in "$@"; do
+        restart[$role]=1
+        [ "$dry" -eq 1 ] || { mkdir -p "$pending" && : >"$pending/$role"; } || fail "cannot write $pending/$role"
+    done
+}
+# SOURCE DESTINATION WORKER...: whether a file is to be replaced, of which these workers have to be restarted.
+replaces() { ! cmp -s "$1" "$2" && restart "${@:3}"; }
 
 say "programs, into /usr/local/bin"
 for name in "${programs[@]}"; do
-    if place "$binaries/$name" "/usr/local/bin/$name" 755; then restart[${name%-worker}]=1; fi
+    replaces "$binaries/$name" "/usr/local/bin/$name" "${name%-worker}" || true
+    place "$binaries/$name" "/usr/local/bin/$name" 755 || true
 done
 place "$root/docker/ceremony.sh" /usr/local/sbin/tuf-fleet-ceremony 755 || true
 mkdir "$work/man"
@@ -185,16 +209,15 @@ say "units, users and directories"
 reload=0
 for path in "$here"/systemd/tuf-fleet.target "$here"/systemd/*.service; do
     name=$(basename "$path")
-    if place "$path" "$lib/systemd/system/$name" 644; then
-        reload=1
-        name=${name#tuf-fleet-}
-        restart[${name%-worker.service}]=1
-    fi
+    role=${name#tuf-fleet-}
+    replaces "$path" "$lib/systemd/system/$name" "${role%-worker.service}" || true
+    if place "$path" "$lib/systemd/system/$name" 644; then reload=1; fi
 done
-if place "$here/systemd/tuf-fleet-.service.d/10-common.conf" "$lib/systemd/system/tuf-fleet-.service.d/10-common.conf" 644; then
-    reload=1
-    restart_all
-fi
+common=tuf-fleet-.service.d/10-common.conf
+replaces "$here/systemd/$common" "$lib/systemd/system/$common" "${workers[@]}" || true
+if place "$here/systemd/$common" "$lib/systemd/system/$common" 644; then reload=1; fi
+# A run that was killed may have left it to this one.
+[ "$reload" -eq 1 ] || [ ! -e "$pending" ] || reload=1
 [ "$reload" -eq 0 ] || act "systemctl daemon-reload" systemctl daemon-reload
 place "$here/systemd/sysusers.conf" "$lib/sysusers.d/tuf-fleet.conf" 644 || true
 id rugged rugged-targets rugged-snapshot rugged-timestamp rugged-admin >/dev/null 2>&1 ||
@@ -208,7 +231,11 @@ layout >"$work/before" || true
 [ "$dry" -eq 1 ] || systemd-tmpfiles --create tuf-fleet.conf || fail "failed: systemd-tmpfiles --create tuf-fleet.conf"
 layout >"$work/after" || true
 cmp -s "$work/before" "$work/after" || act "make the directories below $data, and /etc/rugged" true
-if place_configuration "$here/config.yaml" /etc/rugged/config.yaml 644; then restart_all; fi
+config_file=/etc/rugged/config.yaml
+if [ ! -e "$config_file" ] || { cmp -s "$shipped$config_file" "$config_file" && ! cmp -s "$here/config.yaml" "$config_file"; }; then
+    restart "${workers[@]}"
+fi
+place_configuration "$here/config.yaml" "$config_file" 644 || true
 
 # --- broker -----------------------------------------------------------------------------------------------------------
 
@@ -221,8 +248,8 @@ make_password() {
 files=()
 for user in $broker_users; do
     if [ ! -s "$broker/$user" ]; then
+        restart "${user%-worker}"
         act "make a password for $user" make_password "$user"
-        restart[${user%-worker}]=1
     fi
     files+=("$user=$broker/$user")
 done
@@ -291,7 +318,7 @@ fi
 
 if [ "$initialize" -eq 1 ]; then
     say "keys and root"
-    has_keys || act "generate a key for each role, below $data/signing_keys" tuf-fleet-ceremony generate-keys
+    has_root || has_keys || act "generate a key for each role that has none, below $data/signing_keys" make_keys
     has_root || act "sign the root: $data/tuf_repo/metadata/1.root.json" tuf-fleet-ceremony initialize
 fi
 
@@ -304,6 +331,7 @@ if ! has_root; then
     say "$changes changes. There is no repository yet, so the fleet is not started. Next:"
     say "  $0 --initialize            # or, for keys of your own kind:"
     say "  tuf-fleet-ceremony generate-keys && tuf-fleet-ceremony initialize && $0"
+    rm -rf "$pending"
     exit 0
 fi
 
@@ -314,13 +342,16 @@ for role in "${workers[@]}"; do
     enabled "$name" || act "enable $name" systemctl enable "$name"
     if ! active "$name"; then
         act "start $name" systemctl start "$name"
+        rm -f "$pending/$role"
     elif [ -n "${restart[$role]:-}" ]; then
         act "restart $name" systemctl restart "$name"
         # One after the other; the checks below say why a worker does not answer.
         end=$((SECONDS + 30))
         until operator ping "$role-worker" --timeout 5 >/dev/null 2>&1 || [ "$SECONDS" -ge "$end" ]; do sleep 1; done
+        rm -f "$pending/$role"
     fi
 done
+rm -rf "$pending"
 active tuf-fleet.target || act "start tuf-fleet.target" systemctl start tuf-fleet.target
 if [ ! -s "$data/tuf_repo/metadata/timestamp.json" ]; then
     act "let every role sign its first version" operator refresh-expiry
