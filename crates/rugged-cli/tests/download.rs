@@ -85,6 +85,18 @@ fn targets_of_a_directory_are_verified_and_written_under_their_paths() {
 }
 
 #[test]
+fn a_state_in_the_directory_of_the_targets_is_refused_because_a_target_could_replace_its_root() {
+    let demo = Demo::new();
+    let (metadata, root) = (demo.path("repo/metadata"), demo.path("repo/metadata/1.root.json"));
+    let (outer, inner) = (demo.path("outer"), demo.path("outer/inner"));
+    for (state, out) in [(&outer, &outer), (&inner, &outer), (&outer, &inner)] {
+        let said = download(text(&metadata), out, &[HELLO, "--state", text(state), "--root", text(&root)]).exits(2);
+        assert!(said.err.contains("lie within each other"), "{}", said.err);
+    }
+    assert!(!outer.exists());
+}
+
+#[test]
 fn a_state_directory_saves_requests_and_guards_against_older_metadata() {
     let demo = Demo::new();
     let server = Server::of(demo.path("repo"));

@@ -3,7 +3,7 @@
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::servers::{PrivateRabbitMq, RabbitMq};
 
 /// Speaks just enough AMQP 0-9-1 to open a connection, or reports that the credentials were refused.
@@ -83,7 +83,11 @@ fn connections_are_closed_from_the_other_side() {
     let mut first = connect(&vhost.amqp_url).unwrap();
     let second_url = vhost.user("^$", "^$", "^$");
     let mut second = connect(&second_url).unwrap();
-    assert_eq!(vhost.connections().len(), 2);
+    // The broker lists a connection some time after it has accepted it.
+    let until = Instant::now() + Duration::from_secs(60);
+    while vhost.connections().len() < 2 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 
     assert_eq!(vhost.close_connections(), 2);
     for stream in [&mut first, &mut second] {

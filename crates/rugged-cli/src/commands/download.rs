@@ -1,7 +1,7 @@
 //! `rugged download`: targets of any TUF repository, through our own client.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,12 +99,26 @@ impl DownloadedFile {
     }
 }
 
+/// Refuses a state within the directory of the targets, or the other way round: a target may have the name of the state's
+/// `root.json`, and would then become the trusted root.
+fn refuse_nested(args: &DownloadArgs) -> Result<(), CliError> {
+    let Some(state) = &args.state else { return Ok(()) };
+    let whole = |path: &Path| std::path::absolute(path).map_err(|error| CliError::reading(path, error));
+    let (state, out) = (whole(state)?, whole(&args.out)?);
+    if state.starts_with(&out) || out.starts_with(&state) {
+        let cause = "--state and --out lie within each other, so that a target could replace the trusted root";
+        return Err(CliError::invalid_input(cause).hint("choose two directories beside each other"));
+    }
+    Ok(())
+}
+
 /// Downloads targets.
 ///
 /// # Errors
 /// When the repository cannot be read, something in it does not verify, or a file cannot be written.
 pub fn run(args: DownloadArgs, output: Output) -> Result<CommandExit, CliError> {
     let targets: Vec<TargetPath> = args.targets.iter().map(|text| target_path(text)).collect::<Result<_, _>>()?;
+    refuse_nested(&args)?;
     let mut client = open_client(&args)?;
     client.refresh(SystemClock.now()).map_err(failed)?;
     // All names first, so that a wrong one downloads nothing.
@@ -181,7 +195,8 @@ fn failed(error: ClientError) -> CliError {
         ClientError::Rollback { .. } | ClientError::Vanished { .. } => CliError::negative_answer(error).hint(
             "the server offers something older than this state has seen: an attack, or a repository that was restored",
         ),
-        _ => CliError::negative_answer(error).hint("nothing was written; do not use files from elsewhere instead"),
+        _ => CliError::negative_answer(error)
+            .hint("the target of this error was not written; those that were downloaded before it are verified"),
     }
 }
 
