@@ -199,8 +199,8 @@ impl Monitor {
         self.blocking(move |work| work.pause.set(&*work.fs, paused, reason, work.now())).await
     }
 
-    /// Number of drops `ready`, `processing` and `rejected` when last listed, of published directories with
-    /// `late` files, of entries that look like a drop and are `ignored`, and of drops `held` in the last cycle. Each counts once.
+    /// Number of drops `ready`, `processing` and `rejected` when last listed, of published directories with `late` files, of
+    /// entries that look like a drop and are `ignored`, and of drops `held` in the last cycle. Each counts once.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.work.memory().counts()
     }

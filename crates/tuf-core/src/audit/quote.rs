@@ -1,6 +1,7 @@
 //! Examples and text from outside in messages.
 
-/// The subject and the verb of a sentence about `count` things of which one is shown: `key id X is`, `3 key ids, such as X, are`.
+/// The subject and the verb of a sentence about `count` things of which one is shown: `key id X is`, or
+/// `3 key ids, such as X, are`.
 pub(super) fn example(count: u64, noun: &str, shown: &str, verbs: (&str, &str)) -> String {
     let (one, many) = verbs;
     if count == 1 { format!("{noun} {shown} {one}") } else { format!("{count} {noun}s, such as {shown}, {many}") }
