@@ -283,7 +283,11 @@ def refusal(entry):
     if not entry["posted"]:
         return "no file can have this name"
     text = entry["receipt"]["reason"]
-    for pattern in (r"cannot be released: (.*) \(target_names: portable\)$", r"(?s)^.*?((?:is|are|has|contains|the name of) .*)$"):
+    patterns = (
+        r"cannot be released: (.*); rename it, or an operator allows it with `target_names: any`$",
+        r"(?s)^.*?((?:is|are|has|contains|the name of) .*)$",
+    )
+    for pattern in patterns:
         found = re.search(pattern, text)
         if found:
             text = found[1]

@@ -255,8 +255,8 @@ pub struct WorkerStatus {
     /// Whether intake is paused. Monitor only.
     #[serde(default)]
     pub processing: Option<Processing>,
-    /// Number of drops that are ready, in processing, rejected and held back, of published directories with late files, and of
-    /// entries of the drop directory that look like a drop and are ignored. Monitor only.
+    /// Number of drops that are ready, in processing, held and rejected, of published directories with late files, and of
+    /// entries of the drop directory that look like a drop and are ignored; each counts once. Monitor only.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
     /// The drops that have waited longest, and some ignored entries. Monitor only.
@@ -269,10 +269,13 @@ pub struct WorkerStatus {
 pub struct WaitingDrop {
     /// The drop's name (`X` of `tuf_ready_X`), or the whole name of an ignored entry.
     pub name: String,
+    /// `ready`, `processing`, `held` or `ignored`.
+    #[serde(default)]
+    pub stage: String,
     /// Since when it waits, `YYYY-MM-DDTHH:MM:SSZ`; absent for an ignored entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// Why it is held back or ignored; absent for a drop whose turn has not come.
+    /// Why it is held or ignored; absent for a drop whose turn has not come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod contract;
 pub mod exceptions;
 pub mod key_files;
+pub mod lack_of_room;
 pub mod metrics;
 pub mod places;
 pub mod policy;

@@ -55,6 +55,16 @@ pub(crate) struct SharedPath {
     pub(crate) path: String,
 }
 
+/// A drop that waits, as it was last listed.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedDrop {
+    pub(crate) name: DropName,
+    /// `ready` or `processing`.
+    pub(crate) stage: &'static str,
+    /// Since when it waits, Unix seconds.
+    pub(crate) since: i64,
+}
+
 /// The monitor's knowledge that is not on disk.
 #[derive(Debug, Default)]
 pub(crate) struct CycleMemory {
@@ -63,7 +73,9 @@ pub(crate) struct CycleMemory {
     /// The drops that were held back in the last cycle, and why.
     pub(crate) held: BTreeMap<DropName, String>,
     /// The oldest drops that wait, ready or taken in, when last listed, and since when, Unix seconds.
-    pub(crate) waiting: Vec<(DropName, i64)>,
+    pub(crate) waiting: Vec<NamedDrop>,
+    /// The drops that are taken in, when last listed.
+    processing: HashSet<DropName>,
     /// Entries that look like a drop and are none, when last listed.
     pub(crate) ignored: Vec<WaitingDrop>,
     /// How often each drop was found changing.
@@ -159,6 +171,19 @@ impl CycleMemory {
         (*ctime == drop.ctime).then(|| shared.clone())
     }
 
+    /// Number of drops in each state: a drop that is held counts as such only.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        let taken = self.held.keys().filter(|name| self.processing.contains(*name)).count();
+        let mut counts = self.counts.clone();
+        for (stage, held) in [("processing", taken), ("ready", self.held.len() - taken)] {
+            if let Some(count) = counts.get_mut(stage) {
+                *count = count.saturating_sub(held as u64);
+            }
+        }
+        counts.insert("held".to_owned(), self.held.len() as u64);
+        counts
+    }
+
     /// Updates the counts and the ages of the oldest drops.
     pub(crate) fn count(&mut self, found: &DropListing) {
         let counts = [
@@ -171,15 +196,20 @@ impl CycleMemory {
         self.counts = counts.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
         // A drop that was taken in and makes no progress waits as well; one that ended and cannot be renamed does not.
         let ended = |drop: &DropDir| self.unrenamed.contains_key(&(drop.dir.clone(), drop.id));
-        let waiting = found.processing.iter().filter(|drop| !ended(drop)).chain(&found.ready);
         let since = |drop: &DropDir| self.claimed.get(&drop.id).copied().unwrap_or(drop.ctime.0);
-        let mut waiting: Vec<(DropName, i64)> = waiting.map(|drop| (drop.name.clone(), since(drop))).collect();
-        waiting.sort_by_key(|(_, since)| *since);
-        self.oldest_waiting = waiting.first().map(|(_, since)| *since);
+        let waiting = |drop: &DropDir, stage| NamedDrop { name: drop.name.clone(), stage, since: since(drop) };
+        let taken = found.processing.iter().filter(|drop| !ended(drop)).map(|drop| waiting(drop, "processing"));
+        let mut waiting: Vec<NamedDrop> = taken.chain(found.ready.iter().map(|drop| waiting(drop, "ready"))).collect();
+        waiting.sort_by_key(|drop| drop.since);
+        self.oldest_waiting = waiting.first().map(|drop| drop.since);
+        self.processing = found.processing.iter().map(|drop| drop.name.clone()).collect();
+        let names: HashSet<&DropName> = found.processing.iter().chain(&found.ready).map(|drop| &drop.name).collect();
+        self.held.retain(|name, _| names.contains(name));
         waiting.truncate(MAX_NAMED_DROPS);
         self.waiting = waiting;
         let ignored = found.ignored.iter().take(MAX_NAMED_DROPS).map(|entry| WaitingDrop {
             name: entry.name.to_string_lossy().escape_debug().to_string(),
+            stage: "ignored".to_owned(),
             since: None,
             reason: Some(entry.reason.to_string()),
         });

@@ -199,13 +199,10 @@ impl Monitor {
         self.blocking(move |work| work.pause.set(&*work.fs, paused, reason, work.now())).await
     }
 
-    /// Number of drops `ready`, `processing` and `rejected` when last listed, of published directories with
-    /// `late` files, of entries that look like a drop and are `ignored`, and of drops `held` back in the last cycle.
+    /// Number of drops `ready`, `processing` and `rejected` when last listed, of published directories with `late` files, of
+    /// entries that look like a drop and are `ignored`, and of drops `held` in the last cycle. Each counts once.
     pub fn counts(&self) -> BTreeMap<String, u64> {
-        let memory = self.work.memory();
-        let mut counts = memory.counts.clone();
-        counts.insert("held".to_owned(), memory.held.len() as u64);
-        counts
+        self.work.memory().counts()
     }
 
     /// The conditions of the drop directory that an operator has to look at.
@@ -217,10 +214,14 @@ impl Monitor {
     /// its reason.
     pub fn waiting(&self) -> Vec<WaitingDrop> {
         let memory = self.work.memory();
-        let named = memory.waiting.iter().map(|(name, since)| WaitingDrop {
-            name: name.to_string(),
-            since: Some(UtcTime::from_unix(*since).to_string()),
-            reason: memory.held.get(name).cloned(),
+        let named = memory.waiting.iter().map(|drop| {
+            let reason = memory.held.get(&drop.name).cloned();
+            WaitingDrop {
+                name: drop.name.to_string(),
+                stage: if reason.is_some() { "held" } else { drop.stage }.to_owned(),
+                since: Some(UtcTime::from_unix(drop.since).to_string()),
+                reason,
+            }
         });
         named.chain(memory.ignored.iter().cloned()).collect()
     }

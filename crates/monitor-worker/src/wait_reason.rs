@@ -2,6 +2,8 @@
 
 use std::io;
 
+use fleet::lack_of_room::LackOfRoom;
+
 use crate::drop_dir::DropName;
 use crate::staging::{ChangedWhileRead, DropEntry};
 
@@ -9,20 +11,8 @@ use crate::staging::{ChangedWhileRead, DropEntry};
 #[derive(Debug, thiserror::Error)]
 pub enum WaitReason {
     /// The inbound directory has too little space for it.
-    #[error(
-        "it needs {needed_bytes} bytes and {needed_inodes} inodes in the inbound directory, where {free_bytes} bytes and \
-         {free_inodes} inodes are free"
-    )]
-    NoRoom {
-        /// Bytes that staging it takes, file system blocks included.
-        needed_bytes: u64,
-        /// Inodes that staging it takes.
-        needed_inodes: u64,
-        /// Bytes that staging may use now.
-        free_bytes: u64,
-        /// Inodes that staging may use now.
-        free_inodes: u64,
-    },
+    #[error("{0}")]
+    NoRoom(LackOfRoom),
     /// The inbound directory became full while the drop was copied.
     #[error("no space is left in the inbound directory")]
     InboundFull,

@@ -30,11 +30,25 @@ fn doctor_names_the_clients_that_the_choices_lock_out_without_calling_for_action
         let findings = said["findings"].as_array().unwrap().iter();
         findings.filter(|finding| finding["check"] == "clients").cloned().collect()
     };
-    let found = clients(&["--json", "--set", "number_of_bins=16", "doctor"]);
+    // The repository decides where there is one: that of the demo is flat.
+    let set = ["--json", "--set", "number_of_bins=16", "--set", "keyid_format=legacy", "doctor"];
+    let found = clients(&set);
+    assert_eq!(found.len(), 3, "{found:?}");
+    let says = |finding: &serde_json::Value, text: &str| finding["message"].as_str().unwrap().contains(text);
+    assert!(says(&found[0], "has no effect on the key ids: the repository has spec ones"), "{found:?}");
+    assert!(says(&found[1], "php-tuf") && found[1]["subject"] == "keyid_format: spec", "{found:?}");
+    assert!(says(&found[2], "has no effect: the repository has none"), "{found:?}");
+    let text = demo.rugged(&["doctor"]).out;
+    assert!(text.contains("info clients: keyid_format: spec: other clients read"), "{text}");
+
+    std::fs::remove_dir_all(demo.path("repo/metadata")).unwrap();
+    let set = ["--json", "--set", "number_of_bins=16", "--set", "trusted_root=/nowhere.json", "doctor"];
+    let found = clients(&set);
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.iter().all(|finding| finding["severity"] == "info" && finding["role"] == "all"), "{found:?}");
     assert!(found[0]["message"].as_str().unwrap().contains("php-tuf"), "{found:?}");
     assert!(found[1]["message"].as_str().unwrap().contains("go-tuf"), "{found:?}");
+    assert!(found[0]["advice"].as_str().unwrap().contains("Ed25519"), "{found:?}");
     // It is no matter of one worker.
     assert!(clients(&["--json", "doctor", "--role", "targets"]).is_empty());
 }

@@ -214,9 +214,47 @@ fn a_rejected_drop_can_be_posted_again() {
     let said = demo.rugged(&post).exits(1);
     assert!(said.out.contains("rejected X") && said.out.contains("hint: "), "{}", said.out);
     assert!(demo.path("post_to_tuf/tuf_rejected_X/REASON.json").exists());
+    assert!(said.out.ends_with("the files are in tuf_rejected_X\n"), "{}", said.out);
+    // Each rejection names the directory of its own files.
+    let said = demo.rugged(&post).exits(1);
+    assert!(said.out.ends_with("the files are in tuf_rejected_X.2\n"), "{}", said.out);
 
     std::fs::remove_file(source.join("SHA256SUMS")).unwrap();
     let said = demo.rugged(&post).exits(0);
     assert!(said.out.contains("published X: 1 target"), "{}", said.out);
+    drop(up);
+}
+
+#[test]
+fn a_drop_that_is_held_is_said_to_be_with_the_reason_and_is_counted_once() {
+    let demo = Demo::new();
+    let up = demo.up();
+    let source = demo.path("source");
+    write(&source.join("app.txt"), "released");
+    demo.rugged(&["pause-processing"]).exits(0);
+    let said = demo.rugged(&["post", source.to_str().unwrap(), "--name", "Y", "--wait=0"]).exits(3);
+    assert!(said.err.contains("the drop is held: intake of drops is paused"), "{}", said.err);
+    std::fs::remove_dir_all(demo.path("post_to_tuf/tuf_ready_Y")).unwrap();
+
+    let said = std::thread::scope(|scope| {
+        let posting = scope.spawn(|| demo.rugged(&["post", source.to_str().unwrap(), "--name", "X", "--wait=4"]));
+        while !demo.path("post_to_tuf/tuf_ready_X").exists() {
+            std::thread::yield_now();
+        }
+        // The monitor cannot rename the drop to a name that a file has.
+        write(&demo.path("post_to_tuf/tuf_processing_X"), "in the way");
+        demo.rugged(&["resume-processing"]).exits(0);
+        posting.join().unwrap().exits(3)
+    });
+    assert!(said.err.contains("the drop is held: tuf_processing_X has the name"), "{}", said.err);
+
+    let status = demo.rugged(&["--json", "status"]).json();
+    assert_eq!((&status["drops"]["held"], &status["drops"]["ready"]), (&1.into(), &0.into()), "{status}");
+    let monitor = &status["workers"][0]["status"]["drops"];
+    assert_eq!((&monitor["held"], &monitor["ready"]), (&1.into(), &0.into()), "{status}");
+    assert_eq!(status["waiting"][0]["stage"], "held", "{status}");
+    let text = demo.rugged(&["status"]).out;
+    assert_eq!(text.matches("has the name that it gets next").count(), 1, "{text}");
+    assert!(text.contains("  tuf_processing_X (ignored): it is a file"), "{text}");
     drop(up);
 }

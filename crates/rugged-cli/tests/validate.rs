@@ -27,6 +27,8 @@ fn a_sound_repository_is_valid_and_names_each_client_that_it_excludes_once() {
     assert_eq!(all_rules(&said), ["O2", "O3"], "{said}");
     assert_eq!(said["counts"]["error"], 0);
     assert_eq!(said["versions"]["root"], 1);
+    assert_eq!((&said["tough"]["accepted"], &said["tough"]["downloaded"]), (&true.into(), &said["checked"]["targets"]));
+    assert_eq!(said["checked"]["unchecked_targets"], 0);
     assert!(said["checked"]["target_files"].as_u64().unwrap() >= said["checked"]["targets"].as_u64().unwrap());
     let text = demo.rugged(&["validate"]).exits(0);
     assert!(text.out.contains("the repository is valid"), "{}", text.out);
@@ -64,12 +66,27 @@ fn the_shape_of_the_report_is_as_documented() {
         "targets",
         "target_files",
         "target_bytes",
+        "unchecked_targets",
     ];
     assert_eq!(members(&said["checked"]), checked);
     let help = demo.rugged(&["validate", "--help"]).exits(0).out;
     for member in wanted {
         assert!(help.contains(member), "{member} is not in the help");
     }
+}
+
+#[test]
+fn a_repository_without_its_target_files_is_said_to_be_checked_without_them() {
+    let demo = Demo::new();
+    let (metadata, root) = (demo.path("repo/metadata"), demo.path("repo/metadata/1.root.json"));
+    let arguments = ["--metadata", metadata.to_str().unwrap(), "--trusted-root", root.to_str().unwrap(), "--strict"];
+    let said = demo.rugged(&[["--json", "validate"].as_slice(), &arguments].concat()).exits(0).json();
+    assert_eq!((&said["ok"], &said["complete"]), (&true.into(), &false.into()));
+    assert!(said["checked"]["unchecked_targets"].as_u64().unwrap() > 0, "{said}");
+    assert_eq!((&said["tough"]["accepted"], &said["tough"]["downloaded"]), (&true.into(), &0.into()));
+    let text = demo.rugged(&[["validate"].as_slice(), &arguments].concat()).exits(0).out;
+    assert!(text.contains("tough verified the metadata and downloaded no target: there is no --targets\n"), "{text}");
+    assert!(text.ends_with("the repository is valid, but no target file was checked\n"), "{text}");
 }
 
 #[test]

@@ -17,13 +17,13 @@ pub enum TargetFault {
     #[error("the drop holds no files")]
     NoFiles,
     /// A directory lies too deep.
-    #[error("{} is more than {MAX_DROP_DEPTH} directories deep", path.display())]
+    #[error("{path:?} is more than {MAX_DROP_DEPTH} directories deep")]
     TooDeep {
         /// The directory.
         path: PathBuf,
     },
     /// A name is not UTF-8.
-    #[error("the name of {} is not UTF-8", path.display())]
+    #[error("the name of {path:?} is not UTF-8")]
     NotUtf8 {
         /// The path.
         path: PathBuf,
@@ -32,13 +32,13 @@ pub enum TargetFault {
     #[error(transparent)]
     NotATargetPath(#[from] NameError),
     /// It holds a link or a special file.
-    #[error("{} is not a regular file", path.display())]
+    #[error("{path:?} is not a regular file")]
     NotARegularFile {
         /// The path.
         path: PathBuf,
     },
     /// A file was replaced by a link, or its path leads elsewhere.
-    #[error("{}: {source}", path.display())]
+    #[error("{path:?}: {source}")]
     CannotBeOpened {
         /// The path.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum TargetFault {
     },
     /// A name leaves no room for the hash that precedes it in the repository.
     #[error(
-        "the name of {path} is too long: its first and its last component may have at most {MAX_PREFIXED_BYTES} bytes each, \
+        "the name of {path:?} is too long: its first and its last component may have at most {MAX_PREFIXED_BYTES} bytes each, \
          so that a hash fits in front of them"
     )]
     NameTooLong {
@@ -55,7 +55,7 @@ pub enum TargetFault {
         path: TargetPath,
     },
     /// A path cannot be a file name in the repository.
-    #[error("{path} cannot be stored: {}", source.reason)]
+    #[error("{path:?} cannot be stored: {}", source.reason)]
     NotAFileName {
         /// The target path.
         path: TargetPath,
@@ -63,7 +63,7 @@ pub enum TargetFault {
         source: InvalidFileName,
     },
     /// An earlier release has a file where this one needs a directory.
-    #[error("{name} cannot be stored: {above} is a file in the targets directory")]
+    #[error("{:?} cannot be stored: {:?} is a file in the targets directory", name.as_str(), above.as_str())]
     NameBelowFile {
         /// The name in the targets directory.
         name: FileName,
@@ -71,13 +71,13 @@ pub enum TargetFault {
         above: FileName,
     },
     /// An earlier release has a directory where this one needs a file.
-    #[error("{name} cannot be stored: it is a directory in the targets directory")]
+    #[error("{:?} cannot be stored: it is a directory in the targets directory", name.as_str())]
     NameIsDirectory {
         /// The name in the targets directory.
         name: FileName,
     },
     /// Without consistent snapshots: an earlier release has a file where this one needs a directory.
-    #[error("{path} cannot be released: {above} is a file in the targets directory")]
+    #[error("{path:?} cannot be released: {:?} is a file in the targets directory", above.as_str())]
     PathBelowFile {
         /// The target path.
         path: TargetPath,
@@ -85,14 +85,14 @@ pub enum TargetFault {
         above: FileName,
     },
     /// Without consistent snapshots: an earlier release has a directory where this one needs a file.
-    #[error("{path} cannot be released: it is a directory in the targets directory")]
+    #[error("{path:?} cannot be released: it is a directory in the targets directory")]
     PathIsDirectory {
         /// The target path.
         path: TargetPath,
     },
     /// A path would be a file for one drop and a directory for another of the same batch.
     #[error(
-        "{path} cannot be released together with {other}, which is in the same batch: one of them would be a file and also \
+        "{path:?} cannot be released together with {other:?}, which is in the same batch: one of them would be a file and also \
          a directory that holds the other"
     )]
     ClashInBatch {
@@ -102,23 +102,29 @@ pub enum TargetFault {
         other: TargetPath,
     },
     /// `policy.allowed_targets` does not match the path.
-    #[error("{path} is not among policy.allowed_targets")]
+    #[error("{path:?} is not among policy.allowed_targets{}", and_more(*more))]
     NotAllowed {
         /// The target path.
         path: TargetPath,
+        /// The number of further such paths in the drop.
+        more: usize,
     },
     /// Some clients cannot fetch or verify a target of this path, and `target_names` is `portable`.
-    #[error("{path} cannot be released: {source} (target_names: portable)")]
+    #[error(
+        "{path:?} cannot be released: {source}{}; rename it, or an operator allows it with `target_names: any`", and_more(*more)
+    )]
     Unportable {
         /// The target path.
         path: TargetPath,
         /// The obstacle.
         source: UnportablePath,
+        /// The number of further such paths in the drop.
+        more: usize,
     },
     /// tough sorts the two paths differently, and `target_names` is `portable`.
     #[error(
-        "{path} cannot be released beside {other}: tough sorts the two names differently and so refuses the whole role \
-         (target_names: portable)"
+        "{path:?} cannot be released beside {other:?}: tough sorts the two names differently and so refuses the whole role; \
+         rename one, or an operator allows both with `target_names: any`"
     )]
     SortedApart {
         /// The target path.
@@ -127,17 +133,22 @@ pub enum TargetFault {
         other: String,
     },
     /// Clients of the legacy profile cannot download an empty file.
-    #[error("{path} is an empty file, and clients that need keyid_format: legacy cannot download empty files")]
+    #[error("{path:?} is an empty file, and clients that need keyid_format: legacy cannot download empty files")]
     Empty {
         /// The target path.
         path: TargetPath,
     },
     /// `policy.overwrite` does not match the path, and another content is signed.
-    #[error("{path} exists already with different content, and policy.overwrite does not allow replacing it")]
+    #[error("{path:?} exists already with different content, and policy.overwrite does not allow replacing it")]
     NotReplaceable {
         /// The target path.
         path: TargetPath,
     },
+}
+
+/// The number of further paths with such a fault.
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more)") }
 }
 
 impl From<&SortedApart> for TargetFault {

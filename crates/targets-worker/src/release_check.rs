@@ -54,13 +54,18 @@ impl TargetsWorker {
         earlier: &mut EarlierDrops,
         now: UtcTime,
     ) -> Result<Option<TargetFault>, TargetsError> {
-        if let Some(file) = files.iter().find(|file| !self.policy.allowed.matches(&file.path)) {
-            return Ok(Some(TargetFault::NotAllowed { path: file.path.clone() }));
+        let mut refused = files.iter().filter(|file| !self.policy.allowed.matches(&file.path));
+        if let Some(file) = refused.next() {
+            return Ok(Some(TargetFault::NotAllowed { path: file.path.clone(), more: refused.count() }));
         }
         for path in files.iter().map(|file| &file.path) {
             let Err(source) = path.check_portable(self.policy.legacy) else { continue };
             match self.policy.names {
-                TargetNames::Portable => return Ok(Some(TargetFault::Unportable { path: path.clone(), source })),
+                TargetNames::Portable => {
+                    let refused = files.iter().filter(|file| file.path.check_portable(self.policy.legacy).is_err());
+                    let more = refused.count().saturating_sub(1);
+                    return Ok(Some(TargetFault::Unportable { path: path.clone(), source, more }));
+                }
                 TargetNames::Any => {
                     tracing::warn!(target.path = %path, obstacle = %source, "target released that some clients cannot fetch");
                 }

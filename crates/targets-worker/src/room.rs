@@ -6,6 +6,7 @@ use std::path::Path;
 
 use durable_fs::{Fs, Space};
 use fleet::batch::BatchDrop;
+use fleet::lack_of_room::{LackOfRoom, human_bytes};
 use tuf_core::names::TargetPath;
 
 /// Space that a file takes beyond its bytes.
@@ -19,13 +20,10 @@ const INODES_PER_FILE: u64 = 2;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DropWaitReason {
     /// The targets directory has too little space for it.
-    #[error(
-        "it needs {needed_bytes} bytes and {needed_inodes} inodes in the targets directory, where {free_bytes} bytes and \
-         {free_inodes} inodes are free"
-    )]
-    NoRoom { needed_bytes: u64, needed_inodes: u64, free_bytes: u64, free_inodes: u64 },
+    #[error("{0}")]
+    NoRoom(LackOfRoom),
     /// The targets directory was full when it was copied, although it had reported enough space.
-    #[error("the targets directory was full when its {needed_bytes} bytes were written there: is there a quota?")]
+    #[error("the targets directory was full when it was written there ({}): is there a quota?", human_bytes(*needed_bytes))]
     Full { needed_bytes: u64 },
     /// An older drop of the batch with the same path waits, and the later of two such drops has to win.
     #[error("it waits for the older drop {older}, which also has {path}")]
@@ -35,8 +33,8 @@ pub(crate) enum DropWaitReason {
 /// The room for the drops of one batch.
 #[derive(Debug)]
 pub(crate) struct Room {
-    /// `None` where target files are not kept.
-    free: Option<Space>,
+    /// The free space of the mount, and the part that drops may still use; `None` where target files are not kept.
+    free: Option<(Space, Space)>,
     /// Paths of the drops that wait.
     waiting: BTreeMap<TargetPath, String>,
 }
@@ -48,26 +46,27 @@ impl Room {
     /// The error from the file system.
     pub(crate) fn of(fs: &dyn Fs, targets: Option<&Path>) -> io::Result<Self> {
         let free = targets.map(|targets| fs.space(targets)).transpose()?;
-        let free = free.map(|space| Space { bytes: space.bytes.saturating_sub(RESERVE_BYTES), ..space });
+        let free = free.map(|space| (space, Space { bytes: space.bytes.saturating_sub(RESERVE_BYTES), ..space }));
         Ok(Self { free, waiting: BTreeMap::new() })
     }
 
     /// Takes the room that a drop needs, or says why it has none.
     pub(crate) fn take(&mut self, drop: &BatchDrop) -> Option<DropWaitReason> {
-        let free = self.free.as_mut()?;
-        let (needed_bytes, needed_inodes) = needs(drop);
-        if needed_bytes > free.bytes || needed_inodes > free.inodes {
-            let (free_bytes, free_inodes) = (free.bytes, free.inodes);
-            return Some(DropWaitReason::NoRoom { needed_bytes, needed_inodes, free_bytes, free_inodes });
+        let (free, usable) = self.free.as_mut()?;
+        let needed = needs(drop);
+        if needed.bytes > usable.bytes || needed.inodes > usable.inodes {
+            let lack = LackOfRoom { directory: "targets", needed, free: *free, usable: *usable };
+            return Some(DropWaitReason::NoRoom(lack));
         }
-        free.bytes -= needed_bytes;
-        free.inodes -= needed_inodes;
+        usable.bytes -= needed.bytes;
+        usable.inodes -= needed.inodes;
         None
     }
 
     /// Why a drop whose copy filled the directory waits.
     pub(crate) fn filled_by(&mut self, drop: &BatchDrop) -> DropWaitReason {
-        self.free = Some(Space { bytes: 0, inodes: 0 });
+        let full = Space { bytes: 0, inodes: 0 };
+        self.free = Some((full, full));
         Self::full(drop)
     }
 
@@ -92,7 +91,7 @@ impl Room {
     }
 }
 
-fn needs(drop: &BatchDrop) -> (u64, u64) {
+fn needs(drop: &BatchDrop) -> Space {
     let inodes = drop.files.saturating_mul(INODES_PER_FILE);
-    (drop.bytes.saturating_add(inodes.saturating_mul(BLOCK_BYTES)), inodes)
+    Space { bytes: drop.bytes.saturating_add(inodes.saturating_mul(BLOCK_BYTES)), inodes }
 }

@@ -103,7 +103,10 @@ fn a_path_that_is_not_allowed_rejects_its_drop_and_no_other() {
     let good: Files<'_> = &[("pkg/a/b", "1"), ("x.zip", "2")];
     let verdicts = scene.add(&[("good", good), ("bad", &[("pkg/c", "3"), ("etc/passwd", "4")])]);
     assert_eq!(verdicts[0], None);
-    assert!(verdicts[1].as_ref().unwrap().contains("etc/passwd is not among policy.allowed_targets"), "{verdicts:?}");
+    assert!(
+        verdicts[1].as_ref().unwrap().contains("\"etc/passwd\" is not among policy.allowed_targets"),
+        "{verdicts:?}"
+    );
 }
 
 #[test]
@@ -120,8 +123,17 @@ fn a_name_that_some_clients_cannot_fetch_rejects_its_drop_unless_any_name_is_wan
     let drops: Vec<(&str, Files<'_>)> = ["a", "c", "d", "e", "f", "g", "h"].into_iter().zip(odd).collect();
     let mut scene = Scene::new(0, &[]);
     for verdict in scene.add(&drops) {
-        assert!(verdict.as_ref().is_some_and(|reason| reason.ends_with("(target_names: portable)")), "{verdict:?}");
+        assert!(
+            verdict
+                .as_ref()
+                .is_some_and(|reason| reason.ends_with("or an operator allows it with `target_names: any`")),
+            "{verdict:?}"
+        );
     }
+    let invisible = scene.add(&[("invisible", &[("a\u{e000}", "1")])]);
+    let many = scene.add(&[("many", &[("a?", "1"), ("b#", "2"), ("fine", "3"), ("c?", "4")])]);
+    assert!(many[0].as_ref().unwrap().contains(" (and 2 more); rename it"), "{many:?}");
+    assert!(invisible[0].as_ref().unwrap().starts_with("\"a\\u{e000}\" cannot be released"), "{invisible:?}");
     assert_eq!(scene.add(&[("fine", &[("100%", "1"), ("é+日本", "2")])]), [None]);
     assert_eq!(Scene::new(0, &[("target_names", "any")]).add(&drops), [const { None::<String> }; 7]);
     let mut legacy = Scene::new(0, &[("keyid_format", "legacy")]);
@@ -176,7 +188,7 @@ fn what_may_not_be_replaced_rejects_the_drop_unless_it_is_the_same() {
         assert_eq!(scene.add(&[("one", &[("app-1", "1"), ("latest/app", "1")])]), [None]);
         assert_eq!(scene.add(&[("two", &[("app-1", "1"), ("latest/app", "2")])]), [None]);
         let verdicts = scene.add(&[("three", &[("app-1", "other")]), ("four", &[("app-2", "2")])]);
-        assert!(verdicts[0].as_ref().unwrap().starts_with("app-1 exists already"), "{verdicts:?}");
+        assert!(verdicts[0].as_ref().unwrap().starts_with("\"app-1\" exists already"), "{verdicts:?}");
         assert_eq!(verdicts[1], None);
     }
 }

@@ -85,7 +85,7 @@ fn a_drop_without_room_waits_with_numbers_and_the_others_are_added() {
     let result = scene.add(&batch);
     assert_eq!(names(&result), (vec!["small", "last"], vec!["large", "younger"]));
     let reason = &result.waiting[0].reason;
-    assert!(reason.contains("it needs 2008192 bytes") && reason.contains("in the targets directory"), "{reason}");
+    assert!(reason.contains("it needs 1.9 MiB") && reason.contains("in the targets directory"), "{reason}");
     assert_eq!(result.waiting[1].reason, "it waits for the older drop large, which also has large");
     assert!(result.drops.iter().all(|drop| drop.rejected.is_none() && drop.record == result.record), "{result:?}");
     // With room the same batch is completed, and what was added is not added again.

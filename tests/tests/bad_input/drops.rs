@@ -84,9 +84,9 @@ fn a_path_that_is_file_and_directory_in_one_batch_rejects_the_later_drop() {
         fs::create_dir(dir.join("shared")).unwrap();
         fs::write(dir.join("shared/below"), "x").unwrap();
     });
-    assert!(reason.contains("shared/below cannot be released together with shared"), "{reason}");
+    assert!(reason.contains("\"shared/below\" cannot be released together with \"shared\""), "{reason}");
     let (_, reason) = rejected(|_, dir| fs::write(dir.join("good"), "x").unwrap());
-    assert!(reason.contains("good cannot be released together with good/file"), "{reason}");
+    assert!(reason.contains("\"good\" cannot be released together with \"good/file\""), "{reason}");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_path_that_a_release_before_has_as_file_rejects_a_drop_that_has_it_as_direct
     fleet.post_drop("below", &files([("path/below", "x")]));
     assert!(fleet.rejected("below").contains("path is a file in the targets directory"));
     fleet.post_drop("above", &files([("dir", "x")]));
-    assert!(fleet.rejected("above").contains("dir cannot be released: it is a directory"));
+    assert!(fleet.rejected("above").contains("\"dir\" cannot be released: it is a directory"));
     fleet.post_drop("after", &files([("after", "x")]));
     fleet.published("after");
 }
@@ -111,7 +111,7 @@ fn names_that_clash_only_under_their_hashes_reject_the_drop_and_do_not_block_oth
     // `HASH.path` is a file; clients of tough would look for this one below a directory of that name.
     fleet.post_drop("second", &files([("path/file", "same bytes")]));
     let reason = fleet.rejected("second");
-    assert!(reason.contains("cannot be stored") && reason.contains(".path is a file"), "{reason}");
+    assert!(reason.contains("cannot be stored") && reason.contains(".path\" is a file"), "{reason}");
     fleet.post_drop("third", &files([("path/file", "other bytes")]));
     fleet.published("third");
     assert_eq!(clients::our_client(&fleet), files([("path", "same bytes"), ("path/file", "other bytes")]));
@@ -250,7 +250,7 @@ fn a_zero_byte_target_is_rejected_with_a_reason_under_the_legacy_profile() {
     fleet.start_worker(MONITOR);
     fleet.published("good");
     let reason = fleet.rejected("bad");
-    assert!(reason.starts_with("empty is an empty file") && reason.contains("keyid_format: legacy"), "{reason}");
+    assert!(reason.starts_with("\"empty\" is an empty file") && reason.contains("keyid_format: legacy"), "{reason}");
     assert_eq!(clients::our_client(&fleet), files([("full", "x")]));
 }
 

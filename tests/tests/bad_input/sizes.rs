@@ -62,7 +62,9 @@ fn a_drop_larger_than_the_free_space_waits_with_its_reason_and_others_pass() {
     fleet.published("small");
     let line = logged(&fleet, MONITOR, "drop held back");
     assert!(
-        line.contains(r#""drop.name":"large""#) && line.contains("bytes and") && line.contains("are free"),
+        line.contains(r#""drop.name":"large""#)
+            && line.contains("it needs ")
+            && line.contains("iB are free, of which 64.0 MiB are kept"),
         "{line}"
     );
     assert!(fleet.metrics_of(MONITOR).contains("state=\"held\"} 1"), "{}", fleet.metrics_of(MONITOR));

@@ -7,6 +7,7 @@
 mod broker;
 mod checks;
 mod clients;
+mod existing;
 mod finding;
 mod floor;
 mod isolation;

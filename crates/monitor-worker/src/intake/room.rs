@@ -2,6 +2,9 @@
 
 use std::io;
 
+use durable_fs::Space;
+use fleet::lack_of_room::LackOfRoom;
+
 use crate::file_work::FileWork;
 use crate::staging::DirSize;
 use crate::unusable_dir::unusable_dir;
@@ -13,35 +16,33 @@ const BLOCK_BYTES: u64 = 4096;
 /// Free space that the drops of a batch may use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InboundRoom {
-    free_bytes: u64,
-    free_inodes: u64,
+    /// The free space of the mount when it was looked at.
+    free: Space,
+    /// The part that drops may still use.
+    usable: Space,
 }
 
 impl InboundRoom {
     /// Why a drop of this size does not fit.
     pub(super) fn lacks(&self, size: &DirSize) -> Option<WaitReason> {
-        let Self { free_bytes, free_inodes } = *self;
-        let (needed_bytes, needed_inodes) = needs(size);
-        (needed_bytes > free_bytes || needed_inodes > free_inodes).then_some(WaitReason::NoRoom {
-            needed_bytes,
-            needed_inodes,
-            free_bytes,
-            free_inodes,
-        })
+        let Self { free, usable } = *self;
+        let needed = needs(size);
+        let lacks = needed.bytes > usable.bytes || needed.inodes > usable.inodes;
+        lacks.then_some(WaitReason::NoRoom(LackOfRoom { directory: "inbound", needed, free, usable }))
     }
 
     /// Takes the space of a drop that fits.
     pub(super) fn take(&mut self, size: &DirSize) {
-        let (bytes, inodes) = needs(size);
-        self.free_bytes = self.free_bytes.saturating_sub(bytes);
-        self.free_inodes = self.free_inodes.saturating_sub(inodes);
+        let needed = needs(size);
+        self.usable.bytes = self.usable.bytes.saturating_sub(needed.bytes);
+        self.usable.inodes = self.usable.inodes.saturating_sub(needed.inodes);
     }
 }
 
-/// Bytes and inodes that the copy of a drop takes.
-fn needs(size: &DirSize) -> (u64, u64) {
+/// The space that the copy of a drop takes.
+fn needs(size: &DirSize) -> Space {
     let inodes = size.files.saturating_add(size.dirs).saturating_add(1);
-    (size.bytes.saturating_add(inodes.saturating_mul(BLOCK_BYTES)), inodes)
+    Space { bytes: size.bytes.saturating_add(inodes.saturating_mul(BLOCK_BYTES)), inodes }
 }
 
 impl FileWork {
@@ -50,10 +51,11 @@ impl FileWork {
         let limits = &self.settings.limits;
         let inbound = &self.settings.inbound;
         let space = self.fs.space(inbound).map_err(|error| unusable_dir("inbound_targets_path", inbound, error))?;
-        Ok(InboundRoom {
-            free_bytes: space.bytes.saturating_sub(limits.reserve_bytes),
-            free_inodes: space.inodes.saturating_sub(limits.reserve_inodes),
-        })
+        let usable = Space {
+            bytes: space.bytes.saturating_sub(limits.reserve_bytes),
+            inodes: space.inodes.saturating_sub(limits.reserve_inodes),
+        };
+        Ok(InboundRoom { free: space, usable })
     }
 
     /// Why a drop of this size certainly does not fit any more, whatever was free when it was picked: other programs, and the
@@ -61,7 +63,7 @@ impl FileWork {
     pub(super) fn lacks_room_now(&self, size: &DirSize) -> io::Result<Option<WaitReason>> {
         let inbound = &self.settings.inbound;
         let space = self.fs.space(inbound).map_err(|error| unusable_dir("inbound_targets_path", inbound, error))?;
-        let room = InboundRoom { free_bytes: space.bytes, free_inodes: space.inodes };
+        let room = InboundRoom { free: space, usable: space };
         Ok(if size.bytes > space.bytes { room.lacks(size) } else { None })
     }
 }

@@ -161,7 +161,7 @@ async fn a_drop_that_does_not_fit_waits_and_others_pass() {
     let report = scene.drain(&monitor).await;
     assert_eq!((report.published, report.rejected, report.waiting), (1, 0, 1));
     assert_eq!(report.held[0].0.as_str(), "large");
-    assert!(report.held[0].1.to_string().contains("bytes"), "{:?}", report.held);
+    assert!(report.held[0].1.to_string().contains("KiB are free, of which"), "{:?}", report.held);
     assert_eq!(monitor.counts()["held"], 1);
     scene.fs.set_capacity(1 << 30);
     assert_eq!(scene.drain(&monitor).await.published, 1);

@@ -16,7 +16,8 @@ use service::exit_code::CommandExit;
 /// key is RUGGED_ and the key in upper case, with `_` for `.`: RUGGED_ROLES_ROOT_EXPIRY sets roles.root.expiry.
 /// RUGGED_BROKER_URL_FILE names a file that holds the broker URL. Secrets are masked.
 ///
-/// Below the settings, one line for each group of clients that cannot read a repository with these settings.
+/// Below the settings, one line for each group of clients that cannot read the repository, or a new one with these settings,
+/// and one for each setting that the existing repository does not follow.
 ///
 /// --json prints {file, settings: [{key, value, origin}], warnings: [{severity, check, role, subject, message, advice}]}.
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ pub struct ConfigArgs {}
 struct ConfigReport {
     file: Option<String>,
     settings: Vec<ShownSetting>,
-    /// The clients that these settings lock out.
+    /// The clients that the repository locks out, and the settings that it does not follow.
     warnings: Vec<PreflightFinding>,
 }
 

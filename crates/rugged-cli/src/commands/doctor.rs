@@ -25,7 +25,7 @@ use service::exit_code::CommandExit;
 /// the worker cannot reach the keys and directories of other roles, and that others can read the files that it creates.
 ///
 /// Without --role, run it where the directories of all workers are mounted. It then also names the clients that the
-/// configured layout and key ids lock out.
+/// repository's layout and key ids lock out, or those that the configured ones would.
 ///
 /// Exit codes: 0 no finding that needs action, 1 otherwise.
 ///
@@ -103,7 +103,11 @@ pub async fn run(config: &Arc<Config>, args: DoctorArgs, output: Output) -> Resu
 fn text(report: &DoctorReport) -> String {
     let mut out = String::new();
     for finding in &report.findings {
-        out.push_str(&format!("{} {} {}: ", finding.severity, finding.role, finding.check));
+        // Of all roles: `info all clients` would read as if it were about all clients.
+        match finding.role {
+            FindingScope::AllRoles => out.push_str(&format!("{} {}: ", finding.severity, finding.check)),
+            FindingScope::Role(role) => out.push_str(&format!("{} {role} {}: ", finding.severity, finding.check)),
+        }
         out.push_str(&one_line(&format!("{}: {}", finding.subject, finding.message)));
         out.push('\n');
         if !finding.advice.is_empty() {

@@ -25,6 +25,7 @@ pub mod status;
 pub mod up;
 pub mod validate;
 
+mod held_drop;
 mod processing_switch;
 mod remote_control;
 mod signing_chain;

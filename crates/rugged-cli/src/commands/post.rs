@@ -1,6 +1,6 @@
 //! `rugged post`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use monitor_worker::drop_dir::DropName;
 use monitor_worker::receipt::{DropOutcome, Receipt};
 use serde::Serialize;
 
+use super::held_drop::why_held;
 use crate::error::CliError;
 use crate::output::{Output, bytes, count, one_line};
 use crate::producer::{self, DropItem, EarlierReceipt, PostedDrop, ReceiptWait};
@@ -56,6 +57,12 @@ pub struct PostArgs {
 struct PostReport<'a> {
     posted: &'a PostedDrop,
     receipt: Option<&'a Receipt>,
+    /// The directory of a rejected drop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<PathBuf>,
+    /// Why a drop without a receipt is held, in the words of the monitor-worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<String>,
 }
 
 /// Posts a drop, and waits for its receipt if asked to.
@@ -84,13 +91,18 @@ pub async fn run(config: &Config, args: PostArgs, output: Output) -> Result<Comm
         bytes(posted.bytes)
     ))?;
     let Some(seconds) = args.wait else {
-        output.result(&PostReport { posted: &posted, receipt: None }, |_| String::new())?;
+        output.result(&PostReport { posted: &posted, receipt: None, rejected: None, held: None }, |_| String::new())?;
         return Ok(CommandExit::Success);
     };
     let deadline = Duration::from_secs(seconds);
     match producer::await_receipt(fs, post, &name, &posted, &earlier, deadline).await? {
         ReceiptWait::Received(receipt) => {
-            output.result(&PostReport { posted: &posted, receipt: Some(&receipt) }, |_| text(&receipt))?;
+            let rejected = match receipt.outcome {
+                DropOutcome::Rejected => producer::rejected_dir(fs, post, &posted),
+                DropOutcome::Published => None,
+            };
+            let report = PostReport { posted: &posted, receipt: Some(&receipt), rejected, held: None };
+            output.result(&report, |report| text(&receipt, report.rejected.as_deref()))?;
             Ok(if receipt.outcome == DropOutcome::Published {
                 CommandExit::Success
             } else {
@@ -98,7 +110,13 @@ pub async fn run(config: &Config, args: PostArgs, output: Output) -> Result<Comm
             })
         }
         ReceiptWait::TimedOut { taken_in } => {
-            output.result(&PostReport { posted: &posted, receipt: None }, |_| String::new())?;
+            let held = why_held(config, &name).await;
+            let state = held.as_deref().map(|reason| format!("the drop is held: {}", one_line(reason)));
+            output.result(&PostReport { posted: &posted, receipt: None, rejected: None, held }, |_| String::new())?;
+            if let Some(state) = state {
+                return Err(CliError::no_answer(format!("no receipt within {seconds} s: {state}; it stays posted"))
+                    .hint("it is tried again until it can be published; `rugged status` shows the reason"));
+            }
             let (state, hint) = if taken_in {
                 (
                     "the monitor has taken the drop in, but it is not published yet",
@@ -123,7 +141,7 @@ fn seconds_for_wait(fs: &dyn Fs, args: &PostArgs) -> Option<u64> {
     numbers.into_iter().find(|number| fs.stat(number.to_string().as_ref()).is_err())
 }
 
-fn text(receipt: &Receipt) -> String {
+fn text(receipt: &Receipt, rejected: Option<&Path>) -> String {
     let name = one_line(&receipt.name);
     match receipt.outcome {
         DropOutcome::Published => {
@@ -132,9 +150,9 @@ fn text(receipt: &Receipt) -> String {
         }
         DropOutcome::Rejected => {
             let reason = receipt.reason.as_deref().map_or_else(|| "no reason given".to_owned(), one_line);
-            format!(
-                "rejected {name}: {reason}\nhint: correct the release and post it again; the files are in tuf_rejected_{name}\n"
-            )
+            let files = rejected.and_then(Path::file_name).map(|dir| one_line(&dir.to_string_lossy()));
+            let files = files.map(|dir| format!("; the files are in {dir}")).unwrap_or_default();
+            format!("rejected {name}: {reason}\nhint: correct the release and post it again{files}\n")
         }
     }
 }

@@ -34,6 +34,9 @@ pub struct PostedDrop {
     pub bytes: u64,
     /// Its path after the rename.
     pub path: PathBuf,
+    /// Device and inode of its directory, which stay as it is renamed.
+    #[serde(skip)]
+    pub(super) id: Option<(u64, u64)>,
 }
 
 /// Hands `items`, sorted by path, over as the drop `name`. When it returns, the drop survives a power cut. `before_rename`
@@ -79,6 +82,7 @@ pub fn post<T>(
     }
     let filled = fill(fs, &tmp, items, manifest, bar).and_then(|files| Ok((files, before_rename()?)));
     let (files, before) = filled.inspect_err(|_| discard(fs, &tmp))?;
+    let id = fs.stat(&tmp).ok().map(|stat| stat.id);
     match durable::rename_dir(fs, &tmp, &ready) {
         Ok(true) => {}
         Ok(false) => {
@@ -107,6 +111,7 @@ pub fn post<T>(
         files: files.len() as u64,
         bytes: files.iter().map(|file| file.len).sum(),
         path: ready,
+        id,
     };
     Ok((posted, before))
 }

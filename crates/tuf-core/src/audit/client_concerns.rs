@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::odd_name::is_key_alias;
-use super::quote::quote;
+use super::quote::{example as sentence, quote};
 use super::rules::{self, Rule};
 use crate::key::{KeyIdFormat, PublicKey};
 use crate::names::KeyId;
@@ -88,15 +88,20 @@ impl ClientConcerns {
         };
         say(rules::K4, &self.legacy_key_ids, &|count, example| {
             format!(
-                "{count} key ids, such as {example}, are in the form of Rugged and php-tuf (computed with \
-                 keyid_hash_algorithms): php-tuf requires this form, tough refuses it"
+                "{} in the form of Rugged and php-tuf (computed with keyid_hash_algorithms): php-tuf requires this form, \
+                 tough refuses it",
+                sentence(count, "key id", example, ("is", "are"))
             )
         });
         say(rules::K4, &self.foreign_key_ids, &|count, example| {
             format!(
-                "{count} key ids, such as {}, are not the sha256 of their keys: tough and php-tuf refuse the files; \
-                 python-tuf, go-tuf and tuf-js read them",
-                quote(example)
+                "{}: tough and php-tuf refuse the files; python-tuf, go-tuf and tuf-js read them",
+                sentence(
+                    count,
+                    "key id",
+                    &quote(example),
+                    ("is not the sha256 of its key", "are not the sha256 of their keys")
+                )
             )
         });
         say(rules::O1, &self.hash_prefixes, &|_, _| {
@@ -112,16 +117,17 @@ impl ClientConcerns {
                 found.push((rule, (*subject).to_owned(), message));
             }
         };
+        let not_legacy = match self.not_legacy_key_ids.count {
+            1 => "1 key id is not legacy".to_owned(),
+            count => format!("{count} key ids are not legacy"),
+        };
         let example = |of: &Occurrences| of.first.as_ref().map_or_else(String::new, |(_, example)| quote(example));
         let schemes = format!("a key has scheme {}", example(&self.not_ed25519));
         excluded(
             rules::O2,
             "php-tuf",
             "; it needs legacy key ids and Ed25519",
-            &[
-                (&self.not_legacy_key_ids, format!("{} key ids are not legacy", self.not_legacy_key_ids.count)),
-                (&self.not_ed25519, schemes.clone()),
-            ],
+            &[(&self.not_legacy_key_ids, not_legacy), (&self.not_ed25519, schemes.clone())],
         );
         excluded(
             rules::O3,

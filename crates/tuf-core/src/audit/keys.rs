@@ -123,13 +123,13 @@ impl RunningAudit<'_> {
                 if signature.sig.is_empty() {
                     let message =
                         format!("the threshold is met, and a place is reserved for a signature by key {keyid}");
-                    self.note(rules::S7, subject, message);
+                    self.add_once(rules::S7, Severity::Note, subject, message);
                 } else if can_verify(key) {
                     let message = format!(
                         "the threshold is met, but one signature is not valid: key {keyid}: {error}; old versions of \
                          go-tuf refuse the file"
                     );
-                    self.warn(rules::S7, subject, message);
+                    self.add_once(rules::S7, Severity::Warning, subject, message);
                 }
             }
         }
@@ -152,7 +152,8 @@ impl RunningAudit<'_> {
         let unknown = signatures.iter().filter(unknown).count() as u64;
         let undecided = unknown > 0 && u64::from(error.valid) + unknown >= u64::from(error.threshold);
         if undecided && self.below_trusted.is_none() {
-            let reason = format!("{unknown} signatures by {whose} have a scheme that the audit cannot verify");
+            let counted = if unknown == 1 { "a signature".to_owned() } else { format!("{unknown} signatures") };
+            let reason = format!("the audit cannot verify the scheme of {counted} by {whose}");
             self.unread(subject, reason);
         }
         undecided

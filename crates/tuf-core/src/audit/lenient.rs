@@ -128,6 +128,7 @@ impl RunningAudit<'_> {
         }
         self.odd_names.append(&mut shape.odd_names);
         self.large_versions.append(&mut shape.large_versions);
+        self.report.checked.unchecked_targets += shape.unchecked_targets;
         match read {
             Ok(metadata) => {
                 if flaws.is_empty()

@@ -12,9 +12,11 @@ pub const MAX_FINDINGS_PER_RULE: usize = 1000;
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// The specification is violated, or clients in the field refuse the repository.
+    /// Clients that follow the specification cannot use the repository, a file or a target, or a common client refuses the whole
+    /// repository.
     Error,
-    /// Permitted, but some clients cannot read the repository, or it is less protected than it could be.
+    /// Clients that follow the specification can verify the repository, but some client refuses a part of it or does not find a
+    /// target, or it is less protected than it could be.
     Warning,
     /// Worth knowing; no action is needed.
     Note,
@@ -86,6 +88,9 @@ pub struct Checked {
     pub target_bytes: u64,
     /// Snapshots older than the current one.
     pub older_snapshots: u64,
+    /// Listed targets whose file was not checked: without a directory of target files all of them, else those that the audit
+    /// cannot look for, because of their path or because no client finds them, and those whose file could not be read.
+    pub unchecked_targets: u64,
 }
 
 /// The findings of an audit, and how much it checked.

@@ -71,17 +71,26 @@ impl<'a> RunningAudit<'a> {
     /// Adds a finding. In a root older than the trusted one it is a note: such a root never changes, and clients that trust the
     /// newer one do not read it.
     pub(super) fn add(&mut self, rule: &'static Rule, severity: Severity, subject: &str, message: impl Into<String>) {
-        match self.below_trusted {
-            Some(trusted) => {
-                let message = format!(
-                    "{}; only clients that start from a root before the trusted root {trusted} read it, and it can no \
-                     longer be changed",
-                    message.into()
-                );
-                self.report.add(rule, Severity::Note, subject, message);
-            }
-            None => self.report.add(rule, severity, subject, message),
+        let (severity, message) = self.as_added(severity, message.into());
+        self.report.add(rule, severity, subject, message);
+    }
+
+    /// Adds a finding unless the same is there already: a root is checked against its own keys and those of the root before.
+    pub(super) fn add_once(&mut self, rule: &'static Rule, severity: Severity, subject: &str, message: String) {
+        let (severity, message) = self.as_added(severity, message);
+        let mut same = self.report.findings.iter().rev().filter(|finding| finding.rule == rule);
+        if !same.any(|finding| finding.subject == subject && finding.message == message) {
+            self.report.add(rule, severity, subject, message);
         }
+    }
+
+    fn as_added(&self, severity: Severity, message: String) -> (Severity, String) {
+        let Some(trusted) = self.below_trusted else { return (severity, message) };
+        let message = format!(
+            "{message}; only clients that start from a root before the trusted root {trusted} read it, and it can no longer be \
+             changed"
+        );
+        (Severity::Note, message)
     }
 
     pub(super) fn error(&mut self, rule: &'static Rule, subject: &str, message: impl Into<String>) {

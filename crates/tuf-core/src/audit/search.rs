@@ -70,6 +70,7 @@ impl RunningAudit<'_> {
     /// Reports a target that its role lists and the search does not reach.
     fn not_found(&mut self, tree: &DelegationTree, path: &TargetPath, role: &RoleName) {
         let Some(node) = tree.nodes.get(role) else { return };
+        self.report.checked.unchecked_targets += 1;
         let shown = quote(path.as_str());
         if tree.trusts(role, path, &mut HashSet::new()) {
             let message = format!(

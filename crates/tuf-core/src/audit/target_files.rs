@@ -41,11 +41,13 @@ impl RunningAudit<'_> {
         match self.look(files, path.as_str(), meta, buffer) {
             TargetFileState::Missing => self.missing(path.as_str(), path),
             TargetFileState::Wrong(problem) => self.wrong(path.as_str(), &problem),
-            TargetFileState::Good | TargetFileState::Unread => {}
+            TargetFileState::Good => {}
+            TargetFileState::Unread => self.report.checked.unchecked_targets += 1,
         }
     }
 
     fn hashed_names(&mut self, files: &dyn Fetch, path: &TargetPath, meta: &TargetMeta, buffer: &mut [u8]) {
+        let mut checked = false;
         for (algorithm, hash) in meta.hashes.iter() {
             // The hash of an unknown algorithm is not validated, and must not become part of a path.
             if hash.is_empty() || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -57,6 +59,7 @@ impl RunningAudit<'_> {
             let tough = path.parent().map(|_| format!("{hash}.{path}"));
             let looked = self.look(files, &name, meta, buffer);
             let missing = matches!(looked, TargetFileState::Missing);
+            checked |= !matches!(looked, TargetFileState::Unread);
             let toughs = match &tough {
                 Some(tough) if missing || self.options.tough_names => Some(self.look(files, tough, meta, buffer)),
                 _ => None,
@@ -76,6 +79,9 @@ impl RunningAudit<'_> {
             if let (Some(tough), Some(TargetFileState::Wrong(problem))) = (&tough, toughs) {
                 self.wrong(tough, &problem);
             }
+        }
+        if !checked {
+            self.report.checked.unchecked_targets += 1;
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::delegation_tree::{DelegationTree, TreeRole};
 use super::odd_name::percent_encoded;
 use super::progress::AuditStage;
-use super::quote::quote;
+use super::quote::{example as sentence, quote};
 use super::rules;
 use super::running::{MetadataFile, RunningAudit};
 use crate::canonical::Extra;
@@ -154,11 +154,17 @@ impl RunningAudit<'_> {
         let odd: Vec<String> = names.iter().map(written).filter(|name| odd(name)).collect();
         if let Some(example) = odd.first() {
             let message = format!(
-                "{} role names, such as {}, begin with a digit or a dot, or are percent-encoded in a URL: php-tuf and \
-                 tuf-js cannot handle them, and other clients find the file only if the server decodes the name; use \
-                 letters, digits, `_` and `-`, and begin with a letter",
-                odd.len(),
-                quote(example)
+                "{}: php-tuf and tuf-js cannot handle such a name, and other clients find the file only if the server decodes \
+                 it; use letters, digits, `_` and `-`, and begin with a letter",
+                sentence(
+                    odd.len() as u64,
+                    "role name",
+                    &quote(example),
+                    (
+                        "begins with a digit or a dot, or is percent-encoded in a URL",
+                        "begin with a digit or a dot, or are percent-encoded in a URL"
+                    )
+                )
             );
             self.warn(rules::D9, path, message);
         }
@@ -188,18 +194,15 @@ impl RunningAudit<'_> {
         }
         if let Some(example) = foreign.first() {
             let message = format!(
-                "{} target paths are not ASCII, such as {}: php-tuf computes different canonical bytes and refuses \
-                 the role",
-                foreign.len(),
-                quote(example.as_str())
+                "{} not ASCII: php-tuf computes different canonical bytes and refuses the role",
+                sentence(foreign.len() as u64, "target path", &quote(example.as_str()), ("is", "are"))
             );
             self.warn(rules::P2, path, message);
         }
         if let Some((example, obstacle)) = unportable.first() {
             let message = format!(
-                "{} target paths cannot be fetched or verified by every client, such as {}: {obstacle}",
-                unportable.len(),
-                quote(example.as_str())
+                "{} cannot be fetched or verified by every client: {obstacle}",
+                sentence(unportable.len() as u64, "target path", &quote(example.as_str()), ("", "")).trim_end()
             );
             self.warn(rules::P10, path, message);
         }
@@ -207,9 +210,14 @@ impl RunningAudit<'_> {
         let apart: Vec<&[&str]> = sorted.windows(2).filter(|pair| sorted_apart(pair[0], pair[1])).collect();
         if let Some([shorter, longer]) = apart.first() {
             let message = format!(
-                "tough sorts {} pairs of target paths differently, such as {} and {}, and so refuses the role: release one of \
-                 the two under another path and remove it here",
-                apart.len(),
+                "tough sorts {} differently, {}{} and {}, and so refuses the role: release one of the two under another path \
+                 and remove it here",
+                if apart.len() == 1 {
+                    "1 pair of target paths".to_owned()
+                } else {
+                    format!("{} pairs of target paths", apart.len())
+                },
+                if apart.len() == 1 { "" } else { "such as " },
                 quote(shorter),
                 quote(longer)
             );
@@ -217,15 +225,16 @@ impl RunningAudit<'_> {
         }
         if let Some(example) = custom.first() {
             let message = format!(
-                "{} targets have an empty `custom`, such as {}: tough drops it and then refuses the signatures",
-                custom.len(),
-                quote(example.as_str())
+                "{} an empty `custom`: tough drops it and then refuses the signatures",
+                sentence(custom.len() as u64, "target", &quote(example.as_str()), ("has", "have"))
             );
             self.warn(rules::P9, path, message);
         }
         if let Some(example) = empty.first() {
-            let message =
-                format!("{} targets are empty, such as {}: php-tuf refuses them", empty.len(), quote(example.as_str()));
+            let message = format!(
+                "{} empty, and php-tuf refuses empty targets",
+                sentence(empty.len() as u64, "target", &quote(example.as_str()), ("is", "are"))
+            );
             self.warn(rules::P4, path, message);
         }
     }
@@ -236,10 +245,8 @@ impl RunningAudit<'_> {
             snapshot.meta.keys().filter(|name| !tree.delegated.contains(*name) && **name != RoleName::root()).collect();
         if let Some(example) = extra.first() {
             let message = format!(
-                "{} listed roles are not delegated to by any role that could be read, such as {}: clients ignore \
-                 them; keep them listed",
-                extra.len(),
-                quote(example.as_str())
+                "{} listed, and no role that could be read delegates to it: clients ignore that; keep it listed",
+                sentence(extra.len() as u64, "role", &quote(example.as_str()), ("is", "are"))
             );
             self.note(rules::N7, path, message);
         }

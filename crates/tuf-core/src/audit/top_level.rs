@@ -43,8 +43,9 @@ impl RunningAudit<'_> {
         self.extra_roles(&path, &snapshot.metadata, &tree);
         self.older_snapshots(root, &path, &snapshot);
         let offered = self.search(&tree);
-        if let Some(files) = targets {
-            self.target_files(files, &offered, consistent);
+        match targets {
+            Some(files) => self.target_files(files, &offered, consistent),
+            None => self.report.checked.unchecked_targets += offered.len() as u64,
         }
     }
 

@@ -36,7 +36,7 @@ fn two_target_paths_that_tough_sorts_differently_are_a_warning() {
     let repo = Repo::holding(any, &[("app", b"x"), ("app!", b"y")]);
     let report = repo.finds(&["P11"]);
     assert!(report.is_valid());
-    says(&report, "P11", "tough sorts 1 pairs");
+    says(&report, "P11", "tough sorts 1 pair of");
     Repo::holding(any, &[("app", b"x"), ("app-2", b"y"), ("other 2", b"z")]).finds(&[]);
 }
 

@@ -206,6 +206,13 @@ fn a_place_reserved_for_a_signer_is_only_noted() {
         envelope["signatures"].as_array_mut().unwrap().push(json!({"keyid": other.id, "sig": ""}));
     });
     assert_eq!(found(&repo.audit()), [(Severity::Note, "S7")]);
+    // A root that follows is checked against the keys of both, which says the same twice.
+    let key = repo.key("root");
+    repo.next_root(&[&key], |_| {});
+    repo.edit_file("root", |envelope| {
+        envelope["signatures"].as_array_mut().unwrap().push(json!({"keyid": other.id, "sig": ""}));
+    });
+    assert_eq!(found(&repo.audit()), [(Severity::Note, "S7"), (Severity::Note, "S7")], "once for each root");
 }
 
 /// Three roots, of which the first is as `change` leaves it; the third is trusted.

@@ -61,16 +61,21 @@ pub async fn run(config: &Config, args: StatusArgs, output: Output) -> Result<Co
         Err(error) => return Err(error),
     };
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    // The drop directory is newer than the monitor's answer, but only the monitor knows of held drops.
     let by_monitor = workers.iter().filter_map(|worker| worker.status.as_ref()).find(|status| !status.drops.is_empty());
-    let mut counts = by_monitor.map(|status| status.drops.clone()).unwrap_or_default();
-    let held = by_monitor.map(|status| status.waiting.as_slice()).unwrap_or_default();
-    let (on_disk, waiting) = drops::on_disk(fs.as_ref(), config, held);
-    counts.extend(on_disk);
+    let drops = drops::drops(fs.as_ref(), &config.post_to_tuf_path, config.prefix_case_insensitive, by_monitor);
     let repository = repository_report(&fs, config);
     let ok = workers.iter().all(WorkerReport::is_healthy)
         && repository.as_ref().is_none_or(|repository| repository.verified);
-    let report = StatusReport { via, problem, workers, repository, drops: counts, waiting, ok };
+    let report = StatusReport {
+        via,
+        problem,
+        workers,
+        repository,
+        drops: drops.counts,
+        waiting: drops.named,
+        more: drops.more,
+        ok,
+    };
     output.result(&report, |report| text::text(report, SystemClock.now()))?;
     Ok(if ok { CommandExit::Success } else { CommandExit::NegativeAnswer })
 }

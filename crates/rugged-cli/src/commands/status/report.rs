@@ -20,10 +20,13 @@ pub struct StatusReport {
     pub workers: Vec<WorkerReport>,
     /// The repository as clients see it; absent when this machine cannot read it.
     pub repository: Option<RepositoryReport>,
-    /// Number of drops by stage, from the drop directory if this machine can read it, else from the monitor-worker.
+    /// Number of drops by stage, from the drop directory if this machine can read it, else from the monitor-worker. Each drop
+    /// counts once.
     pub drops: BTreeMap<String, u64>,
-    /// The first drops of each stage, if this machine can read the drop directory.
+    /// The first drops of each stage. Where this machine cannot read the drop directory, those that the monitor-worker names.
     pub waiting: Vec<DropReport>,
+    /// Number of drops that are not in `waiting`, by stage, where there are any.
+    pub more: BTreeMap<String, u64>,
     /// Whether every worker answered and does its job, and the repository, if readable, verifies.
     pub ok: bool,
 }

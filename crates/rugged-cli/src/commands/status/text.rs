@@ -25,10 +25,15 @@ pub fn text(report: &StatusReport, now: UtcTime) -> String {
     let drops: Vec<String> = report.drops.iter().map(|(stage, number)| format!("{stage} {number}")).collect();
     let drops = if drops.is_empty() { "not readable on this machine".to_owned() } else { drops.join(", ") };
     let _ = writeln!(out, "drops       {drops}");
-    for drop in &report.waiting {
+    for (index, drop) in report.waiting.iter().enumerate() {
         let since = drop.since.as_deref().map(|since| format!(", {}", relative_text(since, now))).unwrap_or_default();
         let reason = drop.reason.as_deref().map(|reason| format!(": {}", one_line(reason))).unwrap_or_default();
-        let _ = writeln!(out, "  {} ({}{since}){reason}", one_line(&drop.name), drop.stage);
+        let stage = one_line(&drop.stage);
+        let _ = writeln!(out, "  {} ({stage}{since}){reason}", one_line(&drop.name));
+        let last = report.waiting.get(index + 1).is_none_or(|next| next.stage != drop.stage);
+        if let Some(more) = report.more.get(&drop.stage).filter(|_| last) {
+            let _ = writeln!(out, "  … and {more} more {stage}");
+        }
     }
     out
 }
@@ -97,9 +102,6 @@ fn status_remarks(status: &WorkerStatus, now: UtcTime) -> Vec<String> {
         let (since, reason) = (since.unwrap_or_default(), reason.unwrap_or_default());
         lines.push(format!("intake of drops paused{since}{reason}; `rugged resume-processing` resumes it"));
     }
-    // Where the drop directory is readable, they stand below.
-    let held = status.waiting.iter().filter_map(|drop| Some((&drop.name, drop.reason.as_ref()?)));
-    lines.extend(held.map(|(name, reason)| format!("holds {name} back: {reason}")));
     lines
 }
 
@@ -126,7 +128,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use fleet::WorkerRole;
-    use fleet::contract::{Processing, WaitingDrop};
+    use fleet::contract::Processing;
 
     use super::super::drops::DropReport;
     use super::*;
@@ -161,6 +163,7 @@ mod tests {
             repository: None,
             drops: BTreeMap::new(),
             waiting: Vec::new(),
+            more: BTreeMap::new(),
             ok: true,
         }
     }
@@ -194,22 +197,30 @@ mod tests {
 
     #[test]
     fn drops_are_shown_with_their_names_ages_and_reasons() {
-        let held = WaitingDrop { name: "big".into(), reason: Some("it needs 9 bytes".into()), since: None };
         let processing = Processing {
             paused: true,
             reason: Some("moving house".into()),
             since: Some("2026-11-30T11:00:00Z".into()),
         };
-        let monitor = WorkerStatus { waiting: vec![held], processing: Some(processing), ..status(WorkerRole::Monitor) };
+        let monitor = WorkerStatus { processing: Some(processing), ..status(WorkerRole::Monitor) };
         let mut report = report(vec![monitor]);
         let since = Some("2026-11-30T11:15:00Z".into());
-        report.drops = BTreeMap::from([("rejected".to_owned(), 1)]);
+        report.drops = BTreeMap::from([("held".to_owned(), 1), ("rejected".to_owned(), 24)]);
+        report.more = BTreeMap::from([("late".to_owned(), 7), ("rejected".to_owned(), 23)]);
+        let named = |name: &str, stage: &str, since, reason: &str| DropReport {
+            name: name.into(),
+            stage: stage.into(),
+            since,
+            reason: Some(reason.into()),
+        };
         report.waiting =
-            vec![DropReport { name: "app".into(), stage: "rejected", since, reason: Some("no\u{1b}files".into()) }];
+            vec![named("big", "held", None, "it needs 9 bytes"), named("app", "rejected", since, "no\u{1b}files")];
         let text = shown(&report);
-        assert!(text.contains("monitor-worker: holds big back: it needs 9 bytes\n"), "{text}");
         assert!(text.contains("intake of drops paused 1 h ago (moving house); `rugged resume-processing`"), "{text}");
-        assert!(text.contains("drops       rejected 1\n  app (rejected, 45 min ago): no\\u{1b}files\n"), "{text}");
+        let drops = "drops       held 1, rejected 24\n  big (held): it needs 9 bytes\n  app (rejected, 45 min ago): \
+                     no\\u{1b}files\n  … and 23 more rejected\n";
+        assert!(text.ends_with(drops), "{text}");
+        assert_eq!(text.matches("big").count(), 1, "{text}");
     }
 
     #[test]

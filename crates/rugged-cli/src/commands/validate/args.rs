@@ -23,8 +23,10 @@ use crate::verify::RepositoryLocation;
 /// Exit codes: 0 valid, 1 invalid, 2 not fully checked because a file or server could not be read.
 ///
 /// --json prints {ok, complete, metadata, targets, trusted_root, at, versions, checked, counts: {error, warning, note},
-/// findings: [{severity, rule, section, subject, message}], more: {RULE: COUNT}, unread: [{subject, reason}]}. Rule ids
-/// never change. The list holds at most 1000 findings per rule; `more` counts the others.
+/// findings: [{severity, rule, section, subject, message}], more: {RULE: COUNT}, unread: [{subject, reason}]}, and with
+/// --strict tough: {accepted, downloaded}. Rule ids never change. The list holds at most 1000 findings per rule; `more`
+/// counts the others. `complete` is false as well when target files were not checked; checked.unchecked_targets counts
+/// those targets.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -31,10 +31,12 @@ pub async fn run(config: &Config, args: ValidateArgs, output: Output) -> Result<
     let metadata = plan.metadata.open(&fs)?;
     let targets = plan.targets.as_ref().map(|targets| targets.open(&fs)).transpose()?;
     let mut report = audit_repository(&plan, metadata.clone(), targets.clone(), output).await?;
-    if strict {
-        second_opinion::add_second_opinion(&plan, metadata, targets, output, &mut report).await;
-    }
-    output.result(&ValidateReport::new(&plan, &report), report::text)?;
+    let tough = if strict {
+        Some(second_opinion::add_second_opinion(&plan, metadata, targets, output, &mut report).await)
+    } else {
+        None
+    };
+    output.result(&ValidateReport::new(&plan, &report, tough), report::text)?;
     Ok(match (report.is_valid(), report.is_complete()) {
         (false, _) => CommandExit::NegativeAnswer,
         (true, false) => CommandExit::InvalidInput,

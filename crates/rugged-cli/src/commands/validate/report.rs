@@ -8,14 +8,15 @@ use tuf_core::audit::{Checked, Report, Severity};
 use tuf_core::names::TopRole;
 
 use super::plan::ValidationPlan;
+use super::second_opinion::SecondOpinion;
 use crate::output::{bytes, count, one_line};
 
 /// The result, as `--json` prints it.
 #[derive(Serialize)]
 pub struct ValidateReport {
-    /// Whether the repository is valid and fully checked.
+    /// Whether the repository is valid and every file that was looked for could be read.
     ok: bool,
-    /// Whether the repository is fully checked.
+    /// Whether the repository is fully checked, the files of all targets included.
     complete: bool,
     metadata: String,
     /// `null` when target files were not checked.
@@ -32,6 +33,11 @@ pub struct ValidateReport {
     /// Number of findings that are not listed, by rule.
     more: BTreeMap<&'static str, u64>,
     unread: Vec<UnreadFile>,
+    /// The result of tough, with --strict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tough: Option<SecondOpinion>,
+    #[serde(skip)]
+    readable: bool,
 }
 
 /// How much was checked.
@@ -45,6 +51,7 @@ struct CheckedCounts {
     targets: u64,
     target_files: u64,
     target_bytes: u64,
+    unchecked_targets: u64,
 }
 
 /// Number of findings by severity.
@@ -83,19 +90,32 @@ impl From<Checked> for CheckedCounts {
             target_files,
             target_bytes,
             older_snapshots,
+            unchecked_targets,
         } = checked;
-        Self { roots, metadata_files, targets_roles, signatures, older_snapshots, targets, target_files, target_bytes }
+        Self {
+            roots,
+            metadata_files,
+            targets_roles,
+            signatures,
+            older_snapshots,
+            targets,
+            target_files,
+            target_bytes,
+            unchecked_targets,
+        }
     }
 }
 
 impl ValidateReport {
     /// The result of the audit `report`. Findings are sorted by severity, and keep their order within it.
-    pub fn new(plan: &ValidationPlan, report: &Report) -> Self {
+    pub fn new(plan: &ValidationPlan, report: &Report, tough: Option<SecondOpinion>) -> Self {
         let mut findings: Vec<&_> = report.findings.iter().collect();
         findings.sort_by_key(|finding| finding.severity);
         Self {
             ok: report.is_valid() && report.is_complete(),
-            complete: report.is_complete(),
+            complete: report.is_complete() && report.checked.unchecked_targets == 0,
+            readable: report.is_complete(),
+            tough,
             metadata: plan.metadata.to_string(),
             targets: plan.targets.as_ref().map(ToString::to_string),
             trusted_root: plan.trusted_root.as_ref().map(|(path, _)| path.clone()),
@@ -144,7 +164,8 @@ pub fn text(report: &ValidateReport) -> String {
         out.push('\n');
     }
     for (rule, more) in &report.more {
-        let _ = writeln!(out, "{more} more findings of {rule} are not shown");
+        let are = if *more == 1 { "is" } else { "are" };
+        let _ = writeln!(out, "{} of {rule} {are} not shown", count(*more, "more finding"));
     }
     if !report.unread.is_empty() {
         let _ = writeln!(out, "{} could not be read:", count(report.unread.len() as u64, "file"));
@@ -157,8 +178,17 @@ pub fn text(report: &ValidateReport) -> String {
         .iter()
         .filter_map(|role| report.versions.get(role).map(|version| format!("{role} {version}")))
         .collect();
-    let CheckedCounts { roots, metadata_files, targets_roles, signatures, targets, target_files, target_bytes, .. } =
-        report.checked;
+    let CheckedCounts {
+        roots,
+        metadata_files,
+        targets_roles,
+        signatures,
+        targets,
+        target_files,
+        target_bytes,
+        unchecked_targets,
+        ..
+    } = report.checked;
     let _ = writeln!(out, "{}, as of {}", versions.join(", "), report.at);
     let _ = writeln!(
         out,
@@ -171,13 +201,24 @@ pub fn text(report: &ValidateReport) -> String {
         count(target_files, "file"),
         bytes(target_bytes)
     );
-    if report.targets.is_none() {
-        out.push_str("target files were not checked; name their directory with --targets\n");
+    if unchecked_targets > 0 {
+        let remedy = if report.targets.is_none() { "; name their directory with --targets" } else { "" };
+        let _ = match unchecked_targets {
+            1 => writeln!(out, "the file of 1 target was not checked{remedy}"),
+            number => writeln!(out, "the files of {number} targets were not checked{remedy}"),
+        };
+    }
+    if let Some(tough) = &report.tough {
+        let _ = writeln!(out, "{}", tough.text(report.targets.is_some()));
     }
     if report.trusted_root.is_none() {
         out.push_str("the oldest root was trusted; name a root that you trust with --trusted-root\n");
     }
-    out.push_str(match (report.counts.error, report.complete) {
+    out.push_str(match (report.counts.error, report.readable) {
+        (0, true) if unchecked_targets > 0 && target_files == 0 => {
+            "the repository is valid, but no target file was checked\n"
+        }
+        (0, true) if unchecked_targets > 0 => "the repository is valid, but not every target file was checked\n",
         (0, true) => "the repository is valid\n",
         (0, false) => "the repository was not fully checked\n",
         _ => "the repository is not valid\n",

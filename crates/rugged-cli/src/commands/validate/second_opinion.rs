@@ -2,11 +2,12 @@
 
 use std::io::{self, Read as _};
 
+use serde::Serialize;
 use tuf_core::audit::{AuditCeilings, Report, Severity, rules};
 
 use super::plan::ValidationPlan;
 use crate::error::describe;
-use crate::output::Output;
+use crate::output::{Output, count};
 use crate::verify::{RepositoryDirectory, ToughError, download_with_tough};
 
 const FIRST_ROOT: &str = "1.root.json";
@@ -18,21 +19,47 @@ enum SecondOpinionError {
     UnreadableRoot(#[source] io::Error),
     #[error("{FIRST_ROOT}, which tough starts from, is missing; name another root with --trusted-root")]
     MissingRoot,
-    #[error(transparent)]
+    #[error("tough refuses it")]
     Tough(#[from] ToughError),
 }
 
-/// Verifies and downloads everything with tough, and adds its error, if any, to the report.
+/// The result of the second client.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SecondOpinion {
+    /// Whether it accepts the repository; if not, the finding X1 has the reason.
+    pub accepted: bool,
+    /// The number of targets that it verified and downloaded.
+    pub downloaded: u64,
+}
+
+impl SecondOpinion {
+    /// The result in one line.
+    pub fn text(self, with_targets: bool) -> String {
+        match self {
+            Self { accepted: false, .. } => "tough refused the repository: see X1".to_owned(),
+            Self { downloaded, .. } if with_targets => {
+                format!("tough verified and downloaded {}", count(downloaded, "target"))
+            }
+            Self { .. } => "tough verified the metadata and downloaded no target: there is no --targets".to_owned(),
+        }
+    }
+}
+
+/// Verifies and downloads everything with tough, adds its error, if any, to the report, and returns the result.
 pub async fn add_second_opinion(
     plan: &ValidationPlan,
     metadata: RepositoryDirectory,
     targets: Option<RepositoryDirectory>,
     output: Output,
     report: &mut Report,
-) {
+) -> SecondOpinion {
     const SUBJECT: &str = "the repository";
-    if let Err(error) = check(plan, metadata, targets, output).await {
-        report.add(rules::X1, Severity::Error, SUBJECT, describe(&error));
+    match check(plan, metadata, targets, output).await {
+        Ok(downloaded) => SecondOpinion { accepted: true, downloaded },
+        Err(error) => {
+            report.add(rules::X1, Severity::Error, SUBJECT, describe(&error));
+            SecondOpinion { accepted: false, downloaded: 0 }
+        }
     }
 }
 
@@ -41,16 +68,17 @@ async fn check(
     metadata: RepositoryDirectory,
     targets: Option<RepositoryDirectory>,
     output: Output,
-) -> Result<(), SecondOpinionError> {
+) -> Result<u64, SecondOpinionError> {
     let root = match &plan.trusted_root {
         Some((_, root)) => root.clone(),
         None => first_root(&metadata)?,
     };
+    let with_targets = targets.is_some();
     let bar = output.count_bar("downloading with tough", 0);
     let downloaded = download_with_tough(&root, metadata, targets, plan.at_now, &bar).await;
     bar.finish_and_clear();
-    downloaded?;
-    Ok(())
+    // Without target files it counts the listed ones.
+    Ok(if with_targets { downloaded?.targets } else { downloaded.map(|_| 0)? })
 }
 
 fn first_root(metadata: &RepositoryDirectory) -> Result<Vec<u8>, SecondOpinionError> {

@@ -22,6 +22,8 @@ pub(in super::super) struct ShapeCheck {
     pub(in super::super) odd_names: BTreeMap<RoleName, String>,
     /// Listed files with a version of 2^53 or more.
     pub(in super::super) large_versions: BTreeSet<String>,
+    /// Number of targets that are listed and left out.
+    pub(in super::super) unchecked_targets: u64,
 }
 
 impl ShapeCheck {

@@ -10,7 +10,9 @@ use crate::names::TargetPath;
 impl ShapeCheck {
     pub(super) fn targets(&mut self, signed: &mut Object) {
         if let Some(targets) = self.object(signed, "targets", "") {
+            let listed = targets.len();
             targets.retain(|path, target| self.target(path, target));
+            self.unchecked_targets += (listed - targets.len()) as u64;
         }
         match signed.get_mut("delegations") {
             None => {}
