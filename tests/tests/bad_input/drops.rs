@@ -96,7 +96,7 @@ fn a_path_that_a_release_before_has_as_file_rejects_a_drop_that_has_it_as_direct
     fleet.post_drop("first", &files([("path", "a file"), ("dir/file", "x")]));
     fleet.published("first");
     fleet.post_drop("below", &files([("path/below", "x")]));
-    assert!(fleet.rejected("below").contains("path is a file in the targets directory"));
+    assert!(fleet.rejected("below").contains("path\" is a file in the targets directory"));
     fleet.post_drop("above", &files([("dir", "x")]));
     assert!(fleet.rejected("above").contains("\"dir\" cannot be released: it is a directory"));
     fleet.post_drop("after", &files([("after", "x")]));

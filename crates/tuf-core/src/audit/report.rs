@@ -12,8 +12,8 @@ pub const MAX_FINDINGS_PER_RULE: usize = 1000;
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Clients that follow the specification cannot use the repository, a file or a target, or a common client refuses the whole
-    /// repository.
+    /// Clients that follow the specification cannot use the repository, a file or a target, or a common client refuses the
+    /// whole repository.
     Error,
     /// Clients that follow the specification can verify the repository, but some client refuses a part of it or does not find a
     /// target, or it is less protected than it could be.
